@@ -1,0 +1,30 @@
+"""A secret key for a machine on which nobody set one: made once, kept beside the data."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def kept_secret(path: Path) -> str:
+    """The key in `path`, made at the first call; readable by its owner alone.
+
+    Web and worker may ask at once: whoever creates the file first wins. Where nothing can be
+    written the key lives as long as the process (`heimdall.E003` says why that is wrong).
+    """
+    fresh = secrets.token_urlsafe(50)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if not path.exists():
+            draft.touch(mode=0o600)
+            draft.write_text(fresh, encoding="ascii")
+            # A link either appears whole or fails because another process was first.
+            os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        return fresh
+    finally:
+        draft.unlink(missing_ok=True)
+    return path.read_text(encoding="ascii")
