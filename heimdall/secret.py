@@ -7,13 +7,14 @@ import secrets
 from pathlib import Path
 
 
-def kept_secret(path: Path) -> str:
+def kept_secret(path: Path, strength: int = 50) -> str:
     """The key in `path`, made at the first call; readable by its owner alone.
 
+    `strength` counts random bytes.
     Web and worker may ask at once: whoever creates the file first wins. Where nothing can be
     written the key lives as long as the process (`heimdall.E003` says why that is wrong).
     """
-    fresh = secrets.token_urlsafe(50)
+    fresh = secrets.token_urlsafe(strength)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if not path.exists():

@@ -1,0 +1,25 @@
+"""The web process: pages and API through Django, sockets through realtime."""
+
+from __future__ import annotations
+
+import os
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
+pages = get_asgi_application()
+
+# These need Django to be set up, which the line above did.
+from heimdall import server  # noqa: E402
+from realtime.routing import websocket_application  # noqa: E402
+from training.journal import DatabaseJournal  # noqa: E402
+from training.tokens import user_for  # noqa: E402
+
+server.install()
+application = ProtocolTypeRouter(
+    {
+        "http": pages,
+        "websocket": websocket_application(journal=DatabaseJournal(), user_for_token=user_for),
+    }
+)

@@ -1,0 +1,19 @@
+"""Who may see and steer what: its owner, and staff."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import QuerySet
+
+from training.models import Dataset, Job
+
+Owned = TypeVar("Owned", Job, Dataset)
+
+
+def visible(rows: QuerySet[Owned], user: User | AnonymousUser) -> QuerySet[Owned]:
+    """Those of `rows` that this user may see and steer; nobody signed in sees nothing."""
+    if not user.is_authenticated or not user.is_active:
+        return rows.none()
+    return rows if user.is_staff else rows.filter(owner_id=user.pk)

@@ -1,0 +1,185 @@
+"""What one attempt at a job may write: every change is fenced by the attempt's number.
+
+A worker that slept through its lease finds that its number is out of date, gets `Superseded`, and
+stops. The lease is kept on the database's clock, so the clocks of workers do not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from realtime import events
+from training.lifecycle import Told, change, status_by
+from training.models import Epoch, Job
+from training.states import Status, Stop
+
+
+class Superseded(Exception):
+    """Another attempt, or nobody, has the job now: this one may write nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claim on a running job: the fencing token."""
+
+    job_id: UUID
+    number: int
+
+    @property
+    def mine(self) -> Q:
+        return Q(status=Status.RUNNING, attempt=self.number)
+
+    def change(self, *told: Told, when: Q | None = None, **values: Any) -> Job | None:
+        return change(self.job_id, self.mine & (when or Q()), *told, **values)
+
+    def must_change(self, *told: Told, **values: Any) -> Job:
+        job = self.change(*told, **values)
+        if job is None:
+            raise Superseded(f"attempt {self.number} of job {self.job_id} no longer has it")
+        return job
+
+    def end(self, *told: Told, **values: Any) -> Job:
+        """The attempt's last change: it gives the lease back."""
+        return self.must_change(
+            *told, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
+        )
+
+
+def _lease() -> dict[str, Any]:
+    return {
+        "heartbeat_at": Now(),
+        "lease_expires_at": Now() + timedelta(seconds=settings.LEASE_SECONDS),
+    }
+
+
+def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
+    """Make a queued job this worker's; None where it is not queued (any more)."""
+    job = change(
+        job_id,
+        Q(status=Status.QUEUED),
+        status_by(worker, "claimed"),
+        status=Status.RUNNING,
+        worker=worker,
+        attempt=F("attempt") + 1,
+        **_lease(),
+    )
+    return (Attempt(job.pk, job.attempt), job) if job else None
+
+
+def beat(attempt: Attempt) -> Stop:
+    """Keep the lease, and read what was asked of the job."""
+    return Stop(attempt.must_change(**_lease()).stop_requested)
+
+
+def stop_asked(attempt: Attempt) -> Stop:
+    """What was asked of the job; raises Superseded where it is no longer this attempt's."""
+    rows = Job.objects.filter(attempt.mine, pk=attempt.job_id)
+    asked = rows.values_list("stop_requested", flat=True).first()
+    if asked is None:
+        raise Superseded(f"attempt {attempt.number} of job {attempt.job_id} no longer has it")
+    return Stop(asked)
+
+
+def record_started(
+    attempt: Attempt,
+    dataset_size: int,
+    train_samples: int = 0,
+    val_samples: int = 0,
+    resumed_from_epoch: int | None = None,
+) -> None:
+    """The trainer has loaded its dataset."""
+    # `started_at` is the first start: later attempts keep it.
+    attempt.change(when=Q(started_at=None), started_at=Now())
+    attempt.must_change(
+        lambda job: events.Started(
+            job_id=job.pk,
+            config=job.config,
+            dataset_size=dataset_size,
+            train_samples=train_samples,
+            val_samples=val_samples,
+            resumed_from_epoch=resumed_from_epoch,
+        ),
+        **_lease(),
+    )
+
+
+def record_epoch(
+    attempt: Attempt,
+    epoch: int,
+    metrics: dict[str, float | None],
+    seconds: float,
+    is_best: bool,
+    checkpoint_path: str,
+) -> None:
+    """Store an epoch with its event(s); one that had to be computed again adds nothing."""
+
+    def told(best: bool) -> Told:
+        return lambda job: events.Progress(
+            job_id=job.pk,
+            epoch=epoch,
+            total_epochs=job.total_epochs,
+            metrics=metrics,
+            is_best=best,
+        )
+
+    best = {
+        "best_epoch": epoch,
+        "best_val_loss": metrics["val_loss"],
+        "best_val_rmse": metrics["val_rmse"],
+    }
+    with transaction.atomic():
+        job = attempt.change(
+            *[told(False), told(True)] if is_best else [told(False)],
+            when=Q(current_epoch=epoch - 1),
+            current_epoch=epoch,
+            checkpoint_path=checkpoint_path,
+            crashes=0,
+            **_lease(),
+            **best if is_best else {},
+        )
+        if job is None:
+            _known_already(attempt, epoch, checkpoint_path)
+            return
+        Epoch.objects.create(
+            job=job,
+            epoch=epoch,
+            metrics=metrics,
+            is_best=is_best,
+            seconds=seconds,
+            attempt=attempt.number,
+            at=timezone.now(),
+        )
+
+
+def _known_already(attempt: Attempt, epoch: int, checkpoint_path: str) -> None:
+    job = attempt.must_change(checkpoint_path=checkpoint_path, **_lease())
+    if job.current_epoch < epoch:
+        raise RuntimeError(
+            f"The trainer reported epoch {epoch} of job {job.pk} after epoch {job.current_epoch}: "
+            "an epoch is missing."
+        )
+
+
+def record_generation(attempt: Attempt, current: int, total: int, message: str) -> None:
+    attempt.must_change(
+        lambda job: events.GenerationProgress(
+            job_id=job.pk, current=current, total=total, message=message
+        ),
+        generated=current,
+        **_lease(),
+    )
+
+
+def run_folder(attempt: Attempt) -> Path:
+    """Where this attempt keeps its checkpoints: one folder an attempt, so two never meet."""
+    return Path(settings.DATA_DIR) / "jobs" / str(attempt.job_id) / f"attempt-{attempt.number:03d}"

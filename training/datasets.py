@@ -1,0 +1,68 @@
+"""Datasets come in whole or not at all: the file first, then the row that names it."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import ProtectedError
+
+from training.engine import importer
+from training.engine.dataset import Dataset as Arrays
+from training.models import Dataset
+
+
+class DatasetInUse(Exception):
+    """Jobs name the dataset, so it cannot go."""
+
+
+def import_folder(owner: User, name: str, folder: Path) -> Dataset:
+    """Import measured data (`training.engine.importer` has the format and its errors)."""
+    return store(owner, name, importer.read_folder(folder))
+
+
+def import_zip(owner: User, name: str, archive: Path) -> Dataset:
+    """The same, from a zip of the folder."""
+    with tempfile.TemporaryDirectory(prefix="import-") as workspace:
+        arrays = importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES)
+    return store(owner, name, arrays)
+
+
+def store(owner: User, name: str, arrays: Arrays) -> Dataset:
+    """Keep the arrays in the data folder, and a row that names them."""
+    pk = uuid.uuid4()
+    path = Path(settings.DATA_DIR) / "datasets" / f"{pk}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays.save(path)
+    facts = arrays.facts()
+    try:
+        return Dataset.objects.create(
+            id=pk,
+            owner=owner,
+            name=name,
+            kind=arrays.kind,
+            status=Dataset.State.READY,
+            path=str(path),
+            content_hash=arrays.content_hash,
+            samples=facts["samples"],
+            facts=facts,
+        )
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def delete(dataset: Dataset) -> None:
+    """Forget a dataset that no job names, and its file."""
+    try:
+        dataset.delete()
+    except ProtectedError as error:
+        raise DatasetInUse(
+            f"Dataset {dataset.name!r} is named by {len(error.protected_objects)} job(s); "
+            "delete those first."
+        ) from error
+    if dataset.path:
+        Path(dataset.path).unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""The rows behind `realtime.journal`: a job's events, and which of them the broker has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from realtime.events import encode, routing_key
+from realtime.journal import Frame
+from training.access import visible
+from training.models import Job, JobEvent
+
+UNSENT = Q(seq__gt=F("sent_seq"))
+UNCLAIMED = Q(sending_until=None) | Q(sending_until__lt=Now())
+
+
+def as_frame(event: JobEvent) -> Frame:
+    return Frame(
+        job_id=event.job_id,
+        seq=event.seq,
+        routing_key=routing_key(event.event, event.job_id),
+        body=encode(event.event, event.seq, event.at, event.data),
+    )
+
+
+def frames(job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
+    """At most `limit` events of the job with seq > `after`, in order."""
+    rows = JobEvent.objects.filter(job_id=job_id, seq__gt=after).order_by("seq")[:limit]
+    return [as_frame(event) for event in rows]
+
+
+class DatabaseJournal:
+    """`realtime.journal.Journal` over the rows."""
+
+    def heads(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
+        return dict(Job.objects.filter(pk__in=job_ids).values_list("pk", "seq"))
+
+    def heads_since(self, moment: datetime) -> dict[UUID, int]:
+        return dict(Job.objects.filter(updated_at__gte=moment).values_list("pk", "seq"))
+
+    def frames(self, job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
+        return frames(job_id, after, limit)
+
+    def may_watch(self, user_id: int, job_id: UUID) -> bool:
+        user = User.objects.filter(pk=user_id).first()
+        return user is not None and visible(Job.objects.filter(pk=job_id), user).exists()
+
+
+class DatabaseOutbox:
+    """`realtime.journal.Outbox` over the rows."""
+
+    def waiting(self, limit: int) -> Sequence[UUID]:
+        rows = Job.objects.filter(UNSENT, UNCLAIMED).order_by("pk")
+        return list(rows.values_list("pk", flat=True)[:limit])
+
+    def claim(self, job_id: UUID, seconds: float) -> bool:
+        mine = Job.objects.filter(UNSENT, UNCLAIMED, pk=job_id)
+        return mine.update(sending_until=Now() + timedelta(seconds=seconds)) == 1
+
+    def unsent(self, job_id: UUID, limit: int) -> Sequence[Frame]:
+        sent = Job.objects.filter(pk=job_id).values_list("sent_seq", flat=True).first()
+        return [] if sent is None else frames(job_id, sent, limit)
+
+    def settle(self, job_id: UUID, sent_seq: int | None) -> None:
+        job = Job.objects.filter(pk=job_id)
+        if sent_seq is not None:
+            # A slow sender whose claim ran out must not move the mark back.
+            job.filter(sent_seq__lt=sent_seq).update(sent_seq=sent_seq)
+        job.update(sending_until=None)

@@ -1,0 +1,86 @@
+"""Looks every few seconds, and puts right what a lost message or a dead process left behind.
+
+Any number may run: each step is a compare-and-set, so doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import close_old_connections
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from training import dispatch, outcome, publishing
+from training.attempt import Attempt, Superseded
+from training.models import Job
+from training.states import Status
+
+# A queued job that nobody picked up for this long is announced again.
+ANNOUNCE_AGAIN_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """The thread that looks."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        well = True
+        while not self._stop.wait(settings.KEEPER_SECONDS):
+            try:
+                close_old_connections()
+                look(self.name)
+            except Exception:
+                # Whatever it is (the database is away, say): say so once, and look again.
+                if well:
+                    log.exception("The keeper could not look; it keeps trying.")
+                well = False
+            else:
+                well = True
+
+
+def look(actor: str) -> None:
+    """One round: expired leases, jobs that nobody picked up, events that were not sent."""
+    reap(actor, Q(lease_expires_at__lt=Now()))
+    announce_again()
+    publishing.publisher().sweep()
+
+
+def reap(actor: str, whose: Q) -> None:
+    """Take back the running jobs of `whose`: their workers are gone."""
+    for pk, number, worker in (
+        Job.objects.filter(whose, status=Status.RUNNING)
+        .order_by("pk")
+        .values_list("pk", "attempt", "worker")
+    ):
+        try:
+            outcome.interrupted(
+                Attempt(pk, number), actor, f"The worker {worker} was lost.", crashed=True
+            )
+        except Superseded:
+            continue  # another keeper was first, or the worker was only slow
+
+
+def announce_again() -> None:
+    """Send every queued job whose message seems to be lost."""
+    stale = Q(enqueued_at__lt=Now() - timedelta(seconds=ANNOUNCE_AGAIN_SECONDS))
+    waiting = Job.objects.filter(stale, status=Status.QUEUED)
+    for pk in waiting.order_by("created_at").values_list("pk", flat=True):
+        if waiting.filter(pk=pk).update(enqueued_at=Now()):
+            dispatch.announce(pk)

@@ -1,0 +1,206 @@
+"""The only place that changes a job: each change is one transaction, and one row or nothing.
+
+A change names the state it starts from (compare-and-set), counts `seq` on, writes its events as
+rows, and tells the publisher after the commit. What a running attempt writes is in
+`training.attempt`; both go through `change`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from realtime import events
+from training import dispatch, publishing
+from training.engine.config import GenerateConfig, TrainConfig
+from training.models import Dataset, Job, JobEvent
+from training.states import AT_REST, Status, Stop
+
+Told = Callable[[Job], events.Event]
+
+
+class Conflict(Exception):
+    """The job's state forbids what was asked."""
+
+    def __init__(self, job: Job, wish: str) -> None:
+        asked = f" and already asked to {job.stop_requested}" if job.stop_requested else ""
+        super().__init__(f"Cannot {wish} this job: it is {job.status}{asked}.")
+
+
+def change(job_id: UUID, when: Q, *told: Told, **values: Any) -> Job | None:
+    """Set `values` and tell what happened if the job is as `when` says; None if it is not."""
+    with transaction.atomic():
+        row = Job.objects.filter(when, pk=job_id)
+        if not row.update(seq=F("seq") + len(told), updated_at=Now(), **values):
+            return None
+        job = Job.objects.select_related("dataset").get(pk=job_id)
+        _write(job, [tell(job) for tell in told])
+    return job
+
+
+def _write(job: Job, happened: list[events.Event]) -> None:
+    """Store the events that carry the job to the seq it has now, and have them sent."""
+    first, at = job.seq - len(happened) + 1, timezone.now()
+    JobEvent.objects.bulk_create(
+        JobEvent(job=job, seq=seq, event=event.event, data=event.data(), at=at)
+        for seq, event in enumerate(happened, first)
+    )
+    if happened:
+        transaction.on_commit(partial(publishing.nudge, job.pk))
+
+
+def status_by(actor: str, reason: str = "") -> Told:
+    """The event that says what the job is now, who made it so, and why."""
+    return lambda job: events.Status(
+        job_id=job.pk,
+        status=job.status,
+        stop_requested=job.stop_requested,
+        actor=actor,
+        reason=reason,
+    )
+
+
+def told_cancelled(job: Job) -> events.Event:
+    return events.Cancelled(job_id=job.pk)
+
+
+def told_paused(job: Job) -> events.Event:
+    return events.Paused(job_id=job.pk, checkpoint_path=job.checkpoint_path or None)
+
+
+def submit(
+    owner: User, dataset: Dataset, config: TrainConfig, name: str = "", parent: Job | None = None
+) -> Job:
+    """Queue a training."""
+    return _queue(
+        Job(
+            owner=owner,
+            kind=Job.Kind.TRAINING,
+            name=name,
+            dataset=dataset,
+            parent=parent,
+            config=config.model_dump(mode="json"),
+            total_epochs=config.epochs,
+        )
+    )
+
+
+def submit_generation(owner: User, name: str, config: GenerateConfig) -> Job:
+    """Queue the making of a synthetic dataset; the job names the dataset that will be."""
+    with transaction.atomic():
+        dataset = Dataset.objects.create(
+            owner=owner,
+            name=name,
+            kind=Dataset.Kind.SYNTHETIC,
+            status=Dataset.State.GENERATING,
+            samples=config.samples,
+        )
+        return _queue(
+            Job(
+                owner=owner,
+                kind=Job.Kind.GENERATION,
+                name=f"Generate {name}",
+                dataset=dataset,
+                config=config.model_dump(mode="json"),
+            )
+        )
+
+
+def _queue(job: Job) -> Job:
+    job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
+    with transaction.atomic():
+        job.save(force_insert=True)
+        _write(job, [status_by(job.owner.username)(job)])
+        transaction.on_commit(partial(dispatch.announce, job.pk))
+    return job
+
+
+def request_pause(job: Job, actor: str) -> Job:
+    """Pause at once what waits; what runs is asked to stop after its epoch's checkpoint."""
+    if job.kind == Job.Kind.GENERATION:
+        raise Conflict(job, "pause (a generation can only be cancelled)")
+    return (
+        change(
+            job.pk,
+            Q(status=Status.QUEUED),
+            status_by(actor),
+            told_paused,
+            status=Status.PAUSED,
+        )
+        or _ask(job, Q(stop_requested=Stop.NONE), Stop.PAUSE, actor)
+        or _as_it_is(job, Q(status=Status.RUNNING, stop_requested=Stop.PAUSE), "pause")
+    )
+
+
+def request_cancel(job: Job, actor: str) -> Job:
+    """Cancel at once what does not run; what runs is asked to stop at its next batch."""
+    waiting = Q(status__in=[Status.QUEUED, Status.PAUSED])
+    with transaction.atomic():
+        cancelled = change(
+            job.pk,
+            waiting,
+            status_by(actor),
+            told_cancelled,
+            status=Status.CANCELLED,
+            finished_at=Now(),
+        )
+        if cancelled and cancelled.kind == Job.Kind.GENERATION:
+            Dataset.objects.filter(pk=cancelled.dataset_id).update(status=Dataset.State.FAILED)
+    return (
+        cancelled
+        or _ask(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor)
+        or _as_it_is(job, Q(status=Status.RUNNING, stop_requested=Stop.CANCEL), "cancel")
+    )
+
+
+def resume(job: Job, actor: str) -> Job:
+    """Queue a paused or failed job again; it goes on from its last checkpoint."""
+    with transaction.atomic():
+        queued = change(
+            job.pk,
+            Q(status__in=[Status.PAUSED, Status.FAILED]),
+            status_by(actor, "resumed"),
+            status=Status.QUEUED,
+            stop_requested=Stop.NONE,
+            error_message="",
+            finished_at=None,
+            crashes=0,
+            enqueued_at=Now(),
+        )
+        if queued is None:
+            return _as_it_is(job, Q(pk=None), "resume")
+        if queued.kind == Job.Kind.GENERATION:
+            Dataset.objects.filter(pk=queued.dataset_id).update(status=Dataset.State.GENERATING)
+        transaction.on_commit(partial(dispatch.announce, job.pk))
+    return queued
+
+
+def delete(job: Job) -> None:
+    """Forget a job that is at rest, with its epochs and events."""
+    with transaction.atomic():
+        if not Job.objects.filter(pk=job.pk, status__in=AT_REST).exists():
+            raise Conflict(Job.objects.get(pk=job.pk), "delete")
+        Job.objects.filter(pk=job.pk, status__in=AT_REST).delete()
+
+
+def _ask(job: Job, when: Q, stop: Stop, actor: str) -> Job | None:
+    running = Q(status=Status.RUNNING) & when
+    return change(job.pk, running, status_by(actor), stop_requested=stop)
+
+
+def _as_it_is(job: Job, fine: Q, wish: str) -> Job:
+    """The job unchanged where it already is as wished, else the refusal."""
+    found = Job.objects.select_related("dataset").filter(fine, pk=job.pk).first()
+    if found is None:
+        raise Conflict(Job.objects.get(pk=job.pk), wish)
+    return found
+
+

@@ -1,0 +1,182 @@
+"""What is kept: datasets, jobs, their epochs and events, trained models, tokens.
+
+Only `training.lifecycle` writes a Job, an Epoch or a JobEvent.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from training.states import Status, Stop
+
+
+class Dataset(models.Model):
+    """Samples of known transmitter positions; the arrays lie in the file at `path`."""
+
+    class Kind(models.TextChoices):
+        SYNTHETIC = "synthetic"
+        MEASURED = "measured"
+
+    class State(models.TextChoices):
+        GENERATING = "generating"
+        READY = "ready"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="datasets", db_index=True
+    )
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind)
+    status = models.CharField(max_length=10, choices=State, default=State.READY)
+    path = models.CharField(max_length=500, blank=True)
+    content_hash = models.CharField(max_length=64, blank=True)
+    samples = models.PositiveIntegerField(default=0)
+    facts = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Job(models.Model):
+    """One training or generation, through all its attempts."""
+
+    class Kind(models.TextChoices):
+        TRAINING = "training"
+        GENERATION = "generation"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.TRAINING)
+    name = models.CharField(max_length=200, blank=True)
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="jobs")
+    config = models.JSONField(default=dict)
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
+
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
+    stop_requested = models.CharField(max_length=6, choices=Stop, blank=True, default=Stop.NONE)
+    error_message = models.TextField(blank=True)
+
+    # The newest event, and the newest one that the broker has confirmed.
+    seq = models.PositiveIntegerField(default=0)
+    sent_seq = models.PositiveIntegerField(default=0)
+    sending_until = models.DateTimeField(null=True)
+
+    # Each run is an attempt: whoever holds an older one may not write any more.
+    attempt = models.PositiveIntegerField(default=0)
+    crashes = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    enqueued_at = models.DateTimeField(null=True)
+
+    current_epoch = models.PositiveIntegerField(default=0)
+    total_epochs = models.PositiveIntegerField(default=0)
+    generated = models.PositiveIntegerField(default=0)
+    best_epoch = models.PositiveIntegerField(null=True)
+    best_val_loss = models.FloatField(null=True)
+    best_val_rmse = models.FloatField(null=True)
+    checkpoint_path = models.CharField(max_length=500, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["-created_at", "-id"], name="job_newest"),
+            models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
+            models.Index(fields=["id"], condition=Q(seq__gt=F("sent_seq")), name="job_unsent"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"{self.kind} {str(self.id)[:8]}"
+
+    @property
+    def progress_percent(self) -> float:
+        """How far it is, 0 to 100; a job that stopped early is nevertheless done."""
+        if self.status == Status.COMPLETED:
+            return 100.0
+        if self.kind == self.Kind.GENERATION:
+            done, total = self.generated, int(self.config.get("samples", 0))
+        else:
+            done, total = self.current_epoch, self.total_epochs
+        return round(100.0 * done / total, 2) if total else 0.0
+
+
+class Epoch(models.Model):
+    """The metrics of one epoch, stored once however often it had to be computed."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="epochs")
+    epoch = models.PositiveIntegerField()
+    metrics = models.JSONField()
+    is_best = models.BooleanField(default=False)
+    seconds = models.FloatField()
+    attempt = models.PositiveIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["epoch"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "epoch"], name="epoch_once_per_job")
+        ]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}"
+
+
+class JobEvent(models.Model):
+    """What happened to a job: `seq` counts 1, 2, 3, ... without a hole."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    event = models.CharField(max_length=40)
+    data = models.JSONField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["seq"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "seq"], name="event_once_per_seq")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.event}"
+
+
+class TrainedModel(models.Model):
+    """The best checkpoint of a completed job, and how well it does on the test split."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.OneToOneField(Job, models.CASCADE, related_name="model")
+    checkpoint_path = models.CharField(max_length=500)
+    evaluation = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"model of {self.job_id}"
+
+
+class ApiToken(models.Model):
+    """A bearer token, kept only as its digest."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"token of {self.user_id}"

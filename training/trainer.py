@@ -1,0 +1,106 @@
+"""The trainer as a process: started, listened to line by line, told to stop, ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from django.conf import settings
+
+TERMINATE_SECONDS = 2.0
+
+
+class Trainer:
+    """`python -m training.engine` in a process group of its own.
+
+    It ends with whoever started it: its stdin closes, and on Linux the kernel kills it too.
+    """
+
+    def __init__(self, command: str, spec: dict[str, Any], folder: Path) -> None:
+        """Start `command` (`train` or `generate`); `folder` takes its spec and its log."""
+        folder.mkdir(parents=True, exist_ok=True)
+        spec_file = folder / "spec.json"
+        spec_file.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        self.log = folder / "trainer.log"
+        with self.log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "training.engine", command, str(spec_file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=settings.BASE_DIR,
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        self._out = self._process.stdout.fileno()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._out, selectors.EVENT_READ)
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def lines(self, tick: float) -> Iterator[dict[str, Any] | None]:
+        """Each line it writes, and None every `tick` seconds of silence, until it closes."""
+        buffer = b""
+        while True:
+            if not self._selector.select(tick):
+                yield None
+                continue
+            chunk = os.read(self._out, 1 << 16)
+            if not chunk:
+                return
+            *whole, buffer = (buffer + chunk).split(b"\n")
+            for line in whole:
+                yield json.loads(line)
+
+    def ask(self, wish: str) -> None:
+        """Pass on `pause` or `cancel`."""
+        assert self._process.stdin is not None
+        # One that is gone has been heard by `lines` already.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{wish}\n".encode())
+            self._process.stdin.flush()
+
+    def end(self) -> int:
+        """End it, politely first; its exit status."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._selector.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(TERMINATE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+        # Its helpers (loader, ranks) belong to the same group and must not outlive it.
+        self._signal(signal.SIGKILL)
+        self._process.stdout.close()
+        return self._process.returncode
+
+    def obituary(self) -> str:
+        """One sentence about an end that was not announced, with the last words of its log."""
+        status = self._process.returncode
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        return f"The trainer ended without a result ({how}{': ' if last else ''}{''.join(last)})."
+
+    def _signal(self, which: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, which)
