@@ -34,6 +34,7 @@ UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 
 INSTALLED_APPS = [
     "daphne",
+    "heimdall.apps.HeimdallConfig",
     "training",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -42,8 +42,8 @@ class Attempt:
     def change(self, *told: Told, when: Q | None = None, **values: Any) -> Job | None:
         return change(self.job_id, self.mine & (when or Q()), *told, **values)
 
-    def must_change(self, *told: Told, **values: Any) -> Job:
-        job = self.change(*told, **values)
+    def must_change(self, *told: Told, when: Q | None = None, **values: Any) -> Job:
+        job = self.change(*told, when=when, **values)
         if job is None:
             raise Superseded(f"attempt {self.number} of job {self.job_id} no longer has it")
         return job

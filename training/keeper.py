@@ -5,6 +5,7 @@ Any number may run: each step is a compare-and-set, so doing it twice changes no
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from datetime import timedelta
@@ -57,24 +58,19 @@ class Keeper:
 
 def look(actor: str) -> None:
     """One round: expired leases, jobs that nobody picked up, events that were not sent."""
-    reap(actor, Q(lease_expires_at__lt=Now()))
+    expired = Q(lease_expires_at__lt=Now())
+    reap(actor, expired, "The worker was lost: no heartbeat.", crashed=True)
     announce_again()
     publishing.publisher().sweep()
 
 
-def reap(actor: str, whose: Q) -> None:
+def reap(actor: str, whose: Q, reason: str, crashed: bool) -> None:
     """Take back the running jobs of `whose`: their workers are gone."""
-    for pk, number, worker in (
-        Job.objects.filter(whose, status=Status.RUNNING)
-        .order_by("pk")
-        .values_list("pk", "attempt", "worker")
-    ):
-        try:
-            outcome.interrupted(
-                Attempt(pk, number), actor, f"The worker {worker} was lost.", crashed=True
-            )
-        except Superseded:
-            continue  # another keeper was first, or the worker was only slow
+    running = Job.objects.filter(whose, status=Status.RUNNING).order_by("pk")
+    for pk, number in running.values_list("pk", "attempt"):
+        # Another keeper may have been first; or the worker was only slow, and has beaten since.
+        with contextlib.suppress(Superseded):
+            outcome.interrupted(Attempt(pk, number), actor, reason, crashed, when=whose)
 
 
 def announce_again() -> None:

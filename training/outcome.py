@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from realtime import events
@@ -80,12 +81,20 @@ def _unfinished(job: Job) -> None:
         Dataset.objects.filter(pk=job.dataset_id).update(status=Dataset.State.FAILED)
 
 
-def interrupted(attempt: Attempt, actor: str, reason: str, crashed: bool) -> None:
+def interrupted(
+    attempt: Attempt, actor: str, reason: str, crashed: bool, when: Q | None = None
+) -> None:
     """The attempt is over without a result: back to the queue, or `failed` after too many crashes.
 
     What was asked of it still counts: a job that was to be cancelled or paused becomes that.
+    Raises Superseded where the job is not this attempt's, or not as `when` says, any more.
     """
-    job = Job.objects.get(pk=attempt.job_id)
+    with transaction.atomic():
+        job = attempt.must_change(when=when)
+        _interrupted(attempt, job, actor, reason, crashed)
+
+
+def _interrupted(attempt: Attempt, job: Job, actor: str, reason: str, crashed: bool) -> None:
     if job.stop_requested == Stop.CANCEL:
         return cancelled(attempt)
     if job.stop_requested == Stop.PAUSE:
@@ -93,9 +102,5 @@ def interrupted(attempt: Attempt, actor: str, reason: str, crashed: bool) -> Non
     crashes = job.crashes + crashed
     if crashes >= settings.MAX_CRASHES:
         return fail(attempt, f"{reason} That was crash {crashes} in a row without a new epoch.")
-    with transaction.atomic():
-        attempt.end(
-            status_by(actor, reason), status=Status.QUEUED, crashes=crashes, enqueued_at=Now()
-        )
-        transaction.on_commit(partial(dispatch.announce, attempt.job_id))
-    return None
+    attempt.end(status_by(actor, reason), status=Status.QUEUED, crashes=crashes, enqueued_at=Now())
+    return transaction.on_commit(partial(dispatch.announce, attempt.job_id))

@@ -23,7 +23,7 @@ from training.trainer import Trainer
 TICK_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
-# Set when the worker is about to end: each attempt then hands its job back. Pool children inherit it.
+# Set when the worker is about to end: each attempt then hands its job back (forks inherit it).
 leaving = multiprocessing.Event()
 
 

@@ -1,0 +1,67 @@
+"""The worker inside the web process, for a machine without a broker: same tasks, same keeper.
+
+Celery carries its messages through memory, so everything that knows of a job's start lives here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from celery.worker import state
+from django.conf import settings
+from django.db.models import Q
+
+from heimdall.celery import app
+from training.keeper import reap
+from training.supervisor import leaving
+
+NAME = f"embedded@{platform.node()}"
+STOP_SECONDS = 10
+
+
+class AlreadyRunning(Exception):
+    """Two embedded workers on one data folder would take each other's jobs for dead."""
+
+
+@contextmanager
+def embedded_worker() -> Iterator[None]:
+    """Train in threads of this process; on the way out hand every running job back."""
+    with _alone(Path(settings.DATA_DIR) / "embedded.lock"):
+        # Whoever ran them held the lock that is ours now, and so is gone: no need for a lease.
+        reap(NAME, Q(worker=NAME), "Heimdall was restarted.", crashed=False)
+        worker = app.WorkController(
+            hostname=NAME,
+            pool="threads",
+            concurrency=max(1, (os.cpu_count() or 2) // 2 + 1),
+            loglevel="WARNING",
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
+        thread = threading.Thread(target=worker.start, name="embedded-worker", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            leaving.set()
+            state.should_stop = 0
+            thread.join(STOP_SECONDS)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("a+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlreadyRunning(
+                f"Another Heimdall already trains on {lock.parent}. Stop it first, or set "
+                "HEIMDALL_DATA_DIR to another folder."
+            ) from error
+        yield

@@ -1,0 +1,89 @@
+"""`manage.py demo`: from a bare checkout to a training that one can watch, in one command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from heimdall import web
+from heimdall.demo import Demo, seed
+from training.engine.importer import ImportProblem
+
+
+class Command(BaseCommand):
+    help = "Set everything up, train one job, and show it live until Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8001, help="of the pages (default 8001)")
+        parser.add_argument("--epochs", type=int, default=30, help="of the job (default 30)")
+        parser.add_argument(
+            "--dataset", type=Path, help="measured data: a folder in the import format"
+        )
+        parser.add_argument(
+            "--exit", action="store_true", help="stop everything when the job ends"
+        )
+
+    def handle(
+        self, *args: Any, port: int, epochs: int, dataset: Path | None, **options: Any
+    ) -> None:
+        _must_be_free(port)
+        if not web.is_migrated():
+            self.stdout.write("Creating the tables ...")
+            call_command("migrate", verbosity=0)
+        from heimdall.embedded import AlreadyRunning
+
+        try:
+            seeds = seed(dataset)
+        except (ImportProblem, OSError) as error:
+            raise CommandError(f"--dataset {dataset}: {error}") from error
+        demo = Demo(*seeds, epochs=epochs, stop_at_end=options["exit"])
+        try:
+            with _worker_process():
+                web.run("127.0.0.1", port, demo.begin)
+        except AlreadyRunning as error:
+            raise CommandError(str(error)) from error
+        sys.exit(demo.exit_status)
+
+
+def _must_be_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} is taken ({error.strerror}). Choose another: --port {port + 1}."
+            ) from error
+
+
+@contextmanager
+def _worker_process() -> Iterator[None]:
+    """With a broker the worker is a process of its own, as in production."""
+    if settings.EMBEDDED:
+        yield
+        return
+    # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
+    command = [sys.executable, "-m", "celery", "-A", "heimdall", "--quiet", "worker"]
+    worker = subprocess.Popen(
+        [*command, "--loglevel", "WARNING"], cwd=settings.BASE_DIR, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
