@@ -1,0 +1,1 @@
+"""Localisation of transmitters with NumPy and PyTorch; knows nothing of Django."""

@@ -1,0 +1,79 @@
+"""Positions on the plane: local east and north in metres around an origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.floating]
+
+SPEED_OF_LIGHT = 299_792_458.0  # m/s
+_WGS84_A = 6_378_137.0  # m, semi-major axis
+_WGS84_E2 = 6.694_379_990_14e-3  # first eccentricity squared
+
+
+def _earth_centred(lat: ArrayLike, lon: ArrayLike) -> Floats:
+    """Degrees on the ellipsoid to [..., 3] metres from the centre of the earth."""
+    phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
+    normal = _WGS84_A / np.sqrt(1.0 - _WGS84_E2 * np.sin(phi) ** 2)
+    return np.stack(
+        [
+            normal * np.cos(phi) * np.cos(lam),
+            normal * np.cos(phi) * np.sin(lam),
+            normal * (1.0 - _WGS84_E2) * np.sin(phi),
+        ],
+        axis=-1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFrame:
+    """The plane that touches the WGS-84 ellipsoid at `lat0`, `lon0` (degrees).
+
+    Orthographic (IOGP Guidance Note 7-2, EPSG method 9840): both ways in closed form, at any
+    latitude. At d metres from the origin a length is short by at most (d / 6,370 km)^2 / 2: 1.2e-4
+    at 100 km, 5e-4 at 200 km. Meant for areas up to some 500 km; beyond a quarter of the earth's
+    circumference points fall back upon others.
+    """
+
+    lat0: float
+    lon0: float
+
+    def _axes(self) -> Floats:
+        """[3, 3] rows: east, north, up at the origin, in earth-centred coordinates."""
+        phi, lam = np.radians(self.lat0), np.radians(self.lon0)
+        s, c, sl, cl = np.sin(phi), np.cos(phi), np.sin(lam), np.cos(lam)
+        return np.array([[-sl, cl, 0.0], [-s * cl, -s * sl, c], [c * cl, c * sl, s]])
+
+    def to_local(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
+        """Degrees to [..., 2] metres east and north of the origin."""
+        away = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
+        return np.asarray(away @ self._axes()[:2].T)
+
+    def to_geodetic(self, position: ArrayLike) -> tuple[Floats, Floats]:
+        """[..., 2] metres to latitude and longitude in degrees; NaN off the globe."""
+        east_north, up = self._axes()[:2], self._axes()[2]
+        on_plane = np.asarray(position, float) @ east_north + _earth_centred(self.lat0, self.lon0)
+        # How far below the plane the ellipsoid lies: the nearer root of a quadratic.
+        stretch = np.array([1.0, 1.0, 1.0 / (1.0 - _WGS84_E2)]) / _WGS84_A**2
+        a = np.sum(up * up * stretch)
+        b = np.sum(on_plane * up * stretch, axis=-1)
+        c = np.sum(on_plane * on_plane * stretch, axis=-1) - 1.0
+        with np.errstate(invalid="ignore"):
+            rise = -c / (b + np.sqrt(b * b - a * c))
+        x, y, z = np.moveaxis(on_plane + rise[..., None] * up, -1, 0)
+        lat = np.degrees(np.arctan2(z, (1.0 - _WGS84_E2) * np.hypot(x, y)))
+        return lat, np.degrees(np.arctan2(y, x))
+
+
+def distances(targets: Floats, receivers: Floats) -> Floats:
+    """Targets [N, 2] to receivers [R, 3] or [N, R, 3]: metres [N, R], at least 1; NaN if unknown.
+
+    Targets stand at altitude 0; a receiver of unknown altitude is taken to stand there, too.
+    """
+    targets, receivers = np.asarray(targets, float), np.asarray(receivers, float)
+    away = receivers[..., :2] - targets[:, None, :]
+    rise = np.nan_to_num(receivers[..., 2])
+    return np.maximum(np.hypot(np.hypot(away[..., 0], away[..., 1]), rise), 1.0)
