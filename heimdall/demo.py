@@ -68,9 +68,7 @@ def _measured(user: User, folder: Path) -> Dataset:
 class Demo:
     """One job, shown in the terminal from a thread while the server runs."""
 
-    def __init__(
-        self, dataset: Dataset, password: str, epochs: int, stop_at_end: bool
-    ) -> None:
+    def __init__(self, dataset: Dataset, password: str, epochs: int, stop_at_end: bool) -> None:
         self.exit_status = 1 if stop_at_end else 0
         self._dataset, self._password = dataset, password
         self._epochs, self._stop_at_end = epochs, stop_at_end

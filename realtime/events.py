@@ -81,7 +81,7 @@ class Cancelled(_Ended):
 
 
 class Status(Event):
-    """A change of what is or what was asked, by whom (`actor`: a user name, or the part at work)."""
+    """A change of what is or what was asked, by whom (`actor`: a user, or the part at work)."""
 
     event = "training:status"
     topic = "training.status"

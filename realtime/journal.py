@@ -1,4 +1,4 @@
-"""What realtime asks of whoever keeps the rows: the events of a job, and which of them are not sent.
+"""What realtime asks of whoever keeps the rows: the events of a job, and which are not sent.
 
 The rows are the truth and a message is a hint. `training` implements both over its models, and
 `heimdall` hands them in, so that nothing here knows what a job is. Every call may block on the

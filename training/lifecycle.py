@@ -202,5 +202,3 @@ def _as_it_is(job: Job, fine: Q, wish: str) -> Job:
     if found is None:
         raise Conflict(Job.objects.get(pk=job.pk), wish)
     return found
-
-

@@ -27,9 +27,7 @@ def complete(attempt: Attempt, checkpoint_path: str, evaluation: dict[str, Any])
             finished_at=Now(),
             checkpoint_path=checkpoint_path,
         )
-        TrainedModel.objects.create(
-            job=job, checkpoint_path=checkpoint_path, evaluation=evaluation
-        )
+        TrainedModel.objects.create(job=job, checkpoint_path=checkpoint_path, evaluation=evaluation)
 
 
 def complete_generation(

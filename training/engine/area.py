@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.engine.geometry import Floats
 
@@ -55,13 +56,13 @@ class WidenedHull:
         corner = self._hull[np.argmax(direction @ self._hull.T, axis=1)]
         return np.asarray(corner + self._margin * np.sqrt(reach)[:, None] * direction)
 
-    def _along_edges(self, edge: Floats, uniforms: Floats) -> Floats:
+    def _along_edges(self, edge: NDArray[np.intp], uniforms: Floats) -> Floats:
         run = self._edges[edge]
         outward = np.column_stack([run[:, 1], -run[:, 0]]) / np.hypot(run[:, :1], run[:, 1:])
         out = self._margin * uniforms[:, 1:] * outward
         return np.asarray(self._hull[edge] + uniforms[:, :1] * run + out)
 
-    def _in_triangles(self, triangle: Floats, uniforms: Floats) -> Floats:
+    def _in_triangles(self, triangle: NDArray[np.intp], uniforms: Floats) -> Floats:
         """Half of a parallelogram, folded over (Turk 1990, Graphics Gems, p. 24)."""
         folded = np.where(uniforms.sum(axis=1, keepdims=True) > 1, 1 - uniforms, uniforms)
         one, other = self._fan[triangle], self._fan[triangle + 1]

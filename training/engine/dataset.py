@@ -163,6 +163,7 @@ class Dataset:
     def _stored(self) -> dict[str, NDArray[Any]]:
         """The arrays as the file holds them; receivers that all stand still are kept once."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        if all(receiver.fixed for receiver in self.receivers):
+        still = np.broadcast_to(self.rx[:1], self.rx.shape)
+        if self.rx.strides[0] == 0 or np.array_equal(self.rx, still, equal_nan=True):
             arrays["rx"] = self.rx[:1]
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -52,6 +52,19 @@ class LocalFrame:
         away = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
         return np.asarray(away @ self._axes()[:2].T)
 
+    def away(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
+        """Metres from the origin, straight through the earth: also where the plane is of no use."""
+        chord = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
+        return np.asarray(np.linalg.norm(chord, axis=-1))
+
+    @classmethod
+    def around(cls, lat: ArrayLike, lon: ArrayLike) -> LocalFrame:
+        """The plane in the middle of some places [P], in degrees."""
+        lat, lon = np.asarray(lat, float), np.asarray(lon, float)
+        # From the first one, since longitudes may lie on both sides of 180 degrees.
+        turn = (lon - lon[0] + 180.0) % 360.0 - 180.0
+        return cls(float(lat.mean()), float((lon[0] + turn.mean() + 180.0) % 360.0 - 180.0))
+
     def to_geodetic(self, position: ArrayLike) -> tuple[Floats, Floats]:
         """[..., 2] metres to latitude and longitude in degrees; NaN off the globe."""
         east_north, up = self._axes()[:2], self._axes()[2]

@@ -30,9 +30,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dataset", type=Path, help="measured data: a folder in the import format"
         )
-        parser.add_argument(
-            "--exit", action="store_true", help="stop everything when the job ends"
-        )
+        parser.add_argument("--exit", action="store_true", help="stop everything when the job ends")
 
     def handle(
         self, *args: Any, port: int, epochs: int, dataset: Path | None, **options: Any

@@ -1,0 +1,178 @@
+"""The trainer's process: `python -m training.engine train|generate SPEC.json`.
+
+It writes one JSON object a line to stdout, reads `pause` or `cancel` from stdin, and ends when
+its stdin does: whoever started it is gone then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+# One batch line a second is enough for anyone to see that it moves.
+BATCH_SECONDS = 1.0
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+
+
+class Cancelled(Exception):
+    """Whoever started the trainer wants no result."""
+
+
+class Pipe:
+    """Both directions of the talk with whoever started this process."""
+
+    def __init__(self) -> None:
+        self.asked = ""
+        self._out = sys.stdout
+        self._next_batch = 0.0
+        # Whatever else prints must not look like a line of ours.
+        sys.stdout = sys.stderr
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self.asked = line.strip()
+        os._exit(3)
+
+    def say(self, kind: str, **fields: Any) -> None:
+        line = json.dumps({"type": kind, **_strict(fields)}, allow_nan=False)
+        self._out.write(line + "\n")
+        self._out.flush()
+
+    def say_now_and_then(self, kind: str, **fields: Any) -> None:
+        if time.monotonic() >= self._next_batch:
+            self._next_batch = time.monotonic() + BATCH_SECONDS
+            self.say(kind, **fields)
+
+    def heed_cancel(self) -> None:
+        if self.asked == "cancel":
+            raise Cancelled
+
+
+def train(spec: dict[str, Any], pipe: Pipe) -> None:
+    """Train to the end, a pause or a cancel; the checkpoint first, then the line that names it."""
+    import torch
+
+    from training.engine import checkpoint, evaluation, loop
+    from training.engine.config import TrainConfig
+    from training.engine.dataset import Dataset
+    from training.engine.state import TrainState
+
+    torch.use_deterministic_algorithms(True)
+    dataset, run_dir = Dataset.load(Path(spec["dataset"])), Path(spec["run_dir"])
+    resumed = spec["resume_from"]
+    state = (
+        checkpoint.resume(Path(resumed), run_dir)
+        if resumed
+        else TrainState.fresh(TrainConfig.model_validate(spec["config"]), dataset)
+    )
+    if state.dataset_hash != dataset.content_hash:
+        raise checkpoint.CheckpointError(
+            "The dataset is not the one that the checkpoint was trained on"
+        )
+    pipe.say(
+        "started",
+        dataset_size=len(dataset),
+        train_samples=len(dataset.rows("train")),
+        val_samples=len(dataset.rows("val")),
+        resumed_from_epoch=state.epoch or None,
+    )
+    for progress in loop.fit(state, dataset):
+        pipe.heed_cancel()
+        if isinstance(progress, loop.Step):
+            pipe.say_now_and_then(
+                "batch",
+                epoch=progress.epoch,
+                batch=progress.batch,
+                total_batches=progress.total_batches,
+                loss=progress.loss,
+            )
+            continue
+        path = checkpoint.save(state, run_dir, progress.is_best)
+        pipe.say(
+            "epoch",
+            epoch=progress.epoch,
+            metrics=progress.metrics,
+            seconds=progress.seconds,
+            is_best=progress.is_best,
+            checkpoint_path=str(path),
+        )
+        if pipe.asked == "pause" and not state.is_over:
+            pipe.say("paused")
+            return
+    best = run_dir / checkpoint.BEST
+    evaluated = evaluation.evaluate(checkpoint.load(best), dataset)
+    pipe.say("completed", checkpoint_path=str(best), evaluation=evaluated)
+
+
+def generate(spec: dict[str, Any], pipe: Pipe) -> None:
+    """Make a synthetic dataset and write it."""
+    from training.engine.config import GenerateConfig
+    from training.engine.synthetic import generate as make
+
+    config, output = GenerateConfig.model_validate(spec["config"]), Path(spec["output"])
+    pipe.say("started", dataset_size=config.samples)
+
+    def told(current: int, total: int, message: str) -> None:
+        pipe.heed_cancel()
+        pipe.say("generation", current=current, total=total, message=message)
+
+    dataset = make(config, told)
+    dataset.save(output)
+    pipe.say(
+        "completed",
+        path=str(output),
+        content_hash=dataset.content_hash,
+        facts=dataset.facts(),
+    )
+
+
+def main(command: str, spec_file: str) -> None:
+    """What cannot be helped by trying again is said as `failed`; the rest ends in a traceback."""
+    _die_with_parent()
+    spec = json.loads(Path(spec_file).read_text(encoding="utf-8"))
+    pipe = Pipe()
+    try:
+        {"train": train, "generate": generate}[command](spec, pipe)
+    except Cancelled:
+        pipe.say("cancelled")
+    except Exception as error:
+        if not _is_final(error):
+            raise
+        pipe.say("failed", error_message=f"{str(error).rstrip('.')}.")
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the next attempt would meet the same: bad data, no checkpoint, no disk."""
+    names = {"DatasetFileError", "CheckpointError", "DivergedError"}
+    return isinstance(error, OSError) or type(error).__name__ in names
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel sees to it even where this process could not read its pipe."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(3)
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null."""
+    if isinstance(value, dict):
+        return {key: _strict(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ("train", "generate"):
+        sys.exit("usage: python -m training.engine train|generate SPEC.json")
+    main(sys.argv[1], sys.argv[2])

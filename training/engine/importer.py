@@ -1,0 +1,167 @@
+"""Measured data: three tables in a folder or a zip become a dataset, or nothing does."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.engine import archive, split
+from training.engine.dataset import SPLITS, Dataset, Receiver
+from training.engine.geometry import Floats, LocalFrame
+from training.engine.measured import (
+    MEASUREMENTS,
+    RECEIVERS,
+    SAMPLES,
+    Cell,
+    Measurements,
+    Samples,
+    read_receivers,
+)
+from training.engine.tables import BadRow, ImportProblem, rows
+
+__all__ = ["BadRow", "ImportProblem", "read_folder", "read_zip"]
+
+_SPLIT_SEED = 0
+_WIDEST_M = 500_000.0  # the plane on which positions are computed is true within this
+
+
+def read_zip(path: Path, workspace: Path, max_bytes: int) -> Dataset:
+    """`read_folder` of a zip, unpacked into the empty folder `workspace`."""
+    return read_folder(archive.unpack(path, workspace, max_bytes), max_bytes)
+
+
+def read_folder(folder: Path, max_bytes: float = math.inf) -> Dataset:
+    """Read receivers, samples and measurements; ImportProblem (BadRow) says what is wrong.
+
+    No table may be larger than `max_bytes` once unpacked. Without a `split` column whole groups,
+    or else whole squares of the area, are drawn for each side.
+    """
+    receivers = read_receivers(
+        rows(folder, RECEIVERS, ("receiver_id", "lat", "lon", "alt_m"), max_bytes=max_bytes)
+    )
+    samples = Samples()
+    for row in rows(
+        folder, SAMPLES, ("sample_id", "lat", "lon"), more_allowed=True, max_bytes=max_bytes
+    ):
+        samples.add(row)
+    if not samples.index:
+        raise ImportProblem(f"{SAMPLES} has no sample")
+    measurements = Measurements(samples.index, receivers)
+    for row in rows(
+        folder,
+        MEASUREMENTS,
+        ("sample_id", "receiver_id"),
+        ("rssi_dbm", "snr_db", "toa_ns", "frequency_offset_hz", "rx_lat", "rx_lon", "rx_alt_m"),
+        max_bytes=max_bytes,
+    ):
+        measurements.add(row)
+    return _assemble(list(receivers.values()), samples, measurements)
+
+
+def _assemble(receivers: list[Receiver], samples: Samples, heard: Measurements) -> Dataset:
+    lat, lon = np.array(samples.places).T
+    frame = LocalFrame.around(lat, lon)
+    _check_extent(frame, SAMPLES, list(samples.index), lat, lon)
+    target = frame.to_local(lat, lon)
+    group = _groups(samples, target)
+    shape = len(samples.index), len(receivers)
+    rssi, snr = _dense(shape, heard.readings, 2)
+    (toa,) = _dense(shape, _since_first(heard.arrivals), 1)
+    return Dataset(
+        receivers=tuple(receivers),
+        frame=frame,
+        kind="measured",
+        target=target.astype(np.float32),
+        rssi=rssi,
+        snr=snr,
+        toa=toa,
+        rx=_receiver_places(frame, receivers, heard, shape),
+        in_service=_in_service(receivers, heard, shape),
+        split=_sides(samples, group),
+        group=group,
+        sample_ids=tuple(samples.index),
+    )
+
+
+def _groups(samples: Samples, target: Floats) -> NDArray[np.int32]:
+    """As given; or none where the split is given; or the squares of the area."""
+    if samples.group:
+        return np.array(samples.group, np.int32)
+    return np.arange(len(target), dtype=np.int32) if samples.sides else split.blocks(target)
+
+
+def _sides(samples: Samples, group: NDArray[np.int32]) -> NDArray[np.int8]:
+    sides = (
+        np.array(samples.sides, np.int8) if samples.sides else split.by_group(group, _SPLIT_SEED)
+    )
+    for code, name in enumerate(SPLITS):
+        if code not in sides:
+            raise ImportProblem(
+                f"{SAMPLES}: no sample is left for {name!r}; each of {', '.join(SPLITS)} needs some"
+                + ("" if samples.sides else ", so give at least three groups, or a split column")
+            )
+    return sides
+
+
+def _dense(
+    shape: tuple[int, int], cells: dict[Cell, tuple[float, ...]], width: int
+) -> NDArray[np.float32]:
+    """[width, N, R], NaN where nothing was given."""
+    dense = np.full((*shape, width), np.nan, np.float32)
+    if cells:
+        dense[tuple(np.array(list(cells)).T)] = np.array(list(cells.values()))
+    return np.ascontiguousarray(np.moveaxis(dense, -1, 0))
+
+
+def _since_first(arrivals: dict[Cell, Decimal]) -> dict[Cell, tuple[float]]:
+    """Nanoseconds since the sample's first arrival, so that 32 bits hold them."""
+    first: dict[int, Decimal] = {}
+    for (sample, _), arrival in arrivals.items():
+        first[sample] = min(arrival, first.get(sample, arrival))
+    return {cell: (float(arrival - first[cell[0]]),) for cell, arrival in arrivals.items()}
+
+
+def _receiver_places(
+    frame: LocalFrame, receivers: list[Receiver], heard: Measurements, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """[N, R, 3]: where the row says, else where the receiver stands, else NaN."""
+    names = [receiver.id for receiver in receivers]
+    fixed = np.array([(one.lat, one.lon, one.alt_m) for one in receivers], float)
+    still = np.broadcast_to(_local(frame, RECEIVERS, names, fixed), (*shape, 3))
+    if not heard.places:
+        return still
+    rx = still.copy()
+    carriers = [names[receiver] for _, receiver in heard.places]
+    moved = np.array(list(heard.places.values()))
+    rx[tuple(np.array(list(heard.places)).T)] = _local(frame, MEASUREMENTS, carriers, moved)
+    return rx
+
+
+def _local(frame: LocalFrame, file: str, names: list[str], place: Floats) -> NDArray[np.float32]:
+    """[P, 3] degrees and metres to east, north, altitude; NaN stays NaN."""
+    lat, lon, alt = place.T
+    _check_extent(frame, file, names, lat, lon)
+    return np.column_stack([frame.to_local(lat, lon), alt]).astype(np.float32)
+
+
+def _check_extent(frame: LocalFrame, file: str, names: list[str], lat: Floats, lon: Floats) -> None:
+    away = np.nan_to_num(frame.away(lat, lon))
+    if away.max() > _WIDEST_M:
+        raise ImportProblem(
+            f"{file}: {names[int(away.argmax())]!r} lies {away.max() / 1000:,.0f} km from the "
+            f"middle of the samples, at most {_WIDEST_M / 1000:.0f} is possible; are lat and lon swapped?"
+        )
+
+
+def _in_service(
+    receivers: list[Receiver], heard: Measurements, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """A fixed receiver without a row was silent; nobody knows what a moving one did."""
+    in_service = np.broadcast_to([receiver.fixed for receiver in receivers], shape).copy()
+    if heard.readings:
+        in_service[tuple(np.array(list(heard.readings)).T)] = True
+    return in_service
