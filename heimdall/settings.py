@@ -33,7 +33,6 @@ MAX_CRASHES = 3
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 
 INSTALLED_APPS = [
-    "daphne",
     "heimdall.apps.HeimdallConfig",
     "training",
     "django.contrib.admin",
@@ -78,6 +77,9 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/heimdall.sqlite3")}
+# Sockets and publisher ask often, from threads of their own.
+DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A deferred transaction that turns into a write fails with "database is locked" at once;
     # an immediate one waits its turn. WAL lets readers go on meanwhile.

@@ -59,7 +59,9 @@ class Outbox(Protocol):
         """Whether this caller alone may now send the job's events, for that long."""
         ...
 
-    def unsent(self, job_id: UUID, limit: int) -> Sequence[Frame]: ...
+    def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
+        """The next events to send: after `after`, or (None) after what was sent before."""
+        ...
 
     def settle(self, job_id: UUID, sent_seq: int | None) -> None:
         """Give the claim back; everything up to `sent_seq` (None: nothing) has been confirmed."""

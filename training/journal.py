@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.db import close_old_connections
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -55,6 +56,8 @@ class DatabaseOutbox:
     """`realtime.journal.Outbox` over the rows."""
 
     def waiting(self, limit: int) -> Sequence[UUID]:
+        # The publisher's thread lives long: a connection that broke must not stay.
+        close_old_connections()
         rows = Job.objects.filter(UNSENT, UNCLAIMED).order_by("pk")
         return list(rows.values_list("pk", flat=True)[:limit])
 
@@ -62,9 +65,10 @@ class DatabaseOutbox:
         mine = Job.objects.filter(UNSENT, UNCLAIMED, pk=job_id)
         return mine.update(sending_until=Now() + timedelta(seconds=seconds)) == 1
 
-    def unsent(self, job_id: UUID, limit: int) -> Sequence[Frame]:
-        sent = Job.objects.filter(pk=job_id).values_list("sent_seq", flat=True).first()
-        return [] if sent is None else frames(job_id, sent, limit)
+    def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
+        if after is None:
+            after = Job.objects.filter(pk=job_id).values_list("sent_seq", flat=True).first()
+        return [] if after is None else frames(job_id, after, limit)
 
     def settle(self, job_id: UUID, sent_seq: int | None) -> None:
         job = Job.objects.filter(pk=job_id)

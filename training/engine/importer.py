@@ -153,7 +153,8 @@ def _check_extent(frame: LocalFrame, file: str, names: list[str], lat: Floats, l
     if away.max() > _WIDEST_M:
         raise ImportProblem(
             f"{file}: {names[int(away.argmax())]!r} lies {away.max() / 1000:,.0f} km from the "
-            f"middle of the samples, at most {_WIDEST_M / 1000:.0f} is possible; are lat and lon swapped?"
+            f"middle of the samples, at most {_WIDEST_M / 1000:.0f} is possible; "
+            "are lat and lon swapped?"
         )
 
 

@@ -1,0 +1,163 @@
+"""The sockets: who is there, what they follow, and two tasks that neither wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.security.websocket import OriginValidator
+from django.conf import settings
+
+from realtime import protocol
+from realtime.hub import Hub
+from realtime.protocol import BadFrame, Close, Ping, Subscribe, Unsubscribe
+from realtime.watch import Watch
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+UserForToken = Callable[[str], Any]
+
+
+class Socket:
+    """An ASGI application for `/ws` and `/ws/training/{job_id}`."""
+
+    def __init__(self, hub: Callable[[], Hub], user_for_token: UserForToken) -> None:
+        self._hub, self._user_for_token = hub, user_for_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        user_id, refused = await self._who(scope)
+        spoken = protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in scope["subprotocols"] else None
+        # A browser is told the reason of a refusal only on a socket that was open.
+        await send({"type": "websocket.accept", "subprotocol": spoken})
+        if refused is not None or user_id is None:
+            await send({"type": "websocket.close", "code": refused or Close.NOT_AUTHENTICATED})
+            return
+        await _Conversation(Watch(self._hub(), user_id), scope, receive, send).run()
+
+    async def _who(self, scope: Scope) -> tuple[int | None, Close | None]:
+        """The user, or why nobody is let in. A page of another site must not use the cookie."""
+        headers = dict(scope["headers"])
+        token = _token(headers.get(b"authorization", b"").decode("latin1"), scope["subprotocols"])
+        if token is not None:
+            user = await database_sync_to_async(self._user_for_token, thread_sensitive=False)(token)
+            return (user.pk, None) if user else (None, Close.NOT_AUTHENTICATED)
+        origin = headers.get(b"origin")
+        if origin is not None and not _is_ours(origin.decode("latin1")):
+            return None, Close.FORBIDDEN
+        user = scope["user"]
+        signed_in = user.is_authenticated and user.is_active
+        return (user.pk, None) if signed_in else (None, Close.NOT_AUTHENTICATED)
+
+
+def _token(authorization: str, subprotocols: list[str]) -> str | None:
+    kind, _, token = authorization.partition(" ")
+    if kind.lower() == "bearer":
+        return token.strip()
+    for offered in subprotocols:
+        if offered.startswith(protocol.BEARER):
+            return offered.removeprefix(protocol.BEARER)
+    return None
+
+
+def _is_ours(origin: str) -> bool:
+    allowed = OriginValidator(None, settings.ALLOWED_HOSTS)
+    return bool(allowed.valid_origin(urlsplit(origin)))
+
+
+class _Conversation:
+    """One open socket: what the client says is answered while what it follows is sent."""
+
+    def __init__(self, watch: Watch, scope: Scope, receive: Receive, send: Send) -> None:
+        self._watch, self._scope, self._receive, self._send = watch, scope, receive, send
+
+    async def run(self) -> None:
+        try:
+            if await self._open():
+                sender = asyncio.ensure_future(self._deliver())
+                listener = asyncio.ensure_future(self._listen())
+                try:
+                    await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    await _end(sender, listener)
+        finally:
+            await self._watch.close()
+
+    async def _open(self) -> bool:
+        job_id: UUID | None = self._scope["url_route"]["kwargs"].get("job_id")
+        if job_id is None:
+            await self._watch.follow_everything()
+            await self._text(protocol.connected(None, None))
+            return True
+        if not await self._watch.may_see(job_id):
+            await self._send({"type": "websocket.close", "code": Close.NOT_FOUND})
+            return False
+        query = parse_qs(self._scope["query_string"].decode("latin1"))
+        after, problem = 0, None
+        try:
+            after = protocol.cursor(query.get("after", ["0"])[-1])
+        except BadFrame as error:
+            problem = protocol.error(error.code, f"{error} All events follow.")
+        head = await self._watch.follow(job_id, after)
+        await self._text(protocol.connected(job_id, head))
+        if problem:
+            await self._text(problem)
+        return True
+
+    async def _deliver(self) -> None:
+        async for body in self._watch.frames():
+            await self._text(body.decode())
+
+    async def _listen(self) -> None:
+        while (message := await self._receive())["type"] != "websocket.disconnect":
+            try:
+                await self._answer(message.get("text"))
+            except BadFrame as error:
+                await self._text(protocol.error(error.code, str(error)))
+
+    async def _answer(self, text: str | None) -> None:
+        action = protocol.parse(text)
+        match action:
+            case Ping():
+                await self._text(protocol.pong(datetime.now(UTC)))
+            case Subscribe() | Unsubscribe() if "job_id" in self._scope["url_route"]["kwargs"]:
+                raise BadFrame("one_job", "This socket has one job; subscribe on /ws.")
+            case Subscribe(job_id, after):
+                if not await self._watch.may_see(job_id):
+                    raise BadFrame("no_such_job", f"There is no job {job_id} that you may see.")
+                await self._watch.unfollow_everything()
+                await self._watch.unfollow(job_id)
+                await self._watch.follow(job_id, after)
+            case Unsubscribe(job_id):
+                await self._watch.unfollow(job_id)
+
+    async def _text(self, text: str) -> None:
+        await self._send({"type": "websocket.send", "text": text})
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def hub_of_this_loop(make: Callable[[], Hub]) -> Callable[[], Hub]:
+    """One hub for each event loop (as a rule there is one), made at the first socket."""
+    hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+    def hub() -> Hub:
+        loop = asyncio.get_running_loop()
+        if loop not in hubs:
+            hubs[loop] = make()
+        return hubs[loop]
+
+    return hub

@@ -1,0 +1,140 @@
+"""The outbox's thread: stored events go to the broker in order, and nobody waits for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from realtime.broker import Transport
+from realtime.journal import Outbox
+
+CLAIM_SECONDS = 30.0
+PAGE = 200
+FLEETING_WAITING = 100
+AGAIN_SECONDS = 0.05
+AGAIN_TIMES = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Nudge:
+    job_id: UUID
+    again: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleeting:
+    routing_key: str
+    body: bytes
+
+
+class _Sweep: ...
+
+
+class _Stop: ...
+
+
+_Item = _Nudge | _Fleeting | _Sweep | _Stop
+
+
+class Publisher:
+    """One thread of this process; it starts with the first event, and again after a fork."""
+
+    def __init__(self, outbox: Outbox, transport: Transport) -> None:
+        self._outbox, self._transport = outbox, transport
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._well = True
+
+    def nudge(self, job_id: UUID) -> None:
+        """The job has new events; never waits."""
+        self._put(_Nudge(job_id))
+
+    def send_fleeting(self, routing_key: str, body: bytes) -> None:
+        """Send what is not kept; dropped where the broker is slow."""
+        if not self._running() or self._items.qsize() < FLEETING_WAITING:
+            self._put(_Fleeting(routing_key, body))
+
+    def sweep(self) -> None:
+        """Look for what anyone left unsent."""
+        self._put(_Sweep())
+
+    def stop(self, timeout: float) -> None:
+        """Send what waits, for at most `timeout` seconds; the rest stays in the outbox."""
+        if self._running():
+            self._put(_Stop())
+            self._thread.join(timeout)
+
+    def _running(self) -> bool:
+        return self._pid == os.getpid() and self._thread.is_alive()
+
+    def _put(self, item: _Item) -> None:
+        if not self._running():
+            self._start()
+        self._items.put(item)
+
+    def _start(self) -> None:
+        # A fork copies neither thread nor a usable connection: begin anew in each process.
+        if self._pid != os.getpid():
+            self._lock = threading.Lock()
+        with self._lock:
+            if self._running():
+                return
+            self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+            self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+            self._pid = os.getpid()
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            item = self._items.get()
+            if isinstance(item, _Stop):
+                self._transport.close()
+                return
+            try:
+                self._handle(item)
+            except Exception as error:
+                # Broker or database: the rows wait, and the next sweep finds them.
+                if self._well:
+                    log.warning("Events wait in the outbox: %s", error)
+                self._well = False
+            else:
+                if not isinstance(item, _Sweep) and not self._well:
+                    log.warning("Events are sent again.")
+                    self._well = True
+
+    def _handle(self, item: _Item) -> None:
+        match item:
+            case _Fleeting(routing_key, body):
+                if self._well:
+                    self._transport.send(routing_key, body)
+            case _Sweep():
+                for job_id in self._outbox.waiting(limit=PAGE):
+                    self._drain(job_id)
+            case _Nudge(job_id, again):
+                if not self._drain(job_id) and again < AGAIN_TIMES:
+                    # Another process sends this job just now, and may have looked too early.
+                    later = threading.Timer(AGAIN_SECONDS, self._put, [_Nudge(job_id, again + 1)])
+                    later.daemon = True
+                    later.start()
+
+    def _drain(self, job_id: UUID) -> bool:
+        """Send all that is unsent; False where someone else does, or nothing is."""
+        if not self._outbox.claim(job_id, CLAIM_SECONDS):
+            return False
+        sent: int | None = None
+        until = time.monotonic() + CLAIM_SECONDS / 2
+        try:
+            while (frames := self._outbox.unsent(job_id, sent, PAGE)) and time.monotonic() < until:
+                for frame in frames:
+                    self._transport.send(frame.routing_key, frame.body)
+                    sent = frame.seq
+        finally:
+            self._outbox.settle(job_id, sent)
+        return True
