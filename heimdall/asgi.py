@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
@@ -11,12 +12,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 pages = get_asgi_application()
 
 # These need Django to be set up, which the line above did.
-from heimdall import server  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
 from training.journal import DatabaseJournal  # noqa: E402
 from training.tokens import user_for  # noqa: E402
 
-server.install()
+if "daphne.server" in sys.modules:
+    # Another server needs no teaching, and importing daphne would take its event loop.
+    from heimdall.server import install
+
+    install()
 application = ProtocolTypeRouter(
     {
         "http": pages,

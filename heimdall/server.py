@@ -1,114 +1,106 @@
-"""Daphne as Heimdall wants it: compressed sockets, back-pressure, and a goodbye that says why."""
+"""Daphne as Heimdall wants it: compressed sockets, back-pressure, and a goodbye that says why.
+
+Import it only where daphne serves: importing daphne takes this process's event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from collections.abc import Callable
 from typing import Any
 
-log = logging.getLogger(__name__)
+import daphne.server
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+
+from realtime.protocol import Close
+
+
+class Protocol(WebSocketProtocol):  # type: ignore[misc]
+    """A socket that says when the other side does not take what was sent."""
+
+    may_write: asyncio.Event | None = None
+
+    def onOpen(self) -> None:  # noqa: N802
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+        # Twisted calls its producer when the socket's buffer is full, and when it is empty again.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        super().onOpen()
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        assert self.may_write is not None
+        self.may_write.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        assert self.may_write is not None
+        self.may_write.set()
+
+    stopProducing = resumeProducing  # noqa: N815
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
+        if self.may_write is not None:
+            self.may_write.set()
+        super().onClose(wasClean, code, reason)
+
+
+class Factory(WebSocketFactory):  # type: ignore[misc]
+    """Daphne answers every offer of compression with no, unless its factory is told to accept."""
+
+    protocol = Protocol
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.setProtocolOptions(perMessageCompressionAccept=_accept_compression)
+
+
+def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:
+    deflate = [offer for offer in offers if isinstance(offer, PerMessageDeflateOffer)]
+    return PerMessageDeflateOfferAccept(deflate[0]) if deflate else None
+
+
+_send = daphne.server.Server.handle_reply
+_end = daphne.server.Server.kill_all_applications
+
+
+async def _send_when_taken(self: Any, protocol: Any, message: dict[str, Any]) -> None:
+    """A socket that takes nothing holds up the task that sends to it, and nobody else."""
+    may_write = getattr(protocol, "may_write", None)
+    if may_write is not None:
+        await may_write.wait()
+    await _send(self, protocol, message)
+
+
+def _say_goodbye(self: Any) -> Any:
+    """Sockets are told that the service restarts, so that they come back soon."""
+    for protocol in list(self.connections):
+        if getattr(protocol, "may_write", None) is not None:
+            protocol.sendClose(code=int(Close.SERVICE_RESTART), reason="service restart")
+    return _end(self)
 
 
 def install() -> None:
-    """Teach daphne, if it is the server of this process; another server is left alone."""
-    server = sys.modules.get("daphne.server")
-    if server is None or getattr(server, "taught_by_heimdall", False):
-        return
-    server.taught_by_heimdall = True  # type: ignore[attr-defined]
-    from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
-    from daphne import ws_protocol
-
-    class Protocol(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
-        """Tells the sender when the other side does not take what was sent."""
-
-        def onOpen(self) -> None:  # noqa: N802
-            self.may_write = asyncio.Event()
-            self.may_write.set()
-            # Twisted calls the producer when the socket's buffer is full, and when it is empty.
-            self.transport.unregisterProducer()
-            self.transport.registerProducer(self, True)
-            super().onOpen()
-
-        def pauseProducing(self) -> None:  # noqa: N802
-            self.may_write.clear()
-
-        def resumeProducing(self) -> None:  # noqa: N802
-            self.may_write.set()
-
-        def stopProducing(self) -> None:  # noqa: N802
-            self.may_write.set()
-
-        def onClose(self, *args: Any) -> None:  # noqa: N802
-            if hasattr(self, "may_write"):
-                self.may_write.set()
-            super().onClose(*args)
-
-    def accept(offers: list[Any]) -> Any:
-        for offer in offers:
-            if isinstance(offer, PerMessageDeflateOffer):
-                return PerMessageDeflateOfferAccept(offer)
-        return None
-
-    class Factory(ws_protocol.WebSocketFactory):  # type: ignore[misc]
-        protocol = Protocol
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.setProtocolOptions(perMessageCompressionAccept=accept)
-
-    server.WebSocketFactory = Factory  # type: ignore[attr-defined]
-    _teach(server.Server)
+    """Teach daphne, however it was started; doing so twice changes nothing."""
+    daphne.server.WebSocketFactory = Factory
+    daphne.server.Server.handle_reply = _send_when_taken
+    daphne.server.Server.kill_all_applications = _say_goodbye
 
 
-def _teach(server_class: Any) -> None:
-    send, end = server_class.handle_reply, server_class.kill_all_applications
+class Server(daphne.server.Server):  # type: ignore[misc]
+    """Tells `ready` the port once it listens; `run` returns after SIGINT or SIGTERM."""
 
-    async def handle_reply(self: Any, protocol: Any, message: dict[str, Any]) -> None:
-        """A socket that takes nothing holds up the task that sends to it, and nobody else."""
-        may_write = getattr(protocol, "may_write", None)
-        if may_write is not None:
-            await may_write.wait()
-        await send(self, protocol, message)
+    def __init__(
+        self, application: Any, host: str, port: int, ready: Callable[[int], None]
+    ) -> None:
+        install()
+        self._ready = ready
+        super().__init__(
+            application,
+            endpoints=[f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}"],
+            server_name="heimdall",
+        )
 
-    def kill_all_applications(self: Any) -> Any:
-        """Sockets are told that the service restarts (1012), so they come back soon."""
-        for protocol in list(self.connections):
-            if hasattr(protocol, "may_write"):
-                protocol.sendClose(code=1012, reason="service restart")
-        return end(self)
-
-    server_class.handle_reply = handle_reply
-    server_class.kill_all_applications = kill_all_applications
-
-
-def make_server(
-    application: Any, host: str, port: int, ready: Callable[[int], None]
-) -> Any:  # daphne has no types
-    """A server whose `run()` returns after SIGINT or SIGTERM; `ready` is told the port."""
-    from daphne.server import Server
-
-    install()
-
-    class Announced(Server):  # type: ignore[misc]
-        failed = False
-
-        def listen_success(self, listening: Any) -> None:
-            super().listen_success(listening)
-            ready(listening.getHost().port)
-
-        def listen_error(self, failure: Any) -> None:
-            self.failed = True
-            super().listen_error(failure)
-
-    return Announced(
-        application,
-        endpoints=[f"tcp:{port}:interface={host}"],
-        # Importing an application that answers nobody for a while (a slow query) is no reason
-        # to cut it off; sockets are pinged.
-        http_timeout=None,
-        ping_interval=20,
-        ping_timeout=30,
-        server_name="heimdall",
-    )
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._ready(port.getHost().port)

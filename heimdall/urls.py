@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import include, path
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import include, path, re_path
+from django.views.defaults import server_error as page_of_error
+
+from training.api.problems import server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
@@ -14,5 +18,11 @@ urlpatterns = [
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("api/v1/", include("training.api.urls")),
+    re_path(r"^api/", unknown_path),
     path("", include("training.urls")),
 ]
+
+
+def handler500(request: HttpRequest) -> HttpResponseBase:
+    """A fault of ours, in the form that whoever asked can read."""
+    return (server_error if request.path.startswith("/api/") else page_of_error)(request)

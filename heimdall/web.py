@@ -39,7 +39,7 @@ def worker_beside() -> AbstractContextManager[None]:
 def run(host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve until SIGINT or SIGTERM; `ready` is called with the port once it listens."""
     from heimdall.asgi import application
-    from heimdall.server import make_server
+    from heimdall.server import Server
 
     with worker_beside():
-        make_server(application, host, port, ready).run()
+        Server(application, host, port, ready).run()

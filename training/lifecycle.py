@@ -7,7 +7,7 @@ rows, and tells the publisher after the commit. What a running attempt writes is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -77,7 +77,14 @@ def told_paused(job: Job) -> events.Event:
 
 
 def submit(
-    owner: User, dataset: Dataset, config: TrainConfig, name: str = "", parent: Job | None = None
+    owner: User,
+    dataset: Dataset,
+    config: TrainConfig,
+    name: str = "",
+    *,
+    notes: str = "",
+    tags: Sequence[str] = (),
+    parent: Job | None = None,
 ) -> Job:
     """Queue a training."""
     return _queue(
@@ -85,6 +92,8 @@ def submit(
             owner=owner,
             kind=Job.Kind.TRAINING,
             name=name,
+            notes=notes,
+            tags=list(tags),
             dataset=dataset,
             parent=parent,
             config=config.model_dump(mode="json"),
@@ -181,6 +190,11 @@ def resume(job: Job, actor: str) -> Job:
             Dataset.objects.filter(pk=queued.dataset_id).update(status=Dataset.State.GENERATING)
         transaction.on_commit(partial(dispatch.announce, job.pk))
     return queued
+
+
+def relabel(job: Job, **labels: Any) -> Job:
+    """Change name, notes or tags: words about the job, which no event tells."""
+    return change(job.pk, Q(), **labels) or _as_it_is(job, Q(), "relabel")
 
 
 def delete(job: Job) -> None:

@@ -58,6 +58,8 @@ class Job(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.TRAINING)
     name = models.CharField(max_length=200, blank=True)
+    notes = models.TextField(blank=True)
+    tags = models.JSONField(default=list)
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="jobs")
     config = models.JSONField(default=dict)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")

@@ -1,0 +1,103 @@
+"""Datasets over HTTP: list, make, import, forget."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import cast
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.filters import SearchFilter
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from training import datasets, lifecycle
+from training.access import visible
+from training.api import pages
+from training.api.jobs import _object
+from training.api.requests import CreateDataset
+from training.api.serializers import (
+    DatasetSerializer,
+    JobSerializer,
+    ProblemSerializer,
+    UploadSerializer,
+)
+from training.configs import BadConfig, read
+from training.models import Dataset
+
+
+@extend_schema_view(
+    list=extend_schema(summary="Datasets, the newest first"),
+    retrieve=extend_schema(summary="One dataset's facts"),
+)
+class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]):
+    """One's own datasets, and for staff everyone's."""
+
+    serializer_class = DatasetSerializer
+    pagination_class = pages.Newest
+    filter_backends = (SearchFilter,)
+    search_fields = ("name",)
+    queryset = Dataset.objects.none()
+
+    def get_queryset(self) -> QuerySet[Dataset]:
+        return visible(Dataset.objects.select_related("owner"), self._user)
+
+    @property
+    def _user(self) -> User:
+        return cast(User, self.request.user)
+
+    @extend_schema(
+        summary="Forget a dataset that no job names",
+        responses={204: None, 409: ProblemSerializer},
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        datasets.delete(self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        summary="Make a synthetic dataset",
+        request=CreateDataset,
+        responses={202: JobSerializer, 400: ProblemSerializer},
+    )
+    @action(detail=False, methods=["post"])
+    def generate(self, request: Request) -> Response:
+        wanted = read(CreateDataset, _object(request))
+        job = lifecycle.submit_generation(self._user, wanted.name, wanted.config())
+        return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(
+        summary="Import measured data",
+        request={"multipart/form-data": UploadSerializer},
+        responses={201: DatasetSerializer, 400: ProblemSerializer},
+    )
+    @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
+    def import_zip(self, request: Request) -> Response:
+        upload = UploadSerializer(data=request.data)
+        upload.is_valid(raise_exception=True)
+        dataset = import_upload(
+            self._user, upload.validated_data["name"], upload.validated_data["file"]
+        )
+        return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
+
+
+def import_upload(user: User, name: str, file: UploadedFile) -> Dataset:
+    """Import an uploaded zip; ImportProblem says what is wrong with it."""
+    if (file.size or 0) > settings.UPLOAD_MAX_BYTES:
+        raise BadConfig(
+            {"file": [f"{file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are taken."]}
+        )
+    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
+        archive = Path(folder) / "upload.zip"
+        with archive.open("wb") as kept:
+            for chunk in file.chunks():
+                kept.write(chunk)
+        return datasets.import_zip(user, name, archive)

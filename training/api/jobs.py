@@ -1,0 +1,193 @@
+"""Jobs over HTTP: queue, look, steer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.filters import OrderingFilter, SearchFilter
+from rest_framework.generics import get_object_or_404
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from training import lifecycle
+from training.access import visible
+from training.api import pages
+from training.api.requests import CreateJob, JobPatch
+from training.api.serializers import (
+    EpochSerializer,
+    EventPageSerializer,
+    JobSerializer,
+    ProblemSerializer,
+)
+from training.configs import BadConfig, read
+from training.engine.config import TrainConfig
+from training.journal import frames
+from training.models import Dataset, Job, TrainedModel
+from training.states import Status
+
+EVENTS_PAGE = 500
+
+
+class JobFilter(filters.FilterSet):
+    status = filters.MultipleChoiceFilter(choices=Status.choices)
+    kind = filters.ChoiceFilter(choices=Job.Kind.choices)
+    dataset_id = filters.UUIDFilter(field_name="dataset_id")
+    owner = filters.CharFilter(field_name="owner__username")
+
+
+ASKED = {202: JobSerializer, 404: ProblemSerializer, 409: ProblemSerializer}
+
+
+@extend_schema_view(
+    list=extend_schema(summary="Jobs, the newest first"),
+    retrieve=extend_schema(summary="One job", responses={200: JobSerializer}),
+)
+class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
+    """One's own jobs, and for staff everyone's."""
+
+    serializer_class = JobSerializer
+    pagination_class = pages.Newest
+    filter_backends = (filters.DjangoFilterBackend, SearchFilter, OrderingFilter)
+    filterset_class = JobFilter
+    search_fields = ("name", "notes")
+    ordering_fields = ("created_at", "finished_at", "best_val_loss", "best_val_rmse", "name")
+    queryset = Job.objects.none()
+
+    def get_queryset(self) -> QuerySet[Job]:
+        return visible(Job.objects.select_related("owner"), self._user)
+
+    @property
+    def _user(self) -> User:
+        return cast(User, self.request.user)
+
+    @extend_schema(
+        summary="Queue a training",
+        request=CreateJob,
+        responses={201: JobSerializer, 400: ProblemSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        wanted = read(CreateJob, _object(request))
+        dataset = usable_dataset(self._user, str(wanted.dataset_id))
+        job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
+        return self._job(job, status.HTTP_201_CREATED)
+
+    @extend_schema(
+        summary="Change name, notes or tags", request=JobPatch, responses={200: JobSerializer}
+    )
+    def partial_update(self, request: Request, pk: str) -> Response:
+        patch = read(JobPatch, _object(request)).model_dump(exclude_unset=True)
+        return self._job(lifecycle.relabel(self.get_object(), **patch), status.HTTP_200_OK)
+
+    @extend_schema(summary="Forget a job", responses={204: None, 409: ProblemSerializer})
+    def destroy(self, request: Request, pk: str) -> Response:
+        lifecycle.delete(self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(summary="Pause after the running epoch", request=None, responses=ASKED)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        return self._job(lifecycle.request_pause(self.get_object(), self._user.username))
+
+    @extend_schema(summary="Go on from the last checkpoint", request=None, responses=ASKED)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        return self._job(lifecycle.resume(self.get_object(), self._user.username))
+
+    @extend_schema(summary="Stop for good", request=None, responses=ASKED)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        return self._job(lifecycle.request_cancel(self.get_object(), self._user.username))
+
+    @extend_schema(
+        summary="The same training once more",
+        request=None,
+        responses={201: JobSerializer, 400: ProblemSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def clone(self, request: Request, pk: str) -> Response:
+        job = self.get_object()
+        if job.kind != Job.Kind.TRAINING:
+            raise BadConfig({"id": ["A generation cannot be cloned; POST /datasets/generate."]})
+        dataset = usable_dataset(self._user, str(job.dataset_id))
+        config = TrainConfig.model_validate(job.config)
+        twin = lifecycle.submit(
+            self._user, dataset, config, job.name, notes=job.notes, tags=job.tags, parent=job
+        )
+        return self._job(twin, status.HTTP_201_CREATED)
+
+    @extend_schema(summary="Every stored epoch", responses={200: EpochSerializer(many=True)})
+    @action(detail=True, pagination_class=pages.ByEpoch, filter_backends=[])
+    def epochs(self, request: Request, pk: str) -> Response:
+        page = self.paginate_queryset(self.get_object().epochs.all())
+        return self.get_paginated_response(EpochSerializer(page, many=True).data)
+
+    @extend_schema(
+        summary="The events after a seq, as on the wire",
+        parameters=[OpenApiParameter("after", OpenApiTypes.INT, description="default 0: all")],
+        responses={200: EventPageSerializer},
+    )
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def events(self, request: Request, pk: str) -> Response:
+        job, after = self.get_object(), _after(request)
+        found = frames(job.pk, after, EVENTS_PAGE)
+        more = len(found) == EVENTS_PAGE and found[-1].seq < job.seq
+        here = request.build_absolute_uri(request.path)
+        return Response(
+            {
+                "next": f"{here}?after={found[-1].seq}" if more else None,
+                "previous": f"{here}?after={max(after - EVENTS_PAGE, 0)}" if after else None,
+                "results": [json.loads(frame.body) for frame in found],
+            }
+        )
+
+    @extend_schema(
+        summary="How good it is on the test split",
+        responses={200: OpenApiTypes.OBJECT, 404: ProblemSerializer},
+    )
+    @action(detail=True)
+    def evaluation(self, request: Request, pk: str) -> Response:
+        model = TrainedModel.objects.filter(job=self.get_object()).first()
+        if model is None:
+            raise NotFound("This job has no evaluation: only a completed training has one.")
+        return Response(model.evaluation)
+
+    def _job(self, job: Job, code: int = status.HTTP_202_ACCEPTED) -> Response:
+        fresh = get_object_or_404(self.get_queryset(), pk=job.pk)
+        return Response(JobSerializer(fresh).data, status=code)
+
+
+def usable_dataset(user: User, pk: str) -> Dataset:
+    """A dataset this user may train on; BadConfig says why not."""
+    dataset = visible(Dataset.objects.all(), user).filter(pk=pk).first()
+    if dataset is None:
+        raise BadConfig({"dataset_id": [f"There is no dataset {pk} that you may use."]})
+    if dataset.status != Dataset.State.READY:
+        raise BadConfig(
+            {"dataset_id": [f"Dataset {dataset.name!r} is not ready: {dataset.status}."]}
+        )
+    return dataset
+
+
+def _object(request: Request) -> dict[str, Any]:
+    if not isinstance(request.data, dict):
+        raise BadConfig({"": ["The body is one JSON object."]})
+    # A form's values arrive as lists; JSON is what is documented, and passes unchanged.
+    return dict(request.data.items())
+
+
+def _after(request: Request) -> int:
+    sent = request.query_params.get("after", "0")
+    if not sent.isascii() or not sent.isdigit():
+        raise BadConfig({"after": [f"{sent!r} is not a whole number of at least 0."]})
+    return int(sent)

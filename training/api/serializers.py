@@ -1,0 +1,99 @@
+"""The answers of the API: rows as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from training.models import Dataset, Epoch, Job, JobEvent
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    """A job as it is, and what was asked of it."""
+
+    dataset_id = serializers.UUIDField(read_only=True)
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    parent_id = serializers.UUIDField(read_only=True, allow_null=True)
+    progress_percent = serializers.FloatField(read_only=True)
+
+    class Meta:
+        model = Job
+        fields: ClassVar = [
+            "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
+            "dataset_id", "parent_id", "config", "current_epoch", "total_epochs",
+            "progress_percent", "best_epoch", "best_val_loss", "best_val_rmse", "checkpoint_path",
+            "error_message", "attempt", "crashes", "worker", "created_at", "started_at",
+            "finished_at", "heartbeat_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    """A dataset's facts."""
+
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    receivers = serializers.SerializerMethodField()
+    split = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Dataset
+        fields: ClassVar = [
+            "id", "name", "owner", "kind", "status", "samples", "receivers", "split", "facts",
+            "content_hash", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_receivers(self, dataset: Dataset) -> list[dict[str, Any]]:
+        return list(dataset.facts.get("receivers", []))
+
+    def get_split(self, dataset: Dataset) -> dict[str, int]:
+        return dict(dataset.facts.get("split", {}))
+
+
+class EpochSerializer(serializers.ModelSerializer[Epoch]):
+    class Meta:
+        model = Epoch
+        fields: ClassVar = ["epoch", "metrics", "is_best", "seconds", "at"]
+        read_only_fields = fields
+
+
+class EventSerializer(serializers.Serializer[JobEvent]):
+    """As on the wire."""
+
+    event = serializers.CharField()
+    seq = serializers.IntegerField()
+    timestamp = serializers.DateTimeField()
+    data = serializers.DictField()
+
+
+class EventPageSerializer(serializers.Serializer[JobEvent]):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = EventSerializer(many=True)
+
+
+class TokenRequestSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField()
+    password = serializers.CharField(trim_whitespace=False)
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField()
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    """A zip of the folder that the import format describes."""
+
+    name = serializers.CharField(max_length=200)
+    file = serializers.FileField()
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """RFC 9457."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    errors = serializers.DictField(required=False)

@@ -1,0 +1,119 @@
+"""Forms drawn from the models of `training.engine.config`: one place for names, bounds, words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le
+from django import forms
+from django.contrib.auth.models import User
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from training.access import visible
+from training.configs import BadConfig, read
+from training.engine.config import GenerateConfig, TrainConfig
+from training.models import Dataset
+
+
+class ConfigForm(forms.Form):
+    """A form whose values are checked by `model`, as the API checks them."""
+
+    model: type[BaseModel]
+    left_out: Sequence[str] = ()
+    first: Sequence[str] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, info in self.model.model_fields.items():
+            if name not in self.left_out:
+                self.fields[name] = _field(info)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.errors:
+            return cleaned
+        sent = {name: cleaned[name] for name in self.model.model_fields if name in cleaned}
+        try:
+            self.config = read(self.model, sent)
+        except BadConfig as error:
+            for name, sentences in error.errors.items():
+                self.add_error(name if name in self.fields else None, sentences)
+        return cleaned
+
+    def main_fields(self) -> list[forms.BoundField]:
+        """What everyone looks at."""
+        return [self[name] for name in self.fields if self._is_main(name)]
+
+    def further_fields(self) -> list[forms.BoundField]:
+        """What has a good default."""
+        return [self[name] for name in self.fields if not self._is_main(name)]
+
+    def _is_main(self, name: str) -> bool:
+        return name in self.first or name not in self.model.model_fields
+
+
+class JobForm(ConfigForm):
+    """Start a training."""
+
+    model = TrainConfig
+    first = ("epochs", "batch_size", "learning_rate", "patience")
+
+    dataset = forms.ModelChoiceField(Dataset.objects.none(), empty_label=None)
+    name = forms.CharField(
+        max_length=200, required=False, help_text="Shown in lists; may stay empty."
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        ready = visible(Dataset.objects.filter(status=Dataset.State.READY), user)
+        self.fields["dataset"].queryset = ready  # type: ignore[attr-defined]
+
+
+class GenerateForm(ConfigForm):
+    """Make a synthetic dataset on the seven receivers of the default."""
+
+    model = GenerateConfig
+    left_out = ("receivers",)
+    first = ("samples", "seed")
+
+    name = forms.CharField(max_length=200, help_text="Shown in lists.")
+
+
+class ImportForm(forms.Form):
+    """Import measured data."""
+
+    name = forms.CharField(max_length=200, help_text="Shown in lists.")
+    file = forms.FileField(
+        label="Zip file", help_text="A zip of receivers.csv, samples.csv and measurements.csv."
+    )
+
+
+def _field(info: FieldInfo) -> forms.Field:
+    words = {
+        "label": info.title,
+        "help_text": info.description or "",
+        "initial": info.default,
+        "required": not _may_be_empty(info),
+    }
+    kind = info.annotation
+    if get_origin(kind) is Literal:
+        return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **words)
+    bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
+    if kind is int:
+        return forms.IntegerField(**bounds, **words)
+    least = bounds["min_value"]
+    if least is None:
+        least = _bound(info, Gt, "gt")
+    return forms.FloatField(
+        **{**bounds, "min_value": least}, **words, widget=forms.NumberInput({"step": "any"})
+    )
+
+
+def _may_be_empty(info: FieldInfo) -> bool:
+    return type(None) in get_args(info.annotation)
+
+
+def _bound(info: FieldInfo, kind: type, name: str) -> Any:
+    return next((getattr(one, name) for one in info.metadata if isinstance(one, kind)), None)
