@@ -16,7 +16,7 @@ from training import datasets, lifecycle
 from training.models import Dataset, Epoch, Job, TrainedModel
 
 
-class ReadOnly(admin.ModelAdmin[Any]):
+class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows are looked at here and changed elsewhere."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -23,7 +23,7 @@ class BearerAuthentication(BaseAuthentication):
         user = user_for(token.strip())
         if user is None:
             raise AuthenticationFailed(
-                "The token is unknown; POST /api/v1/auth/token with username and password gives one."
+                "The token is unknown; POST /api/v1/auth/token with user name and password gives one"
             )
         return user, token
 
