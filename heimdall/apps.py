@@ -6,4 +6,4 @@ class HeimdallConfig(AppConfig):
 
     def ready(self) -> None:
         # The web process sends jobs through the Celery application: it has to exist by then.
-        from heimdall import celery  # noqa: F401
+        from heimdall import celery, checks  # noqa: F401

@@ -12,10 +12,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 pages = get_asgi_application()
 
 # These need Django to be set up, which the line above did.
+from heimdall.checks import refuse_to_start  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
 from training.journal import DatabaseJournal  # noqa: E402
 from training.tokens import user_for  # noqa: E402
 
+refuse_to_start()
 if "daphne.server" in sys.modules:
     # Another server needs no teaching, and importing daphne would take its event loop.
     from heimdall.server import install

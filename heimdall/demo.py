@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -91,8 +92,8 @@ class Demo:
         finally:
             connection.close()
             if self._stop_at_end:
-                # The same way out as Ctrl-C: everything is ended in order.
-                os.kill(os.getpid(), signal.SIGINT)
+                # As Ctrl-C does, everything is ended in order; a shell may have SIGINT ignored.
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def _greet(self, port: int, job: Job) -> None:
         say = self._console.print
@@ -155,7 +156,7 @@ def _facts(job: Job) -> str:
     return f"loss {loss:.4g}  RMSE {_metres(rmse)}  best {_metres(job.best_val_rmse)}"
 
 
-def _table(evaluation: dict[str, dict[str, dict[str, float]]]) -> Table:
+def _table(evaluation: dict[str, Any]) -> Table:
     """The model beside the classical baselines, in metres."""
     table = Table("", "mean", "RMSE", "median", "p95", box=None)
     rows = {"this model": evaluation["test"], **evaluation["baselines"]}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from celery.app.trace import setup_worker_optimizations
 from celery.worker import state
 from django.conf import settings
 from django.db.models import Q
@@ -35,6 +36,8 @@ def embedded_worker() -> Iterator[None]:
     with _alone(Path(settings.DATA_DIR) / "embedded.lock"):
         # Whoever ran them held the lock that is ours now, and so is gone: no need for a lease.
         reap(NAME, Q(worker=NAME), "Heimdall was restarted.", crashed=False)
+        # What `celery worker` would do: tasks then know by which name their worker goes.
+        setup_worker_optimizations(app, NAME)
         worker = app.WorkController(
             hostname=NAME,
             pool="threads",

@@ -16,7 +16,7 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from realtime.protocol import Close
 
 
-class Protocol(WebSocketProtocol):  # type: ignore[misc]
+class Protocol(WebSocketProtocol):
     """A socket that says when the other side does not take what was sent."""
 
     may_write: asyncio.Event | None = None
@@ -45,7 +45,7 @@ class Protocol(WebSocketProtocol):  # type: ignore[misc]
         super().onClose(wasClean, code, reason)
 
 
-class Factory(WebSocketFactory):  # type: ignore[misc]
+class Factory(WebSocketFactory):
     """Daphne answers every offer of compression with no, unless its factory is told to accept."""
 
     protocol = Protocol
@@ -87,7 +87,7 @@ def install() -> None:
     daphne.server.Server.kill_all_applications = _say_goodbye
 
 
-class Server(daphne.server.Server):  # type: ignore[misc]
+class Server(daphne.server.Server):
     """Tells `ready` the port once it listens; `run` returns after SIGINT or SIGTERM."""
 
     def __init__(

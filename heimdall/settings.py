@@ -5,30 +5,26 @@ What a value must look like is checked in `heimdall.checks`, which answers with 
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
+from typing import Any
 
-import environ
-
+from heimdall.environment import Environment
 from heimdall.secret import kept_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 
-DATA_DIR = Path(env.str("HEIMDALL_DATA_DIR", default=str(BASE_DIR / "data"))).absolute()
-with contextlib.suppress(OSError):  # heimdall.E003 says what is wrong with it
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
-
-DEBUG = env.bool("DJANGO_DEBUG", default=False)
-SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="") or kept_secret(DATA_DIR / "secret_key")
-ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+DATA_DIR = env.folder("HEIMDALL_DATA_DIR", default=BASE_DIR / "data")
+DEBUG = env.switch("DJANGO_DEBUG", default=False)
+SECRET_KEY = env.text("DJANGO_SECRET_KEY") or kept_secret(DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 # Unset: everything runs in one process, with nothing else to install or start.
-RABBITMQ_URL: str | None = env.str("RABBITMQ_URL", default="") or None
+RABBITMQ_URL = env.broker("RABBITMQ_URL")
 EMBEDDED = RABBITMQ_URL is None
 
-LEASE_SECONDS = env.int("HEIMDALL_LEASE_SECONDS", default=15)
-KEEPER_SECONDS = env.int("HEIMDALL_KEEPER_SECONDS", default=2)
+LEASE_SECONDS = env.seconds("HEIMDALL_LEASE_SECONDS", default=15)
+KEEPER_SECONDS = env.seconds("HEIMDALL_KEEPER_SECONDS", default=2)
 MAX_CRASHES = 3
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 
@@ -76,7 +72,9 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/heimdall.sqlite3")}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/heimdall.sqlite3")
+}
 # Sockets and publisher ask often, from threads of their own.
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
 DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
@@ -97,7 +95,7 @@ CHANNEL_LAYERS = {
 
 # A message only says "look": it may be lost, doubled or late, so it is acknowledged on arrival
 # (RabbitMQ closes a channel that holds one for 30 minutes) and no result is kept.
-CELERY_BROKER_URL = RABBITMQ_URL or "memory://"
+CELERY_BROKER_URL = RABBITMQ_URL or "memory://localhost"
 CELERY_TASK_DEFAULT_QUEUE = "heimdall.jobs"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -160,5 +158,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": env.str("HEIMDALL_LOG_LEVEL", default="WARNING")},
+    "root": {"handlers": ["stderr"], "level": env.text("HEIMDALL_LOG_LEVEL", default="WARNING")},
 }
+
+# What was wrong in the environment; `heimdall.checks` says it and nothing starts.
+ENVIRONMENT_PROBLEMS = tuple(env.problems)

@@ -18,7 +18,7 @@ def parts() -> str:
             f"Runs on {database} and an in-process broker (embedded). "
             "Set RABBITMQ_URL and DATABASE_URL to grow to many processes and machines."
         )
-    broker = settings.RABBITMQ_URL.rsplit("@", 1)[-1]
+    broker = str(settings.RABBITMQ_URL).rsplit("@", 1)[-1]
     return f"Runs on {database} and RabbitMQ at {broker}; workers: `celery -A heimdall worker`."
 
 

@@ -29,7 +29,7 @@ async def open_connection(url: str, seconds: float) -> AsyncIterator[carehare.Co
     async with asyncio.timeout(seconds):
         transport, spoken = await asyncio.get_running_loop().create_connection(
             protocol,
-            host=parts.hostname,
+            host=parts.hostname or "127.0.0.1",
             port=parts.port or _PORTS[parts.scheme],
             ssl=parts.scheme == "amqps" or None,
         )

@@ -91,11 +91,12 @@ class _Conversation:
             await self._watch.close()
 
     async def _open(self) -> bool:
-        job_id: UUID | None = self._scope["url_route"]["kwargs"].get("job_id")
-        if job_id is None:
+        named: str | None = self._scope["url_route"]["kwargs"].get("job_id")
+        if named is None:
             await self._watch.follow_everything()
             await self._text(protocol.connected(None, None))
             return True
+        job_id = UUID(named)
         if not await self._watch.may_see(job_id):
             await self._send({"type": "websocket.close", "code": Close.NOT_FOUND})
             return False

@@ -32,7 +32,7 @@ Message = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-class HeimdallLayer(RabbitmqChannelLayer):  # type: ignore[misc]
+class HeimdallLayer(RabbitmqChannelLayer):
     """A job's group hears each event once, as the publisher's bytes."""
 
     def __init__(
@@ -43,6 +43,7 @@ class HeimdallLayer(RabbitmqChannelLayer):  # type: ignore[misc]
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._bound: set[str] = set()
         self._live: carehare.Connection | None = None
+        self._carehare_connection: asyncio.Future[carehare.Connection]
         self._well = True
 
     @property

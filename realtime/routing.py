@@ -8,13 +8,15 @@ from channels.auth import AuthMiddlewareStack
 from channels.layers import channel_layers
 from channels.routing import URLRouter
 from django.conf import settings
-from django.urls import path, re_path
+from django.urls import re_path
 
 from realtime.broker import listen_locally
 from realtime.consumers import Receive, Scope, Send, Socket, UserForToken, hub_of_this_loop
 from realtime.hub import Hub
 from realtime.journal import Journal
 from realtime.protocol import Close
+
+_UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def websocket_application(journal: Journal, user_for_token: UserForToken) -> Any:
@@ -28,15 +30,12 @@ def websocket_application(journal: Journal, user_for_token: UserForToken) -> Any
         return Hub(journal, layer)
 
     socket = Socket(hub_of_this_loop(make_hub), user_for_token)
-    return AuthMiddlewareStack(
-        URLRouter(
-            [
-                path("ws", socket),
-                path("ws/training/<uuid:job_id>", socket),
-                re_path(r"", _no_such_socket),
-            ]
-        )
-    )
+    routes: list[tuple[str, Any]] = [
+        (r"^ws$", socket),
+        (rf"^ws/training/(?P<job_id>{_UUID})$", socket),
+        (r"", _no_such_socket),
+    ]
+    return AuthMiddlewareStack(URLRouter([re_path(*route) for route in routes]))
 
 
 async def _no_such_socket(scope: Scope, receive: Receive, send: Send) -> None:

@@ -36,7 +36,7 @@ class Watch:
 
     async def may_see(self, job_id: UUID) -> bool:
         check = database_sync_to_async(self._hub.journal.may_watch, thread_sensitive=False)
-        return await check(self._user_id, job_id)
+        return bool(await check(self._user_id, job_id))
 
     async def follow(self, job_id: UUID, after: int) -> int:
         """From now on this job's events after `after`; returns the job's newest seq."""

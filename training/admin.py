@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
@@ -52,7 +52,7 @@ class JobAdmin(ReadOnly):
     search_fields = ("name", "id")
     list_select_related = ("owner",)
     date_hierarchy = "created_at"
-    actions: ClassVar = ["pause", "resume", "cancel", "delete_at_rest"]
+    actions = ("pause", "resume", "cancel", "delete_at_rest")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.is_staff
@@ -92,7 +92,7 @@ class DatasetAdmin(ReadOnly):
     list_filter = ("kind", "status", "owner", "created_at")
     search_fields = ("name", "id", "content_hash")
     list_select_related = ("owner",)
-    actions: ClassVar = ["forget"]
+    actions = ("forget",)
 
     @admin.action(description="Forget those that no job names")
     def forget(self, request: HttpRequest, rows: QuerySet[Dataset]) -> None:

@@ -37,34 +37,37 @@ def _sentences(problems: list[ErrorDetails], model: type[BaseModel]) -> dict[str
     return errors
 
 
+# What pydantic calls it, and how we say it; `{value!r}` and the bounds are filled in.
+_SAID = {
+    "missing": "This field is required.",
+    "int_type": "{value!r} is not a whole number.",
+    "int_parsing": "{value!r} is not a whole number.",
+    "int_from_float": "{value!r} is not a whole number.",
+    "float_type": "{value!r} is not a number.",
+    "float_parsing": "{value!r} is not a number.",
+    "finite_number": "{value!r} is not a finite number.",
+    "string_type": "{value!r} is not a text.",
+    "greater_than_equal": "{value!r} is too small: at least {ge:g}.",
+    "greater_than": "{value!r} is too small: more than {gt:g}.",
+    "less_than_equal": "{value!r} is too large: at most {le:g}.",
+    "literal_error": "{value!r} is not one of {expected}.",
+    "uuid_parsing": "{value!r} is not a UUID.",
+    "uuid_type": "{value!r} is not a UUID.",
+}
+
+
 def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
-    field, value = ".".join(map(str, problem["loc"])), problem.get("input")
-    bound = problem.get("ctx", {})
-    match problem["type"]:
-        case "extra_forbidden":
-            return field, f"Unknown field{_nearest(field, model)}."
-        case "missing":
-            return field, "This field is required."
-        case "int_type" | "int_parsing" | "int_from_float":
-            return field, f"{value!r} is not a whole number."
-        case "float_type" | "float_parsing" | "finite_number":
-            return field, f"{value!r} is not a number."
-        case "greater_than_equal":
-            return field, f"{value!r} is too small: at least {bound['ge']:g}."
-        case "greater_than":
-            return field, f"{value!r} is too small: more than {bound['gt']:g}."
-        case "less_than_equal":
-            return field, f"{value!r} is too large: at most {bound['le']:g}."
-        case "literal_error":
-            return field, f"{value!r} is not one of {bound['expected']}."
-        case "uuid_parsing" | "uuid_type":
-            return field, f"{value!r} is not a UUID."
-        case "value_error" if not field:
-            # A rule over several fields begins with the name of the one it is about.
-            named, _, said = str(bound["error"]).partition(": ")
-            return named, f"{said[:1].upper()}{said[1:]}."
-        case _:
-            return field, f"{problem['msg']}."
+    """The field, and what is wrong with it."""
+    field, kind = ".".join(map(str, problem["loc"])), problem["type"]
+    details = problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return field, f"Unknown field{_nearest(field, model)}."
+    if kind == "value_error" and not field:
+        # A rule over several fields begins with the name of the one it is about.
+        named, _, said = str(details["error"]).partition(": ")
+        return named, f"{said[:1].upper()}{said[1:].rstrip('.')}."
+    said = _SAID.get(kind, f"{problem['msg']}.".replace("{", "{{").replace("}", "}}"))
+    return field, said.format(value=problem.get("input"), **details)
 
 
 def _nearest(field: str, model: type[BaseModel]) -> str:

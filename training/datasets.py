@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.files import File
 from django.db.models import ProtectedError
 
 from training.engine import importer
 from training.engine.dataset import Dataset as Arrays
+from training.engine.importer import ImportProblem
 from training.models import Dataset
 
 
@@ -29,6 +32,20 @@ def import_zip(owner: User, name: str, archive: Path) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="import-") as workspace:
         arrays = importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES)
     return store(owner, name, arrays)
+
+
+def import_upload(owner: User, name: str, file: File[Any]) -> Dataset:
+    """The same, from an upload."""
+    if file.size > settings.UPLOAD_MAX_BYTES:
+        raise ImportProblem(
+            f"The file has {file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are taken"
+        )
+    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
+        archive = Path(folder) / "upload.zip"
+        with archive.open("wb") as kept:
+            for chunk in file.chunks():
+                kept.write(chunk)
+        return import_zip(owner, name, archive)
 
 
 def store(owner: User, name: str, arrays: Arrays) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django.contrib import messages
@@ -13,15 +14,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
+from training import datasets as stored
 from training import lifecycle
 from training.access import visible
-from training.api.datasets import import_upload
-from training.api.serializers import EpochSerializer, JobSerializer
 from training.configs import BadConfig
 from training.engine.config import GenerateConfig, TrainConfig
 from training.engine.importer import ImportProblem
 from training.forms import GenerateForm, ImportForm, JobForm
 from training.models import Dataset, Job, TrainedModel
+from training.serializers import EpochSerializer, JobSerializer
 from training.states import Status
 
 JOBS_PAGE = 30
@@ -69,7 +70,7 @@ def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return render(request, "training/job.html", {"job": found, "snapshot": snapshot})
 
 
-def _thinned(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _thinned(epochs: Sequence[Any]) -> Sequence[Any]:
     """At most CHART_POINTS of them, the newest among them."""
     step = -(-len(epochs) // CHART_POINTS) or 1
     return epochs[::-1][::step][::-1]
@@ -124,7 +125,7 @@ def _new_dataset(
         upload = ImportForm(request.POST, request.FILES)
         if upload.is_valid():
             try:
-                made = import_upload(_user(request), **upload.cleaned_data)
+                made = stored.import_upload(_user(request), **upload.cleaned_data)
             except (ImportProblem, BadConfig) as error:
                 upload.add_error("file", f"{error}.")
             else:

@@ -23,7 +23,7 @@ class BearerAuthentication(BaseAuthentication):
         user = user_for(token.strip())
         if user is None:
             raise AuthenticationFailed(
-                "The token is unknown; POST /api/v1/auth/token with user name and password gives one"
+                "The token is unknown; POST /api/v1/auth/token with username and password for one."
             )
         return user, token
 
@@ -31,7 +31,7 @@ class BearerAuthentication(BaseAuthentication):
         return 'Bearer realm="heimdall"'
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):
     """How the schema names it."""
 
     target_class = BearerAuthentication

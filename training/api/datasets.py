@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import cast
 
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
@@ -25,14 +21,14 @@ from training.access import visible
 from training.api import pages
 from training.api.jobs import _object
 from training.api.requests import CreateDataset
-from training.api.serializers import (
+from training.configs import read
+from training.models import Dataset
+from training.serializers import (
     DatasetSerializer,
     JobSerializer,
     ProblemSerializer,
     UploadSerializer,
 )
-from training.configs import BadConfig, read
-from training.models import Dataset
 
 
 @extend_schema_view(
@@ -83,21 +79,7 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     def import_zip(self, request: Request) -> Response:
         upload = UploadSerializer(data=request.data)
         upload.is_valid(raise_exception=True)
-        dataset = import_upload(
+        dataset = datasets.import_upload(
             self._user, upload.validated_data["name"], upload.validated_data["file"]
         )
         return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
-
-
-def import_upload(user: User, name: str, file: UploadedFile) -> Dataset:
-    """Import an uploaded zip; ImportProblem says what is wrong with it."""
-    if (file.size or 0) > settings.UPLOAD_MAX_BYTES:
-        raise BadConfig(
-            {"file": [f"{file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are taken."]}
-        )
-    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
-        archive = Path(folder) / "upload.zip"
-        with archive.open("wb") as kept:
-            for chunk in file.chunks():
-                kept.write(chunk)
-        return datasets.import_zip(user, name, archive)

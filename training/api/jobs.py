@@ -24,16 +24,16 @@ from training import lifecycle
 from training.access import visible
 from training.api import pages
 from training.api.requests import CreateJob, JobPatch
-from training.api.serializers import (
+from training.configs import BadConfig, read
+from training.engine.config import TrainConfig
+from training.journal import frames
+from training.models import Dataset, Job, TrainedModel
+from training.serializers import (
     EpochSerializer,
     EventPageSerializer,
     JobSerializer,
     ProblemSerializer,
 )
-from training.configs import BadConfig, read
-from training.engine.config import TrainConfig
-from training.journal import frames
-from training.models import Dataset, Job, TrainedModel
 from training.states import Status
 
 EVENTS_PAGE = 500
@@ -129,8 +129,9 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     @extend_schema(summary="Every stored epoch", responses={200: EpochSerializer(many=True)})
     @action(detail=True, pagination_class=pages.ByEpoch, filter_backends=[])
     def epochs(self, request: Request, pk: str) -> Response:
-        page = self.paginate_queryset(self.get_object().epochs.all())
-        return self.get_paginated_response(EpochSerializer(page, many=True).data)
+        pager = pages.ByEpoch()
+        page = pager.paginate_queryset(self.get_object().epochs.all(), request, self)
+        return pager.get_paginated_response(EpochSerializer(page, many=True).data)
 
     @extend_schema(
         summary="The events after a seq, as on the wire",

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from training.api.auth import BearerAuthentication
-from training.api.serializers import ProblemSerializer, TokenRequestSerializer, TokenSerializer
+from training.serializers import ProblemSerializer, TokenRequestSerializer, TokenSerializer
 from training.tokens import issue
 
 

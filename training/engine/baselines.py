@@ -101,4 +101,4 @@ def _mean_of_places(dataset: Dataset, rows: Rows, weight: Floats) -> Floats:
     weighted = np.einsum("nr,nri->ni", weight, np.nan_to_num(place))
     middle = dataset.target[dataset.rows("train")].astype(float).mean(axis=0)
     found = weighted / np.maximum(total, 1e-12)[:, None]
-    return np.where((total > 0)[:, None], found, middle)
+    return np.asarray(np.where((total > 0)[:, None], found, middle))

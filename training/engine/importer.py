@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _sides(samples: Samples, group: NDArray[np.int32]) -> NDArray[np.int8]:
 
 
 def _dense(
-    shape: tuple[int, int], cells: dict[Cell, tuple[float, ...]], width: int
+    shape: tuple[int, int], cells: Mapping[Cell, tuple[float, ...]], width: int
 ) -> NDArray[np.float32]:
     """[width, N, R], NaN where nothing was given."""
     dense = np.full((*shape, width), np.nan, np.float32)

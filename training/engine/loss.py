@@ -26,4 +26,5 @@ def gaussian_nll(mean: Tensor, factor: Tensor, target: Tensor) -> Tensor:
     away = (target - mean).unsqueeze(-1)
     whitened = torch.linalg.solve_triangular(factor, away, upper=False).squeeze(-1)
     log_det = factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-    return 0.5 * (whitened**2).sum(dim=1) + log_det + math.log(2 * math.pi)
+    squared: Tensor = (whitened**2).sum(dim=1)
+    return 0.5 * squared + log_det + math.log(2 * math.pi)

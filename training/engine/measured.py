@@ -23,7 +23,8 @@ def read_receivers(table: Iterable[Row]) -> dict[str, Receiver]:
             raise row.bad(f"receiver_id {name!r} is there twice")
         if place is None and not math.isnan(alt):
             raise row.bad("alt_m without lat and lon; a receiver that moves has none of them")
-        receivers[name] = Receiver(name, *(place or ()), alt_m=None if math.isnan(alt) else alt)
+        lat, lon = place or (None, None)
+        receivers[name] = Receiver(name, lat, lon, None if math.isnan(alt) else alt)
     if not receivers:
         raise ImportProblem(f"{RECEIVERS} has no receiver")
     return receivers

@@ -28,7 +28,7 @@ class Predictions:
 def position_errors(mean: Floats, target: Floats) -> Floats:
     """[N] metres between [N, 2] and [N, 2]."""
     away = np.asarray(mean, float) - np.asarray(target, float)
-    return np.hypot(away[:, 0], away[:, 1])
+    return np.asarray(np.hypot(away[:, 0], away[:, 1]))
 
 
 def rmse(errors: Floats) -> float | None:

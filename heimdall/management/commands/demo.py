@@ -72,7 +72,8 @@ def _worker_process() -> Iterator[None]:
         yield
         return
     # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
-    command = [sys.executable, "-m", "celery", "-A", "heimdall", "--quiet", "worker"]
+    python = [sys.executable, "-W", "ignore:You're running the worker with superuser"]
+    command = [*python, "-m", "celery", "-A", "heimdall", "--quiet", "worker"]
     worker = subprocess.Popen(
         [*command, "--loglevel", "WARNING"], cwd=settings.BASE_DIR, start_new_session=True
     )

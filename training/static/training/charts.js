@@ -23,7 +23,7 @@ export class Chart {
 
   size() {
     // The legend stands below the canvas, inside the same box.
-    return { width: this.element.clientWidth, height: this.element.clientHeight - 40 };
+    return { width: this.element.clientWidth, height: this.element.clientHeight - 56 };
   }
 
   make() {

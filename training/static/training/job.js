@@ -2,7 +2,7 @@
 
 import { Chart } from "./charts.js";
 import { follow, showState } from "./live.js";
-import { clock, duration, figure, metres, percent } from "./words.js";
+import { clock, duration, figure, metres, metresShort, percent } from "./words.js";
 
 const TABLE_ROWS = 200;
 const $ = (id) => document.getElementById(id);
@@ -19,7 +19,7 @@ const charts = training
         { label: "validation", metric: "val_loss", colour: "--val", value: (v) => figure(v) },
       ]),
       new Chart($("error-chart"), [
-        { label: "train", metric: "train_rmse", colour: "--train", value: metres, tick: metres },
+        { label: "train", metric: "train_rmse", colour: "--train", value: metres, tick: metresShort },
         { label: "validation", metric: "val_rmse", colour: "--val", value: metres },
         { label: "good geometry", metric: "val_rmse_good_geom", colour: "--geom", value: metres },
       ]),

@@ -6,6 +6,11 @@ export function metres(value) {
   return number >= 10000 ? `${(number / 1000).toFixed(2)} km` : `${number.toFixed(0)} m`;
 }
 
+/** For an axis, where the ticks are round. */
+export function metresShort(value) {
+  return value >= 10000 ? `${Number((value / 1000).toPrecision(3))} km` : `${value} m`;
+}
+
 export function figure(value, digits = 4) {
   return value === null || value === undefined ? "–" : Number(value).toPrecision(digits);
 }

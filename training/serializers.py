@@ -64,7 +64,7 @@ class EventSerializer(serializers.Serializer[JobEvent]):
     event = serializers.CharField()
     seq = serializers.IntegerField()
     timestamp = serializers.DateTimeField()
-    data = serializers.DictField()
+    data = serializers.DictField()  # type: ignore[assignment]
 
 
 class EventPageSerializer(serializers.Serializer[JobEvent]):
@@ -96,4 +96,4 @@ class ProblemSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    errors = serializers.DictField(required=False)
+    errors = serializers.DictField(required=False)  # type: ignore[assignment]
