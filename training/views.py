@@ -60,7 +60,7 @@ def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     model = TrainedModel.objects.filter(job=found).first()
     snapshot = {
         "job": JobSerializer(found).data,
-        "epochs": _thinned(EpochSerializer(found.epochs.all(), many=True).data),
+        "epochs": _thinned(list(EpochSerializer(found.epochs.all(), many=True).data)),
         "evaluation": model.evaluation if model else None,
         "events": [
             {"seq": event.seq, "event": event.event, "data": event.data, "timestamp": event.at}

@@ -1,0 +1,56 @@
+"""`manage.py check_all`: everything that has to hold before a change lands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+_PYTHON = [sys.executable, "-m"]
+_MANAGE = [sys.executable, "manage.py"]
+CHECKS = {
+    "format": [*_PYTHON, "ruff", "format", "--check", "--quiet", "."],
+    "lint": [*_PYTHON, "ruff", "check", "."],
+    "templates": [*_PYTHON, "djlint", "--lint", "--quiet", "templates"],
+    "types": [*_PYTHON, "mypy"],
+    "import contracts": [
+        sys.executable,
+        "-c",
+        "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()",
+    ],
+    "Django": [*_MANAGE, "check", "--fail-level", "WARNING"],
+    "migrations": [*_MANAGE, "makemigrations", "--check", "--dry-run"],
+    "API schema": [
+        *_MANAGE, "spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null",
+    ],
+}  # fmt: skip
+
+
+class Command(BaseCommand):
+    help = "Lint, types, import contracts, Django checks, missing migrations, tests."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--no-tests", action="store_true", help="all but the tests")
+
+    def handle(self, *args: Any, no_tests: bool, **options: Any) -> None:
+        failed = [name for name, command in CHECKS.items() if not self._passes(name, command)]
+        if not no_tests and not self._passes("tests", [*_MANAGE, "test"], quietly=False):
+            failed.append("tests")
+        if failed:
+            raise CommandError(f"Not as it should be: {', '.join(failed)}.")
+
+    def _passes(self, name: str, command: list[str], *, quietly: bool = True) -> bool:
+        began = time.monotonic()
+        done = subprocess.run(
+            command, cwd=settings.BASE_DIR, capture_output=quietly, text=True, check=False
+        )
+        verdict = "ok" if done.returncode == 0 else "FAILED"
+        self.stdout.write(f"{name}: {verdict} ({time.monotonic() - began:.0f} s)")
+        if quietly and done.returncode:
+            self.stdout.write(f"{done.stdout}{done.stderr}")
+        return done.returncode == 0

@@ -1,0 +1,128 @@
+"""A RabbitMQ for the tests: the one that is named, the one that is there, or one of our own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+HERE = "amqp://guest:guest@127.0.0.1:5672"
+# The distribution's wrapper may only be run by the user of the system's own broker.
+SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+START_SECONDS = 60
+
+
+def listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 5672), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def server_program() -> str | None:
+    return next((found for name in SERVERS if (found := shutil.which(name))), None)
+
+
+def own_vhost(url: str, name: str) -> str:
+    """The URL of a fresh virtual host on that broker; the URL itself where we may make none."""
+    if not shutil.which("rabbitmqctl") or urlsplit(url).hostname not in {"127.0.0.1", "localhost"}:
+        return url
+    user = urlsplit(url).username or "guest"
+    for command in (
+        ["delete_vhost", name],
+        ["add_vhost", name],
+        ["set_permissions", "-p", name, user, ".*", ".*", ".*"],
+    ):
+        done = subprocess.run(["rabbitmqctl", "-q", *command], capture_output=True, check=False)
+        if done.returncode and command[0] != "delete_vhost":
+            return url
+    root = url.split("/", 3)[:3]
+    return "/".join([*root, quote(name, safe="")])
+
+
+def drop_vhost(url: str) -> None:
+    name = urlsplit(url).path.lstrip("/")
+    if name.startswith("heimdall_test"):
+        drop = ["rabbitmqctl", "-q", "delete_vhost", name]
+        subprocess.run(drop, capture_output=True, check=False)
+
+
+class PrivateBroker:
+    """A `rabbitmq-server` on ports and in a folder of its own, to be killed and frozen at will."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+        self._folder = Path(tempfile.mkdtemp(prefix="heimdall-broker-"))
+        self._environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "RABBITMQ_NODENAME": f"heimdall{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
+        }
+        (self._folder / "plugins").write_text("[].\n", encoding="ascii")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> PrivateBroker:
+        program = server_program()
+        assert program is not None
+        with (self._folder / "out.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program], env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + START_SECONDS
+        while not self._is_up():
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise RuntimeError((self._folder / "out.log").read_text(errors="replace")[-2000:])
+            time.sleep(0.2)
+        return self
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.thaw()
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_up(self) -> bool:
+        """It greets: a port that only listens is not ready yet."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
+                line.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(line.recv(1))
+        except OSError:
+            return False
+
+    def _signal(self, which: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, which)

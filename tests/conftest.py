@@ -1,0 +1,159 @@
+"""One cast of users and few fixtures; every test has a data folder and a database of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before Django reads its settings: nothing of the machine's own Heimdall is touched.
+_DATA = Path(tempfile.mkdtemp(prefix="heimdall-tests-"))
+atexit.register(shutil.rmtree, _DATA, ignore_errors=True)
+_NAMED_BROKER = os.environ.pop("RABBITMQ_URL", "")
+os.environ.update(
+    HEIMDALL_DATA_DIR=str(_DATA),
+    HEIMDALL_NO_VENV="1",
+    DATABASE_URL=f"sqlite:///{_DATA}/unused.sqlite3",
+    DJANGO_ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
+)
+
+from django.contrib.auth.models import User  # noqa: E402
+from django.test import Client  # noqa: E402
+from rest_framework.test import APIClient  # noqa: E402
+
+from tests import broker  # noqa: E402
+from training.engine.config import GenerateConfig  # noqa: E402
+from training.engine.dataset import Dataset as Arrays  # noqa: E402
+from training.engine.synthetic import generate  # noqa: E402
+
+BROKER = "HEIMDALL_TEST_BROKER"
+_private: list[broker.PrivateBroker] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find a broker once; the processes of xdist inherit what was found."""
+    if BROKER in os.environ:
+        return
+    url = _NAMED_BROKER or broker.HERE
+    if not broker.listens(url):
+        url = ""
+        if not _NAMED_BROKER and broker.server_program():
+            _private.append(broker.PrivateBroker().start())
+            url = _private[0].url.removesuffix("/%2F")
+    os.environ[BROKER] = url
+    if not url and os.environ.get("HEIMDALL_REQUIRE_RABBIT") == "1":
+        raise pytest.UsageError("--require-rabbit: there is no RabbitMQ, and no rabbitmq-server.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("rabbit") and not os.environ[BROKER]:
+            item.add_marker(pytest.mark.skip(reason="needs RabbitMQ"))
+        if item.get_closest_marker("browser") and not shutil.which("chromium"):
+            item.add_marker(pytest.mark.skip(reason="needs Chromium"))
+
+
+_skipped: dict[str, int] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        _skipped[reason] = _skipped.get(reason, 0) + 1
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for private in _private:
+        private.close()
+    if _skipped and not hasattr(config, "workerinput"):
+        told = "; ".join(f"{count} skipped: {reason}" for reason, count in _skipped.items())
+        print(f"Not everything was tested: {told}.")  # noqa: T201
+
+
+@pytest.fixture(scope="session")
+def amqp(worker_id: str) -> Iterator[str]:
+    """The URL of a virtual host that this process of the tests has for itself."""
+    url = broker.own_vhost(os.environ[BROKER], f"heimdall_test_{worker_id}_{os.getpid()}")
+    yield url
+    broker.drop_vhost(url)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(worker_id: str) -> None:
+    """In a file, as in real life: threads of one process meet as they would there."""
+    from django.db import connections
+
+    connections["default"].settings_dict["TEST"]["NAME"] = str(_DATA / f"{worker_id}.sqlite3")
+
+
+@pytest.fixture
+def private_broker() -> Iterator[broker.PrivateBroker]:
+    """One to kill or freeze."""
+    if not broker.server_program():
+        pytest.skip("needs a rabbitmq-server to start")
+    own = broker.PrivateBroker().start()
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    """Owns what the tests make."""
+    return User.objects.create_user("ada", password="ada-secret-1")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """Somebody else."""
+    return User.objects.create_user("bob", password="bob-secret-1")
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    """Sees everything."""
+    return User.objects.create_superuser("grace", password="grace-secret-1")
+
+
+@pytest.fixture
+def api(ada: User) -> APIClient:
+    """Ada's programs."""
+    client = APIClient()
+    client.force_authenticate(ada)
+    return client
+
+
+@pytest.fixture
+def page(client: Client, ada: User) -> Client:
+    """Ada's browser, without the browser."""
+    client.force_login(ada)
+    return client
+
+
+@pytest.fixture(scope="session")
+def arrays() -> Arrays:
+    """A small synthetic dataset, quickly learnt."""
+    return generate(GenerateConfig(samples=240, seed=3))
+
+
+@pytest.fixture
+def dataset(ada: User, arrays: Arrays):  # type: ignore[no-untyped-def]
+    """The same, stored."""
+    from training import datasets
+
+    return datasets.store(ada, "Small", arrays)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_broker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test's thread outlives it: the publisher would meet the next one's database."""
+    yield
+    from training.publishing import publisher
+
+    if publisher.cache_info().currsize:
+        publisher().stop(timeout=5)
+        publisher.cache_clear()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from training.engine import checkpoint
+from training.engine.checkpoint import BEST, CheckpointError
+from training.engine.config import TrainConfig
+from training.engine.dataset import Dataset
+from training.engine.state import TrainState
+
+
+@pytest.fixture
+def state(arrays: Dataset) -> TrainState:
+    return TrainState.fresh(TrainConfig(hidden=16, heads=2, layers=1), arrays)
+
+
+def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
+    return [checkpoint.save(state, folder, state.finish_epoch(loss)) for loss in losses]
+
+
+def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
+    saved(state, tmp_path, [3, 1, 2, 4, 5])
+    names = sorted(one.name for one in tmp_path.glob("*.pt"))
+    assert names == [BEST, "epoch-000004.pt", "epoch-000005.pt"]
+    assert checkpoint.load(tmp_path / BEST).epoch == 2
+
+
+def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
+    saved(state, tmp_path, [1])
+    done = subprocess.run(
+        ["sha256sum", "--check", "best.pt.sha256"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_a_damaged_one_is_never_loaded(state: TrainState, tmp_path: Path) -> None:
+    (path,) = saved(state, tmp_path, [1])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not match its checksum"):
+        checkpoint.load(path)
+
+
+def test_resuming_falls_back_to_the_one_before(state: TrainState, tmp_path: Path) -> None:
+    *_, newest = saved(state, tmp_path, [3, 2, 1])
+    newest.write_bytes(b"")
+    assert checkpoint.resume(newest, tmp_path).epoch == 2
+
+
+def test_without_any_that_loads_it_says_so(state: TrainState, tmp_path: Path) -> None:
+    for path in saved(state, tmp_path, [2, 1]):
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="No checkpoint can be loaded: .* is damaged"):
+        checkpoint.resume(tmp_path / "epoch-000002.pt", tmp_path)
+
+
+def test_resuming_elsewhere_brings_the_best_along(state: TrainState, tmp_path: Path) -> None:
+    old, new = tmp_path / "attempt-001", tmp_path / "attempt-002"
+    old.mkdir()
+    new.mkdir()
+    *_, newest = saved(state, old, [1, 2])
+    assert checkpoint.resume(newest, new).best_epoch == 1
+    assert checkpoint.load(new / BEST).epoch == 1
+
+
+def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:
+    saved(state, tmp_path, [1])
+    assert not list(tmp_path.glob("*.part"))

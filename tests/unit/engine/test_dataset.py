@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.engine.dataset import Dataset, DatasetFileError
+
+
+def test_what_was_saved_is_loaded(arrays: Dataset, tmp_path: Path) -> None:
+    arrays.save(tmp_path / "d")
+    loaded = Dataset.load(tmp_path / "d")
+    assert loaded.content_hash == arrays.content_hash
+    assert loaded.facts() == arrays.facts()
+    assert np.array_equal(loaded.rssi, arrays.rssi, equal_nan=True)
+    assert np.array_equal(loaded.rx, arrays.rx)
+
+
+def test_a_flipped_bit_is_noticed(arrays: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "d"
+    arrays.save(path)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DatasetFileError, match="is damaged"):
+        Dataset.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetFileError, match="is gone"):
+        Dataset.load(tmp_path / "nothing")
+
+
+def test_another_file_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "d").write_bytes(b"not this")
+    with pytest.raises(DatasetFileError, match="is not a dataset of Heimdall"):
+        Dataset.load(tmp_path / "d")
+
+
+def test_nothing_half_written_stays(arrays: Dataset, tmp_path: Path) -> None:
+    arrays.save(tmp_path / "d")
+    assert [one.name for one in tmp_path.iterdir()] == ["d"]

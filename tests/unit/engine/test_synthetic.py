@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.engine.config import GenerateConfig
+from training.engine.geometry import distances
+from training.engine.propagation import received_dbm
+from training.engine.synthetic import generate
+
+
+def test_the_same_seed_makes_the_same_dataset_and_another_another() -> None:
+    one, same, other = (generate(GenerateConfig(samples=100, seed=seed)) for seed in (1, 1, 2))
+    assert one.content_hash == same.content_hash != other.content_hash
+
+
+def test_a_longer_dataset_begins_with_the_shorter_one() -> None:
+    short, long = (generate(GenerateConfig(samples=count, seed=1)) for count in (100, 300))
+    assert np.array_equal(long.rssi[:100], short.rssi, equal_nan=True)
+
+
+def test_shadowing_has_the_spread_that_was_asked_for() -> None:
+    config = GenerateConfig(samples=20_000, shadowing_db=6, detection_snr_db=-20)
+    dataset = generate(config)
+    away = distances(dataset.target, dataset.rx)
+    mean = received_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
+    rest = (dataset.rssi - mean)[~np.isnan(dataset.rssi)]
+    assert np.std(rest) == pytest.approx(6, rel=0.02)
+
+
+def test_what_is_too_weak_is_not_heard() -> None:
+    config = GenerateConfig(samples=500, transmit_dbm=10)
+    dataset = generate(config)
+    assert not dataset.heard.all()
+    assert np.nanmin(dataset.snr) >= config.detection_snr_db
+    assert np.array_equal(np.isnan(dataset.toa), np.isnan(dataset.rssi))
+
+
+def test_without_timing_there_are_no_arrival_times() -> None:
+    dataset = generate(GenerateConfig(samples=50, timing_sigma_ns=None))
+    assert np.isnan(dataset.toa).all()
+
+
+def test_neighbours_stay_on_one_side_of_the_split() -> None:
+    dataset = generate(GenerateConfig(samples=2000))
+    for block in np.unique(dataset.group):
+        assert len(np.unique(dataset.split[dataset.group == block])) == 1
+
+
+def test_progress_is_told_and_reaches_the_end() -> None:
+    told: list[tuple[int, int]] = []
+    generate(GenerateConfig(samples=200), lambda current, total, _: told.append((current, total)))
+    assert told[-1] == (200, 200)
+    assert len(told) >= 10
