@@ -61,7 +61,7 @@ def _tables(pack: ZipFile) -> Iterator[ZipInfo]:
 def _refuse_unsafe(info: ZipInfo) -> None:
     # Python itself turns a backslash into a slash only on Windows.
     path = PurePosixPath(info.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
+    if path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1]):
         raise ImportProblem(f"The zip names a path outside itself: {info.filename!r}")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise ImportProblem(f"The zip holds a link, {info.filename!r}; only files are allowed")

@@ -122,15 +122,15 @@ def _opened(folder: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
 
 def _lines(file: str, binary: BinaryIO, max_bytes: float) -> Iterator[str]:
     """Line by line and never more than the limits, for a small file can unpack to a huge one."""
-    text = TextIOWrapper(binary, encoding="utf-8-sig", newline="")
     count = 0
-    while line := text.readline(_LONGEST_LINE):
-        count += 1
-        if len(line) == _LONGEST_LINE:
-            raise BadRow(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
-        if binary.tell() > max_bytes:
-            raise ImportProblem(f"{file} unpacks to more than {max_bytes:,} bytes")
-        yield line
+    with TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+        while line := text.readline(_LONGEST_LINE):
+            count += 1
+            if len(line) == _LONGEST_LINE:
+                raise BadRow(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
+            if binary.tell() > max_bytes:
+                raise ImportProblem(f"{file} unpacks to more than {max_bytes:,} bytes")
+            yield line
 
 
 def _check_header(

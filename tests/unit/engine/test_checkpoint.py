@@ -54,7 +54,7 @@ def test_resuming_falls_back_to_the_one_before(state: TrainState, tmp_path: Path
 def test_without_any_that_loads_it_says_so(state: TrainState, tmp_path: Path) -> None:
     for path in saved(state, tmp_path, [2, 1]):
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="No checkpoint can be loaded: .* is damaged"):
+    with pytest.raises(CheckpointError, match=r"No checkpoint can be loaded: .* is damaged"):
         checkpoint.resume(tmp_path / "epoch-000002.pt", tmp_path)
 
 

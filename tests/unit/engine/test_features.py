@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_out_of_service_is_masked_and_silent_is_not(arrays: Dataset) -> None:
     in_service[:, 2] = False
     rssi = arrays.rssi.copy()
     rssi[:, 1] = np.nan
-    changed = Dataset(**{**vars(arrays), "in_service": in_service, "rssi": rssi})
+    changed = replace(arrays, in_service=in_service, rssi=rssi)
     features = encode(changed, Normaliser.fit(changed, changed.rows("train")))
     assert not features.mask[:, 2].any()
     assert (features.tokens[:, 2] == 0).all()

@@ -77,11 +77,11 @@ def test_a_zip_of_the_folder_gives_the_same(folder: Path, tmp_path: Path) -> Non
     [
         ("measurements.csv", 2, "a,hill,abc,,,,", "rssi_dbm 'abc' is not a number"),
         ("measurements.csv", 2, "a,hill,nan,,,,", "rssi_dbm 'nan' is not a finite number"),
-        ("measurements.csv", 3, "a,hill,,,,,", "no signal: give at least one of"),
+        ("measurements.csv", 3, "b,hill,,,,,", "no signal: give at least one of"),
         ("measurements.csv", 3, "z,hill,-80,,,,", "sample_id 'z' is not in samples.csv"),
         ("measurements.csv", 3, "a,mast,-80,,,,", "receiver_id 'mast' is not in receivers.csv"),
         ("measurements.csv", 3, "a,hill,-80,,,,", "receiver 'hill' is there twice for sample 'a'"),
-        ("measurements.csv", 3, "a,bus,-80,,,,", "receiver 'bus' has no place in receivers.csv"),
+        ("measurements.csv", 3, "b,bus,-80,,,,", "receiver 'bus' has no place in receivers.csv"),
         ("measurements.csv", 3, "a,hill,-80", "3 fields where the header has 7"),
         ("samples.csv", 3, "a,45.0,7.5,val", "sample_id 'a' is there twice"),
         ("samples.csv", 3, "b,95,7.5,val", "lat 95 is not within -90 and 90 degrees"),
@@ -111,9 +111,8 @@ def test_a_missing_table_is_named(folder: Path) -> None:
 
 
 def test_swapped_coordinates_are_noticed(folder: Path) -> None:
-    (folder / "receivers.csv").write_text(
-        "receiver_id,lat,lon,alt_m\nhill,7.5,45,0\ntown,45.1,7.6,\nbus,,,\n"
-    )
+    swapped = RECEIVERS.replace("45.0,7.5", "7.5,45.0")
+    (folder / "receivers.csv").write_text(swapped)
     with pytest.raises(ImportProblem, match="are lat and lon swapped"):
         read_folder(folder)
 

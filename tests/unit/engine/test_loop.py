@@ -56,7 +56,7 @@ def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: P
 
 def test_training_learns(arrays: Dataset) -> None:
     results = epochs(TrainState.fresh(config(epochs=12), arrays), arrays)
-    assert results[-1].metrics["train_rmse"] < 0.6 * results[0].metrics["train_rmse"]  # type: ignore[operator]
+    assert results[-1].metrics["train_rmse"] < 0.75 * results[0].metrics["train_rmse"]  # type: ignore[operator]
 
 
 def test_each_batch_is_told(arrays: Dataset) -> None:

@@ -58,7 +58,9 @@ def test_a_training_tells_its_start_its_epochs_and_its_end(spec: dict[str, Any])
 
 
 def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(spec: dict[str, Any]) -> None:
-    with start(spec) as through:
+    elsewhere = Path(spec["run_dir"]).with_name("through")
+    elsewhere.mkdir()
+    with start({**spec, "run_dir": str(elsewhere)}) as through:
         expected = [line["metrics"] for line in lines(through, "epoch")]
 
     with start(spec) as paused:
@@ -74,7 +76,7 @@ def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(spec: dict[str
     new.mkdir()
     resume = {**spec, "run_dir": str(new), "resume_from": before[-2]["checkpoint_path"]}
     with start(resume) as resumed:
-        after = lines(resumed, "started", "epoch", "completed")
+        after = lines(resumed, "started", "epoch", "completed", "failed")
     assert after[0]["resumed_from_epoch"] == stopped_at
     found = [line["metrics"] for line in [*before[:-1], *after[1:-1]]]
     assert found == expected

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+from channels.exceptions import StopConsumer
+
+from realtime.mailboxes import Mailboxes
+
+
+async def test_every_member_of_a_group_hears_it() -> None:
+    boxes = Mailboxes(capacity=3)
+    boxes.group_add("job", "one")
+    boxes.group_add("job", "two")
+    boxes.to_group("job", {"n": 1})
+    assert await boxes.get("one") == await boxes.get("two") == {"n": 1}
+
+
+async def test_who_does_not_read_loses_the_oldest_and_holds_up_nobody() -> None:
+    boxes = Mailboxes(capacity=3)
+    boxes.group_add("job", "asleep")
+    for n in range(1000):
+        boxes.to_group("job", {"n": n})
+    assert [(await boxes.get("asleep"))["n"] for _ in range(3)] == [997, 998, 999]
+
+
+async def test_what_waited_for_who_left_is_forgotten() -> None:
+    boxes = Mailboxes(capacity=3)
+    boxes.group_add("job", "one")
+    boxes.to_group("job", {"n": 1})
+    assert boxes.group_discard("job", "one") == 0
+    assert boxes.groups() == set()
+    boxes.group_add("job", "one")
+    boxes.to_group("job", {"n": 2})
+    assert await boxes.get("one") == {"n": 2}
+
+
+async def test_a_closed_layer_ends_its_readers() -> None:
+    boxes = Mailboxes(capacity=3)
+    boxes.group_add("job", "one")
+    boxes.close()
+    with pytest.raises(StopConsumer):
+        await boxes.get("one")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import pytest
+
+from realtime import protocol
+from realtime.protocol import BadFrame, Ping, Subscribe, Unsubscribe
+
+JOB = UUID("0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b")
+
+
+def test_what_a_client_may_say() -> None:
+    assert protocol.parse('{"action": "ping"}') == Ping()
+    subscribe = json.dumps({"action": "subscribe", "job_id": str(JOB), "after": 4})
+    assert protocol.parse(subscribe) == Subscribe(JOB, 4)
+    unsubscribe = json.dumps({"action": "unsubscribe", "job_id": str(JOB)})
+    assert protocol.parse(unsubscribe) == Unsubscribe(JOB)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "words"),
+    [
+        (None, "not_json", "one JSON object"),
+        ("hello", "not_json", "one JSON object"),
+        ("[1]", "not_json", "one JSON object"),
+        ("{}", "unknown_action", "action None is unknown"),
+        ('{"action": "dance"}', "unknown_action", "known are ping, subscribe and unsubscribe"),
+        ('{"action": "subscribe"}', "bad_job_id", "job_id is missing"),
+        ('{"action": "subscribe", "job_id": 7}', "bad_job_id", "job_id 7 is not a UUID"),
+        (
+            json.dumps({"action": "subscribe", "job_id": str(JOB), "after": -1}),
+            "bad_after",
+            "after -1 is not a whole number of at least 0",
+        ),
+    ],
+)
+def test_anything_else_is_answered_with_a_sentence(
+    frame: str | None, code: str, words: str
+) -> None:
+    with pytest.raises(BadFrame, match=words) as refused:
+        protocol.parse(frame)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", 1.0, True, None])
+def test_a_cursor_is_a_whole_number(value: object) -> None:
+    with pytest.raises(BadFrame):
+        protocol.cursor(value)
+
+
+def test_the_first_frame_names_the_newest_seq() -> None:
+    assert json.loads(protocol.connected(JOB, 3)) == {
+        "event": "connected",
+        "data": {"job_id": str(JOB), "seq": 3},
+    }

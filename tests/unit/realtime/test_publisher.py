@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID, uuid4
+
+import pytest
+
+from realtime.journal import Frame
+from realtime.publisher import Publisher
+
+JOB = uuid4()
+
+
+class MemoryOutbox:
+    """One job's rows."""
+
+    def __init__(self) -> None:
+        self.rows: list[Frame] = []
+        self.sent = 0
+        self.claimed = False
+
+    def write(self, count: int) -> None:
+        for _ in range(count):
+            seq = len(self.rows) + 1
+            self.rows.append(Frame(JOB, seq, f"training.progress.{JOB}", b"%d" % seq))
+
+    def waiting(self, limit: int) -> Sequence[UUID]:
+        return [JOB] if len(self.rows) > self.sent and not self.claimed else []
+
+    def claim(self, job_id: UUID, seconds: float) -> bool:
+        if self.claimed or len(self.rows) <= self.sent:
+            return False
+        self.claimed = True
+        return True
+
+    def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
+        start = self.sent if after is None else after
+        return self.rows[start : start + limit]
+
+    def settle(self, job_id: UUID, sent_seq: int | None) -> None:
+        self.sent = max(self.sent, sent_seq or 0)
+        self.claimed = False
+
+
+class Line:
+    """A transport that can be cut."""
+
+    def __init__(self) -> None:
+        self.arrived: list[bytes] = []
+        self.up = True
+        self.pids: set[int] = set()
+
+    def send(self, routing_key: str, body: bytes) -> None:
+        if not self.up:
+            raise ConnectionError("cut")
+        self.arrived.append(body)
+        self.pids.add(threading.get_ident())
+
+    def close(self) -> None:
+        pass
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < until, "it did not come true within 5 s"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def outbox() -> MemoryOutbox:
+    return MemoryOutbox()
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+@pytest.fixture
+def publisher(outbox: MemoryOutbox, line: Line) -> Iterator[Publisher]:
+    publisher = Publisher(outbox, line)
+    yield publisher
+    publisher.stop(timeout=5)
+
+
+def test_events_go_out_in_order(publisher: Publisher, outbox: MemoryOutbox, line: Line) -> None:
+    outbox.write(450)
+    publisher.nudge(JOB)
+    eventually(lambda: outbox.sent == 450)
+    assert line.arrived == [b"%d" % seq for seq in range(1, 451)]
+
+
+def test_whoever_nudges_never_waits(publisher: Publisher, outbox: MemoryOutbox, line: Line) -> None:
+    outbox.write(1)
+    publisher.nudge(JOB)
+    eventually(lambda: bool(line.arrived))
+    assert threading.get_ident() not in line.pids
+
+
+def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
+    publisher: Publisher,
+    outbox: MemoryOutbox,
+    line: Line,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line.up = False
+    for _ in range(5):
+        outbox.write(1)
+        publisher.nudge(JOB)
+    eventually(lambda: "Events wait in the outbox" in caplog.text)
+    line.up = True
+    publisher.sweep()
+    eventually(lambda: outbox.sent == 5)
+    assert line.arrived == [b"1", b"2", b"3", b"4", b"5"]
+    assert caplog.text.count("Events wait in the outbox") == 1
+
+
+def test_a_job_that_another_process_sends_is_tried_again_soon(
+    publisher: Publisher, outbox: MemoryOutbox
+) -> None:
+    outbox.write(1)
+    outbox.claimed = True
+    publisher.nudge(JOB)
+    time.sleep(0.02)
+    outbox.claimed = False
+    eventually(lambda: outbox.sent == 1)
+
+
+def test_stopping_sends_what_waits(publisher: Publisher, outbox: MemoryOutbox, line: Line) -> None:
+    outbox.write(100)
+    publisher.nudge(JOB)
+    publisher.stop(timeout=5)
+    assert len(line.arrived) == 100
+
+
+def test_it_starts_again_after_a_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
+    publisher.nudge(JOB)
+    publisher.stop(timeout=5)
+    outbox.write(1)
+    publisher.nudge(JOB)
+    eventually(lambda: outbox.sent == 1)
