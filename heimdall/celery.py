@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import celeryd_init, worker_ready, worker_shutdown, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 
@@ -17,6 +17,21 @@ app.set_default()
 app.autodiscover_tasks()
 
 _keepers: list[Any] = []
+
+
+@celeryd_init.connect
+def refuse_to_start(**_: Any) -> None:
+    """A worker without a broker would wait for ever."""
+    from django.conf import settings
+
+    from heimdall import checks
+
+    checks.refuse_to_start()
+    if settings.EMBEDDED:
+        raise SystemExit(
+            "RABBITMQ_URL is not set: the web process trains by itself (`manage.py serve`). "
+            "Set it for both to use workers."
+        )
 
 
 @worker_ready.connect

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from heimdall.celery import app
-from training.keeper import reap
+from training.keeper import Keeper, reap
 from training.supervisor import leaving
 
 NAME = f"embedded@{platform.node()}"
@@ -48,11 +48,14 @@ def embedded_worker() -> Iterator[None]:
             without_gossip=True,
         )
         thread = threading.Thread(target=worker.start, name="embedded-worker", daemon=True)
+        keeper = Keeper(NAME)
         thread.start()
+        keeper.start()
         try:
             yield
         finally:
             leaving.set()
+            keeper.stop()
             state.should_stop = 0
             thread.join(STOP_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -27,5 +28,6 @@ def kept_secret(path: Path, strength: int = 50) -> str:
     except OSError:
         return fresh
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return path.read_text(encoding="ascii")

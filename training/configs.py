@@ -31,7 +31,10 @@ def read(model: type[Model], sent: Mapping[str, Any], *, strict: bool = True) ->
 
 def _sentences(problems: list[ErrorDetails], model: type[BaseModel]) -> dict[str, list[str]]:
     errors: dict[str, list[str]] = {}
+    inner = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
     for problem in problems:
+        if problem["loc"] in inner:
+            continue  # a list is "too short" only because its wrong items were left out
         field, sentence = _sentence(problem, model)
         errors.setdefault(field, []).append(sentence)
     return errors
@@ -61,7 +64,7 @@ def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     field, kind = ".".join(map(str, problem["loc"])), problem["type"]
     details = problem.get("ctx", {})
     if kind == "extra_forbidden":
-        return field, f"Unknown field{_nearest(field, model)}."
+        return field, f"Unknown field{_nearest(field, model)}"
     if kind == "value_error" and not field:
         # A rule over several fields begins with the name of the one it is about.
         named, _, said = str(details["error"]).partition(": ")
@@ -72,4 +75,4 @@ def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
 
 def _nearest(field: str, model: type[BaseModel]) -> str:
     close = difflib.get_close_matches(field, model.model_fields, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else "."

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.checks import run_checks
+
+from heimdall import checks
+
+
+def test_a_sane_environment_has_nothing_to_say() -> None:
+    assert run_checks() == []
+
+
+def test_a_short_secret_is_refused(settings) -> None:  # type: ignore[no-untyped-def]
+    settings.SECRET_KEY = "short"
+    (message,) = checks.secret_key()
+    assert message.id == "heimdall.E007"
+    assert "at least 32" in message.msg
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "manage.py", "serve"],
+        [sys.executable, "-m", "celery", "-A", "heimdall", "worker"],
+        [sys.executable, "-m", "daphne", "-p", "0", "heimdall.asgi:application"],
+    ],
+    ids=["serve", "worker", "daphne"],
+)
+def test_nothing_starts_on_a_wrong_environment(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "HEIMDALL_DATA_DIR": str(tmp_path), "RABBITMQ_URL": "http://x"}
+    done = subprocess.run(
+        command,
+        cwd=settings.BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "heimdall.E002" in done.stdout + done.stderr
+    assert "unset it to run embedded" in done.stdout + done.stderr
