@@ -74,5 +74,5 @@ def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
 
 
 def _nearest(field: str, model: type[BaseModel]) -> str:
-    close = difflib.get_close_matches(field, model.model_fields, n=1)
+    close = difflib.get_close_matches(field, model.model_fields, n=1, cutoff=0.65)
     return f"; did you mean {close[0]!r}?" if close else "."

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -57,7 +57,8 @@ class DatabaseOutbox:
 
     def waiting(self, limit: int) -> Sequence[UUID]:
         # The publisher's thread lives long: a connection that broke must not stay.
-        close_old_connections()
+        if not connection.in_atomic_block:
+            close_old_connections()
         rows = Job.objects.filter(UNSENT, UNCLAIMED).order_by("pk")
         return list(rows.values_list("pk", flat=True)[:limit])
 

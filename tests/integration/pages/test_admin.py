@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from training import lifecycle
+from training.engine.config import TrainConfig
+from training.models import Dataset, Job
+from training.states import Status
+
+JOBS = "/admin/training/job/"
+
+
+@pytest.fixture
+def desk(client: Client, staff: User) -> Client:
+    client.force_login(staff)
+    return client
+
+
+@pytest.fixture
+def jobs(ada: User, dataset: Dataset) -> list[Job]:
+    return [lifecycle.submit(ada, dataset, TrainConfig(), name) for name in ("One", "Two")]
+
+
+def do(desk: Client, action: str, jobs: list[Job]) -> str:
+    chosen = {"action": action, "_selected_action": [str(job.pk) for job in jobs]}
+    return desk.post(JOBS, chosen, follow=True).content.decode()
+
+
+def states(jobs: list[Job]) -> list[str]:
+    return [Job.objects.get(pk=job.pk).status for job in jobs]
+
+
+def test_jobs_and_datasets_are_listed_and_filtered(desk: Client, jobs: list[Job]) -> None:
+    assert "One" in desk.get(f"{JOBS}?status__exact=queued").content.decode()
+    assert "One" not in desk.get(f"{JOBS}?status__exact=failed").content.decode()
+    assert "Small" in desk.get("/admin/training/dataset/").content.decode()
+    assert desk.get(f"{JOBS}{jobs[0].pk}/change/").status_code == 200
+
+
+def test_the_actions_go_through_lifecycle(desk: Client, jobs: list[Job]) -> None:
+    assert "Asked to pause: 2 jobs." in do(desk, "pause", jobs)
+    assert states(jobs) == [Status.PAUSED] * 2
+    assert "Queued again: 1 job." in do(desk, "resume", jobs[:1])
+    assert "2 jobs" in do(desk, "cancel", jobs)
+    assert states(jobs) == [Status.CANCELLED] * 2
+    assert [job.events.count() for job in jobs] == [6, 5]
+
+
+def test_what_a_state_forbids_is_said_for_each_job(desk: Client, jobs: list[Job]) -> None:
+    lifecycle.request_cancel(jobs[0], "ada")
+    told = do(desk, "pause", jobs)
+    assert "One: Cannot pause this job: it is cancelled." in told
+    assert "Asked to pause: 1 job." in told
+
+
+def test_nothing_can_be_edited_past_lifecycle(desk: Client, jobs: list[Job]) -> None:
+    assert desk.get(f"{JOBS}add/").status_code == 403
+    assert desk.post(f"{JOBS}{jobs[0].pk}/change/", {"status": "completed"}).status_code == 403
+    assert desk.post(f"{JOBS}{jobs[0].pk}/delete/", {"post": "yes"}).status_code == 403
+    assert states(jobs) == [Status.QUEUED] * 2
+
+
+def test_jobs_at_rest_can_be_forgotten(desk: Client, jobs: list[Job]) -> None:
+    lifecycle.request_cancel(jobs[0], "ada")
+    told = do(desk, "delete_at_rest", jobs)
+    assert "Cannot delete this job: it is queued" in told
+    assert Job.objects.count() == 1
+
+
+def test_only_staff_gets_in(client: Client, ada: User) -> None:
+    client.force_login(ada)
+    assert client.get(JOBS).status_code == 302

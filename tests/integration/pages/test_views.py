@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.integration.api.test_datasets import TABLES
+from training import attempt as attempts
+from training import lifecycle
+from training.engine.config import TrainConfig
+from training.models import Dataset, Job
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
+
+
+def snapshot(page: Client, job: Job) -> dict[str, Any]:
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    found = re.search(r'<script id="snapshot" type="application/json">(.*?)</script>', html)
+    assert found
+    return dict(json.loads(found.group(1)))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/new", "/datasets"])
+def test_strangers_are_asked_to_sign_in(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/login?next={path}"
+
+
+def test_the_empty_list_says_what_to_do(page: Client) -> None:
+    html = page.get("/jobs").content.decode()
+    assert "No job yet" in html
+    assert "/datasets" in html
+
+
+def test_jobs_are_listed_and_filtered(page: Client, job: Job) -> None:
+    assert "First" in page.get("/jobs").content.decode()
+    assert "First" in page.get("/jobs?status=queued&search=fir").content.decode()
+    assert "No job is like that" in page.get("/jobs?status=failed").content.decode()
+
+
+def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_epoch(attempt, 1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    found = snapshot(page, job)
+    assert found["job"]["seq"] == 4
+    assert [one["epoch"] for one in found["epochs"]] == [1]
+    assert [one["seq"] for one in found["events"]] == [2, 1]
+
+
+def test_a_long_training_is_thinned_to_what_a_chart_can_show(
+    page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.views.CHART_POINTS", 10)
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    for epoch in range(1, 36):
+        attempts.record_epoch(attempt, epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c")
+    found = [one["epoch"] for one in snapshot(page, job)["epochs"]]
+    assert len(found) <= 10
+    assert found[-1] == 35
+
+
+def test_a_name_is_no_html(page: Client, job: Job) -> None:
+    lifecycle.relabel(job, name="</script><b>bold</b>")
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "<b>bold" not in html
+
+
+def test_somebody_elses_job_has_no_page(client: Client, job: Job, bob: User) -> None:
+    client.force_login(bob)
+    answer = client.get(f"/jobs/{job.pk}")
+    assert answer.status_code == 404
+    assert "belongs to somebody else" in answer.content.decode()
+
+
+def test_a_training_is_started_from_the_form(page: Client, dataset: Dataset) -> None:
+    form = page.get("/jobs/new").context["form"]
+    values = {name: form[name].initial for name in form.fields}
+    answer = page.post("/jobs/new", {**values, "dataset": dataset.pk, "epochs": 7, "name": "Mine"})
+    job = Job.objects.get()
+    assert answer["Location"] == f"/jobs/{job.pk}"
+    assert (job.name, job.config["epochs"]) == ("Mine", 7)
+
+
+def test_wrong_values_come_back_with_a_sentence_and_nothing_lost(
+    page: Client, dataset: Dataset
+) -> None:
+    form = page.get("/jobs/new").context["form"]
+    values = {name: form[name].initial for name in form.fields}
+    wrong = {**values, "dataset": dataset.pk, "epochs": 0, "heads": 3, "name": "Mine"}
+    answer = page.post("/jobs/new", wrong)
+    assert answer.status_code == 400
+    assert "greater than or equal to 1" in answer.content.decode()
+    assert 'value="Mine"' in answer.content.decode()
+    answer = page.post("/jobs/new", {**wrong, "epochs": 5})
+    assert "3 does not divide hidden (128)" in answer.content.decode()
+    assert not Job.objects.exists()
+
+
+def test_a_similar_training_starts_from_the_same_values(page: Client, job: Job) -> None:
+    form = page.get(f"/jobs/new?like={job.pk}").context["form"]
+    assert form["epochs"].initial == 5
+    assert form["dataset"].initial == job.dataset_id
+
+
+def test_a_dataset_is_made_from_the_form(page: Client) -> None:
+    form = page.get("/datasets").context["generate_form"]
+    values = {name: form[name].initial for name in form.fields}
+    answer = page.post("/datasets", {**values, "name": "Made", "samples": 50, "generate": ""})
+    job = Job.objects.get()
+    assert answer["Location"] == f"/jobs/{job.pk}"
+    assert job.config["samples"] == 50
+    assert page.get(f"/jobs/{job.pk}").status_code == 200
+
+
+def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as pack:
+        for table, text in {**TABLES, "samples.csv": "sample_id,lat,lon\na,x,7\n"}.items():
+            pack.writestr(table, text)
+    packed.seek(0)
+    packed.name = "bad.zip"
+    answer = page.post("/datasets", {"name": "Bad", "file": packed, "import": ""})
+    assert answer.status_code == 400
+    assert "samples.csv line 2: lat &#x27;x&#x27; is not a number." in answer.content.decode()
+    assert not Dataset.objects.exists()
