@@ -27,6 +27,7 @@ from django.test import Client  # noqa: E402
 from rest_framework.test import APIClient  # noqa: E402
 
 from tests import broker  # noqa: E402
+from tests.stack import Stack, own_database  # noqa: E402
 from training.engine.config import GenerateConfig  # noqa: E402
 from training.engine.dataset import Dataset as Arrays  # noqa: E402
 from training.engine.synthetic import generate  # noqa: E402
@@ -157,3 +158,28 @@ def _quiet_broker(request: pytest.FixtureRequest) -> Iterator[None]:
     if publisher.cache_info().currsize:
         publisher().stop(timeout=5)
         publisher.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def stack(amqp: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """As in production: RabbitMQ, PostgreSQL, one web process, two workers."""
+    with own_database() as database:
+        running = Stack(tmp_path_factory.mktemp("stack"), amqp, database)
+        try:
+            running.start_web()
+            running.start_worker()
+            running.start_worker()
+            yield running
+        finally:
+            running.close()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """As on a bare machine: one process and SQLite."""
+    running = Stack(tmp_path_factory.mktemp("embedded"))
+    try:
+        running.start_web()
+        yield running
+    finally:
+        running.close()

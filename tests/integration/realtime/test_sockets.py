@@ -1,0 +1,171 @@
+"""Sockets on the embedded stack: who is let in, and what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.sockets import closed_with, frame, open_socket, watch
+from tests.stack import PASSWORD, Stack, eventually
+
+pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
+
+
+async def say(socket: ClientConnection, **words: Any) -> None:
+    await socket.send(json.dumps(words))
+
+
+@pytest.fixture(scope="module")
+def done(embedded: Stack) -> str:
+    """A job that has run."""
+    job_id = embedded.submit(epochs=3)
+    embedded.until(job_id, "completed")
+    return job_id
+
+
+def session_cookie(stack: Stack, name: str = "ada") -> str:
+    with httpx.Client(base_url=stack.url) as browser:
+        token = browser.get("/login").cookies["csrftoken"]
+        form = {"username": name, "password": PASSWORD, "csrfmiddlewaretoken": token}
+        browser.post("/login", data=form)
+        return f"sessionid={browser.cookies['sessionid']}"
+
+
+async def test_the_first_frame_names_the_newest_seq(embedded: Stack, done: str) -> None:
+    async with open_socket(embedded, f"/training/{done}") as socket:
+        first = await frame(socket)
+    seq = embedded.job(done)["seq"]
+    assert first == {"event": "connected", "data": {"job_id": done, "seq": seq}}
+
+
+async def test_what_was_is_replayed_after_any_seq(embedded: Stack, done: str) -> None:
+    everything = await watch(embedded, done)
+    assert everything == embedded.events(done)
+    assert await watch(embedded, done, after=4) == everything[4:]
+
+
+async def test_a_running_job_is_live_without_a_broker(embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=5)
+    frames = await watch(embedded, job_id)
+    assert [one["seq"] for one in frames] == list(range(1, len(frames) + 1))
+    assert frames[-1]["data"]["status"] == "completed"
+
+
+async def test_a_session_opens_a_socket_of_its_own_site_only(embedded: Stack, done: str) -> None:
+    cookie = {"Cookie": session_cookie(embedded)}
+    url = f"{embedded.ws}/training/{done}"
+    ours, theirs = embedded.url, "https://evil.example"
+    async with connect(url, additional_headers=cookie, origin=ours) as socket:  # type: ignore[arg-type]
+        assert (await frame(socket))["event"] == "connected"
+    async with connect(url, additional_headers=cookie, origin=theirs) as socket:  # type: ignore[arg-type]
+        assert await closed_with(socket) == 4403
+
+
+async def test_a_token_may_come_as_a_subprotocol(embedded: Stack, done: str) -> None:
+    offered = ["heimdall", f"bearer.{embedded.tokens['ada']}"]
+    async with connect(f"{embedded.ws}/training/{done}", subprotocols=offered) as socket:  # type: ignore[arg-type]
+        assert socket.subprotocol == "heimdall"
+        assert (await frame(socket))["event"] == "connected"
+
+
+async def test_nobody_and_a_wrong_token_are_closed_with_4401(embedded: Stack, done: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer nonsense"}):
+        for path in ("", f"/training/{done}"):
+            async with connect(f"{embedded.ws}{path}", additional_headers=headers) as socket:
+                assert await closed_with(socket) == 4401
+
+
+async def test_a_foreign_job_and_none_at_all_are_closed_with_4404(
+    embedded: Stack, done: str
+) -> None:
+    for path, who in ((done, "bob"), (str(uuid4()), "ada"), ("x", "ada")):
+        async with open_socket(embedded, f"/training/{path}", who) as socket:
+            assert await closed_with(socket) == 4404
+
+
+async def test_a_ping_is_answered(embedded: Stack) -> None:
+    async with open_socket(embedded) as socket:
+        await frame(socket)
+        await say(socket, action="ping")
+        assert (await frame(socket))["event"] == "pong"
+
+
+async def test_nonsense_is_answered_and_the_socket_stays_open(embedded: Stack, done: str) -> None:
+    async with open_socket(embedded) as socket:
+        await frame(socket)
+        for nonsense, code in (("hello", "not_json"), ('{"action":"dance"}', "unknown_action")):
+            await socket.send(nonsense)
+            error = await frame(socket)
+            assert (error["event"], error["data"]["code"]) == ("error", code)
+        await say(socket, action="ping")
+        assert (await frame(socket))["event"] == "pong"
+
+
+async def test_a_nonsense_cursor_is_answered_and_all_is_sent(embedded: Stack, done: str) -> None:
+    async with open_socket(embedded, f"/training/{done}?after=x") as socket:
+        await frame(socket)
+        assert (await frame(socket))["data"]["code"] == "bad_after"
+        assert (await frame(socket))["seq"] == 1
+
+
+async def test_subscribing_narrows_the_stream(embedded: Stack, done: str) -> None:
+    async with open_socket(embedded) as socket:
+        await frame(socket)
+        await say(socket, action="subscribe", job_id=done, after=5)
+        assert (await frame(socket))["seq"] == 6
+        count = embedded.job(done)["seq"]
+        for seq in range(7, count + 1):
+            assert (await frame(socket))["seq"] == seq
+        other = embedded.submit(epochs=1)
+        embedded.until(other, "completed")
+        with pytest.raises(TimeoutError):
+            await frame(socket, 1)
+        await say(socket, action="subscribe", job_id=other)
+        assert (await frame(socket))["data"]["job_id"] == other
+        await say(socket, action="unsubscribe", job_id=other)
+        await say(socket, action="subscribe", job_id=str(uuid4()))
+        while (error := await frame(socket))["event"] != "error":
+            pass
+        assert error["data"]["code"] == "no_such_job"
+
+
+async def test_compression_is_agreed_where_the_client_offers_it(embedded: Stack, done: str) -> None:
+    async with open_socket(embedded, f"/training/{done}") as socket:
+        assert socket.response is not None
+        assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
+
+
+async def test_a_reader_that_stalls_holds_up_nobody(embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=400, patience=400)
+    async with open_socket(embedded, f"/training/{job_id}") as stalled:
+        # Nothing is read from it: its buffers fill, and its own task waits.
+        frames = await asyncio.wait_for(watch(embedded, job_id), 150)
+        assert frames[-1]["data"]["status"] == "completed"
+        seqs = []
+        while len(seqs) < len(frames):
+            one = await frame(stalled)
+            if "seq" in one:
+                seqs.append(one["seq"])
+    assert seqs == list(range(1, len(frames) + 1))
+
+
+async def test_a_web_server_that_ends_tells_its_sockets_to_come_back(
+    embedded: Stack, tmp_path: Any
+) -> None:
+    own = Stack(tmp_path)
+    try:
+        web = own.start_web()
+        async with open_socket(own) as socket:
+            await frame(socket)
+            web.terminate()
+            assert await closed_with(socket) == 1012
+        eventually(lambda: web.poll() is not None, 20)
+        assert web.returncode == 0
+    finally:
+        own.close()

@@ -1,0 +1,59 @@
+"""Clients of the sockets, as a program writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.stack import Stack
+
+ENDS = ("completed", "failed", "cancelled")
+
+
+def open_socket(stack: Stack, path: str = "", who: str = "ada") -> connect:
+    headers = {"Authorization": f"Bearer {stack.tokens[who]}"}
+    return connect(f"{stack.ws}{path}", additional_headers=headers)
+
+
+async def frame(socket: ClientConnection, seconds: float = 20) -> dict[str, Any]:
+    async with asyncio.timeout(seconds):
+        return dict(json.loads(await socket.recv()))
+
+
+async def closed_with(socket: ClientConnection) -> int:
+    """The code of the server's close."""
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                await socket.recv()
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else 0
+
+
+def is_end(found: dict[str, Any]) -> bool:
+    return found["event"] == "training:completed" and found["data"]["status"] in ENDS
+
+
+async def watch(
+    stack: Stack, job_id: str, after: int = 0, who: str = "ada"
+) -> list[dict[str, Any]]:
+    """Every kept event after `after`, until the job's last; comes back when it is cut off."""
+    found: list[dict[str, Any]] = []
+    cursor = after
+    while True:
+        try:
+            async with open_socket(stack, f"/training/{job_id}?after={cursor}", who) as socket:
+                while True:
+                    one = await frame(socket, 90)
+                    if "seq" not in one:
+                        continue
+                    found.append(one)
+                    cursor = one["seq"]
+                    if is_end(one):
+                        return found
+        except (ConnectionClosed, OSError):
+            await asyncio.sleep(0.1)

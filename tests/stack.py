@@ -1,0 +1,192 @@
+"""Heimdall as it is run: web and workers as processes, on a broker and a database of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+from django.conf import settings
+
+POSTGRES = "postgres://postgres@127.0.0.1:5432"
+PASSWORD = "secret-enough-1"
+PREPARE = """
+import json, django
+django.setup()
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from training.datasets import store
+from training.engine.config import GenerateConfig
+from training.engine.synthetic import generate
+from training.tokens import issue
+call_command("migrate", verbosity=0)
+people = {name: User.objects.create_user(name, password=%r, is_staff=name == "grace",
+          is_superuser=name == "grace") for name in ("ada", "bob", "grace")}
+dataset = store(people["ada"], "Small", generate(GenerateConfig(samples=240, seed=3)))
+print(json.dumps({"tokens": {name: issue(one) for name, one in people.items()},
+                  "dataset": str(dataset.pk)}))
+"""
+SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
+
+
+def eventually(true: Callable[[], Any], seconds: float = 60, why: str = "") -> Any:
+    """What `true` returns as soon as it is truthy."""
+    until = time.monotonic() + seconds
+    while not (found := true()):
+        if time.monotonic() > until:
+            raise AssertionError(why or f"it did not come true within {seconds} s")
+        time.sleep(0.05)
+    return found
+
+
+class Stack:
+    """`amqp` empty: the embedded mode."""
+
+    def __init__(self, folder: Path, amqp: str = "", database: str = "") -> None:
+        self.folder, self.amqp = folder, amqp
+        self.environment = {
+            **os.environ,
+            "HEIMDALL_DATA_DIR": str(folder),
+            "DATABASE_URL": database or f"sqlite:///{folder}/heimdall.sqlite3",
+            "RABBITMQ_URL": amqp,
+            "DJANGO_SETTINGS_MODULE": "heimdall.settings",
+            "HEIMDALL_LEASE_SECONDS": "4",
+            "HEIMDALL_KEEPER_SECONDS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.port = 0
+        prepared = self._python("-c", PREPARE % PASSWORD)
+        told = json.loads(prepared.splitlines()[-1])
+        self.tokens: dict[str, str] = told["tokens"]
+        self.dataset: str = told["dataset"]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def start_web(self) -> subprocess.Popen[bytes]:
+        """On a free port at first, on the same one ever after."""
+        log = self.folder / f"web-{len(self.processes)}.log"
+        web = self._start(["manage.py", "serve", "--port", str(self.port)], log)
+
+        def port() -> int:
+            assert web.poll() is None, log.read_text()
+            found = re.search(r"http://[\d.]+:(\d+)", log.read_text())
+            return int(found.group(1)) if found else 0
+
+        self.port = eventually(port, why="the web process did not say that it serves")
+        return web
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        name = f"worker-{len(self.processes)}"
+        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", f"{name}@%h", "-c", "2"]
+        return self._start([*command, "--loglevel", "INFO"], self.folder / f"{name}.log")
+
+    def api(self, who: str = "ada") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.tokens[who]}"}
+        return httpx.Client(base_url=f"{self.url}/api/v1/training", headers=headers, timeout=20)
+
+    def submit(self, who: str = "ada", **config: Any) -> str:
+        with self.api(who) as api:
+            body = {"dataset_id": self.dataset, **SMALL, **config}
+            answer = api.post("/jobs", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        with self.api("grace") as api:
+            return dict(api.get(f"/jobs/{job_id}").json())
+
+    def until(self, job_id: str, status: str, seconds: float = 90) -> dict[str, Any]:
+        """The job once it is so; a failure is told with its reason."""
+        ended = {"completed", "failed", "cancelled"}
+
+        def is_so() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            assert job["status"] == status or job["status"] not in ended, job
+            return job if job["status"] == status else None
+
+        return dict(eventually(is_so, seconds, f"job {job_id} did not become {status}"))
+
+    def events(self, job_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        with self.api("grace") as api:
+            url: str | None = f"/jobs/{job_id}/events"
+            while url:
+                page = api.get(url).json()
+                found += page["results"]
+                url = page["next"]
+        return found
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=settings.BASE_DIR,
+                env=self.environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(process)
+        return process
+
+    def _python(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=settings.BASE_DIR,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def postgres_is_there() -> bool:
+    try:
+        psycopg.connect(f"{POSTGRES}/postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database; empty (so SQLite) where there is no PostgreSQL."""
+    if not postgres_is_there():
+        yield ""
+        return
+    name = f"heimdall_test_{uuid4().hex[:12]}"
+    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"{POSTGRES}/{name}"
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
