@@ -6,7 +6,6 @@ Celery carries its messages through memory, so everything that knows of a job's 
 from __future__ import annotations
 
 import fcntl
-import os
 import platform
 import threading
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ def embedded_worker() -> Iterator[None]:
         worker = app.WorkController(
             hostname=NAME,
             pool="threads",
-            concurrency=max(1, (os.cpu_count() or 2) // 2 + 1),
+            concurrency=settings.JOBS_AT_ONCE,
             loglevel="WARNING",
             without_heartbeat=True,
             without_mingle=True,

@@ -48,11 +48,11 @@ class Environment:
             self._refuse("E001", name, value, "is neither true nor false", "Set it to 1 or 0.")
         return value in _TRUE if value in _TRUE | _FALSE else default
 
-    def seconds(self, name: str, default: int) -> int:
+    def count(self, name: str, default: int) -> int:
         value = self.text(name, str(default))
         if value.isascii() and value.isdigit() and int(value) > 0:
             return int(value)
-        self._refuse("E005", name, value, "is no number of seconds", f"Try {default}.")
+        self._refuse("E005", name, value, "is no whole number above 0", f"Try {default}.")
         return default
 
     def broker(self, name: str) -> str | None:

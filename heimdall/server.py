@@ -12,8 +12,12 @@ from typing import Any
 import daphne.server
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet.defer import DeferredList, maybeDeferred
+from twisted.internet.task import deferLater
 
 from realtime.protocol import Close
+
+FLUSH_SECONDS = 0.2
 
 
 class Protocol(WebSocketProtocol):
@@ -76,8 +80,11 @@ def _say_goodbye(self: Any) -> Any:
     """Sockets are told that the service restarts, so that they come back soon."""
     for protocol in list(self.connections):
         if getattr(protocol, "may_write", None) is not None:
-            protocol.sendClose(code=int(Close.SERVICE_RESTART), reason="service restart")
-    return _end(self)
+            # Not `sendClose`, which takes no code of the protocol's own.
+            protocol.sendCloseFrame(code=Close.SERVICE_RESTART, reasonUtf8=b"service restart")
+    # The reactor stops as soon as what it waits for is done: the frames have to leave first.
+    flushed = deferLater(daphne.server.reactor, FLUSH_SECONDS, lambda: None)
+    return DeferredList([flushed, maybeDeferred(_end, self)])
 
 
 def install() -> None:

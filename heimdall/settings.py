@@ -5,6 +5,7 @@ What a value must look like is checked in `heimdall.checks`, which answers with 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0
 RABBITMQ_URL = env.broker("RABBITMQ_URL")
 EMBEDDED = RABBITMQ_URL is None
 
-LEASE_SECONDS = env.seconds("HEIMDALL_LEASE_SECONDS", default=15)
-KEEPER_SECONDS = env.seconds("HEIMDALL_KEEPER_SECONDS", default=2)
+LEASE_SECONDS = env.count("HEIMDALL_LEASE_SECONDS", default=15)
+KEEPER_SECONDS = env.count("HEIMDALL_KEEPER_SECONDS", default=2)
+# How many jobs one worker trains at once; they share its cores.
+JOBS_AT_ONCE = env.count("HEIMDALL_JOBS_AT_ONCE", default=2)
+TRAINER_THREADS = max(1, (os.cpu_count() or 1) // JOBS_AT_ONCE)
 MAX_CRASHES = 3
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 
@@ -101,6 +105,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = JOBS_AT_ONCE
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_HEARTBEAT = 20

@@ -42,7 +42,7 @@ class Socket:
             return
         await _Conversation(Watch(self._hub(), user_id), scope, receive, send).run()
 
-    async def _who(self, scope: Scope) -> tuple[int | None, Close | None]:
+    async def _who(self, scope: Scope) -> tuple[int | None, int | None]:
         """The user, or why nobody is let in. A page of another site must not use the cookie."""
         headers = dict(scope["headers"])
         token = _token(headers.get(b"authorization", b"").decode("latin1"), scope["subprotocols"])

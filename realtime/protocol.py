@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +14,8 @@ SUBPROTOCOL = "heimdall"
 BEARER = "bearer."
 
 
-class Close(IntEnum):
-    """Close codes; 4000 and up are ours (RFC 6455, 7.4.2)."""
+class Close:
+    """Close codes; 4000 and up are ours (RFC 6455, 7.4.2). Plain ints: servers insist on them."""
 
     SERVICE_RESTART = 1012
     NOT_AUTHENTICATED = 4401

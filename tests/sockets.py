@@ -38,15 +38,13 @@ def is_end(found: dict[str, Any]) -> bool:
     return found["event"] == "training:completed" and found["data"]["status"] in ENDS
 
 
-async def watch(
-    stack: Stack, job_id: str, after: int = 0, who: str = "ada"
-) -> list[dict[str, Any]]:
+async def watch(stack: Stack, job_id: str, after: int = 0) -> list[dict[str, Any]]:
     """Every kept event after `after`, until the job's last; comes back when it is cut off."""
     found: list[dict[str, Any]] = []
     cursor = after
     while True:
         try:
-            async with open_socket(stack, f"/training/{job_id}?after={cursor}", who) as socket:
+            async with open_socket(stack, f"/training/{job_id}?after={cursor}") as socket:
                 while True:
                     one = await frame(socket, 90)
                     if "seq" not in one:

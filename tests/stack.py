@@ -94,7 +94,7 @@ class Stack:
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         name = f"worker-{len(self.processes)}"
-        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", f"{name}@%h", "-c", "2"]
+        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", f"{name}@%h"]
         return self._start([*command, "--loglevel", "INFO"], self.folder / f"{name}.log")
 
     def api(self, who: str = "ada") -> httpx.Client:
@@ -110,7 +110,9 @@ class Stack:
 
     def job(self, job_id: str) -> dict[str, Any]:
         with self.api("grace") as api:
-            return dict(api.get(f"/jobs/{job_id}").json())
+            answer = api.get(f"/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
 
     def until(self, job_id: str, status: str, seconds: float = 90) -> dict[str, Any]:
         """The job once it is so; a failure is told with its reason."""

@@ -65,6 +65,7 @@ def _order(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
         "run_dir": str(folder),
         "config": job.config,
         "resume_from": job.checkpoint_path or None,
+        "threads": settings.TRAINER_THREADS,
     }
 
 

@@ -67,6 +67,10 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
     from training.engine.state import TrainState
 
     torch.use_deterministic_algorithms(True)
+    if spec.get("threads"):
+        # Threads that wait for each other spin: two jobs that both want all cores take a multiple
+        # of the time. A checkpoint's own number wins, for the last bits depend on it.
+        torch.set_num_threads(spec["threads"])
     dataset, run_dir = Dataset.load(Path(spec["dataset"])), Path(spec["run_dir"])
     resumed = spec["resume_from"]
     state = (

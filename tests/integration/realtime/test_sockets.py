@@ -142,7 +142,7 @@ async def test_compression_is_agreed_where_the_client_offers_it(embedded: Stack,
 
 
 async def test_a_reader_that_stalls_holds_up_nobody(embedded: Stack) -> None:
-    job_id = embedded.submit(epochs=400, patience=400)
+    job_id = embedded.submit(epochs=120, patience=120)
     async with open_socket(embedded, f"/training/{job_id}") as stalled:
         # Nothing is read from it: its buffers fill, and its own task waits.
         frames = await asyncio.wait_for(watch(embedded, job_id), 150)

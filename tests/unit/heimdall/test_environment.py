@@ -72,7 +72,7 @@ def test_a_host_is_a_name_alone(
     assert [problem.id for problem in env.problems] == ["heimdall.E006"]
 
 
-def test_seconds_are_a_whole_number(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_is_a_whole_number(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEIMDALL_LEASE_SECONDS", "soon")
-    assert env.seconds("HEIMDALL_LEASE_SECONDS", 15) == 15
+    assert env.count("HEIMDALL_LEASE_SECONDS", 15) == 15
     assert [problem.id for problem in env.problems] == ["heimdall.E005"]
