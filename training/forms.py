@@ -80,6 +80,10 @@ class GenerateForm(ConfigForm):
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Two forms share a page: a label has to find its own field.
+        super().__init__(*args, auto_id="generate_%s", **kwargs)
+
 
 class ImportForm(forms.Form):
     """Import measured data."""
@@ -88,6 +92,9 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label="Zip file", help_text="A zip of receivers.csv, samples.csv and measurements.csv."
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="import_%s", **kwargs)
 
 
 def _field(info: FieldInfo) -> forms.Field:
