@@ -18,7 +18,7 @@ urlpatterns = [
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("api/v1/", include("training.api.urls")),
-    re_path(r"^api(/|$)", unknown_path),
+    re_path(r"^api(?:/|$)", unknown_path),
     path("", include("training.urls")),
 ]
 

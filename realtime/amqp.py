@@ -40,9 +40,14 @@ async def open_connection(url: str, seconds: float) -> AsyncIterator[carehare.Co
         connection._protocol = spoken  # noqa: SLF001
         yield connection
     finally:
-        # Nobody waits for these any more, and an error that nobody reads would be printed.
-        for future in (spoken.open, getattr(spoken, "closed", spoken.open)):
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        forget_errors(spoken.open)
+        forget_errors(getattr(spoken, "closed", spoken.open))
         if not spoken.open.done():
             spoken._crash_exc = TimeoutError("no greeting")  # noqa: SLF001
         transport.abort()
+        await asyncio.sleep(0)  # the socket itself is closed in the loop's next round
+
+
+def forget_errors(future: asyncio.Future[None]) -> None:
+    """Nobody waits for it, and asyncio prints an error that nobody has read."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -63,7 +63,7 @@ class AmqpTransport:
         if connection is not None:
             try:
                 # A peer that is frozen would not answer a polite goodbye.
-                connection.collapse()
+                connection.collect(socket_timeout=1)
             except Exception as error:
                 log.debug("The connection could not be closed: %s", error)
 

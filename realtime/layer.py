@@ -19,7 +19,7 @@ from channels.exceptions import ChannelFull
 from channels_rabbitmq.core import RabbitmqChannelLayer
 from channels_rabbitmq.util import ChannelRecipient, deserialize_message, serialize_message
 
-from realtime.amqp import open_connection
+from realtime.amqp import forget_errors, open_connection
 from realtime.broker import EVERYTHING, EXCHANGE, binding_key, group_of
 from realtime.mailboxes import Mailboxes
 
@@ -75,6 +75,9 @@ class HeimdallLayer(RabbitmqChannelLayer):
     async def send(self, channel: str, message: Message) -> None:
         body = serialize_message(ChannelRecipient(channel), message)
         await self._publish("", channel.split("!", 1)[0], body)
+
+    async def receive(self, channel: str) -> Message:
+        return await self._multi_queue.get(channel)
 
     async def close(self) -> None:
         self._want_close = True
@@ -162,14 +165,13 @@ class HeimdallLayer(RabbitmqChannelLayer):
         self._multi_queue.tell_all(LOOK)
 
     async def _consume(self, connection: carehare.Connection) -> None:
-        async with connection.acking_consumer(
-            self._queue_name, prefetch_count=self.local_capacity
-        ) as consumer:
-            while True:
-                body, tag = await consumer.next_delivery()
-                # At once: a message is a hint, and a slow member must not stop the others'.
-                consumer.ack(tag)
-                self._deliver(body)
+        consumer = connection.acking_consumer(self._queue_name, prefetch_count=self.local_capacity)
+        forget_errors(consumer.closed)
+        while True:
+            body, tag = await consumer.next_delivery()
+            # At once: a message is a hint, and a slow member must not stop the others'.
+            consumer.ack(tag)
+            self._deliver(body)
 
     def _deliver(self, body: bytes) -> None:
         try:

@@ -72,8 +72,7 @@ class PrivateBroker:
             **os.environ,
             "HOME": str(self._folder),
             "RABBITMQ_NODENAME": f"heimdall{self.port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
@@ -81,6 +80,8 @@ class PrivateBroker:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
         }
+        listener = f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+        (self._folder / "rabbitmq.conf").write_text(listener, encoding="ascii")
         (self._folder / "plugins").write_text("[].\n", encoding="ascii")
         self._process: subprocess.Popen[bytes] | None = None
 

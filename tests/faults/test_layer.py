@@ -1,0 +1,240 @@
+"""The channel layer on its bad days, on a broker of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import kombu
+import pytest
+
+from realtime.broker import EVERYTHING, AmqpTransport, group_of
+from realtime.layer import HeimdallLayer
+from tests.broker import PrivateBroker
+
+pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Any:
+    broker = PrivateBroker().start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+async def layer(own_broker: PrivateBroker) -> AsyncIterator[HeimdallLayer]:
+    layer = HeimdallLayer(own_broker.url)
+    yield layer
+    await layer.close()
+
+
+def body(job_id: object, seq: int) -> bytes:
+    return json.dumps({"event": "x", "seq": seq, "data": {"job_id": str(job_id)}}).encode()
+
+
+async def publish(url: str, routing_key: str, *bodies: bytes) -> None:
+    def send() -> None:
+        line = AmqpTransport(url)
+        for one in bodies:
+            line.send(routing_key, one)
+        line.close()
+
+    await asyncio.to_thread(send)
+
+
+async def next_seq(layer: HeimdallLayer, channel: str, seconds: float = 20) -> int:
+    async with asyncio.timeout(seconds):
+        while True:
+            message = await layer.receive(channel)
+            if message["type"] == "frame":
+                return int(json.loads(message["body"])["seq"])
+
+
+async def joined(layer: HeimdallLayer, *groups: str) -> str:
+    channel = await layer.new_channel()
+    for group in groups:
+        await layer.group_add(group, channel)
+    async with asyncio.timeout(20):
+        while (await layer.receive(channel))["type"] != "look":
+            pass
+    return str(channel)
+
+
+async def test_a_group_hears_its_own_job(layer: HeimdallLayer, own_broker: PrivateBroker) -> None:
+    job, other = uuid4(), uuid4()
+    channel = await joined(layer, group_of(job))
+    await publish(own_broker.url, f"training.progress.{other}", body(other, 9))
+    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+    assert await next_seq(layer, channel) == 1
+
+
+async def test_a_message_right_after_joining_is_heard(
+    layer: HeimdallLayer, own_broker: PrivateBroker
+) -> None:
+    """Two members join one group at once: neither is told it has joined before it is bound."""
+    await joined(layer, EVERYTHING)
+    line = AmqpTransport(own_broker.url)
+    for _ in range(50):
+        job = uuid4()
+        channels = [await layer.new_channel() for _ in range(2)]
+        await asyncio.gather(*(layer.group_add(group_of(job), one) for one in channels))
+        await asyncio.to_thread(line.send, f"training.progress.{job}", body(job, 1))
+        for one in channels:
+            assert await next_seq(layer, one, 5) == 1
+    line.close()
+
+
+async def test_leaving_and_joining_at_once_keeps_the_subscription(
+    layer: HeimdallLayer, own_broker: PrivateBroker
+) -> None:
+    job = uuid4()
+    channel = await joined(layer, group_of(job), EVERYTHING)
+    await layer.group_discard(EVERYTHING, channel)
+    for _ in range(100):
+        other = await layer.new_channel()
+        await asyncio.gather(
+            layer.group_discard(group_of(job), channel), layer.group_add(group_of(job), other)
+        )
+        channel = other
+    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+    assert await next_seq(layer, channel, 5) == 1
+
+
+@pytest.mark.parametrize("poison", [b"\x80\x04", b"{", b"[]", b'{"data": 7}', b"\xc1 not msgpack"])
+async def test_poison_is_refused_and_the_next_message_heard(
+    layer: HeimdallLayer, own_broker: PrivateBroker, poison: bytes
+) -> None:
+    job = uuid4()
+    channel = await joined(layer, group_of(job))
+    key = f"training.progress.{job}"
+    await publish(own_broker.url, key, poison, body(job, 1))
+    assert await next_seq(layer, channel) == 1
+
+
+async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
+    own_broker: PrivateBroker, layer: HeimdallLayer
+) -> None:
+    job = uuid4()
+    channel = await joined(layer, group_of(job))
+    await asyncio.to_thread(own_broker.kill)
+    late = await layer.new_channel()
+    async with asyncio.timeout(1):  # joining does not wait for the broker
+        await layer.group_add(group_of(job), late)
+    await asyncio.to_thread(own_broker.start)
+    async with asyncio.timeout(30):
+        for one in (channel, late):
+            assert (await layer.receive(one))["type"] == "look"
+    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+    for one in (channel, late):
+        assert await next_seq(layer, one) == 1
+
+
+async def test_a_killed_broker_with_messages_waiting_is_found_again(
+    own_broker: PrivateBroker,
+) -> None:
+    layer = HeimdallLayer(own_broker.url, local_capacity=10)
+    try:
+        job = uuid4()
+        channel = await joined(layer, group_of(job))
+        bodies = [body(job, seq) for seq in range(1, 101)]
+        await publish(own_broker.url, f"training.progress.{job}", *bodies)
+        await asyncio.to_thread(own_broker.kill)
+        await asyncio.to_thread(own_broker.start)
+        async with asyncio.timeout(30):
+            while (await layer.receive(channel))["type"] != "look":
+                pass
+        await publish(own_broker.url, f"training.progress.{job}", body(job, 101))
+        assert await next_seq(layer, channel) == 101
+    finally:
+        await layer.close()
+
+
+async def test_a_waiter_that_gives_up_spoils_nothing_for_the_others(
+    own_broker: PrivateBroker, layer: HeimdallLayer
+) -> None:
+    await asyncio.to_thread(own_broker.kill)
+    message = {"routing_key": "training.progress.x", "body": b"{}"}
+    waiting = asyncio.ensure_future(layer.group_send("job.x", message))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.to_thread(own_broker.start)
+    job = uuid4()
+    channel = await joined(layer, group_of(job))
+    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+    assert await next_seq(layer, channel) == 1
+
+
+async def test_a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("realtime.layer.HANDSHAKE_SECONDS", 0.2)
+    met = 0
+    lines: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        met += 1
+        lines.append(writer)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    layer = HeimdallLayer(f"amqp://guest:guest@127.0.0.1:{port}")
+    async with asyncio.timeout(1):
+        await layer.group_add("job.x", await layer.new_channel())
+    await asyncio.sleep(1.5)
+    assert met >= 3
+    await layer.close()
+    server.close()
+
+
+@pytest.mark.parametrize("path", ["", "/", "//", "/%2F"])
+async def test_every_way_to_write_the_default_vhost_works(
+    own_broker: PrivateBroker, path: str
+) -> None:
+    for scheme in ("amqp", "pyamqp"):
+        layer = HeimdallLayer(f"{scheme}://gu%65st:guest@127.0.0.1:{own_broker.port}{path}")
+        job = uuid4()
+        channel = await joined(layer, group_of(job))
+        await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+        assert await next_seq(layer, channel) == 1
+        await layer.close()
+
+
+async def test_a_burst_arrives_whole(layer: HeimdallLayer, own_broker: PrivateBroker) -> None:
+    job = uuid4()
+    channel = await joined(layer, group_of(job))
+    bodies = [body(job, seq) for seq in range(1, 2001)]
+    sending = asyncio.ensure_future(publish(own_broker.url, f"training.progress.{job}", *bodies))
+    assert [await next_seq(layer, channel) for _ in range(2000)] == list(range(1, 2001))
+    await sending
+
+
+async def test_only_frames_of_events_go_to_the_exchange(layer: HeimdallLayer) -> None:
+    with pytest.raises(ValueError, match="Only frames of events"):
+        await layer.group_send("job.x", {"type": "chat"})
+
+
+async def test_the_publisher_gives_up_on_a_frozen_broker_in_time(
+    own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.broker.TIMEOUT_SECONDS", 0.5)
+    line = AmqpTransport(own_broker.url)
+    await asyncio.to_thread(line.send, "training.progress.x", b"{}")
+    own_broker.freeze()
+    try:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises((OSError, kombu.exceptions.KombuError)):
+            await asyncio.to_thread(partial(line.send, "training.progress.x", b"{}"))
+        assert loop.time() - began < 20
+    finally:
+        own_broker.thaw()
+        line.close()
