@@ -34,7 +34,7 @@ function addEpoch(epoch, metrics, isBest) {
   row.id = `epoch-${epoch}`;
   const cells = [
     [epoch], [figure(metrics.train_loss)], [figure(metrics.val_loss)], [metres(metrics.val_rmse)],
-    [metres(metrics.val_median)], [metres(metrics.val_p95)],
+    [metres(metrics.val_median), "wide-only"], [metres(metrics.val_p95), "wide-only"],
     [metres(metrics.val_rmse_good_geom), "wide-only"], [percent(metrics.val_coverage_68), "wide-only"],
     [figure(metrics.learning_rate, 2), "wide-only"], [""],
   ];
