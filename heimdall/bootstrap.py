@@ -52,7 +52,7 @@ def _install(python: Path, requirements: Path) -> None:
         _make_venv(venv)
     if "torch==" in requirements.read_text(encoding="utf-8"):
         _install_torch(python)
-    _say(f"Installing what {requirements.name} names ...")
+    _say(f"Installing what {requirements.relative_to(venv.parent)} names (a minute or so) ...")
     if not _pip(python, "install", "--requirement", str(requirements)):
         sys.exit(
             "The installation failed, see above. Once that is put right, run the same command "
@@ -84,7 +84,7 @@ def _make_venv(venv: Path) -> None:
 def _install_torch(python: Path) -> None:
     """The CPU build where there is no NVIDIA driver: a tenth of the size."""
     cpu_only = sys.platform == "linux" and shutil.which("nvidia-smi") is None
-    _say("Installing PyTorch ...")
+    _say("Installing PyTorch (some 200 MB) ...")
     if cpu_only and _pip(python, "install", f"{TORCH}+cpu", quietly=True):
         return
     if cpu_only:
@@ -94,7 +94,7 @@ def _install_torch(python: Path) -> None:
 
 
 def _pip(python: Path, *arguments: str, quietly: bool = False) -> bool:
-    options = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    options = ["-qq", "--disable-pip-version-check", "--no-input"]
     command = [str(python), "-m", "pip", *arguments, *options]
     output = subprocess.DEVNULL if quietly else sys.stderr
     return subprocess.run(command, stdout=output, stderr=output, check=False).returncode == 0

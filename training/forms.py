@@ -82,7 +82,7 @@ class GenerateForm(ConfigForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Two forms share a page: a label has to find its own field.
-        super().__init__(*args, auto_id="generate_%s", **kwargs)
+        super().__init__(*args, **{"auto_id": "generate_%s", **kwargs})
 
 
 class ImportForm(forms.Form):
@@ -94,7 +94,7 @@ class ImportForm(forms.Form):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="import_%s", **kwargs)
+        super().__init__(*args, **{"auto_id": "import_%s", **kwargs})
 
 
 def _field(info: FieldInfo) -> forms.Field:
