@@ -8,12 +8,15 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import include, path, re_path
 from django.views.defaults import server_error as page_of_error
 
+from heimdall.health import healthz, readyz
 from training.api.problems import server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
 
 urlpatterns = [
+    path("healthz", healthz),
+    path("readyz", readyz),
     path("admin/", admin.site.urls),
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),

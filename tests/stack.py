@@ -154,6 +154,7 @@ class Stack:
                 env=self.environment,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         self.processes.append(process)
         return process

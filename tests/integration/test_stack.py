@@ -123,8 +123,6 @@ async def test_each_of_thirty_sockets_hears_its_own_job_only(stack: Stack) -> No
         assert {one["data"]["job_id"] for one in frames} == {job_id}
         assert frames == found[index // 10 * 10]
         assert [one["seq"] for one in frames] == list(range(1, len(frames) + 1))
-    workers = {stack.job(job_id)["started_at"] is not None for job_id in jobs}
-    assert workers == {True}
 
 
 def test_pause_and_resume_over_the_api_leave_the_numbers_as_they_were(stack: Stack) -> None:

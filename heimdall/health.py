@@ -1,0 +1,63 @@
+"""Is it alive, and is it ready: for load balancers, and for whoever is called at night."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models import F, Min
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from kombu import Connection
+
+from training.models import Job
+from training.states import Status
+
+BROKER_SECONDS = 2
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """This process answers."""
+    return HttpResponse("ok", content_type="text/plain")
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 where jobs can be taken and told; 503 with what is amiss."""
+    database, facts = _database()
+    broker = _broker()
+    ready = database == "ok" and broker in {"ok", "embedded"}
+    body = {"ready": ready, "database": database, "broker": broker, **facts}
+    return JsonResponse(body, status=200 if ready else 503)
+
+
+def _database() -> tuple[str, dict[str, Any]]:
+    try:
+        running = Job.objects.filter(status=Status.RUNNING)
+        oldest = running.aggregate(oldest=Min("heartbeat_at"))["oldest"]
+        return "ok", {
+            "queued": Job.objects.filter(status=Status.QUEUED).count(),
+            "running": running.count(),
+            "workers_at_work": running.values("worker").distinct().count(),
+            "oldest_heartbeat_seconds": oldest and (timezone.now() - oldest).total_seconds(),
+            "outbox_jobs": Job.objects.filter(seq__gt=F("sent_seq")).count(),
+        }
+    except DatabaseError as error:
+        connection.close()
+        return f"{type(error).__name__}: {error}".splitlines()[0], {}
+
+
+def _broker() -> str:
+    if settings.EMBEDDED:
+        return "embedded"
+    options = {"read_timeout": BROKER_SECONDS, "write_timeout": BROKER_SECONDS}
+    line = Connection(
+        settings.RABBITMQ_URL, connect_timeout=BROKER_SECONDS, transport_options=options
+    )
+    try:
+        line.connect()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        line.release()
+    return "ok"

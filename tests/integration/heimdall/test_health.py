@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from training import attempt as attempts
+from training import lifecycle
+from training.engine.config import TrainConfig
+from training.models import Dataset
+
+
+@pytest.mark.django_db
+def test_a_living_process_says_so_to_anyone(client: Client) -> None:
+    assert client.get("/healthz").content == b"ok"
+
+
+def test_readiness_tells_what_is_going_on(client: Client, ada: User, dataset: Dataset) -> None:
+    jobs = [lifecycle.submit(ada, dataset, TrainConfig()) for _ in range(3)]
+    attempts.claim(jobs[0].pk, "worker")
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found["oldest_heartbeat_seconds"] < 60
+    del found["oldest_heartbeat_seconds"]
+    assert found == {
+        "ready": True,
+        "database": "ok",
+        "broker": "embedded",
+        "queued": 2,
+        "running": 1,
+        "workers_at_work": 1,
+        "outbox_jobs": 3,
+    }
+
+
+@pytest.mark.django_db
+def test_a_dead_broker_is_named(client: Client, settings) -> None:  # type: ignore[no-untyped-def]
+    settings.EMBEDDED, settings.RABBITMQ_URL = False, "amqp://guest:guest@127.0.0.1:1"
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "refused" in answer.json()["broker"]
+    assert "guest" not in answer.json()["broker"]
