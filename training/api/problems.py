@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -52,6 +53,7 @@ def _answer(status: int, detail: str, **more: Any) -> Response:
     return Response(body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
 
 
+@csrf_exempt  # or else a POST to nowhere is answered with a page about cookies
 def unknown_path(request: HttpRequest) -> JsonResponse:
     """Whatever lies under /api/ and is nothing."""
     detail = f"There is nothing at {request.path}; /api/v1/docs shows what there is."

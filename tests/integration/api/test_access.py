@@ -77,6 +77,12 @@ def test_unknown_paths_are_problems_too(api: APIClient, path: str) -> None:
     assert answer["Content-Type"] == "application/problem+json"
 
 
+def test_a_post_to_nowhere_is_a_problem_and_no_page_about_cookies(db: None) -> None:
+    answer = APIClient(enforce_csrf_checks=True).post("/api/nowhere")
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+
+
 def test_a_method_that_is_not_there_is_a_problem(api: APIClient) -> None:
     answer = api.put(JOBS, {}, format="json")
     assert answer.status_code == 405

@@ -1,0 +1,43 @@
+"""What the README promises is there, and what is there the README names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import get_commands
+
+ROOT = Path(settings.BASE_DIR)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_variable_is_explained() -> None:
+    code = (ROOT / "heimdall/settings.py").read_text() + (
+        ROOT / "heimdall/bootstrap.py"
+    ).read_text()
+    names = set(re.findall(r'"((?:HEIMDALL|DJANGO|RABBITMQ|DATABASE)_[A-Z_]+)"', code))
+    assert len(names) >= 8
+    assert {name for name in names if f"`{name}`" not in README} == set()
+
+
+def test_every_command_that_is_named_exists() -> None:
+    named = set(re.findall(r"manage\.py (\w+)", README))
+    assert {"demo", "test", "serve", "check_all"} <= named
+    assert named <= set(get_commands())
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "CHANGELOG.md"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_every_file_is_one_idea() -> None:
+    for room in ("heimdall", "training", "realtime", "tests"):
+        for path in (ROOT / room).rglob("*.py"):
+            if "migrations" not in path.parts:
+                lines = len(path.read_text(encoding="utf-8").splitlines())
+                assert lines <= 250, f"{path} has {lines} lines"
