@@ -79,9 +79,9 @@ TEMPLATES = [
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/heimdall.sqlite3")
 }
-# Sockets and publisher ask often, from threads of their own.
-DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
-DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
+# Under ASGI each request has a thread of its own: a connection kept for the next one would be
+# kept for nobody, until PostgreSQL takes no more.
+DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A deferred transaction that turns into a write fails with "database is locked" at once;
     # an immediate one waits its turn. WAL lets readers go on meanwhile.

@@ -60,7 +60,7 @@ async def joined(layer: HeimdallLayer, *groups: str) -> str:
     for group in groups:
         await layer.group_add(group, channel)
     async with asyncio.timeout(20):
-        while (await layer.receive(channel))["type"] != "look":
+        while layer._live is None and (await layer.receive(channel))["type"] != "look":
             pass
     return str(channel)
 

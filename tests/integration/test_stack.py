@@ -7,10 +7,12 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import kombu
+import psycopg
 import pytest
 
 from tests.sockets import frame, is_end, open_socket, watch
@@ -195,3 +197,18 @@ def test_the_evaluation_is_there_when_the_job_is_done(stack: Stack) -> None:
         assert {"mean_m", "rmse_m", "median_m", "p95_m"} <= set(errors)
     assert found["bound_rmse_m"] > 0
     assert set(found["good_geometry"]) >= {"samples", "rmse_m", "definition"}
+
+
+def test_many_requests_leave_no_connections_behind(stack: Stack) -> None:
+    database = stack.environment["DATABASE_URL"]
+    if not database.startswith("postgres"):
+        pytest.skip("needs PostgreSQL")
+    with stack.api() as api, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: api.get("/jobs").status_code, range(200)))
+    assert set(answers) == {200}
+    with psycopg.connect(database) as line:
+        row = line.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    assert row[0] < 25, row
