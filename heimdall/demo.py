@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +73,19 @@ class Demo:
         self._dataset, self._password = dataset, password
         self._epochs, self._stop_at_end = epochs, stop_at_end
         self._console = Console(highlight=False)
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def begin(self, port: int) -> None:
         """The server listens: start the job and show it; returns at once."""
-        threading.Thread(target=self._show, args=[port], name="demo", daemon=True).start()
+        self._thread = threading.Thread(target=self._show, args=[port], name="demo", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """The server has ended: leave the terminal as it was."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(timeout=3)
 
     def _show(self, port: int) -> None:
         try:
@@ -106,8 +114,7 @@ class Demo:
         seen = 0
         with self._bar() as bar:
             task = bar.add_task("starting the trainer", total=job.total_epochs, facts="")
-            while job.status not in ENDED:
-                time.sleep(LOOK_SECONDS)
+            while job.status not in ENDED and not self._over.wait(LOOK_SECONDS):
                 job.refresh_from_db()
                 if job.current_epoch > seen:
                     seen = job.current_epoch
@@ -129,6 +136,11 @@ class Demo:
         )
 
     def _conclude(self, job: Job) -> None:
+        if job.status not in ENDED:
+            self._console.print(
+                f"Stopped after epoch {job.current_epoch}; the job goes on at the next start."
+            )
+            return
         if job.status != Status.COMPLETED:
             self._console.print(f"[bold red]{job.status}[/bold red] {job.error_message}")
             return

@@ -18,6 +18,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from heimdall import web
 from heimdall.demo import Demo, seed
+from training.configs import BadConfig, read
+from training.engine.config import TrainConfig
 from training.engine.importer import ImportProblem
 
 
@@ -35,6 +37,10 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, port: int, epochs: int, dataset: Path | None, **options: Any
     ) -> None:
+        try:
+            read(TrainConfig, {"epochs": epochs})
+        except BadConfig as error:
+            raise CommandError(f"--{error}") from error
         _must_be_free(port)
         if not web.is_migrated():
             self.stdout.write("Creating the tables ...")
@@ -51,6 +57,8 @@ class Command(BaseCommand):
                 web.run("127.0.0.1", port, demo.begin)
         except AlreadyRunning as error:
             raise CommandError(str(error)) from error
+        finally:
+            demo.close()
         sys.exit(demo.exit_status)
 
 

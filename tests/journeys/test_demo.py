@@ -1,0 +1,93 @@
+"""The one command, as it is typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from tests.broker import free_port
+
+pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
+
+
+def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "demo", "--port", str(free_port()), *options],
+        cwd=settings.BASE_DIR,
+        env={
+            **os.environ,
+            "HEIMDALL_DATA_DIR": str(folder),
+            "DATABASE_URL": "",
+            "RABBITMQ_URL": "",
+            "PYTHONUNBUFFERED": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_it_trains_shows_the_result_and_exits(tmp_path: Path) -> None:
+    with demo(tmp_path, "--exit", "--epochs", "2") as running:
+        assert running.stdout is not None
+        told = running.stdout.read()
+    assert running.returncode == 0, told
+    address = re.search(r"http://127\.0\.0\.1:\d+/jobs/[0-9a-f-]{36}", told)
+    assert address
+    assert told.index(address[0]) < told.index("epoch 1/2") < told.index("epoch 2/2")
+    assert "Runs on SQLite and an in-process broker (embedded)." in told
+    for line in ("this model", "weighted centroid", "nearest neighbours", "Cramér-Rao bound"):
+        assert line in told
+    assert "Traceback" not in told
+
+
+def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    with demo(tmp_path, "--epochs", "200") as running:
+        assert running.stdout is not None
+        told = ""
+        while "epoch 1/200" not in told:
+            line = running.stdout.readline()
+            assert line, told
+            told += line
+        running.send_signal(signal.SIGINT)
+        told += running.stdout.read()
+    assert running.returncode == 0, told
+    assert "the job goes on at the next start" in told
+    assert "Traceback" not in told
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
+    assert left.stdout == b""
+
+    with demo(tmp_path, "--epochs", "1") as again:
+        time.sleep(1)
+        attempts = tmp_path / "jobs"
+        until = time.monotonic() + 60
+        while not list(attempts.glob("*/attempt-002")):
+            assert time.monotonic() < until, "the interrupted job was not taken up again"
+            time.sleep(0.1)
+        again.terminate()
+        assert again.stdout is not None
+        again.stdout.read()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--dataset", "/nowhere", "--dataset /nowhere: receivers.csv is missing"),
+        ("--epochs", "0", "--epochs"),
+    ],
+)
+def test_a_wrong_option_is_told(tmp_path: Path, option: str, value: str, sentence: str) -> None:
+    with demo(tmp_path, option, value) as running:
+        assert running.stdout is not None
+        told = running.stdout.read()
+    assert running.returncode != 0
+    assert sentence in told
+    assert "Traceback" not in told
