@@ -16,7 +16,7 @@ def kept_secret(path: Path, strength: int = 50) -> str:
     written the key lives as long as the process (`heimdall.E003` says why that is wrong).
     """
     fresh = secrets.token_urlsafe(strength)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         if not path.exists():
             draft.touch(mode=0o600)

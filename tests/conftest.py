@@ -150,8 +150,11 @@ def dataset(ada: User, arrays: Arrays):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(autouse=True)
-def _quiet_broker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test's thread outlives it: the publisher would meet the next one's database."""
+def _quiet_publisher(_django_db_helper: None) -> Iterator[None]:
+    """No test's thread outlives it, or meets the database while that is emptied.
+
+    It asks for the database's fixture so as to be torn down before it.
+    """
     yield
     from training.publishing import publisher
 
