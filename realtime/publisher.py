@@ -79,6 +79,11 @@ class Publisher:
             self._start()
         self._items.put(item)
 
+    def _put_again(self, item: _Item) -> None:
+        """From a timer: a publisher that was stopped meanwhile stays so; the sweep finds the job."""
+        if self._running():
+            self._put(item)
+
     def _start(self) -> None:
         # A fork copies neither thread nor a usable connection: begin anew in each process.
         if self._pid != os.getpid():
@@ -120,7 +125,9 @@ class Publisher:
             case _Nudge(job_id, again):
                 if not self._drain(job_id) and again < AGAIN_TIMES:
                     # Another process sends this job just now, and may have looked too early.
-                    later = threading.Timer(AGAIN_SECONDS, self._put, [_Nudge(job_id, again + 1)])
+                    later = threading.Timer(
+                        AGAIN_SECONDS, self._put_again, [_Nudge(job_id, again + 1)]
+                    )
                     later.daemon = True
                     later.start()
 
