@@ -80,7 +80,7 @@ class Publisher:
         self._items.put(item)
 
     def _put_again(self, item: _Item) -> None:
-        """From a timer: a publisher that was stopped meanwhile stays so; the sweep finds the job."""
+        """From a timer: a publisher that was stopped meanwhile stays stopped."""
         if self._running():
             self._put(item)
 
