@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ class _Running:
 
     samples: int = 0
     loss: float = 0.0
-    squared: float = field(default=0.0)
+    squared: float = 0.0
 
     def add(self, batch_loss: float, squared: float, size: int) -> None:
         self.samples += size
