@@ -150,11 +150,13 @@ def dataset(ada: User, arrays: Arrays):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(autouse=True)
-def _quiet_publisher(_django_db_helper: None) -> Iterator[None]:
+def _quiet_publisher(request: pytest.FixtureRequest) -> Iterator[None]:
     """No test's thread outlives it, or meets the database while that is emptied.
 
-    It asks for the database's fixture so as to be torn down before it.
+    Where the test has a database it is asked for here first, so as to be taken down last.
     """
+    if {"db", "transactional_db"} & set(request.fixturenames):
+        request.getfixturevalue("_django_db_helper")
     yield
     from training.publishing import publisher
 

@@ -22,10 +22,14 @@ from training.engine.measured import (
     Samples,
     read_receivers,
 )
-from training.engine.tables import BadRow, ImportProblem, rows
+from training.engine.tables import BadRow, ImportProblem, table
 
 __all__ = ["BadRow", "ImportProblem", "read_folder", "read_zip"]
 
+_COLUMNS = (
+    ("sample_id", "receiver_id"),
+    ("rssi_dbm", "snr_db", "toa_ns", "frequency_offset_hz", "rx_lat", "rx_lon", "rx_alt_m"),
+)
 _SPLIT_SEED = 0
 _WIDEST_M = 500_000.0  # the plane on which positions are computed is true within this
 
@@ -41,25 +45,22 @@ def read_folder(folder: Path, max_bytes: float = math.inf) -> Dataset:
     No table may be larger than `max_bytes` once unpacked. Without a `split` column whole groups,
     or else whole squares of the area, are drawn for each side.
     """
-    receivers = read_receivers(
-        rows(folder, RECEIVERS, ("receiver_id", "lat", "lon", "alt_m"), max_bytes=max_bytes)
-    )
+    with table(
+        folder, RECEIVERS, ("receiver_id", "lat", "lon", "alt_m"), max_bytes=max_bytes
+    ) as rows:
+        receivers = read_receivers(rows)
     samples = Samples()
-    for row in rows(
+    with table(
         folder, SAMPLES, ("sample_id", "lat", "lon"), more_allowed=True, max_bytes=max_bytes
-    ):
-        samples.add(row)
+    ) as rows:
+        for row in rows:
+            samples.add(row)
     if not samples.index:
         raise ImportProblem(f"{SAMPLES} has no sample")
     measurements = Measurements(samples.index, receivers)
-    for row in rows(
-        folder,
-        MEASUREMENTS,
-        ("sample_id", "receiver_id"),
-        ("rssi_dbm", "snr_db", "toa_ns", "frequency_offset_hz", "rx_lat", "rx_lon", "rx_alt_m"),
-        max_bytes=max_bytes,
-    ):
-        measurements.add(row)
+    with table(folder, MEASUREMENTS, *_COLUMNS, max_bytes=max_bytes) as rows:
+        for row in rows:
+            measurements.add(row)
     return _assemble(list(receivers.values()), samples, measurements)
 
 

@@ -75,7 +75,8 @@ class Row:
         return lat, lon
 
 
-def rows(
+@contextmanager
+def table(
     folder: Path,
     name: str,
     required: Sequence[str],
@@ -83,25 +84,29 @@ def rows(
     *,
     more_allowed: bool = False,
     max_bytes: float = math.inf,
-) -> Iterator[Row]:
-    """The rows of `name` or `name`.gz in a folder, the header checked, blank lines passed over."""
-    with _opened(folder, name) as (path, binary):
-        reader = csv.reader(_lines(path.name, binary, max_bytes), strict=True)
+) -> Iterator[Iterator[Row]]:
+    """The rows of `name` or `name`.gz in a folder, the header checked, blank lines passed over.
+
+    What goes wrong while they are read is told as an ImportProblem, and the file is closed.
+    """
+    with (
+        _opened(folder, name) as (file, binary),
+        TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text,
+    ):
+        reader = csv.reader(_lines(file, text, max_bytes), strict=True)
         header = [column.strip() for column in next(reader, [])]
-        _check_header(path.name, header, required, None if more_allowed else optional)
-        for values in reader:
-            if not values:
-                continue
-            if len(values) != len(header):
-                reason = f"{len(values)} fields where the header has {len(header)}"
-                raise BadRow(path.name, reader.line_num, reason)
-            fields = dict(zip(header, (value.strip() for value in values), strict=True))
-            yield Row(path.name, reader.line_num, fields)
+        _check_header(file, header, required, None if more_allowed else optional)
+        yield (_row(file, reader.line_num, header, values) for values in reader if values)
+
+
+def _row(file: str, line: int, header: Sequence[str], values: Sequence[str]) -> Row:
+    if len(values) != len(header):
+        raise BadRow(file, line, f"{len(values)} fields where the header has {len(header)}")
+    return Row(file, line, dict(zip(header, (value.strip() for value in values), strict=True)))
 
 
 @contextmanager
-def _opened(folder: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
-    """The table's file; what may go wrong while it is read is told as an ImportProblem."""
+def _opened(folder: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(found) != 1:
         raise ImportProblem(
@@ -111,7 +116,7 @@ def _opened(folder: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
     try:
         with path.open("rb") as file:
             packed = path.suffix == ".gz"
-            yield path, cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+            yield path.name, cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ImportProblem(f"{path.name} cannot be unpacked: {error}") from error
     except UnicodeDecodeError as error:
@@ -120,17 +125,16 @@ def _opened(folder: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
         raise ImportProblem(f"{path.name} is not a CSV table: {error}") from error
 
 
-def _lines(file: str, binary: BinaryIO, max_bytes: float) -> Iterator[str]:
+def _lines(file: str, text: TextIOWrapper, max_bytes: float) -> Iterator[str]:
     """Line by line and never more than the limits, for a small file can unpack to a huge one."""
     count = 0
-    with TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-        while line := text.readline(_LONGEST_LINE):
-            count += 1
-            if len(line) == _LONGEST_LINE:
-                raise BadRow(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
-            if binary.tell() > max_bytes:
-                raise ImportProblem(f"{file} unpacks to more than {max_bytes:,} bytes")
-            yield line
+    while line := text.readline(_LONGEST_LINE):
+        count += 1
+        if len(line) == _LONGEST_LINE:
+            raise BadRow(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
+        if text.buffer.tell() > max_bytes:
+            raise ImportProblem(f"{file} unpacks to more than {max_bytes:,} bytes")
+        yield line
 
 
 def _check_header(

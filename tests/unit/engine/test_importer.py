@@ -143,3 +143,13 @@ def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> Non
         pack.writestr(name, "x")
     with pytest.raises(ImportProblem, match="names a path outside itself"):
         read_zip(archive, tmp_path, max_bytes=1_000)
+
+
+@pytest.mark.parametrize("row", ["a,hill,loud,,,,", "a,hill,-80"], ids=["value", "fields"])
+def test_a_table_with_a_bad_row_is_closed_at_once(folder: Path, row: str) -> None:
+    with (folder / "measurements.csv").open("a") as table:
+        table.write(row)
+    with pytest.raises(BadRow):
+        read_folder(folder)
+    held = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    assert folder / "measurements.csv" not in held
