@@ -38,7 +38,7 @@ def refuse_to_start(**_: Any) -> None:
 def start_keeper(sender: Any, **_: Any) -> None:
     from training.keeper import Keeper
 
-    keeper = Keeper(str(sender.hostname))
+    keeper = Keeper(str(sender.hostname), int(sender.controller.concurrency))
     _keepers.append(keeper)
     keeper.start()
 

@@ -47,7 +47,7 @@ def embedded_worker() -> Iterator[None]:
             without_gossip=True,
         )
         thread = threading.Thread(target=worker.start, name="embedded-worker", daemon=True)
-        keeper = Keeper(NAME)
+        keeper = Keeper(NAME, settings.JOBS_AT_ONCE)
         thread.start()
         keeper.start()
         try:

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import F, Min
+from django.db.models import F, Min, Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from kombu import Connection
 
-from training.models import Job
+from training import workers
+from training.models import Job, Worker
 from training.states import Status
 
 BROKER_SECONDS = 2
@@ -34,13 +35,17 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def _database() -> tuple[str, dict[str, Any]]:
     try:
         running = Job.objects.filter(status=Status.RUNNING)
+        unsent = Job.objects.filter(seq__gt=F("sent_seq"))
         oldest = running.aggregate(oldest=Min("heartbeat_at"))["oldest"]
         return "ok", {
             "queued": Job.objects.filter(status=Status.QUEUED).count(),
             "running": running.count(),
+            "workers": Worker.objects.exclude(workers.lost()).count(),
+            "workers_lost": Worker.objects.filter(workers.lost()).count(),
             "workers_at_work": running.values("worker").distinct().count(),
             "oldest_heartbeat_seconds": oldest and (timezone.now() - oldest).total_seconds(),
-            "outbox_jobs": Job.objects.filter(seq__gt=F("sent_seq")).count(),
+            "outbox_events": unsent.aggregate(events=Sum(F("seq") - F("sent_seq")))["events"] or 0,
+            "outbox_jobs": unsent.count(),
         }
     except DatabaseError as error:
         connection.close()

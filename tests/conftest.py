@@ -102,6 +102,14 @@ def private_broker() -> Iterator[broker.PrivateBroker]:
     own.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> None:
+    """A slow hash guards real people; here it would only cost half a second for each."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def ada(db: None) -> User:
     """Owns what the tests make."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from training import dispatch, outcome, publishing
+from training import dispatch, outcome, publishing, workers
 from training.attempt import Attempt, Superseded
 from training.models import Job
 from training.states import Status
@@ -27,12 +28,14 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """The thread that looks."""
+    """The thread that looks, and says meanwhile that its worker is there."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, worker: str, slots: int) -> None:
+        self.worker, self.slots = worker, slots
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._say = workers.arrived
+        self._leases_count_from = time.monotonic()
 
     def start(self) -> None:
         self._thread.start()
@@ -43,25 +46,40 @@ class Keeper:
 
     def _run(self) -> None:
         well = True
-        while not self._stop.wait(settings.KEEPER_SECONDS):
+        while True:
             try:
                 close_old_connections()
-                look(self.name)
+                if not well:
+                    # Nobody could beat while the database was away: let everyone do so first.
+                    self._leases_count_from = time.monotonic() + settings.LEASE_SECONDS
+                self.look()
             except Exception:
                 # Whatever it is (the database is away, say): say so once, and look again.
                 if well:
                     log.exception("The keeper could not look; it keeps trying.")
                 well = False
             else:
+                if not well:
+                    log.warning("The keeper can look again.")
                 well = True
+            if self._stop.wait(settings.KEEPER_SECONDS):
+                return self._say_goodbye()
 
+    def look(self) -> None:
+        """One round: expired leases, jobs that nobody picked up, events that were not sent."""
+        self._say(self.worker, self.slots)
+        self._say = workers.seen
+        if time.monotonic() >= self._leases_count_from:
+            expired = Q(lease_expires_at__lt=Now())
+            reap(self.worker, expired, "The worker was lost: no heartbeat.", crashed=True)
+        announce_again()
+        publishing.publisher().sweep()
 
-def look(actor: str) -> None:
-    """One round: expired leases, jobs that nobody picked up, events that were not sent."""
-    expired = Q(lease_expires_at__lt=Now())
-    reap(actor, expired, "The worker was lost: no heartbeat.", crashed=True)
-    announce_again()
-    publishing.publisher().sweep()
+    def _say_goodbye(self) -> None:
+        # Where the database is away, the row tells later that the worker was lost.
+        with contextlib.suppress(Exception):
+            workers.left(self.worker)
+        connection.close()
 
 
 def reap(actor: str, whose: Q, reason: str, crashed: bool) -> None:

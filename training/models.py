@@ -173,6 +173,21 @@ class TrainedModel(models.Model):
         return f"model of {self.job_id}"
 
 
+class Worker(models.Model):
+    """A worker that said it is there; one that says so no more is lost."""
+
+    name = models.CharField(max_length=200, unique=True)
+    slots = models.PositiveIntegerField()  # jobs it trains at once
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ApiToken(models.Model):
     """A bearer token, kept only as its digest."""
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from training import attempt as attempts
-from training import lifecycle
+from training import lifecycle, workers
 from training.engine.config import TrainConfig
-from training.models import Dataset
+from training.models import Dataset, Worker
 
 
 @pytest.mark.django_db
@@ -18,6 +21,9 @@ def test_a_living_process_says_so_to_anyone(client: Client) -> None:
 def test_readiness_tells_what_is_going_on(client: Client, ada: User, dataset: Dataset) -> None:
     jobs = [lifecycle.submit(ada, dataset, TrainConfig()) for _ in range(3)]
     attempts.claim(jobs[0].pk, "worker")
+    workers.arrived("here", 2)
+    workers.arrived("gone", 2)
+    Worker.objects.filter(name="gone").update(seen_at=timezone.now() - timedelta(minutes=5))
     answer = client.get("/readyz")
     assert answer.status_code == 200
     found = answer.json()
@@ -29,7 +35,10 @@ def test_readiness_tells_what_is_going_on(client: Client, ada: User, dataset: Da
         "broker": "embedded",
         "queued": 2,
         "running": 1,
+        "workers": 1,
+        "workers_lost": 1,
         "workers_at_work": 1,
+        "outbox_events": 4,
         "outbox_jobs": 3,
     }
 
