@@ -41,6 +41,13 @@ class Protocol(WebSocketProtocol):
         assert self.may_write is not None
         self.may_write.set()
 
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        if code == Close.SERVICE_RESTART:
+            # Not `sendClose`, which takes no code of the protocol's own.
+            self.sendCloseFrame(code=code, reasonUtf8=b"service restart")
+        else:
+            super().serverClose(code)
+
     stopProducing = resumeProducing  # noqa: N815
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
@@ -80,8 +87,7 @@ def _say_goodbye(self: Any) -> Any:
     """Sockets are told that the service restarts, so that they come back soon."""
     for protocol in list(self.connections):
         if getattr(protocol, "may_write", None) is not None:
-            # Not `sendClose`, which takes no code of the protocol's own.
-            protocol.sendCloseFrame(code=Close.SERVICE_RESTART, reasonUtf8=b"service restart")
+            protocol.serverClose(Close.SERVICE_RESTART)
     # The reactor stops as soon as what it waits for is done: the frames have to leave first.
     flushed = deferLater(daphne.server.reactor, FLUSH_SECONDS, lambda: None)
     return DeferredList([flushed, maybeDeferred(_end, self)])

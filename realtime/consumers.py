@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,8 @@ from realtime import protocol
 from realtime.hub import Hub
 from realtime.protocol import BadFrame, Close, Ping, Subscribe, Unsubscribe
 from realtime.watch import Watch
+
+log = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -87,6 +90,10 @@ class _Conversation:
                     await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     await _end(sender, listener)
+        except Exception as error:
+            # Most likely the database is away: who comes back soon is served then.
+            log.warning("A socket was closed: %r", error)
+            await self._send({"type": "websocket.close", "code": Close.SERVICE_RESTART})
         finally:
             await self._watch.close()
 

@@ -130,10 +130,13 @@ class Hub:
 
     async def frames(self, job_log: JobLog, cursor: int) -> list[Frame]:
         """The next page after `cursor`, from the ring or else from the rows."""
-        found = job_log.after(cursor)
-        if found is None:
-            rows = await _in_thread(self.journal.frames, job_log.job_id, cursor, PAGE)
-            found = list(rows)
+        while (found := job_log.after(cursor)) is None:
+            try:
+                return list(await _in_thread(self.journal.frames, job_log.job_id, cursor, PAGE))
+            except Exception as error:
+                # The database is away: the socket stays open and waits, as the rows do.
+                log.info("The events of job %s cannot be read: %r", job_log.job_id, error)
+                await asyncio.sleep(HEAL_SECONDS)
         return found
 
     async def heads(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
@@ -192,12 +195,14 @@ class Hub:
 
 
 async def _supervised(run: Callable[[], Any]) -> None:
-    """Whatever goes wrong in `run` is said, and it goes on."""
+    """Whatever goes wrong in `run` is said (once, while it stays the same), and it goes on."""
+    said = ""
     while True:
         try:
             await run()
-        except Exception:
-            log.exception("A watcher of events failed and starts again.")
+        except Exception as error:
+            if said != (said := repr(error)):
+                log.exception("A watcher of events failed and starts again.")
             await asyncio.sleep(HEAL_SECONDS)
 
 

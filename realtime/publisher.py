@@ -34,9 +34,11 @@ class _Fleeting:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
 class _Sweep: ...
 
 
+@dataclass(frozen=True, slots=True)
 class _Stop: ...
 
 
@@ -77,7 +79,10 @@ class Publisher:
     def _put(self, item: _Item) -> None:
         if not self._running():
             self._start()
-        self._items.put(item)
+        # What waits already needs no second word: a broker that is away would pile them up.
+        if item not in self._waiting:
+            self._waiting.add(item)
+            self._items.put(item)
 
     def _put_again(self, item: _Item) -> None:
         """From a timer: a publisher that was stopped meanwhile stays stopped."""
@@ -92,6 +97,7 @@ class Publisher:
             if self._running():
                 return
             self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+            self._waiting: set[_Item] = set()
             self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
             self._pid = os.getpid()
             self._thread.start()
@@ -99,6 +105,7 @@ class Publisher:
     def _run(self) -> None:
         while True:
             item = self._items.get()
+            self._waiting.discard(item)
             if isinstance(item, _Stop):
                 self._transport.close()
                 return

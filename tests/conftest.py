@@ -6,8 +6,9 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from django.test import Client  # noqa: E402
 from rest_framework.test import APIClient  # noqa: E402
 
 from tests import broker  # noqa: E402
+from tests.faults.tally import PROPERTY, Tally, row, table  # noqa: E402
 from tests.stack import Stack, own_database  # noqa: E402
 from training.engine.config import GenerateConfig  # noqa: E402
 from training.engine.dataset import Dataset as Arrays  # noqa: E402
@@ -57,6 +59,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs RabbitMQ"))
         if item.get_closest_marker("browser") and not shutil.which("chromium"):
             item.add_marker(pytest.mark.skip(reason="needs Chromium"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for line in table(terminalreporter.stats.get("passed", [])):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    """Tell what a fault cost (`tests.faults.tally.row`)."""
+
+    def tell(fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] = ()) -> None:
+        record_property(PROPERTY, row(fault, tried, lost, seconds))
+
+    return tell
 
 
 _skipped: dict[str, int] = {}

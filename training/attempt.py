@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -180,6 +179,6 @@ def record_generation(attempt: Attempt, current: int, total: int, message: str) 
     )
 
 
-def run_folder(attempt: Attempt) -> Path:
-    """Where this attempt keeps its checkpoints: one folder an attempt, so two never meet."""
-    return Path(settings.DATA_DIR) / "jobs" / str(attempt.job_id) / f"attempt-{attempt.number:03d}"
+def record_note(attempt: Attempt, actor: str, message: str) -> None:
+    """The trainer met something that people should know of, and goes on."""
+    attempt.must_change(status_by(actor, message), **_lease())

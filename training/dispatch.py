@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
 from functools import cache
 from uuid import UUID
 
@@ -14,13 +16,31 @@ from django.conf import settings
 TASK = "training.run"
 # The keeper sends again what nobody picked up, so an old message has nothing left to say.
 EXPIRES_SECONDS = 60
+# Enough for any rush; while the broker is silent more would only wait.
+WAITING = 100
 
 log = logging.getLogger(__name__)
 
 
 def announce(job_id: UUID) -> None:
     """Send the job to the queue, from a thread of its own: a dead broker holds nobody up."""
-    _sender(os.getpid()).submit(_send, job_id)
+    # Full: the row says `queued`, and the keeper sends it again.
+    with contextlib.suppress(queue.Full):
+        _waiting(os.getpid()).put_nowait(job_id)
+
+
+@cache
+def _waiting(pid: int) -> queue.Queue[UUID]:
+    """What this process's sender has to send; a fork copies no thread, so each pid has its own."""
+    waiting: queue.Queue[UUID] = queue.Queue(WAITING)
+    # As a daemon: a process that ends does not wait for a broker that is away.
+    threading.Thread(target=_send_all, args=[waiting], name="dispatch", daemon=True).start()
+    return waiting
+
+
+def _send_all(waiting: queue.Queue[UUID]) -> None:
+    while True:
+        _send(waiting.get())
 
 
 def _send(job_id: UUID) -> None:
@@ -33,11 +53,5 @@ def _send(job_id: UUID) -> None:
             retry=False,
         )
     except Exception as error:
-        # Any fault of the broker: the row says `queued`, and the keeper sends it again.
+        # Any fault of the broker: the keeper sends it again.
         log.info("Job %s waits for the broker: %s", job_id, error)
-
-
-@cache
-def _sender(pid: int) -> ThreadPoolExecutor:
-    """One thread a process; the pid is part of the key because threads do not survive a fork."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"dispatch-{pid}")

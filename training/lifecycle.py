@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
-from training import dispatch, publishing
+from training import dispatch, publishing, runs
 from training.engine.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Job, JobEvent
 from training.states import AT_REST, Status, Stop
@@ -198,11 +198,13 @@ def relabel(job: Job, **labels: Any) -> Job:
 
 
 def delete(job: Job) -> None:
-    """Forget a job that is at rest, with its epochs and events."""
+    """Forget a job that is at rest, with its epochs, events and files."""
     with transaction.atomic():
-        if not Job.objects.filter(pk=job.pk, status__in=AT_REST).exists():
+        at_rest = Job.objects.select_for_update().filter(pk=job.pk, status__in=AT_REST).first()
+        if at_rest is None:
             raise Conflict(Job.objects.get(pk=job.pk), "delete")
-        Job.objects.filter(pk=job.pk, status__in=AT_REST).delete()
+        at_rest.delete()
+        transaction.on_commit(partial(runs.remove, job.pk))
 
 
 def _ask(job: Job, when: Q, stop: Stop, actor: str) -> Job | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,14 +15,19 @@ from django.conf import settings
 
 from realtime.events import BatchProgress
 from training import attempt as attempts
-from training import outcome, publishing
+from training import outcome, publishing, runs
 from training.attempt import Attempt, Superseded
 from training.models import Job
+from training.patience import patiently
 from training.states import Stop
 from training.trainer import Trainer
 
 # A pause or a cancel is heard within a tick; a query costs a fifth of a millisecond.
 TICK_SECONDS = 0.25
+# How long a worker that is told to end waits for its trainers' epochs.
+LEAVE_SECONDS = 8.0
+
+End = Callable[[Attempt], None]
 
 log = logging.getLogger(__name__)
 # Set when the worker is about to end: each attempt then hands its job back (forks inherit it).
@@ -34,24 +41,32 @@ def supervise(job_id: UUID, worker: str) -> None:
         return
     attempt, job = claimed
     try:
-        _run(attempt, job, worker)
+        end = _run(attempt, job, worker)
+        patiently(partial(end, attempt), give_up=leaving.is_set)
     except Superseded as error:
         log.warning("Stopped: %s", error)
+
+
+def _run(attempt: Attempt, job: Job, worker: str) -> End:
+    """How the attempt ends; by then its trainer is gone, so that a job never has two."""
+    folder = runs.run_folder(job.pk, attempt.number)
+    try:
+        with Trainer(*_order(job, folder), folder=folder) as trainer:
+            if end := _Watch(attempt, trainer, worker).follow():
+                return end
+            trainer.end()
+            return partial(
+                outcome.interrupted, actor=worker, reason=trainer.obituary(), crashed=True
+            )
     except OSError as error:
         # The folder cannot be written, the disk is full, no process can be started.
-        outcome.fail(attempt, f"The trainer could not be started: {error}.")
-
-
-def _run(attempt: Attempt, job: Job, worker: str) -> None:
-    folder = attempts.run_folder(attempt)
-    with Trainer(*_order(job, folder), folder=folder) as trainer:
-        if _follow(attempt, trainer):
-            return
-        if leaving.is_set():
-            outcome.interrupted(attempt, worker, "The worker was stopped.", crashed=False)
-            return
-        trainer.end()
-        outcome.interrupted(attempt, worker, trainer.obituary(), crashed=True)
+        return partial(outcome.fail, message=f"The trainer could not be started: {error}.")
+    except Superseded:
+        raise
+    except Exception as error:
+        log.exception("The attempt at job %s failed.", job.pk)
+        reason = f"The supervisor failed: {type(error).__name__}: {error}."
+        return partial(outcome.interrupted, actor=worker, reason=reason, crashed=True)
 
 
 def _order(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
@@ -65,73 +80,93 @@ def _order(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
         "run_dir": str(folder),
         "config": job.config,
         "resume_from": job.checkpoint_path or None,
+        "earlier_runs": [str(path) for path in runs.earlier_runs(job.pk, job.attempt)],
         "threads": settings.TRAINER_THREADS,
     }
 
 
-def _follow(attempt: Attempt, trainer: Trainer) -> bool:
-    """Record what the trainer says until it has said how it ended; False if it never does."""
-    watch = _Watch(attempt, trainer)
-    for line in trainer.lines(TICK_SECONDS):
-        if leaving.is_set():
-            return False
-        watch.look()
-        if line is not None and _record(attempt, line):
-            return True
-    return False
-
-
 class _Watch:
-    """Keeps the lease and passes on what was asked, once."""
+    """Follows a trainer: records what it says, keeps the lease, hears what was asked."""
 
-    def __init__(self, attempt: Attempt, trainer: Trainer) -> None:
-        self._attempt, self._trainer = attempt, trainer
+    def __init__(self, attempt: Attempt, trainer: Trainer, worker: str) -> None:
+        self._attempt, self._trainer, self._worker = attempt, trainer, worker
         self._asked = Stop.NONE
+        self._at_work = False
+        self._leave_by: float | None = None
         self._next_look = self._next_beat = time.monotonic()
 
-    def look(self) -> None:
+    def follow(self) -> End | None:
+        """Until it is clear how the attempt ends; None where the trainer never says so."""
+        for line in self._trainer.lines(TICK_SECONDS):
+            self._look()
+            if self._asked == Stop.CANCEL:
+                return outcome.cancelled  # there is nothing to be kept
+            if self._asked == Stop.PAUSE and not self._at_work:
+                return outcome.paused  # nor is there before the first batch
+            if leaving.is_set() and self._must_leave():
+                return self._hand_back()
+            if line is not None and (end := self._write(partial(self._record, line))):
+                return self._hand_back() if leaving.is_set() and end is outcome.paused else end
+        return None
+
+    def _look(self) -> None:
+        """Keep the lease and read what was asked; pass a pause on, once."""
         now = time.monotonic()
         if now < self._next_look:
             return
         self._next_look = now + TICK_SECONDS
         if now >= self._next_beat:
             self._next_beat = now + settings.LEASE_SECONDS / 4
-            asked = attempts.beat(self._attempt)
+            asked = self._write(partial(attempts.beat, self._attempt))
         else:
-            asked = attempts.stop_asked(self._attempt)
+            asked = self._write(partial(attempts.stop_asked, self._attempt))
         if asked != self._asked:
             self._asked = asked
             self._trainer.ask(asked)
 
+    def _must_leave(self) -> bool:
+        """An epoch that is nearly done is waited for: the trainer pauses after its checkpoint."""
+        if self._leave_by is None:
+            self._leave_by = time.monotonic() + LEAVE_SECONDS
+            self._trainer.ask(Stop.PAUSE)
+        return not self._at_work or time.monotonic() >= self._leave_by
 
-def _record(attempt: Attempt, line: dict[str, Any]) -> bool:
-    """Write one line of the trainer to the rows; True for the last one."""
-    match line.pop("type"):
-        case "started":
-            attempts.record_started(attempt, **line)
-        case "batch":
-            publishing.send_fleeting(BatchProgress(job_id=attempt.job_id, **line))
-        case "epoch":
-            # Which epoch was best so far follows from the rows.
-            kept = ("epoch", "metrics", "seconds", "is_best", "checkpoint_path")
-            attempts.record_epoch(attempt, **{name: line[name] for name in kept})
-        case "generation":
-            attempts.record_generation(attempt, **line)
-        case "completed" if "evaluation" in line:
-            outcome.complete(attempt, line["checkpoint_path"], line["evaluation"])
-            return True
-        case "completed":
-            outcome.complete_generation(attempt, **line)
-            return True
-        case "paused":
-            outcome.paused(attempt)
-            return True
-        case "cancelled":
-            outcome.cancelled(attempt)
-            return True
-        case "failed":
-            outcome.fail(attempt, line["error_message"])
-            return True
-        case unknown:
-            raise ValueError(f"The trainer wrote a line of an unknown type: {unknown!r}")
-    return False
+    def _hand_back(self) -> End:
+        return partial(
+            outcome.interrupted,
+            actor=self._worker,
+            reason="The worker was stopped.",
+            crashed=False,
+        )
+
+    def _write(self, write: Callable[[], Any]) -> Any:
+        return patiently(write, give_up=leaving.is_set)
+
+    def _record(self, line: dict[str, Any]) -> End | None:
+        """Write one line of the trainer to the rows; the last one says how it ended."""
+        kind, fields = line["type"], {name: line[name] for name in line if name != "type"}
+        match kind:
+            case "started":
+                attempts.record_started(self._attempt, **fields)
+                self._at_work = True
+            case "note":
+                attempts.record_note(self._attempt, self._worker, **fields)
+            case "batch":
+                publishing.send_fleeting(BatchProgress(job_id=self._attempt.job_id, **fields))
+            case "epoch":
+                # Which epoch was best so far follows from the rows.
+                kept = ("epoch", "metrics", "seconds", "is_best", "checkpoint_path")
+                attempts.record_epoch(self._attempt, **{name: fields[name] for name in kept})
+            case "generation":
+                attempts.record_generation(self._attempt, **fields)
+            case "completed" if "evaluation" in fields:
+                return partial(outcome.complete, **fields)
+            case "completed":
+                return partial(outcome.complete_generation, **fields)
+            case "paused":
+                return outcome.paused
+            case "failed":
+                return partial(outcome.fail, message=fields["error_message"])
+            case _:
+                raise ValueError(f"The trainer wrote a line of an unknown type: {kind!r}")
+        return None

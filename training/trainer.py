@@ -97,9 +97,14 @@ class Trainer:
     def obituary(self) -> str:
         """One sentence about an end that was not announced, with the last words of its log."""
         status = self._process.returncode
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        how = f"exit status {status}"
+        if status < 0:
+            # Its log's last line is older than what killed it.
+            name = signal.Signals(-status).name
+            hint = ", as where memory runs out" if name == "SIGKILL" else ""
+            return f"The trainer was killed (signal {name}{hint})."
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        return f"The trainer ended without a result ({how}{': ' if last else ''}{''.join(last)})."
+        return f"The trainer ended without a result ({': '.join([how, *last])})."
 
     def _signal(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

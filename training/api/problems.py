@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -16,6 +18,8 @@ from training.configs import BadConfig
 from training.datasets import DatasetInUse
 from training.engine.importer import BadRow, ImportProblem
 from training.lifecycle import Conflict
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -37,6 +41,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
         case Conflict() | DatasetInUse():
             return _answer(409, str(error))
+        case ObjectDoesNotExist():
+            return _answer(404, "It was there a moment ago, and is gone.")
+        case OperationalError() | InterfaceError():
+            log.warning("The database is away: %s", error)
+            away = _answer(503, "The database cannot be reached. Nothing was changed; try again.")
+            away["Retry-After"] = "2"
+            return away
     response = exception_handler(error, context)
     if response is None:
         return None

@@ -71,13 +71,15 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
         # Threads that wait for each other spin: two jobs that both want all cores take a multiple
         # of the time. A checkpoint's own number wins, for the last bits depend on it.
         torch.set_num_threads(spec["threads"])
-    dataset, run_dir = Dataset.load(Path(spec["dataset"])), Path(spec["run_dir"])
-    resumed = spec["resume_from"]
-    state = (
-        checkpoint.resume(Path(resumed), run_dir)
-        if resumed
-        else TrainState.fresh(TrainConfig.model_validate(spec["config"]), dataset)
-    )
+    dataset = Dataset.load(Path(spec["dataset"]))
+    store = checkpoint.Store(Path(spec["run_dir"]), tuple(map(Path, spec.get("earlier_runs", []))))
+    if spec.get("resume_from"):
+        resumed = store.resume(Path(spec["resume_from"]))
+        state = resumed.state
+        for damage in resumed.damaged:
+            pipe.say("note", message=f"{damage}; going on from epoch {state.epoch}.")
+    else:
+        state = TrainState.fresh(TrainConfig.model_validate(spec["config"]), dataset)
     if state.dataset_hash != dataset.content_hash:
         raise checkpoint.CheckpointError(
             "The dataset is not the one that the checkpoint was trained on"
@@ -100,7 +102,7 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
                 loss=progress.loss,
             )
             continue
-        path = checkpoint.save(state, run_dir, progress.is_best)
+        path = store.save(state, progress.is_best)
         pipe.say(
             "epoch",
             epoch=progress.epoch,
@@ -112,9 +114,8 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
         if pipe.asked == "pause" and not state.is_over:
             pipe.say("paused")
             return
-    best = run_dir / checkpoint.BEST
-    evaluated = evaluation.evaluate(checkpoint.load(best), dataset)
-    pipe.say("completed", checkpoint_path=str(best), evaluation=evaluated)
+    evaluated = evaluation.evaluate(checkpoint.load(store.best), dataset)
+    pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
 
 
 def generate(spec: dict[str, Any], pipe: Pipe) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,88 @@ KEPT = 2  # so that a damaged one has one before it
 
 
 class CheckpointError(Exception):
-    """No checkpoint could be loaded; the message says which ones and why."""
+    """A checkpoint could be neither written nor loaded; the message says which and why."""
 
 
-def save(state: TrainState, folder: Path, is_best: bool) -> Path:
-    """Write the epoch's checkpoint, mark it as the best if it is, forget the older ones."""
-    path = _epoch_file(folder, state.epoch)
-    packed = io.BytesIO()
-    torch.save(_as_dict(state), packed)
-    _write(path, packed.getvalue())
-    if is_best:
-        _write(folder / BEST, packed.getvalue())
-    for old in _epoch_files(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
-        _sum_file(old).unlink(missing_ok=True)
-    return path
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where a training goes on; `damaged` says of each newer checkpoint why it was passed over."""
+
+    state: TrainState
+    damaged: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The folder of one run, and those of the runs before it.
+
+    Each run writes into a folder of its own, so that a worker that was given up for dead cannot
+    touch what its successor wrote.
+    """
+
+    folder: Path
+    earlier: tuple[Path, ...] = ()
+
+    @property
+    def best(self) -> Path:
+        return self.folder / BEST
+
+    def save(self, state: TrainState, is_best: bool) -> Path:
+        """Write the epoch's checkpoint, mark it as the best if it is, forget the older ones."""
+        path = self.folder / f"epoch-{state.epoch:06d}.pt"
+        packed = io.BytesIO()
+        torch.save(_as_dict(state), packed)
+        try:
+            _write(path, packed.getvalue())
+            if is_best:
+                _write(self.best, packed.getvalue())
+        except OSError as error:
+            raise CheckpointError(
+                f"The checkpoint of epoch {state.epoch} cannot be written to {self.folder}: "
+                f"{error.strerror}. Once that is put right, resume: nothing before it is lost"
+            ) from error
+        own = _newest_first([self.folder])
+        if len(own) >= KEPT:
+            for old in own[KEPT:] + self._of_earlier_runs():
+                old.unlink(missing_ok=True)
+                _sum_file(old).unlink(missing_ok=True)
+        return path
+
+    def resume(self, path: Path) -> Resumed:
+        """The state at `path`, or where it is damaged the one before; the best comes along."""
+        folders = {path.parent, self.folder, *self.earlier}
+        older = [one for one in _newest_first(folders) if one.name < path.name]
+        damaged: list[str] = []
+        for candidate in [path, *older]:
+            try:
+                state = load(candidate)
+            except CheckpointError as error:
+                damaged.append(str(error))
+                continue
+            if state.best_epoch is not None:
+                self._bring_best(state.best_epoch, path.parent)
+            return Resumed(state, damaged)
+        raise CheckpointError("No checkpoint can be loaded: " + "; ".join(damaged))
+
+    def _bring_best(self, epoch: int, newest: Path) -> None:
+        """A damaged one is found here, not when all the work is done.
+
+        One of a later epoch will do: the training comes to that epoch again.
+        """
+        problems: list[str] = []
+        for folder in dict.fromkeys([newest, *reversed(self.earlier)]):
+            try:
+                if load(folder / BEST).epoch >= epoch:
+                    if folder != self.folder:
+                        _write(self.best, (folder / BEST).read_bytes())
+                    return
+            except CheckpointError as error:
+                problems.append(str(error))
+        raise CheckpointError("The best model cannot be loaded: " + "; ".join(problems))
+
+    def _of_earlier_runs(self) -> list[Path]:
+        bests = [folder / BEST for folder in self.earlier]
+        return _newest_first(self.earlier) + [one for one in bests if one.exists()]
 
 
 def load(path: Path) -> TrainState:
@@ -51,33 +119,6 @@ def load(path: Path) -> TrainState:
     if kept["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {kept['format']}, this version reads {FORMAT}")
     return _from_dict(kept)
-
-
-def resume(path: Path, run_dir: Path) -> TrainState:
-    """The state at `path`, or where it is damaged the one before; the best so far comes along.
-
-    Resuming writes into a folder of its own (`run_dir`), so that a worker that was given up for
-    dead cannot touch it.
-    """
-    folder = path.parent
-    older = [one for one in _epoch_files(folder) if one.name < path.name]
-    problems: list[str] = []
-    for candidate in [path, *older]:
-        try:
-            state = load(candidate)
-        except CheckpointError as error:
-            problems.append(str(error))
-            continue
-        if state.best_epoch is not None and folder != run_dir:
-            _copy_best(folder, run_dir)
-        return state
-    raise CheckpointError("No checkpoint can be loaded: " + "; ".join(problems))
-
-
-def _copy_best(folder: Path, run_dir: Path) -> None:
-    load(folder / BEST)  # a damaged one is found here, not when all the work is done
-    for name in (BEST, _sum_file(folder / BEST).name):
-        shutil.copyfile(folder / name, run_dir / name)
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
@@ -139,15 +180,12 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _epoch_file(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch:06d}.pt"
-
-
 def _sum_file(path: Path) -> Path:
     """In the form that `sha256sum --check` reads."""
     return path.with_suffix(".pt.sha256")
 
 
-def _epoch_files(folder: Path) -> list[Path]:
-    """The newest first."""
-    return sorted(folder.glob("epoch-*.pt"), reverse=True)
+def _newest_first(folders: Iterable[Path]) -> list[Path]:
+    """All epochs' checkpoints that lie there."""
+    found = [path for folder in folders for path in folder.glob("epoch-*.pt")]
+    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)

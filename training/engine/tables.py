@@ -93,7 +93,7 @@ def table(
         _opened(folder, name) as (file, binary),
         TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text,
     ):
-        reader = csv.reader(_lines(file, text, max_bytes), strict=True)
+        reader = csv.reader(_lines(file, text, binary, max_bytes), strict=True)
         header = [column.strip() for column in next(reader, [])]
         _check_header(file, header, required, None if more_allowed else optional)
         yield (_row(file, reader.line_num, header, values) for values in reader if values)
@@ -125,14 +125,14 @@ def _opened(folder: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
         raise ImportProblem(f"{path.name} is not a CSV table: {error}") from error
 
 
-def _lines(file: str, text: TextIOWrapper, max_bytes: float) -> Iterator[str]:
+def _lines(file: str, text: TextIOWrapper, binary: BinaryIO, max_bytes: float) -> Iterator[str]:
     """Line by line and never more than the limits, for a small file can unpack to a huge one."""
     count = 0
     while line := text.readline(_LONGEST_LINE):
         count += 1
         if len(line) == _LONGEST_LINE:
             raise BadRow(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
-        if text.buffer.tell() > max_bytes:
+        if binary.tell() > max_bytes:
             raise ImportProblem(f"{file} unpacks to more than {max_bytes:,} bytes")
         yield line
 

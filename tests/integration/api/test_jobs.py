@@ -5,10 +5,11 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from rest_framework.test import APIClient
 
 from training import attempt as attempts
-from training import lifecycle, outcome
+from training import lifecycle, outcome, runs
 from training.engine.config import TrainConfig
 from training.models import Dataset, Job
 from training.states import Status
@@ -185,3 +186,29 @@ def test_only_a_completed_training_has_an_evaluation(api: APIClient, job: Job) -
     assert api.get(f"{JOBS}/{job.pk}/evaluation").json() == {"test": {"rmse_m": 5.0}}
     done = api.get(f"{JOBS}/{job.pk}").json()
     assert (done["status"], done["progress_percent"]) == (Status.COMPLETED, 100)
+
+
+def test_a_forgotten_job_takes_its_files_along(
+    api: APIClient, job: Job, django_capture_on_commit_callbacks: Any
+) -> None:
+    folder = runs.run_folder(job.pk, 1)
+    folder.mkdir(parents=True)
+    assert api.delete(f"{JOBS}/{job.pk}").status_code == 409
+    assert folder.exists()
+    lifecycle.request_cancel(job, "ada")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert api.delete(f"{JOBS}/{job.pk}").status_code == 204
+    assert not runs.folder_of(job.pk).exists()
+
+
+def test_without_a_database_the_way_out_is_to_try_again(
+    api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(lifecycle, "request_cancel", away)
+    answer = api.post(f"{JOBS}/{job.pk}/cancel")
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "2"
+    assert "Nothing was changed; try again." in answer.json()["detail"]

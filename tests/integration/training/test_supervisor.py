@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 
 from training import lifecycle
 from training.engine.config import GenerateConfig, TrainConfig
@@ -111,7 +111,25 @@ def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
     assert evaluations[0] == evaluations[1]
 
 
-def test_a_cancelled_job_stops_within_its_epoch(ada: User, dataset: Dataset) -> None:
+def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer is still loading: there is nothing to be kept."""
+    for ask, status in (
+        (lifecycle.request_cancel, Status.CANCELLED),
+        (lifecycle.request_pause, Status.PAUSED),
+    ):
+        job = lifecycle.submit(ada, dataset, LONG)
+        asked = threading.Timer(0.3, ask, [job, "ada"])
+        asked.start()
+        began = time.monotonic()
+        supervise(job.pk, "worker")
+        asked.join()
+        assert time.monotonic() - began < 2
+        assert (now(job).status, now(job).current_epoch) == (status, 0)
+
+
+def test_a_cancelled_job_stops_at_once(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, LONG)
     meanwhile(job, lambda: lifecycle.request_cancel(job, "ada"))
     assert now(job).status == Status.CANCELLED
@@ -124,6 +142,49 @@ def test_a_killed_trainer_sends_its_job_back_to_the_queue(ada: User, dataset: Da
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
     assert "signal SIGKILL" in last.data["reason"]
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_attempt(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=5, patience=5, **SMALL))
+    away_until = [0.0]
+    real = lifecycle.Job.objects.filter
+
+    def cut(*args: object, **named: object) -> object:
+        if time.monotonic() < away_until[0] and threading.current_thread().name == "cut":
+            raise OperationalError("server closed the connection unexpectedly")
+        return real(*args, **named)
+
+    monkeypatch.setattr(lifecycle.Job.objects, "filter", cut)
+
+    def run() -> None:
+        supervise(job.pk, "worker")
+        connection.close()
+
+    thread = threading.Thread(target=run, name="cut")
+    thread.start()
+    while now(job).status == Status.QUEUED:
+        time.sleep(0.01)
+    away_until[0] = time.monotonic() + 5
+    thread.join(timeout=60)
+    assert (now(job).status, now(job).attempt) == (Status.COMPLETED, 1)
+    assert list(Epoch.objects.filter(job=job).values_list("epoch", flat=True)) == [1, 2, 3, 4, 5]
+
+
+def test_a_fault_of_ours_counts_as_a_crash_and_is_named(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("training.attempt.record_started", fail)
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1, **SMALL))
+    supervise(job.pk, "worker")
+    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 1)
+    last = JobEvent.objects.filter(job=job).last()
+    assert last is not None
+    assert last.data["reason"] == "The supervisor failed: ValueError: a fault of ours."
 
 
 def test_a_worker_that_leaves_hands_its_job_back_without_blame(ada: User, dataset: Dataset) -> None:

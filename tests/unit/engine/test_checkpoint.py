@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.engine import checkpoint
-from training.engine.checkpoint import BEST, CheckpointError
+from training.engine.checkpoint import BEST, CheckpointError, Store
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
 from training.engine.state import TrainState
@@ -18,7 +18,7 @@ def state(arrays: Dataset) -> TrainState:
 
 
 def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
-    return [checkpoint.save(state, folder, state.finish_epoch(loss)) for loss in losses]
+    return [Store(folder).save(state, state.finish_epoch(loss)) for loss in losses]
 
 
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
@@ -45,26 +45,80 @@ def test_a_damaged_one_is_never_loaded(state: TrainState, tmp_path: Path) -> Non
         checkpoint.load(path)
 
 
-def test_resuming_falls_back_to_the_one_before(state: TrainState, tmp_path: Path) -> None:
+def test_resuming_falls_back_to_the_one_before_and_says_why(
+    state: TrainState, tmp_path: Path
+) -> None:
     *_, newest = saved(state, tmp_path, [3, 2, 1])
     newest.write_bytes(b"")
-    assert checkpoint.resume(newest, tmp_path).epoch == 2
+    resumed = Store(tmp_path).resume(newest)
+    assert resumed.state.epoch == 2
+    assert [said for said in resumed.damaged if "is damaged" in said] == resumed.damaged != []
 
 
 def test_without_any_that_loads_it_says_so(state: TrainState, tmp_path: Path) -> None:
     for path in saved(state, tmp_path, [2, 1]):
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"No checkpoint can be loaded: .* is damaged"):
-        checkpoint.resume(tmp_path / "epoch-000002.pt", tmp_path)
+        Store(tmp_path).resume(tmp_path / "epoch-000002.pt")
 
 
-def test_resuming_elsewhere_brings_the_best_along(state: TrainState, tmp_path: Path) -> None:
-    old, new = tmp_path / "attempt-001", tmp_path / "attempt-002"
-    old.mkdir()
-    new.mkdir()
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """Two runs of one training."""
+    folders = tmp_path / "attempt-001", tmp_path / "attempt-002"
+    for folder in folders:
+        folder.mkdir()
+    return folders
+
+
+def test_resuming_elsewhere_brings_the_best_along(
+    state: TrainState, runs: tuple[Path, Path]
+) -> None:
+    old, new = runs
     *_, newest = saved(state, old, [1, 2])
-    assert checkpoint.resume(newest, new).best_epoch == 1
+    assert Store(new, (old,)).resume(newest).state.best_epoch == 1
     assert checkpoint.load(new / BEST).epoch == 1
+
+
+def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
+    state: TrainState, runs: tuple[Path, Path]
+) -> None:
+    old, new = runs
+    *_, newest = saved(state, old, [1, 2])
+    store = Store(new, (old,))
+    state = store.resume(newest).state
+    path = store.save(state, state.finish_epoch(3))
+    path.write_bytes(b"")
+    assert store.resume(path).state.epoch == 2
+
+
+def test_a_damaged_best_is_told_before_the_work_is_done(state: TrainState, tmp_path: Path) -> None:
+    *_, newest = saved(state, tmp_path, [1, 2])
+    (tmp_path / BEST).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="The best model cannot be loaded"):
+        Store(tmp_path).resume(newest)
+
+
+def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
+    state: TrainState, runs: tuple[Path, Path]
+) -> None:
+    old, new = runs
+    *_, newest = saved(state, old, [1, 2, 3])
+    (old / "trainer.log").touch()
+    store = Store(new, (old,))
+    state = store.resume(newest).state
+    store.save(state, state.finish_epoch(4))
+    assert len(list(old.glob("*.pt"))) == 3
+    store.save(state, state.finish_epoch(5))
+    assert [one.name for one in old.iterdir()] == ["trainer.log"]
+    assert sorted(one.name for one in new.glob("*.pt")) == [
+        BEST, "epoch-000004.pt", "epoch-000005.pt",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_written_is_named(state: TrainState, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"epoch 1 cannot be written .* No such file"):
+        saved(state, tmp_path / "gone", [1])
 
 
 def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:

@@ -40,14 +40,14 @@ def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: P
     expected = [result.metrics for result in epochs(through, arrays)]
 
     stopped = TrainState.fresh(config(), arrays)
-    found = []
+    store, found = checkpoint.Store(tmp_path), []
     for progress in fit(stopped, arrays):
         if isinstance(progress, EpochResult):
             found.append(progress.metrics)
-            path = checkpoint.save(stopped, tmp_path, progress.is_best)
+            path = store.save(stopped, progress.is_best)
         elif len(found) == 2:
             break  # in the middle of the third epoch
-    resumed = checkpoint.resume(path, tmp_path)
+    resumed = store.resume(path).state
     found += [result.metrics for result in epochs(resumed, arrays)]
 
     assert found == expected

@@ -1,0 +1,37 @@
+"""How often each fault was tried, and what it cost: the table at the end of a run of the tests.
+
+`HEIMDALL_FAULTS=full python3 manage.py test -n 0 tests/faults` tries each as often,
+and for as long, as the documentation says; otherwise a few times, as often as one waits for gladly.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+FULL = os.environ.get("HEIMDALL_FAULTS") == "full"
+PROPERTY = "fault"
+Tally = Callable[..., None]
+
+
+def often(usually: int, fully: int) -> int:
+    """How many times, or seconds."""
+    return fully if FULL else usually
+
+
+def row(fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] = ()) -> str:
+    """One line of the table; `seconds`: how long each recovery took."""
+    took = ""
+    if seconds:
+        took = f"{statistics.median(seconds):.1f} s, at most {max(seconds):.1f} s"
+    return f"| {fault} | {tried} | {lost} | {took} |"
+
+
+def table(reports: Iterable[Any]) -> list[str]:
+    """The rows that the tests left with their reports."""
+    found = [value for one in reports for name, value in one.user_properties if name == PROPERTY]
+    if not found:
+        return []
+    return ["| fault | tried | lost | recovery: median, worst |", "|---|---|---|---|", *found]

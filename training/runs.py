@@ -1,0 +1,29 @@
+"""The folders of a job: one for each attempt, so that two attempts never meet."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+
+
+def folder_of(job_id: UUID) -> Path:
+    """Everything that the job's trainers wrote."""
+    return Path(settings.DATA_DIR) / "jobs" / str(job_id)
+
+
+def run_folder(job_id: UUID, attempt: int) -> Path:
+    return folder_of(job_id) / f"attempt-{attempt:03d}"
+
+
+def earlier_runs(job_id: UUID, attempt: int) -> list[Path]:
+    """The folders of the attempts before this one, the oldest first."""
+    mine = run_folder(job_id, attempt)
+    return sorted(one for one in mine.parent.glob("attempt-*") if one.name < mine.name)
+
+
+def remove(job_id: UUID) -> None:
+    """The job is forgotten, and so is all of this."""
+    shutil.rmtree(folder_of(job_id), ignore_errors=True)
