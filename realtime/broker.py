@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,9 +12,7 @@ from kombu import Connection, Exchange, Producer
 
 EXCHANGE = "heimdall.events"
 EVERYTHING = "all"
-RETRIES = 3
-FIRST_PAUSE_SECONDS = 0.1
-TIMEOUT_SECONDS = 4
+TIMEOUT_SECONDS = 3
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +44,11 @@ class AmqpTransport:
         self._producer: Producer | None = None
 
     def send(self, routing_key: str, body: bytes) -> None:
-        """Try once and three times more, each after twice the pause; then raise the last fault."""
-        for attempt in range(RETRIES + 1):
-            try:
-                self._publish(routing_key, body)
-                return
-            except Exception:
-                self.close()
-                if attempt == RETRIES:
-                    raise
-                time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+        try:
+            self._publish(routing_key, body)
+        except Exception:
+            self.close()
+            raise
 
     def close(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None

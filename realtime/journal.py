@@ -59,6 +59,10 @@ class Outbox(Protocol):
         """Whether this caller alone may now send the job's events, for that long."""
         ...
 
+    def renew(self, job_id: UUID, seconds: float) -> None:
+        """Keep the claim for that long from now."""
+        ...
+
     def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
         """The next events to send: after `after`, or (None) after what was sent before."""
         ...

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from realtime.broker import Transport
-from realtime.journal import Outbox
+from realtime.journal import Frame, Outbox
 
-CLAIM_SECONDS = 30.0
+# Longer than one try takes; so long a sender that was killed holds up a job's events.
+CLAIM_SECONDS = 8.0
+DRAIN_SECONDS = 15.0
+RETRIES = 3
+FIRST_PAUSE_SECONDS = 0.1
 PAGE = 200
 FLEETING_WAITING = 100
 AGAIN_SECONDS = 0.05
@@ -143,12 +147,23 @@ class Publisher:
         if not self._outbox.claim(job_id, CLAIM_SECONDS):
             return False
         sent: int | None = None
-        until = time.monotonic() + CLAIM_SECONDS / 2
+        until = time.monotonic() + DRAIN_SECONDS
         try:
             while (frames := self._outbox.unsent(job_id, sent, PAGE)) and time.monotonic() < until:
                 for frame in frames:
-                    self._transport.send(frame.routing_key, frame.body)
+                    self._send(frame)
                     sent = frame.seq
+                self._outbox.renew(job_id, CLAIM_SECONDS)
         finally:
             self._outbox.settle(job_id, sent)
         return True
+
+    def _send(self, frame: Frame) -> None:
+        """Try once and three times more, each after twice the pause; then raise the last fault."""
+        for attempt in range(RETRIES):
+            try:
+                return self._transport.send(frame.routing_key, frame.body)
+            except Exception:
+                time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+                self._outbox.renew(frame.job_id, CLAIM_SECONDS)
+        return self._transport.send(frame.routing_key, frame.body)

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 HERE = "amqp://guest:guest@127.0.0.1:5672"
 # The distribution's wrapper may only be run by the user of the system's own broker.
 SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 START_SECONDS = 60
 
 
@@ -64,7 +65,8 @@ def drop_vhost(url: str) -> None:
 class PrivateBroker:
     """A `rabbitmq-server` on ports and in a folder of its own, to be killed and frozen at will."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        """`settings`: further lines of rabbitmq.conf."""
         self.port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
         self._folder = Path(tempfile.mkdtemp(prefix="heimdall-broker-"))
@@ -73,6 +75,7 @@ class PrivateBroker:
             "HOME": str(self._folder),
             "RABBITMQ_NODENAME": f"heimdall{self.port}@localhost",
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced.config"),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
@@ -80,8 +83,11 @@ class PrivateBroker:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
         }
-        listener = f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-        (self._folder / "rabbitmq.conf").write_text(listener, encoding="ascii")
+        lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", *settings, ""]
+        (self._folder / "rabbitmq.conf").write_text("\n".join(lines), encoding="ascii")
+        # How often it looks for consumers that hold a message for too long; 60 s as it comes.
+        ticks = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
+        (self._folder / "advanced.config").write_text(ticks, encoding="ascii")
         (self._folder / "plugins").write_text("[].\n", encoding="ascii")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,6 +115,25 @@ class PrivateBroker:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def alarm(self) -> None:
+        """As if memory had run out: publishers are blocked."""
+        self._control("set_vm_memory_high_watermark", "0.000001")
+
+    def calm(self) -> None:
+        self._control("set_vm_memory_high_watermark", "0.4")
+
+    def cut_connections(self) -> None:
+        """All of them, as an idle one is cut in time."""
+        self._control("close_all_connections", "idle")
+
+    def _control(self, *command: str) -> None:
+        node = self._environment["RABBITMQ_NODENAME"]
+        done = subprocess.run(
+            [CONTROL, "-q", "-n", node, *command],
+            env=self._environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def close(self) -> None:
         self.thaw()

@@ -52,7 +52,9 @@ def eventually(true: Callable[[], Any], seconds: float = 60, why: str = "") -> A
 class Stack:
     """`amqp` empty: the embedded mode."""
 
-    def __init__(self, folder: Path, amqp: str = "", database: str = "") -> None:
+    def __init__(
+        self, folder: Path, amqp: str = "", database: str = "", **environment: str
+    ) -> None:
         self.folder, self.amqp = folder, amqp
         self.environment = {
             **os.environ,
@@ -63,10 +65,13 @@ class Stack:
             "HEIMDALL_LEASE_SECONDS": "4",
             "HEIMDALL_KEEPER_SECONDS": "1",
             "PYTHONUNBUFFERED": "1",
+            **environment,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.web: subprocess.Popen[bytes] | None = None
+        self._workers: list[subprocess.Popen[bytes]] = []
         self.port = 0
-        prepared = self._python("-c", PREPARE % PASSWORD)
+        prepared = self.python("-c", PREPARE % PASSWORD)
         told = json.loads(prepared.splitlines()[-1])
         self.tokens: dict[str, str] = told["tokens"]
         self.dataset: str = told["dataset"]
@@ -76,13 +81,18 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """Those that live."""
+        return [one for one in self._workers if one.poll() is None]
+
+    @property
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     def start_web(self) -> subprocess.Popen[bytes]:
         """On a free port at first, on the same one ever after."""
         log = self.folder / f"web-{len(self.processes)}.log"
-        web = self._start(["manage.py", "serve", "--port", str(self.port)], log)
+        self.web = web = self._start(["manage.py", "serve", "--port", str(self.port)], log)
 
         def port() -> int:
             assert web.poll() is None, log.read_text()
@@ -93,9 +103,33 @@ class Stack:
         return web
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        name = f"worker-{len(self.processes)}"
-        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", f"{name}@%h"]
-        return self._start([*command, "--loglevel", "INFO"], self.folder / f"{name}.log")
+        """Returns once it takes jobs, or, where the broker is away, would."""
+        log = self.folder / f"worker-{len(self.processes)}.log"
+        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", f"{log.stem}@%h"]
+        worker = self._start([*command, "--loglevel", "INFO"], log)
+
+        def ready() -> bool:
+            assert worker.poll() is None, log.read_text()
+            return " ready." in log.read_text() or "Cannot connect" in log.read_text()
+
+        eventually(ready, why="the worker did not say that it is ready")
+        self._workers.append(worker)
+        return worker
+
+    def stop_workers(self) -> None:
+        """All of them, in order."""
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.wait(timeout=20)
+
+    def only_worker(self) -> subprocess.Popen[bytes]:
+        """The one worker that is left when all others have been stopped."""
+        first, *others = self.workers or [self.start_worker()]
+        for other in others:
+            other.terminate()
+            other.wait(timeout=20)
+        return first
 
     def api(self, who: str = "ada") -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.tokens[who]}"}
@@ -159,7 +193,7 @@ class Stack:
         self.processes.append(process)
         return process
 
-    def _python(self, *arguments: str) -> str:
+    def python(self, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=settings.BASE_DIR,

@@ -50,7 +50,9 @@ def _send(job_id: UUID) -> None:
             args=[str(job_id)],
             queue=settings.CELERY_TASK_DEFAULT_QUEUE,
             expires=EXPIRES_SECONDS,
-            retry=False,
+            # Once, at once: RabbitMQ cuts off a connection that was idle for long.
+            retry=True,
+            retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
         )
     except Exception as error:
         # Any fault of the broker: the keeper sends it again.

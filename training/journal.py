@@ -66,6 +66,9 @@ class DatabaseOutbox:
         mine = Job.objects.filter(UNSENT, UNCLAIMED, pk=job_id)
         return mine.update(sending_until=Now() + timedelta(seconds=seconds)) == 1
 
+    def renew(self, job_id: UUID, seconds: float) -> None:
+        Job.objects.filter(pk=job_id).update(sending_until=Now() + timedelta(seconds=seconds))
+
     def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
         if after is None:
             after = Job.objects.filter(pk=job_id).values_list("sent_seq", flat=True).first()

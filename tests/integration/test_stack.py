@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import kombu
 import psycopg
 import pytest
 
+from tests.listener import Listener
 from tests.sockets import frame, is_end, open_socket, watch
 from tests.stack import Stack, eventually
 
@@ -23,42 +21,6 @@ pytestmark = [
     pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(240),
 ]
-
-
-class Listener:
-    """An independent AMQP consumer, bound with `#`."""
-
-    def __init__(self, url: str) -> None:
-        self.heard: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
-        self._connection = kombu.Connection(url)
-        exchange = kombu.Exchange("heimdall.events", type="topic", durable=False)
-        queue = kombu.Queue("", exchange=exchange, routing_key="#", exclusive=True)
-        self._consumer = kombu.Consumer(
-            self._connection.channel(), [queue], on_message=self._take, no_ack=True
-        )
-        self._consumer.consume()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def of(self, job_id: str) -> list[dict[str, Any]]:
-        return [body for key, body, _ in list(self.heard) if key.endswith(job_id)]
-
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join(5)
-        self._connection.release()
-
-    def _take(self, message: Any) -> None:
-        body = json.loads(message.body, parse_constant=pytest.fail)
-        self.heard.append((message.delivery_info["routing_key"], body, message.properties))
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            try:
-                self._connection.drain_events(timeout=0.2)
-            except TimeoutError:
-                continue
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from training.engine.features import Normaliser
 from training.engine.state import TrainState
 
 FORMAT = 1
-BEST = "best.pt"
 KEPT = 2  # so that a damaged one has one before it
+# Each file has a name of its own: one that is written over would not match its checksum meanwhile.
+EPOCHS, BESTS = "epoch", "best"
 
 
 class CheckpointError(Exception):
@@ -46,33 +47,32 @@ class Store:
 
     @property
     def best(self) -> Path:
-        return self.folder / BEST
+        """The checkpoint of the best epoch so far; CheckpointError where there is none."""
+        found = _newest_first([self.folder], BESTS)
+        if not found:
+            raise CheckpointError(f"{self.folder} has no best checkpoint")
+        return found[0]
 
     def save(self, state: TrainState, is_best: bool) -> Path:
-        """Write the epoch's checkpoint, mark it as the best if it is, forget the older ones."""
-        path = self.folder / f"epoch-{state.epoch:06d}.pt"
+        """Write the epoch's checkpoint, keep it as the best if it is, forget the older ones."""
         packed = io.BytesIO()
         torch.save(_as_dict(state), packed)
+        path, best = self._file(EPOCHS, state.epoch), self._file(BESTS, state.epoch)
         try:
             _write(path, packed.getvalue())
-            if is_best:
-                _write(self.best, packed.getvalue())
+            if is_best and not best.exists():  # it does where this epoch had to be done again
+                _write(best, packed.getvalue())
         except OSError as error:
             raise CheckpointError(
                 f"The checkpoint of epoch {state.epoch} cannot be written to {self.folder}: "
                 f"{error.strerror}. Once that is put right, resume: nothing before it is lost"
             ) from error
-        own = _newest_first([self.folder])
-        if len(own) >= KEPT:
-            for old in own[KEPT:] + self._of_earlier_runs():
-                old.unlink(missing_ok=True)
-                _sum_file(old).unlink(missing_ok=True)
+        self._forget_older()
         return path
 
     def resume(self, path: Path) -> Resumed:
         """The state at `path`, or where it is damaged the one before; the best comes along."""
-        folders = {path.parent, self.folder, *self.earlier}
-        older = [one for one in _newest_first(folders) if one.name < path.name]
+        older = [one for one in _newest_first(self._all_runs(path), EPOCHS) if one.name < path.name]
         damaged: list[str] = []
         for candidate in [path, *older]:
             try:
@@ -81,29 +81,42 @@ class Store:
                 damaged.append(str(error))
                 continue
             if state.best_epoch is not None:
-                self._bring_best(state.best_epoch, path.parent)
+                self._bring_best(state.best_epoch, self._all_runs(path))
             return Resumed(state, damaged)
         raise CheckpointError("No checkpoint can be loaded: " + "; ".join(damaged))
 
-    def _bring_best(self, epoch: int, newest: Path) -> None:
+    def _bring_best(self, epoch: int, folders: set[Path]) -> None:
         """A damaged one is found here, not when all the work is done.
 
         One of a later epoch will do: the training comes to that epoch again.
         """
         problems: list[str] = []
-        for folder in dict.fromkeys([newest, *reversed(self.earlier)]):
+        for best in _newest_first(folders, BESTS):
             try:
-                if load(folder / BEST).epoch >= epoch:
-                    if folder != self.folder:
-                        _write(self.best, (folder / BEST).read_bytes())
+                if load(best).epoch >= epoch:
+                    if best.parent != self.folder:
+                        _write(self.folder / best.name, best.read_bytes())
                     return
             except CheckpointError as error:
                 problems.append(str(error))
-        raise CheckpointError("The best model cannot be loaded: " + "; ".join(problems))
+        raise CheckpointError(
+            "The best model cannot be loaded: " + ("; ".join(problems) or "its file is gone")
+        )
 
-    def _of_earlier_runs(self) -> list[Path]:
-        bests = [folder / BEST for folder in self.earlier]
-        return _newest_first(self.earlier) + [one for one in bests if one.exists()]
+    def _forget_older(self) -> None:
+        epochs, bests = (_newest_first([self.folder], kind) for kind in (EPOCHS, BESTS))
+        old = epochs[KEPT:] + bests[1:]
+        if len(epochs) >= KEPT:
+            old += [path for kind in (EPOCHS, BESTS) for path in _newest_first(self.earlier, kind)]
+        for path in old:
+            path.unlink(missing_ok=True)
+            _sum_file(path).unlink(missing_ok=True)
+
+    def _all_runs(self, path: Path) -> set[Path]:
+        return {path.parent, self.folder, *self.earlier}
+
+    def _file(self, kind: str, epoch: int) -> Path:
+        return self.folder / f"{kind}-{epoch:06d}.pt"
 
 
 def load(path: Path) -> TrainState:
@@ -185,7 +198,7 @@ def _sum_file(path: Path) -> Path:
     return path.with_suffix(".pt.sha256")
 
 
-def _newest_first(folders: Iterable[Path]) -> list[Path]:
-    """All epochs' checkpoints that lie there."""
-    found = [path for folder in folders for path in folder.glob("epoch-*.pt")]
+def _newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
+    """All checkpoints of a kind that lie there, by epoch, then by run."""
+    found = [path for folder in folders for path in folder.glob(f"{kind}-*.pt")]
     return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)

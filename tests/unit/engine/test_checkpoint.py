@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.engine import checkpoint
-from training.engine.checkpoint import BEST, CheckpointError, Store
+from training.engine.checkpoint import CheckpointError, Store
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
 from training.engine.state import TrainState
@@ -24,14 +24,17 @@ def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [3, 1, 2, 4, 5])
     names = sorted(one.name for one in tmp_path.glob("*.pt"))
-    assert names == [BEST, "epoch-000004.pt", "epoch-000005.pt"]
-    assert checkpoint.load(tmp_path / BEST).epoch == 2
+    assert names == ["best-000002.pt", "epoch-000004.pt", "epoch-000005.pt"]
+    assert checkpoint.load(Store(tmp_path).best).epoch == 2
 
 
 def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [1])
     done = subprocess.run(
-        ["sha256sum", "--check", "best.pt.sha256"], cwd=tmp_path, capture_output=True, check=False
+        ["sha256sum", "--check", "best-000001.pt.sha256"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0
 
@@ -77,7 +80,7 @@ def test_resuming_elsewhere_brings_the_best_along(
     old, new = runs
     *_, newest = saved(state, old, [1, 2])
     assert Store(new, (old,)).resume(newest).state.best_epoch == 1
-    assert checkpoint.load(new / BEST).epoch == 1
+    assert checkpoint.load(Store(new).best).epoch == 1
 
 
 def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
@@ -94,7 +97,7 @@ def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
 
 def test_a_damaged_best_is_told_before_the_work_is_done(state: TrainState, tmp_path: Path) -> None:
     *_, newest = saved(state, tmp_path, [1, 2])
-    (tmp_path / BEST).write_bytes(b"")
+    Store(tmp_path).best.write_bytes(b"")
     with pytest.raises(CheckpointError, match="The best model cannot be loaded"):
         Store(tmp_path).resume(newest)
 
@@ -112,13 +115,23 @@ def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
     store.save(state, state.finish_epoch(5))
     assert [one.name for one in old.iterdir()] == ["trainer.log"]
     assert sorted(one.name for one in new.glob("*.pt")) == [
-        BEST, "epoch-000004.pt", "epoch-000005.pt",
+        "best-000001.pt", "epoch-000004.pt", "epoch-000005.pt",
     ]  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_written_is_named(state: TrainState, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"epoch 1 cannot be written .* No such file"):
         saved(state, tmp_path / "gone", [1])
+
+
+def test_a_best_one_that_was_cut_off_while_it_was_written_gives_way_to_the_one_before(
+    state: TrainState, tmp_path: Path
+) -> None:
+    """The sum is there, the content not yet."""
+    *_, newest = saved(state, tmp_path, [2, 1])
+    (tmp_path / "best-000003.pt.sha256").write_text("0  best-000003.pt")
+    assert Store(tmp_path).resume(newest).state.best_epoch == 2
+    assert checkpoint.load(Store(tmp_path).best).epoch == 2
 
 
 def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:

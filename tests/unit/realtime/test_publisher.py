@@ -35,6 +35,9 @@ class MemoryOutbox:
         self.claimed = True
         return True
 
+    def renew(self, job_id: UUID, seconds: float) -> None:
+        assert self.claimed
+
     def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
         start = self.sent if after is None else after
         return self.rows[start : start + limit]
@@ -49,11 +52,12 @@ class Line:
 
     def __init__(self) -> None:
         self.arrived: list[bytes] = []
-        self.up = True
+        self.up, self.refusals = True, 0
         self.pids: set[int] = set()
 
     def send(self, routing_key: str, body: bytes) -> None:
-        if not self.up:
+        self.refusals -= 1
+        if not self.up or self.refusals >= 0:
             raise ConnectionError("cut")
         self.arrived.append(body)
         self.pids.add(threading.get_ident())
@@ -116,6 +120,25 @@ def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
     eventually(lambda: outbox.sent == 5)
     assert line.arrived == [b"1", b"2", b"3", b"4", b"5"]
     assert caplog.text.count("Events wait in the outbox") == 1
+
+
+def test_a_message_is_tried_four_times_before_it_has_to_wait(
+    publisher: Publisher,
+    outbox: MemoryOutbox,
+    line: Line,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outbox.write(2)
+    line.refusals = 3
+    publisher.nudge(JOB)
+    eventually(lambda: outbox.sent == 2)
+    assert line.arrived == [b"1", b"2"]
+    assert caplog.text == ""
+    outbox.write(1)
+    line.refusals = 4
+    publisher.nudge(JOB)
+    eventually(lambda: "Events wait in the outbox" in caplog.text)
+    assert outbox.sent == 2
 
 
 def test_a_job_that_another_process_sends_is_tried_again_soon(

@@ -1,0 +1,40 @@
+"""A broker, a database and processes that may be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.broker import PrivateBroker, server_program
+from tests.faults.jobs import CONFIG, numbers
+from tests.stack import Stack, own_database
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[PrivateBroker]:
+    if not server_program():
+        pytest.skip("needs a rabbitmq-server to start")
+    broker = PrivateBroker().start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def disturbed(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One web process and one worker; each test leaves as much behind."""
+    with own_database() as database:
+        stack = Stack(tmp_path_factory.mktemp("disturbed"), broker.url, database)
+        try:
+            stack.start_web()
+            stack.start_worker()
+            yield stack
+        finally:
+            stack.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(disturbed: Stack) -> list[Any]:
+    """What a job comes to that nothing happens to."""
+    return numbers(disturbed, disturbed.submit(**CONFIG))

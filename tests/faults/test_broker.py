@@ -1,0 +1,239 @@
+"""The broker killed, frozen and out of memory: training does not notice, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import kombu
+import pytest
+
+from tests.broker import PrivateBroker
+from tests.faults.jobs import CONFIG, at_epoch, moment, numbers, seqs
+from tests.faults.tally import Tally, often
+from tests.listener import Follower, Listener
+from tests.sockets import watch
+from tests.stack import Stack, eventually, own_database
+
+pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
+SOCKETS = 40
+AWAY_SECONDS = often(8, 60)
+# About a second an epoch where all of it is tried, so that a stall of a hundredth would show.
+SLOW: dict[str, Any] = {"batch_size": 1, "hidden": 128, "layers": 2} if often(0, 1) else {}
+FAULTS: dict[str, tuple[Callable[[PrivateBroker], object], Callable[[PrivateBroker], object]]] = {
+    "killed": (PrivateBroker.kill, PrivateBroker.start),
+    "frozen": (PrivateBroker.freeze, PrivateBroker.thaw),
+    "out of memory": (PrivateBroker.alarm, PrivateBroker.calm),
+}
+
+
+@pytest.fixture
+def listener(disturbed: Stack) -> Iterator[Listener]:
+    listener = Listener(disturbed.amqp)
+    yield listener
+    listener.close()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_broker_that_is_away_costs_no_event_and_stops_no_training(
+    disturbed: Stack, broker: PrivateBroker, listener: Listener, fault: str, tally: Tally
+) -> None:
+    away, back = FAULTS[fault]
+    job_id = disturbed.submit(epochs=100_000, patience=100_000, **SLOW)
+    watching = [asyncio.ensure_future(watch(disturbed, job_id)) for _ in range(SOCKETS)]
+    follower = Follower(disturbed, listener, job_id)
+    await asyncio.to_thread(at_epoch, disturbed, job_id, 2)
+    await asyncio.sleep(AWAY_SECONDS / 2)
+
+    await asyncio.to_thread(away, broker)
+    gone = time.time()
+    answered = await asyncio.to_thread(how_long, partial(disturbed.submit, epochs=1))
+    await asyncio.sleep(AWAY_SECONDS)
+    ready = await asyncio.to_thread(readiness, disturbed)
+    assert ready["workers"] == 1, "the keeper stopped"
+    await asyncio.to_thread(back, broker)
+    returned, head = time.time(), disturbed.job(job_id)["seq"]
+
+    await asyncio.to_thread(eventually, lambda: follower.look() >= head, 30)
+    caught_up = time.time() - returned
+    await asyncio.sleep(AWAY_SECONDS / 2)
+    with disturbed.api() as api:
+        api.post(f"/jobs/{job_id}/cancel")
+    found = await asyncio.wait_for(asyncio.gather(*watching), 30)
+    count = disturbed.job(job_id)["seq"]
+    assert [seqs(frames) for frames in found] == [list(range(1, count + 1))] * SOCKETS
+    assert follower.seqs == list(range(1, len(follower.seqs) + 1))
+    assert caught_up < 10
+    assert answered < 1
+    slower = pace(disturbed, job_id, gone, returned)
+    tally(
+        f"broker {fault} for {AWAY_SECONDS} s, {SOCKETS} sockets and an AMQP consumer "
+        f"(training {slower:+.1%}, POST in {answered:.2f} s)",
+        1,
+        seconds=[caught_up],
+    )
+
+
+def how_long(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+def readiness(stack: Stack) -> dict[str, Any]:
+    import httpx
+
+    return dict(httpx.get(f"{stack.url}/readyz", timeout=20).json())
+
+
+def pace(stack: Stack, job_id: str, gone: float, back: float) -> float:
+    """By how much slower an epoch was while the broker was away; the median of each."""
+    events = [one for one in stack.events(job_id) if one["event"] == "training:progress"]
+    ends = [moment(one) for one in events if not one["data"]["is_best"]]
+    lasted = [(end, end - begin) for begin, end in pairwise(ends)]
+    while_away = [one for end, one in lasted if gone < end < back]
+    else_ = [one for end, one in lasted if not gone < end < back]
+    return statistics.median(while_away) / statistics.median(else_) - 1
+
+
+def test_events_that_a_killed_process_left_are_sent_by_another(
+    disturbed: Stack, broker: PrivateBroker, listener: Listener, tally: Tally
+) -> None:
+    """It wrote them while the broker was frozen, and never came back."""
+    program = (
+        "import os, signal, django; django.setup()\n"
+        "from django.contrib.auth.models import User\n"
+        "from training import lifecycle\n"
+        "from training.engine.config import TrainConfig\n"
+        "from training.models import Dataset\n"
+        "ada = User.objects.get(username='ada')\n"
+        "job = lifecycle.submit(ada, Dataset.objects.first(), TrainConfig())\n"
+        "lifecycle.request_cancel(job, 'ada')\n"
+        "print(job.pk, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    broker.freeze()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=disturbed.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        broker.thaw()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    job_id = done.stdout.strip()
+    thawed = time.time()
+    eventually(lambda: seqs(listener.of(job_id))[:3] == [1, 2, 3], 40)
+    tally("events left by a killed process, sent by another", 1, seconds=[time.time() - thawed])
+
+
+def test_a_job_whose_message_is_lost_or_sent_five_times_is_claimed_once(
+    disturbed: Stack, tally: Tally
+) -> None:
+    disturbed.stop_workers()
+    lost, often_sent = disturbed.submit(**CONFIG), disturbed.submit(**CONFIG)
+    time.sleep(1)
+    with kombu.Connection(disturbed.amqp) as line:
+        line.channel().queue_purge("heimdall.jobs")
+    program = (
+        "import django; django.setup()\n"
+        "from training.dispatch import _send\n"
+        f"for _ in range(5): _send({often_sent!r})\n"
+    )
+    disturbed.python("-c", program)
+    disturbed.start_worker()
+    ready = time.time()
+    took = [
+        moment(one) - ready
+        for job_id in (lost, often_sent)
+        for one in eventually(partial(running, disturbed, job_id), 20)
+    ]
+    assert max(took) < 1 + 5
+    for job_id in (lost, often_sent):
+        disturbed.until(job_id, "completed")
+        assert disturbed.job(job_id)["attempt"] == 1
+    tally("queue purged, and a message sent five times: one claim", 2, seconds=took)
+
+
+def test_a_job_is_announced_over_a_connection_that_was_cut_while_idle(
+    disturbed: Stack, broker: PrivateBroker, tally: Tally
+) -> None:
+    disturbed.until(disturbed.submit(epochs=1), "completed")
+    broker.cut_connections()
+    with kombu.Connection(disturbed.amqp) as line:
+        queue = partial(line.channel().queue_declare, "heimdall.jobs", passive=True)
+        eventually(lambda: queue().consumer_count, 20, "the worker did not come back")
+    job_id = disturbed.submit(epochs=1)
+    disturbed.until(job_id, "completed")
+    queued, claimed = disturbed.events(job_id)[:2]
+    assert claimed["data"]["reason"] == "claimed"
+    assert moment(claimed) - moment(queued) < 2
+    tally("connections cut while idle: queued until claimed", 1,
+          seconds=[moment(claimed) - moment(queued)])  # fmt: skip
+
+
+def running(stack: Stack, job_id: str) -> list[dict[str, Any]]:
+    return [one for one in stack.events(job_id) if one["data"].get("status") == "running"]
+
+
+def test_a_job_that_outlasts_the_brokers_patience_runs_once(
+    tmp_path_factory: pytest.TempPathFactory, tally: Tally
+) -> None:
+    """A message that is held for 8 s closes the channel of whoever holds it."""
+    impatient = PrivateBroker("consumer_timeout = 8000").start()
+    with own_database() as database:
+        stack = Stack(
+            tmp_path_factory.mktemp("impatient"), impatient.url, database, HEIMDALL_JOBS_AT_ONCE="1"
+        )
+        try:
+            stack.start_web()
+            workers = [stack.start_worker()]
+            jobs = [stack.submit(epochs=100_000, patience=100_000) for _ in range(2)]
+            at_epoch(stack, jobs[0], 1)
+            workers.append(stack.start_worker())
+            ready = time.time()
+            (second,) = eventually(partial(running, stack, jobs[1]), 20)
+            assert moment(second) - ready < 1 + 5
+            time.sleep(often(10, 30))
+            for job_id in jobs:
+                job = stack.job(job_id)
+                assert (job["status"], job["attempt"]) == ("running", 1)
+                with stack.api() as api:
+                    api.post(f"/jobs/{job_id}/cancel")
+                stack.until(job_id, "cancelled")
+            assert [worker.poll() for worker in workers] == [None, None]
+            again = stack.submit(epochs=1)
+            stack.until(again, "completed")
+        finally:
+            stack.close()
+            impatient.close()
+    tally("consumer_timeout of 8 s, two jobs, two workers", 1, seconds=[moment(second) - ready])
+
+
+async def test_a_killed_web_server_costs_no_page_an_event(disturbed: Stack, tally: Tally) -> None:
+    job_id = disturbed.submit(**{**CONFIG, "epochs": often(60, 300), "patience": 300})
+    sockets, took = often(20, 100), []
+    watching = [asyncio.ensure_future(watch(disturbed, job_id)) for _ in range(sockets)]
+    for epoch in range(5, often(6, 30), 5):
+        await asyncio.to_thread(at_epoch, disturbed, job_id, epoch)
+        web = disturbed.web
+        assert web is not None
+        os.killpg(web.pid, signal.SIGKILL)
+        killed = time.time()
+        web.wait()
+        await asyncio.to_thread(disturbed.start_web)
+        took.append(time.time() - killed)
+    found = await asyncio.wait_for(asyncio.gather(*watching), 120)
+    count = disturbed.job(job_id)["seq"]
+    assert [seqs(frames) for frames in found] == [list(range(1, count + 1))] * sockets
+    assert await asyncio.to_thread(numbers, disturbed, job_id)
+    tally(f"web process, kill -9, {sockets} sockets", len(took), seconds=took)

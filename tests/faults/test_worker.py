@@ -1,0 +1,157 @@
+"""Workers killed, frozen and told to end: another one goes on where they were."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.faults.jobs import (
+    CONFIG,
+    at_epoch,
+    claims,
+    kill,
+    numbers,
+    parent,
+    trainer,
+    trainers,
+    wait_for_end,
+)
+from tests.faults.tally import Tally, often
+from tests.stack import Stack, eventually
+
+pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
+LEASE_SECONDS = 4  # of the stack
+
+
+def taken_over(stack: Stack, job_id: str, since: float) -> float:
+    """How long the next attempt took to take the job."""
+    eventually(lambda: len(claims(stack, job_id)) > 1, LEASE_SECONDS + 30)
+    return claims(stack, job_id)[-1] - since
+
+
+def test_a_killed_pool_process_takes_its_trainer_along_and_the_job_goes_on(
+    disturbed: Stack, undisturbed: list[Any], tally: Tally
+) -> None:
+    took = []
+    for _ in range(times := often(1, 5)):
+        job_id = disturbed.submit(**CONFIG)
+        at_epoch(disturbed, job_id, 5)
+        pid = trainer(job_id)
+        killed = kill(parent(pid))
+        wait_for_end(job_id, pid, 2)
+        took.append(taken_over(disturbed, job_id, killed))
+        assert numbers(disturbed, job_id) == undisturbed
+    assert max(took) < LEASE_SECONDS + 5
+    tally(f"pool process, kill -9 (lease {LEASE_SECONDS} s)", times, seconds=took)
+
+
+def test_a_killed_worker_leaves_its_job_to_the_next(
+    disturbed: Stack, undisturbed: list[Any], tally: Tally
+) -> None:
+    took = []
+    for _ in range(times := often(1, 5)):
+        disturbed.only_worker()
+        disturbed.start_worker()
+        job_id = disturbed.submit(**CONFIG)
+        at_epoch(disturbed, job_id, 5)
+        mine = parent(parent(trainer(job_id)))
+        (worker,) = (one for one in disturbed.workers if one.pid == mine)
+        os.killpg(worker.pid, signal.SIGKILL)
+        killed = time.time()
+        worker.wait()
+        eventually(partial(lambda job_id: not trainers(job_id), job_id), 2)
+        took.append(taken_over(disturbed, job_id, killed))
+        assert numbers(disturbed, job_id) == undisturbed
+    assert max(took) < LEASE_SECONDS + 5
+    tally(f"worker, kill -9 (lease {LEASE_SECONDS} s)", times, seconds=took)
+
+
+def rows_of_attempt(stack: Stack, job_id: str, attempt: int) -> int:
+    query = "SELECT count(*) FROM training_epoch WHERE job_id = %s AND attempt = %s"
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as database:
+        found = database.execute(query, [job_id, attempt]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_a_frozen_worker_that_thaws_writes_nothing(
+    disturbed: Stack, undisturbed: list[Any], tally: Tally
+) -> None:
+    if not disturbed.environment["DATABASE_URL"].startswith("postgres"):
+        pytest.skip("needs PostgreSQL")
+    for _ in range(times := often(1, 3)):
+        frozen = disturbed.only_worker()
+        job_id = disturbed.submit(**{**CONFIG, "epochs": 400, "patience": 400})
+        at_epoch(disturbed, job_id, 5)
+        pid = trainer(job_id)
+        other = disturbed.start_worker()
+        for group in (frozen.pid, pid):
+            os.killpg(group, signal.SIGSTOP)
+        rows = rows_of_attempt(disturbed, job_id, 1)
+        time.sleep(2 * LEASE_SECONDS)
+        taken_over(disturbed, job_id, 0)
+        for group in (frozen.pid, pid):
+            os.killpg(group, signal.SIGCONT)
+        wait_for_end(job_id, pid, 5)
+        assert rows_of_attempt(disturbed, job_id, 1) == rows
+        assert disturbed.job(job_id)["attempt"] == 2
+        with disturbed.api() as api:
+            api.post(f"/jobs/{job_id}/cancel")
+        disturbed.until(job_id, "cancelled")
+        frozen.terminate()
+        assert frozen.wait(timeout=20) == 0
+        assert other.poll() is None
+    tally("worker and trainer frozen for two leases", times)
+
+
+def test_a_worker_that_is_told_to_end_hands_its_job_on_without_blame(
+    disturbed: Stack, undisturbed: list[Any], tally: Tally
+) -> None:
+    ended = []
+    for _ in range(times := often(1, 5)):
+        worker = disturbed.only_worker()
+        job_id = disturbed.submit(**CONFIG)
+        before = at_epoch(disturbed, job_id, 5)["current_epoch"]
+        began = time.monotonic()
+        worker.terminate()
+        assert worker.wait(timeout=20) == 0
+        ended.append(time.monotonic() - began)
+        job = disturbed.job(job_id)
+        assert (job["status"], job["crashes"]) == ("queued", 0)
+        assert job["current_epoch"] >= before
+        disturbed.start_worker()
+        assert numbers(disturbed, job_id) == undisturbed
+    assert max(ended) < 15
+    tally("worker, SIGTERM, until it has ended", times, seconds=ended)
+
+
+def test_the_embedded_command_goes_on_where_it_was_killed(
+    tmp_path_factory: pytest.TempPathFactory, tally: Tally
+) -> None:
+    stack, took = Stack(tmp_path_factory.mktemp("embedded-killed")), []
+    try:
+        web = stack.start_web()
+        twin = stack.submit(**CONFIG)
+        job_id = stack.submit(**CONFIG)
+        for _ in range(times := often(1, 3)):
+            at_epoch(stack, job_id, stack.job(job_id)["current_epoch"] + 3)
+            count = len(claims(stack, job_id))
+            os.killpg(web.pid, signal.SIGKILL)
+            web.wait()
+            eventually(lambda: not trainers(job_id) and not trainers(twin), 5)
+            again = time.time()
+            web = stack.start_web()
+            eventually(lambda count=count: len(claims(stack, job_id)) > count, 10)
+            took.append(claims(stack, job_id)[-1] - again)
+        assert numbers(stack, job_id) == numbers(stack, twin)
+        assert stack.job(job_id)["crashes"] == 0
+        assert max(took) < 10
+        tally("the embedded command, kill -9, from its next start", times, seconds=took)
+    finally:
+        stack.close()

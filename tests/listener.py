@@ -1,0 +1,84 @@
+"""A program that knows nothing of Heimdall but its exchange and its API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from typing import Any
+
+import kombu
+
+from tests.stack import Stack
+
+
+class Listener:
+    """An AMQP consumer bound with `#`, which connects again when it is cut off."""
+
+    def __init__(self, url: str) -> None:
+        self.heard: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+        self._url = url
+        self._over, self._bound = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._bound.wait(20)
+
+    def of(self, job_id: str) -> list[dict[str, Any]]:
+        return [body for key, body, _ in list(self.heard) if key.endswith(job_id)]
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._listen()
+            except OSError:
+                time.sleep(0.2)
+
+    def _listen(self) -> None:
+        exchange = kombu.Exchange("heimdall.events", type="topic", durable=False)
+        queue = kombu.Queue("", exchange=exchange, routing_key="#", exclusive=True)
+        with kombu.Connection(self._url, connect_timeout=2, heartbeat=4) as line:
+            consumer = kombu.Consumer(line.channel(), [queue], on_message=self._take, no_ack=True)
+            consumer.consume()
+            self._bound.set()
+            while not self._over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    line.drain_events(timeout=0.2)
+
+    def _take(self, message: Any) -> None:
+        body = json.loads(message.body, parse_constant=_no_constant)
+        self.heard.append((message.delivery_info["routing_key"], body, message.properties))
+
+
+class Follower:
+    """Of one job: what the exchange says, and from the API what it did not say, in order."""
+
+    def __init__(self, stack: Stack, listener: Listener, job_id: str) -> None:
+        self._stack, self._listener, self._job_id = stack, listener, job_id
+        self._read = 0
+        self.seqs: list[int] = []
+
+    def look(self) -> int:
+        """Take what has come; the newest seq."""
+        heard = [one for one in self._listener.of(self._job_id) if "seq" in one]
+        for one in heard[self._read :]:
+            last = self.seqs[-1] if self.seqs else 0
+            if one["seq"] > last + 1:
+                self._ask_for_the_rest(last)
+            elif one["seq"] == last + 1:
+                self.seqs.append(one["seq"])
+        self._read = len(heard)
+        return self.seqs[-1] if self.seqs else 0
+
+    def _ask_for_the_rest(self, after: int) -> None:
+        with self._stack.api() as api:
+            page = api.get(f"/jobs/{self._job_id}/events?after={after}").json()
+        self.seqs += [one["seq"] for one in page["results"]]
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
