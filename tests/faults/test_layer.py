@@ -12,11 +12,11 @@ from uuid import uuid4
 import kombu
 import pytest
 
-from realtime.broker import EVERYTHING, AmqpTransport, group_of
+from realtime.broker import AmqpTransport, group_of
 from realtime.layer import HeimdallLayer
 from tests.broker import PrivateBroker
 
-pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("layer"), pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
@@ -73,49 +73,6 @@ async def test_a_group_hears_its_own_job(layer: HeimdallLayer, own_broker: Priva
     assert await next_seq(layer, channel) == 1
 
 
-async def test_a_message_right_after_joining_is_heard(
-    layer: HeimdallLayer, own_broker: PrivateBroker
-) -> None:
-    """Two members join one group at once: neither is told it has joined before it is bound."""
-    await joined(layer, EVERYTHING)
-    line = AmqpTransport(own_broker.url)
-    for _ in range(50):
-        job = uuid4()
-        channels = [await layer.new_channel() for _ in range(2)]
-        await asyncio.gather(*(layer.group_add(group_of(job), one) for one in channels))
-        await asyncio.to_thread(line.send, f"training.progress.{job}", body(job, 1))
-        for one in channels:
-            assert await next_seq(layer, one, 5) == 1
-    line.close()
-
-
-async def test_leaving_and_joining_at_once_keeps_the_subscription(
-    layer: HeimdallLayer, own_broker: PrivateBroker
-) -> None:
-    job = uuid4()
-    channel = await joined(layer, group_of(job), EVERYTHING)
-    await layer.group_discard(EVERYTHING, channel)
-    for _ in range(100):
-        other = await layer.new_channel()
-        await asyncio.gather(
-            layer.group_discard(group_of(job), channel), layer.group_add(group_of(job), other)
-        )
-        channel = other
-    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
-    assert await next_seq(layer, channel, 5) == 1
-
-
-@pytest.mark.parametrize("poison", [b"\x80\x04", b"{", b"[]", b'{"data": 7}', b"\xc1 not msgpack"])
-async def test_poison_is_refused_and_the_next_message_heard(
-    layer: HeimdallLayer, own_broker: PrivateBroker, poison: bytes
-) -> None:
-    job = uuid4()
-    channel = await joined(layer, group_of(job))
-    key = f"training.progress.{job}"
-    await publish(own_broker.url, key, poison, body(job, 1))
-    assert await next_seq(layer, channel) == 1
-
-
 async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
     own_broker: PrivateBroker, layer: HeimdallLayer
 ) -> None:
@@ -132,80 +89,6 @@ async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
     await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
     for one in (channel, late):
         assert await next_seq(layer, one) == 1
-
-
-async def test_a_killed_broker_with_messages_waiting_is_found_again(
-    own_broker: PrivateBroker,
-) -> None:
-    layer = HeimdallLayer(own_broker.url, local_capacity=10)
-    try:
-        job = uuid4()
-        channel = await joined(layer, group_of(job))
-        bodies = [body(job, seq) for seq in range(1, 101)]
-        await publish(own_broker.url, f"training.progress.{job}", *bodies)
-        await asyncio.to_thread(own_broker.kill)
-        await asyncio.to_thread(own_broker.start)
-        async with asyncio.timeout(30):
-            while (await layer.receive(channel))["type"] != "look":
-                pass
-        await publish(own_broker.url, f"training.progress.{job}", body(job, 101))
-        assert await next_seq(layer, channel) == 101
-    finally:
-        await layer.close()
-
-
-async def test_a_waiter_that_gives_up_spoils_nothing_for_the_others(
-    own_broker: PrivateBroker, layer: HeimdallLayer
-) -> None:
-    await asyncio.to_thread(own_broker.kill)
-    message = {"routing_key": "training.progress.x", "body": b"{}"}
-    waiting = asyncio.ensure_future(layer.group_send("job.x", message))
-    await asyncio.sleep(0.1)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    await asyncio.to_thread(own_broker.start)
-    job = uuid4()
-    channel = await joined(layer, group_of(job))
-    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
-    assert await next_seq(layer, channel) == 1
-
-
-async def test_a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("realtime.layer.HANDSHAKE_SECONDS", 0.2)
-    met = 0
-    lines: list[asyncio.StreamWriter] = []
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal met
-        met += 1
-        lines.append(writer)
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    layer = HeimdallLayer(f"amqp://guest:guest@127.0.0.1:{port}")
-    async with asyncio.timeout(1):
-        await layer.group_add("job.x", await layer.new_channel())
-    await asyncio.sleep(1.5)
-    assert met >= 3
-    await layer.close()
-    server.close()
-
-
-@pytest.mark.parametrize("path", ["", "/", "//", "/%2F"])
-async def test_every_way_to_write_the_default_vhost_works(
-    own_broker: PrivateBroker, path: str
-) -> None:
-    for scheme in ("amqp", "pyamqp"):
-        layer = HeimdallLayer(f"{scheme}://gu%65st:guest@127.0.0.1:{own_broker.port}{path}")
-        job = uuid4()
-        channel = await joined(layer, group_of(job))
-        await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
-        assert await next_seq(layer, channel) == 1
-        await layer.close()
 
 
 async def test_a_burst_arrives_whole(layer: HeimdallLayer, own_broker: PrivateBroker) -> None:

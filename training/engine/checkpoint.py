@@ -59,9 +59,10 @@ class Store:
         torch.save(_as_dict(state), packed)
         path, best = self._file(EPOCHS, state.epoch), self._file(BESTS, state.epoch)
         try:
-            _write(path, packed.getvalue())
+            # The best first: wherever this is cut off, a checkpoint has the best that it names.
             if is_best and not best.exists():  # it does where this epoch had to be done again
                 _write(best, packed.getvalue())
+            _write(path, packed.getvalue())
         except OSError as error:
             raise CheckpointError(
                 f"The checkpoint of epoch {state.epoch} cannot be written to {self.folder}: "

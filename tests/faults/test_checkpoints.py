@@ -1,0 +1,149 @@
+"""Checkpoints cut off, damaged and without room: never a silent restart."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from tests.faults.jobs import CONFIG, at_epoch, numbers, starts
+from tests.faults.tally import Tally, often
+from tests.stack import Stack
+from training.engine.checkpoint import Store
+
+pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
+WRITER = """
+import sys
+from pathlib import Path
+from training.engine.checkpoint import Store
+from training.engine.config import GenerateConfig, TrainConfig
+from training.engine.state import TrainState
+from training.engine.synthetic import generate
+config = TrainConfig(hidden=16, heads=2, layers=1)
+state = TrainState.fresh(config, generate(GenerateConfig(samples=100)))
+state.epoch = int(sys.argv[2])
+print("ready", flush=True)
+while True:
+    Store(Path(sys.argv[1])).save(state, state.finish_epoch(1 / (state.epoch + 1)))
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_one_that_loads(tmp_path: Path, tally: Tally) -> None:
+    chance, epoch = random.Random(3), 0
+    for _ in range(times := often(3, 25)):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(epoch)],
+            stdout=subprocess.PIPE,
+            cwd=settings.BASE_DIR,
+        ) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(chance.uniform(0.05, 0.5))
+            writer.kill()
+        newest = max(tmp_path.glob("epoch-*.pt"))
+        resumed = Store(tmp_path).resume(newest)
+        assert resumed.damaged == []
+        epoch = resumed.state.epoch
+        assert epoch == resumed.state.best_epoch
+    tally("killed while writing a checkpoint: it loads", times)
+
+
+def paused(stack: Stack, epoch: int, **config: Any) -> str:
+    job_id = stack.submit(**{**CONFIG, **config})
+    at_epoch(stack, job_id, epoch)
+    ask(stack, job_id, "pause")
+    stack.until(job_id, "paused")
+    return job_id
+
+
+def ask(stack: Stack, job_id: str, what: str) -> None:
+    with stack.api() as api:
+        assert api.post(f"/jobs/{job_id}/{what}").status_code == 202
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_costs_one_epoch_and_is_told(
+    disturbed: Stack, undisturbed: list[Any], tally: Tally
+) -> None:
+    job_id = paused(disturbed, 5)
+    job = disturbed.job(job_id)
+    flip_a_bit(Path(job["checkpoint_path"]))
+    ask(disturbed, job_id, "resume")
+    assert numbers(disturbed, job_id) == undisturbed
+    (_, again) = starts(disturbed, job_id)
+    assert again["data"]["resumed_from_epoch"] == job["current_epoch"] - 1
+    told = [one["data"].get("reason", "") for one in disturbed.events(job_id)]
+    (damage,) = (one for one in told if "is damaged" in one)
+    assert f"going on from epoch {job['current_epoch'] - 1}" in damage
+    tally("checkpoint with a flipped bit: the one before, and an event", 1)
+
+
+def test_without_a_checkpoint_that_loads_the_job_fails_and_says_so(
+    disturbed: Stack, tally: Tally
+) -> None:
+    job_id = paused(disturbed, 5)
+    for path in Path(disturbed.job(job_id)["checkpoint_path"]).parent.glob("*.pt"):
+        flip_a_bit(path)
+    ask(disturbed, job_id, "resume")
+    job = disturbed.until(job_id, "failed")
+    assert "No checkpoint can be loaded" in job["error_message"]
+    assert job["current_epoch"] >= 5
+    tally("no checkpoint that loads: failed, with the reason", 1)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "heimdall-test", str(folder)],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        pytest.skip("needs to mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as full:
+        while True:
+            full.write(bytes(4096))
+
+
+def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
+    disturbed: Stack, undisturbed: list[Any], tally: Tally
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs to mount a small disk")
+    disturbed.stop_workers()
+    job_id = disturbed.submit(**CONFIG)
+    folder = disturbed.folder / "jobs" / job_id
+    with small_disk(folder, "4m"):
+        disturbed.start_worker()
+        at_epoch(disturbed, job_id, 5)
+        filler = folder / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            fill(filler)
+        job = disturbed.until(job_id, "failed")
+        assert "cannot be written" in job["error_message"]
+        assert "No space left on device" in job["error_message"]
+        filler.unlink()
+        ask(disturbed, job_id, "resume")
+        assert numbers(disturbed, job_id) == undisturbed
+    tally("disk full: failed with the reason; with room it goes on", 1)

@@ -1,0 +1,77 @@
+"""The database away for a moment and for long: the same attempt goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.faults.jobs import CONFIG, at_epoch, numbers
+from tests.faults.tally import Tally, often
+from tests.stack import POSTGRES, Stack, eventually, postgres_is_there
+
+pytestmark = [
+    pytest.mark.rabbit,
+    pytest.mark.postgres,
+    pytest.mark.xdist_group("faults"),
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not postgres_is_there(), reason="needs PostgreSQL"),
+]
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+
+
+@pytest.fixture
+def server() -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as server:
+        yield server
+
+
+def name_of(stack: Stack) -> str:
+    return stack.environment["DATABASE_URL"].rsplit("/", 1)[-1]
+
+
+@contextmanager
+def down(server: psycopg.Connection[Any], name: str) -> Iterator[None]:
+    """For this database alone the server is as if it were not there."""
+    server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+    server.execute(CUT, [name])
+    try:
+        yield
+    finally:
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
+def test_connections_that_are_cut_cost_no_attempt(
+    disturbed: Stack, undisturbed: list[Any], server: psycopg.Connection[Any], tally: Tally
+) -> None:
+    job_id = disturbed.submit(**CONFIG)
+    for epoch in range(3, 3 + 3 * (times := often(4, 10)), 3):
+        at_epoch(disturbed, job_id, epoch)
+        server.execute(CUT, [name_of(disturbed)])
+    assert numbers(disturbed, job_id) == undisturbed
+    assert disturbed.job(job_id)["attempt"] == 1
+    tally("database connections cut: the same attempt ends", times)
+
+
+def test_a_database_that_is_down_for_longer_than_a_lease_costs_no_attempt(
+    disturbed: Stack, undisturbed: list[Any], server: psycopg.Connection[Any], tally: Tally
+) -> None:
+    job_id = disturbed.submit(**CONFIG)
+    at_epoch(disturbed, job_id, 5)
+    with down(server, name_of(disturbed)):
+        time.sleep(often(7, 30))
+        with disturbed.api() as api:
+            answer = api.get(f"/jobs/{job_id}")
+        assert answer.status_code == 503
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    back = time.time()
+    eventually(lambda: at_epoch(disturbed, job_id, 6), 30)
+    went_on = time.time() - back
+    assert numbers(disturbed, job_id) == undisturbed
+    job = disturbed.job(job_id)
+    assert (job["attempt"], job["crashes"]) == (1, 0)
+    tally(f"database down for {often(7, 30)} s (lease 4 s)", 1, seconds=[went_on])
