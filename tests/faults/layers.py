@@ -94,11 +94,21 @@ def shown_by_stock(why: str) -> pytest.MarkDecorator:
 
 @asynccontextmanager
 async def opened(kind: Kind, url: str, **capacity: int) -> AsyncIterator[Any]:
-    """A layer, closed within a moment even where that hangs."""
+    """A layer, closed within a moment even where that hangs, and its sockets with it."""
+    loop, made = asyncio.get_running_loop(), []
+    connect = loop.create_connection
+
+    async def noted(*args: Any, **named: Any) -> Any:
+        transport, protocol = await connect(*args, **named)
+        made.append(transport)
+        return transport, protocol
+
+    loop.create_connection = noted  # type: ignore[method-assign]
     layer = kind.make(url, **capacity)
     try:
         yield layer
     finally:
+        loop.create_connection = connect  # type: ignore[method-assign]
         with contextlib.suppress(Exception, asyncio.CancelledError):
             async with asyncio.timeout(2):
                 await layer.close()
@@ -106,6 +116,9 @@ async def opened(kind: Kind, url: str, **capacity: int) -> AsyncIterator[Any]:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        for transport in made:
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 def new_group() -> str:

@@ -18,6 +18,7 @@ from tests.faults.layers import (
     joined,
     new_group,
     opened,
+    proxy,
     publish,
     shown_by_stock,
 )
@@ -235,10 +236,15 @@ def test_a_plain_process_publishes_again_and_again(kind: Kind, own_broker: Priva
             asyncio.run(publish(kind, own_broker.url, new_group(), [seq]))
         return
 
-    async def make() -> Any:
-        layer = kind.make(own_broker.url)
-        await joined(layer, "x")
-        return layer
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        layer = first.run(made(kind, own_broker.url))
+        try:
+            second.run(layer.group_send("x", {"type": "x"}))
+        finally:
+            first.run(layer.close())
 
-    layer = asyncio.run(make())
-    asyncio.run(layer.group_send("x", {"type": "x"}))
+
+async def made(kind: Kind, url: str) -> Any:
+    layer = kind.make(url)
+    await joined(layer, "x")
+    return layer
