@@ -54,20 +54,20 @@ def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
     attempts.record_epoch(attempt, 1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
     found = snapshot(page, job)
     assert found["job"]["seq"] == 4
-    assert [one["epoch"] for one in found["epochs"]] == [1]
-    assert [one["seq"] for one in found["events"]] == [2, 1]
+    assert found["columns"]["epoch"] == [1]
+    assert found["columns"]["series"]["val_rmse"] == [5.0]
 
 
 def test_a_long_training_is_thinned_to_what_a_chart_can_show(
     page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.views.CHART_POINTS", 10)
+    monkeypatch.setattr("training.pages.snapshot.CHART_POINTS", 12)
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for epoch in range(1, 36):
         attempts.record_epoch(attempt, epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c")
-    found = [one["epoch"] for one in snapshot(page, job)["epochs"]]
-    assert len(found) <= 10
-    assert found[-1] == 35
+    found = snapshot(page, job)["columns"]
+    assert len(found["epoch"]) <= 12
+    assert (found["epoch"][0], found["epoch"][-1], found["total"]) == (1, 35, 35)
 
 
 def test_a_name_is_no_html(page: Client, job: Job) -> None:
