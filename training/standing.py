@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Count
 from django.utils import timezone
 
-from training.models import Job, JobEvent, TrainedModel
+from training import workers
+from training.models import Job, JobEvent, TrainedModel, Worker
 from training.states import Status, Stop
 
 # The pace is that of the last fifth of what is done, within these bounds.
@@ -109,3 +111,29 @@ def resumed_after(job: Job) -> list[int]:
     rows = job.events.filter(event="training:started").order_by("seq")
     found = (row["resumed_from_epoch"] for row in rows.values_list("data", flat=True))
     return [epoch for epoch in found if epoch]
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """One worker: what it is doing, and when it was last seen."""
+
+    name: str
+    slots: int
+    running: int
+    seen_at: datetime
+    state: str  # busy, idle or lost
+
+
+def crew() -> list[Hand]:
+    """Every worker that has been seen lately."""
+    gone = set(Worker.objects.filter(workers.lost()).values_list("pk", flat=True))
+    rows = Job.objects.filter(status=Status.RUNNING).order_by().values_list("worker")
+    busy = dict(rows.annotate(count=Count("pk")).values_list("worker", "count"))
+
+    def state(one: Worker) -> str:
+        return "lost" if one.pk in gone else "busy" if busy.get(one.name) else "idle"
+
+    return [
+        Hand(one.name, one.slots, busy.get(one.name, 0), one.seen_at, state(one))
+        for one in Worker.objects.all()
+    ]

@@ -47,6 +47,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
             "status": status,
             "search": search,
             "chips": [(one.value, standing.WORDS[one], counts.get(one, 0)) for one in Status],
+            "crew": standing.crew(),
             "total": sum(counts.values()),
             "before": _cursor(rows[-1]) if more else "",
             "is_first": "before" not in request.GET,

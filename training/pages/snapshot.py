@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,10 +12,11 @@ from django.utils.safestring import SafeString
 
 from realtime.events import timestamp
 from training import series, standing, words
-from training.drawing.curves import curves, distributions, short_metres
+from training.drawing.curves import Level, curves, distributions, short_metres
 from training.drawing.map import map_of_errors
 from training.engine.config import GenerateConfig, TrainConfig
 from training.models import Epoch, Job, TrainedModel
+from training.runs import run_folder
 from training.serializers import JobSerializer
 
 # A chart has about as many pixels across.
@@ -86,18 +86,23 @@ class Snapshot:
             "timeline": standing.timeline(self.job),
             "config": config_rows(self.job),
             "last_words": last_words(self.job),
-            "loss_curves": self._curves("Loss over the epochs", LOSS, words.figure, {}),
+            "loss_curves": self._curves(
+                "Loss over the epochs", LOSS, lambda tick: f"{tick:.4g}", {}
+            ),
             "error_curves": self._curves(
                 "Position error over the epochs",
                 ERROR,
                 short_metres,
-                {"bound": yardsticks.bound, "baseline": yardsticks.baseline},
+                {
+                    "bound": (yardsticks.bound, "Cramér-Rao bound"),
+                    "baseline": (yardsticks.baseline, yardsticks.baseline_name),
+                },
             ),
             **drawings(self.evaluation),
         }
 
     def _curves(
-        self, label: str, names: tuple[str, ...], say: Any, levels: dict[str, float | None]
+        self, label: str, names: tuple[str, ...], say: Any, levels: dict[str, Level]
     ) -> SafeString:
         lines = {name: self.columns.series[name] for name in names}
         return curves(label, self.columns.epoch, lines, say, levels, self.gaps)
@@ -156,9 +161,9 @@ def last_words(job: Job) -> list[str]:
     """The end of the log of a failed attempt, where this machine has it."""
     if job.status != "failed":
         return []
-    folder = Path(settings.DATA_DIR) / "jobs" / str(job.pk) / f"attempt-{job.attempt:03d}"
+    log = run_folder(job.pk, job.attempt) / "trainer.log"
     try:
-        text = (folder / "trainer.log").read_text(encoding="utf-8", errors="replace")
+        text = log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     return text.strip().splitlines()[-LOG_LINES:]
