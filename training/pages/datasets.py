@@ -8,8 +8,9 @@ from typing import Any, cast
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
@@ -23,7 +24,7 @@ from training.engine.geometry import LocalFrame
 from training.engine.importer import ImportProblem
 from training.forms import GenerateForm, ImportForm
 from training.models import Dataset, Job
-from training.pages.answers import see_other
+from training.pages.answers import SeeOther, see_other
 
 PAGE = 30
 NEWEST_JOBS = 20
@@ -65,7 +66,7 @@ def _new_dataset(
                 upload.add_error("file", f"{error}.")
             else:
                 messages.success(request, f"Imported {made.samples:,} samples.")
-                return "import_form", see_other("dataset", made.pk)
+                return "import_form", _after_upload(request, reverse("dataset", args=[made.pk]))
         return "import_form", upload
     wanted = GenerateForm(request.POST)
     if wanted.is_valid():
@@ -74,6 +75,13 @@ def _new_dataset(
         made_by = lifecycle.submit_generation(signed_in(request), name, config)
         return "generate_form", see_other("job", made_by.pk)
     return "generate_form", wanted
+
+
+def _after_upload(request: HttpRequest, page: str) -> HttpResponse:
+    """A script that sent the file goes to the page itself, or else the message would be lost."""
+    if request.headers.get("X-Requested-With") == "XMLHttpRequest":
+        return JsonResponse({"page": page})
+    return SeeOther(page)
 
 
 def _dataset(request: HttpRequest, pk: uuid.UUID) -> Dataset:

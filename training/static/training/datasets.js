@@ -31,13 +31,14 @@ form.addEventListener("submit", (event) => {
     say($("upload-words"), loaded < total ? `Sending, ${Math.round((100 * loaded) / total)} %` : "Reading the tables; nothing is kept unless all of it is right.");
   };
   request.onload = () => {
-    if (request.status < 300) return void (location.href = request.responseURL);
+    if (request.status < 300) return void (location.href = JSON.parse(request.responseText).page);
     const answer = new DOMParser().parseFromString(request.responseText, "text/html").getElementById("import-form");
     const wrong = [...(answer?.querySelectorAll(".error") ?? [])].map((one) => one.textContent);
     refuse(wrong.length ? wrong.join(" ") : `The server refused it (${request.status}).`);
   };
   request.onerror = () => refuse("The line broke while sending; nothing was imported. Try again.");
   request.open("POST", location.href);
+  request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
   request.send(sent);
 });
 

@@ -107,7 +107,7 @@ async function lookForHeartbeat() {
 
 function speak() {
   spoke = Date.now();
-  say($("polite"), `${snapshot.words[state] ?? "No heartbeat"}. ${progressLine()}.`);
+  say($("polite"), `${snapshot.words[stateNow()] ?? "No heartbeat"}. ${progressLine()}.`);
 }
 
 const fresh = single(async () => {
