@@ -1,4 +1,4 @@
-"""One browser for all journeys; a tab is a person who has signed in, and nothing may go wrong."""
+"""One browser for a module's journeys; a tab is a person who has signed in, and nothing may go wrong."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 LINE = re.compile(r"WebSocket|ERR_CONNECTION|ERR_INTERNET|Failed to fetch|503|ERR_FAILED")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    # Not for the session: it keeps an event loop running, beside which no test of asyncio can.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield browser

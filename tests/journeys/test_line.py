@@ -106,7 +106,7 @@ def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
 def test_broker_killed_and_web_restarted_while_the_page_is_open(
     chromium: Browser, own_stack: Stack, private_broker: PrivateBroker
 ) -> None:
-    job_id = own_stack.submit(epochs=300, patience=300, **{**SMALL, "batch_size": 8})
+    job_id = own_stack.submit(epochs=160, patience=160, **{**SMALL, "batch_size": 8})
     with person(chromium, own_stack) as tab:
         tab.goto(f"{own_stack.url}/jobs/{job_id}")
         expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
