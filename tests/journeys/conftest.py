@@ -1,4 +1,4 @@
-"""One browser for a module's journeys; a tab is a person who has signed in, and nothing may go wrong."""
+"""One browser a module; a tab is a person who has signed in, and nothing may go wrong."""
 
 from __future__ import annotations
 
