@@ -135,6 +135,8 @@ def _field(info: FieldInfo) -> forms.Field:
     kind = info.annotation
     if get_origin(kind) is Literal:
         return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **words)
+    if kind is bool:
+        return forms.BooleanField(**{**words, "required": False})
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
     if kind is int:
         return forms.IntegerField(**bounds, **words)

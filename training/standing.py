@@ -37,7 +37,7 @@ def may(job: Job) -> dict[str, bool]:
     training = job.kind == Job.Kind.TRAINING
     active = job.status in (Status.QUEUED, Status.RUNNING)
     return {
-        "pause": training and active and not job.stop_requested,
+        "pause": active and not job.stop_requested,
         "resume": job.status in (Status.PAUSED, Status.FAILED),
         "cancel": (active or job.status == Status.PAUSED) and job.stop_requested != Stop.CANCEL,
         "clone": training,

@@ -161,7 +161,13 @@ function take(frame) {
   chain = chain.then(async () => {
     if (frame.seq > newest + 1) await catchUp();
     if (frame.seq === newest + 1) apply(frame);
-  });
+  }).catch(() => {});  // the server is away: the next frame, or the next line, fills it
+}
+
+function ask() {
+  const asked = chain.then(catchUp);
+  chain = asked.catch(() => {});
+  return asked;
 }
 
 async function catchUp() {
@@ -209,7 +215,7 @@ let connections = 0;
 new Line({
   socket: () => `/ws/training/${job.id}?after=${newest}`,
   stream: () => `${api}/events/stream?after=${newest}`,
-  ask: () => (chain = chain.then(catchUp)),
+  ask,
   onFrame: (frame) => {
     // After a break the parts that no event carries may be old.
     if (frame.event === "connected" && connections++) fresh();

@@ -4,7 +4,6 @@ import { $ } from "./page.js";
 import { metres } from "./words.js";
 
 const address = $("try").dataset.predict;
-const RADIUS_68 = Math.sqrt(-2 * Math.log(1 - 0.68));
 
 function readings() {
   const rows = [...document.querySelectorAll("[data-receiver]")];
@@ -14,10 +13,38 @@ function readings() {
   }).filter((one) => Object.keys(one).length > 1);
 }
 
-/** The whole axes of the ellipse that should hold 68 %, in metres. */
-function axes([[ee, en], [, nn]]) {
-  const middle = (ee + nn) / 2, off = Math.hypot((ee - nn) / 2, en);
-  return [middle + off, middle - off].map((one) => 2 * RADIUS_68 * Math.sqrt(Math.max(0, one)));
+/** Both whole axes. */
+function size(ellipse) {
+  return `${metres(2 * ellipse.semi_major_m)} × ${metres(2 * ellipse.semi_minor_m)}`;
+}
+
+/** The receivers that stand still, the place, its ellipse; north is up. */
+function map(place) {
+  const flat = Math.cos((place.lat * Math.PI) / 180);
+  const here = ({ lat, lon }) => [111320 * flat * (lon - place.lon), -111320 * (lat - place.lat)];
+  const still = [...document.querySelectorAll("[data-receiver][data-lat]")].map((row) => ({ name: row.dataset.receiver, at: here({ lat: +row.dataset.lat, lon: +row.dataset.lon }) }));
+  const { semi_major_m: major, semi_minor_m: minor, azimuth_deg: azimuth } = place.ellipse_68;
+  const xs = [-major, major, ...still.map((one) => one.at[0])], ys = [-major, major, ...still.map((one) => one.at[1])];
+  const [left, top] = [Math.min(...xs), Math.min(...ys)];
+  const scale = Math.min(500 / (Math.max(...xs) - left), 300 / (Math.max(...ys) - top));
+  const put = ([x, y]) => [30 + scale * (x - left), 30 + scale * (y - top)];
+  const drawn = svg("svg", { viewBox: `0 0 560 ${60 + scale * (Math.max(...ys) - top)}`, class: "drawing map", role: "img", "aria-label": "The place between the receivers" });
+  const [x, y] = put([0, 0]);
+  drawn.append(svg("ellipse", { class: "sure one", cx: x, cy: y, rx: scale * major, ry: scale * minor, transform: `rotate(${azimuth - 90} ${x} ${y})` }));
+  drawn.append(svg("circle", { class: "said", cx: x, cy: y, r: 4 }));
+  for (const { name, at } of still) {
+    const [tx, ty] = put(at);
+    const label = svg("text", { class: "name", x: tx + (tx > 420 ? -9 : 9), y: ty + 4, "text-anchor": tx > 420 ? "end" : "start" });
+    label.textContent = name;
+    drawn.append(svg("path", { class: "mast", d: `M${tx} ${ty - 6}l5.5 10h-11z` }), label);
+  }
+  return drawn;
+}
+
+function svg(kind, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
 }
 
 function show(lines) {
@@ -32,13 +59,16 @@ $("readings").addEventListener("submit", async (event) => {
     const answer = await fetch(address, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-CSRFToken": event.target.elements.csrfmiddlewaretoken.value },
-      body: JSON.stringify({ samples: [{ measurements }] }),
+      body: JSON.stringify({ measurements }),
     });
     const told = await answer.json();
     if (!answer.ok) throw new Error([told.detail, ...Object.values(told.errors ?? {}).flat()].join(" "));
-    const [place] = told.results ?? told.predictions ?? told;
-    const [major, minor] = axes(place.covariance ?? place.covariance_m2);
-    show([[`${place.lat.toFixed(5)}, ${place.lon.toFixed(5)}`, "figure-large"], [`68 % of such places lie within an ellipse of ${metres(major)} × ${metres(minor)}.`, "muted"]]);
+    const [place] = told.predictions;
+    show([
+      [`${place.lat.toFixed(5)}, ${place.lon.toFixed(5)}`, "large"],
+      [`It lies, to 68 %, within an ellipse of ${size(place.ellipse_68)}; to 95 %, of ${size(place.ellipse_95)}.`, "muted"],
+    ]);
+    $("answer").append(map(place));
   } catch (error) {
     show([[error.message, "error"]]);
   }
