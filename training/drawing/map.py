@@ -48,12 +48,16 @@ class Plane:
         self.canvas.text("tick", (WIDTH - 12, 18), "N ↑", "end")
 
     def receivers(self, receivers: Sequence[Sequence[Any]]) -> None:
-        for east, north, name in receivers:
+        named: list[tuple[float, float]] = []
+        for east, north, name in sorted(receivers, key=lambda one: -float(one[1])):
             x, y = self((east, north))
+            # Two masts side by side: the second name goes below the first.
+            lower = sum(abs(x - other) < 90 and 0 <= y - above < 12 for other, above in named)
+            named.append((x, y))
             group = self.canvas.group("receiver", str(name))
             group.shape("path", "mast", d=f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z")
             right = x > WIDTH - 130
-            group.text("name", (x - 9 if right else x + 9, y + 4), str(name),
+            group.text("name", (x - 9 if right else x + 9, y + 4 + 12 * lower), str(name),
                        "end" if right else "start")  # fmt: skip
 
 
