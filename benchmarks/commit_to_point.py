@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from benchmarks.stage import browser, feed, heimdall, p50_p95, row, signed_in
+from benchmarks.stage import browser, feed, heimdall, p50_p95, row, signed_in, until
 from tests.sockets import frame, open_socket
 from tests.stack import Stack
 
@@ -82,7 +82,7 @@ def run(stack: Stack, page: Page) -> dict[str, list[float]]:
     assert feeding.stdout is not None
     committed = {int(e): float(t) for e, t in (line.split() for line in feeding.stdout)}
     sockets.join()
-    page.wait_for_function(f"window.seen[{EPOCHS}]")
+    until(page, f"window.seen[{EPOCHS}]")
     over.set()
     poller.join()
     drawn = {int(epoch): at for epoch, at in page.evaluate("window.seen").items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from benchmarks.stage import browser, feed, heimdall, row, signed_in
+from benchmarks.stage import browser, feed, heimdall, row, signed_in, until
 from tests.stack import Stack
 
 RUNS = 5
@@ -50,7 +50,7 @@ def _load(page: Page, url: str) -> dict[str, float]:
     wire.on("Network.loadingFinished",
             lambda e: sizes.update({e["requestId"]: e["encodedDataLength"]}))  # fmt: skip
     page.goto(url)
-    page.wait_for_function("window.firstChart")
+    until(page, "window.firstChart")
     page.wait_for_load_state("load")
     told: dict[str, Any] = page.evaluate(TOLD)
     wire.detach()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,10 +61,22 @@ def signed_in(chromium: Browser, stack: Stack) -> Page:
     return page
 
 
-def feed(stack: Stack, job_id: str, count: int, rate: float) -> subprocess.Popen[str]:
-    """Its output: an epoch and the time of its commit a line."""
+def feed(
+    stack: Stack, job_id: str, count: int, rate: float, *, told: bool = True
+) -> subprocess.Popen[str]:
+    """Its output, which somebody has to read: an epoch and the time of its commit a line."""
     command = [sys.executable, "-m", "benchmarks.feed", job_id, str(count), str(rate)]
-    return subprocess.Popen(command, env=stack.environment, stdout=subprocess.PIPE, text=True)
+    out = subprocess.PIPE if told else subprocess.DEVNULL
+    return subprocess.Popen(command, env=stack.environment, stdout=out, text=True)
+
+
+def until(page: Page, expression: str, seconds: float = 60) -> None:
+    """Asked from outside: the page's own policy lets nothing evaluate text in it."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise TimeoutError(expression)
+        page.wait_for_timeout(20)
 
 
 def p50_p95(values: list[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from benchmarks.stage import browser, feed, heimdall, p50_p95, row, signed_in
+from benchmarks.stage import browser, feed, heimdall, p50_p95, row, signed_in, until
 
 RATE, SECONDS = 50, 60
 SLOW_MS = 100
@@ -41,19 +41,17 @@ def main() -> None:
         page.goto(f"{stack.url}/jobs/{job_id}")
         page.wait_for_selector("#live[data-state=live]")
         page.evaluate(FRAMES)
-        feeding = feed(stack, job_id, total, RATE)
+        feeding = feed(stack, job_id, total, RATE, told=False)
         heaps = {}
         for second in range(10, SECONDS + 1, 10):
             done = RATE * second
-            page.wait_for_function(
-                f"+document.querySelector('#epochs tbody tr')?.dataset.epoch >= {done}",
-                timeout=60_000,
-            )
+            newest = "+document.querySelector('#epochs tbody tr')?.dataset.epoch"
+            until(page, f"{newest} >= {done}")
             # Collecting takes a frame or two, which are not the page's own.
             slow = page.evaluate("window.frames_ms.length")
             heaps[second] = heap_mb(page)
             page.evaluate(f"window.frames_ms.splice({slow}, 3)")
-        feeding.communicate()
+        feeding.wait()
         frames: list[float] = page.evaluate("window.frames_ms")
     p50, p95 = p50_p95(frames)
     row("frames", "p50 ms", "p95 ms", "longest ms", f"over {SLOW_MS} ms")
