@@ -25,16 +25,18 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 
 
 @contextmanager
-def heimdall() -> Iterator[Stack]:
-    """On RabbitMQ and PostgreSQL where they are; nothing trains."""
+def heimdall(lease_seconds: int = 600) -> Iterator[Stack]:
+    """On RabbitMQ and PostgreSQL where they are; nothing trains.
+
+    The lease is long, so that nobody takes a job that is merely not being fed for lost.
+    """
     amqp = broker.HERE if broker.listens(broker.HERE) else ""
     if not amqp:
         sys.exit("These figures are those of RabbitMQ: start one on 127.0.0.1:5672.")
     vhost = broker.own_vhost(amqp, f"heimdall_test_bench_{os.getpid()}")
     with tempfile.TemporaryDirectory() as folder, own_database() as database:
         running = Stack(Path(folder), vhost, database)
-        # Nobody may find the fed job's lease run out while nothing is fed.
-        running.environment["HEIMDALL_LEASE_SECONDS"] = "600"
+        running.environment["HEIMDALL_LEASE_SECONDS"] = str(lease_seconds)
         try:
             running.start_web()
             yield running
