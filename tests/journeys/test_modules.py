@@ -61,6 +61,13 @@ def test_columns_stay_bounded_and_keep_their_peaks(tab: Page) -> None:
     assert (peak, last, doubled) == (99, 5000, False)
 
 
+def test_a_logarithmic_axis_is_ticked_at_round_values(tab: Page) -> None:
+    ticks = module(tab, "chart", "return a.map(([low, high]) => m.decades(low, high));",
+                   [300, 60_000], [-4, 4.5], [2, 3])  # fmt: skip
+    assert ticks == [[500, 1000, 2000, 5000, 10_000, 20_000, 50_000],
+                     [-2, -1, 0, 1, 2], [2]]  # fmt: skip
+
+
 def test_a_rest_lifts_the_pen(tab: Page) -> None:
     told = module(
         tab,

@@ -54,7 +54,7 @@ export class Chart {
     this.element.replaceChildren();
     this.element.setAttribute("role", "img");
     this.element.setAttribute("aria-label", `${this.title}; the tables of this page hold the numbers`);
-    const positive = this.data.slice(1).every((one) => one.every((value) => value === null || value > 0));
+    const positive = this.data.slice(1).every((one) => one.every((value) => (value ?? 1) > 0));
     const axis = { stroke: css("--muted"), font: FONT, ticks: { show: false }, grid: { stroke: css("--line"), width: 1 } };
     this.zoom = false;
     this.plot = new uPlot(
@@ -64,6 +64,7 @@ export class Chart {
         legend: { show: false },
         cursor: {
           sync: this.sync ? { key: this.sync } : undefined,
+          y: false,
           drag: { x: true, y: false },
           points: { size: 6 },
           bind: { dblclick: (_, __, handler) => (event) => ((this.zoom = false), handler(event)) },
@@ -75,7 +76,7 @@ export class Chart {
         },
         axes: [
           { ...axis, size: 28, incrs: this.incrs, values: (_, ticks) => ticks.map(this.x ?? ((tick) => tick)) },
-          { ...axis, size: 62, gap: 6, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.tick(tick))) },
+          { ...axis, size: 62, gap: 6, ...(this.log ? { splits: (_, __, low, high) => decades(low, high), filter: (_, splits) => splits } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.tick(tick))) },
         ],
         series: [
           {},
@@ -183,6 +184,18 @@ export class Chart {
     ctx.strokeText(said, x, y);
     ctx.fillStyle = ink;
     ctx.fillText(said, x, y);
+  }
+}
+
+/** 1, 2, 5, 10, ... on either side of nought, or only the tens where that would be many. */
+export function decades(low, high) {
+  const reach = Math.ceil(Math.log10(Math.max(Math.abs(low), Math.abs(high), 1)));
+  const least = low > 0 ? Math.floor(Math.log10(low)) : 0;
+  for (const factors of [[1, 2, 5], [1, 3], [1]]) {
+    const above = [];
+    for (let power = least; power <= reach; power += 1) above.push(...factors.map((factor) => factor * 10 ** power));
+    const all = [...above.map((one) => -one).reverse(), 0, ...above].filter((one) => one >= low && one <= high);
+    if (all.length <= 9 || factors.length === 1) return all;
   }
 }
 
