@@ -102,6 +102,21 @@ def test_the_logarithmic_scale_is_remembered(tab: Page, embedded: Stack) -> None
     expect(tab.get_by_role("dialog")).to_contain_text("logarithmic scale")
 
 
+def test_a_zoom_in_one_chart_is_one_in_the_other(tab: Page, embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=8, name="Zoomed")
+    embedded.until(job_id, "completed")
+    tab.goto(f"{embedded.url}/jobs/{job_id}")
+    box = tab.locator("#loss-chart .u-over").bounding_box() or pytest.fail("no chart")
+    middle = box["y"] + box["height"] / 2
+    tab.mouse.move(box["x"] + box["width"] * 0.3, middle)
+    expect(tab.locator("#error-legend output").first).not_to_have_text("")
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"] * 0.7, middle, steps=3)
+    selected = tab.locator("#error-chart .u-select").bounding_box() or pytest.fail("none")
+    assert selected["width"] == pytest.approx(box["width"] * 0.4, rel=0.1)
+    tab.mouse.up()
+
+
 def test_the_list_moves_as_its_jobs_do_and_tells_of_new_ones(tab: Page, embedded: Stack) -> None:
     job_id = embedded.submit(epochs=4, name="Listed")
     tab.goto(f"{embedded.url}/jobs")
