@@ -44,8 +44,13 @@ def test_no_page_shuts_anybody_out(chromium: Browser, embedded: Stack, scheme: s
     other = embedded.submit(epochs=2, name="Other", learning_rate=0.01)
     for job_id in (done, other):
         embedded.until(job_id, "completed")
+    paused = embedded.submit(epochs=5000, patience=5000, name="Paused")
+    with embedded.api() as api:
+        api.post(f"/jobs/{paused}/pause")
+    embedded.until(paused, "paused")
     paths = {
-        "jobs": "/jobs", "job": f"/jobs/{done}", "cancel": f"/jobs/{done}/cancel",
+        "jobs": "/jobs", "job": f"/jobs/{done}", "paused": f"/jobs/{paused}",
+        "cancel": f"/jobs/{done}/cancel",
         "start": "/jobs/new", "compare": f"/compare?jobs={done},{other}",
         "datasets": "/datasets", "dataset": f"/datasets/{embedded.dataset}", "models": "/models",
         "desk": "/admin/", "desk-jobs": "/admin/training/job/",
