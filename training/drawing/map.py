@@ -84,29 +84,18 @@ def map_of_errors(points: dict[str, Any], shown: int = 400) -> SafeString:
     return plane.canvas.svg()
 
 
-def map_of_receivers(receivers: Sequence[Sequence[Any]]) -> SafeString:
-    """Where a dataset was heard; [east, north, name]."""
-    plane = Plane([one[:2] for one in receivers], f"Map of {len(receivers)} receivers")
+def map_of_dataset(
+    receivers: Sequence[Sequence[Any]], samples: Sequence[Sequence[Any]] = ()
+) -> SafeString:
+    """Where a dataset was heard, and some of what was sent; [east, north, name or split]."""
+    places = [one[:2] for one in (*receivers, *samples)]
+    label = f"Map of {len(receivers)} receivers and {len(samples)} of the samples"
+    plane = Plane(places, label)
     plane.ground()
+    for east, north, split in samples:
+        x, y = plane((east, north))
+        plane.canvas.shape("circle", f"sample {split}", cx=x, cy=y, r=1.8)
     plane.receivers(receivers)
-    return plane.canvas.svg()
-
-
-def one_position(said: Pair, covariance: Sequence[float], receivers: Any) -> SafeString:
-    """A single prediction between the receivers."""
-    ellipse = _ellipse(covariance)
-    reach = ellipse[0] if ellipse else 0.0
-    around = [(said[0] - reach, said[1] - reach), (said[0] + reach, said[1] + reach)]
-    plane = Plane([*(one[:2] for one in receivers), *around], "Map of the predicted position")
-    plane.ground()
-    plane.receivers(receivers)
-    x, y = plane(said)
-    if ellipse:
-        major, minor, turn = ellipse
-        plane.canvas.shape("ellipse", "sure one", cx=x, cy=y, rx=major * plane.per_metre,
-                           ry=minor * plane.per_metre,
-                           transform=f"rotate({-turn:.1f} {x:.1f} {y:.1f})")  # fmt: skip
-    plane.canvas.shape("circle", "said", cx=x, cy=y, r=4)
     return plane.canvas.svg()
 
 

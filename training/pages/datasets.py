@@ -18,7 +18,7 @@ from training import datasets as stored
 from training import lifecycle
 from training.access import signed_in, visible
 from training.configs import BadConfig
-from training.drawing.map import map_of_receivers
+from training.drawing.map import map_of_dataset
 from training.engine.config import GenerateConfig
 from training.engine.geometry import LocalFrame
 from training.engine.importer import ImportProblem
@@ -118,15 +118,26 @@ def delete_dataset(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def _map(found: Dataset) -> SafeString | None:
-    """The receivers that stand still, on the plane around them."""
+    """The receivers that stand still, and some samples, on the plane around them."""
     still: list[dict[str, Any]] = [
         one for one in found.facts.get("receivers", []) if one.get("lat") is not None
     ]
     if not still:
         return None
-    lat, lon = [one["lat"] for one in still], [one["lon"] for one in still]
-    places = LocalFrame(sum(lat) / len(lat), sum(lon) / len(lon)).to_local(lat, lon)
-    names = [str(one.get("name") or one.get("id", "")) for one in still]
-    return map_of_receivers(
-        [(float(e), float(n), name) for (e, n), name in zip(places, names, strict=True)]
-    )
+    samples: list[dict[str, Any]] = found.facts.get("map", [])
+    lat0, lon0 = (sum(one[side] for one in still) / len(still) for side in ("lat", "lon"))
+    frame = LocalFrame(lat0, lon0)
+    return map_of_dataset(_placed(frame, still, "id"), _placed(frame, samples, "split"))
+
+
+def _placed(
+    frame: LocalFrame, rows: list[dict[str, Any]], name: str
+) -> list[tuple[float, float, str]]:
+    """Each row's east and north in metres, and its `name`."""
+    if not rows:
+        return []
+    places = frame.to_local([one["lat"] for one in rows], [one["lon"] for one in rows])
+    return [
+        (float(east), float(north), str(one.get(name, "")))
+        for (east, north), one in zip(places, rows, strict=True)
+    ]

@@ -63,6 +63,12 @@ def test_a_dataset_has_a_page_and_goes_if_no_job_names_it(page: Client, dataset:
     html = page.get(f"/datasets/{dataset.pk}").content.decode()
     assert "Milano-Baggio" in html
     assert 'class="drawing map"' in html
+    more = {"map": [{"lat": 45.0, "lon": 7.5, "split": "val"}], "floor_m": 290.0, "leaks": True}
+    dataset.facts |= more
+    dataset.save()
+    html = page.get(f"/datasets/{dataset.pk}").content.decode()
+    for part in ('class="sample val"', "290 m", "split at random"):
+        assert part in html
     answer = page.post(f"/datasets/{dataset.pk}/delete")
     assert answer["Location"] == "/datasets"
     assert not Dataset.objects.exists()

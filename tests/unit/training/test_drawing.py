@@ -7,7 +7,7 @@ import pytest
 
 from training.drawing.canvas import Scale, round_step
 from training.drawing.curves import curves, distributions, sparkline
-from training.drawing.map import RADIUS_68, map_of_errors, map_of_receivers
+from training.drawing.map import RADIUS_68, map_of_dataset, map_of_errors
 
 
 def shapes(svg: str, css: str) -> list[ET.Element]:
@@ -29,7 +29,8 @@ def test_a_curve_lifts_the_pen_where_nothing_is_and_where_the_training_rested() 
 
 
 def test_a_name_cannot_break_out_of_a_drawing() -> None:
-    svg = map_of_receivers([(0.0, 0.0, "<script>"), (1000.0, 500.0, "B")])
+    svg = map_of_dataset([(0.0, 0.0, "<script>"), (1000.0, 500.0, "B")], [(5.0, 5.0, "val")])
+    assert len(shapes(svg, "sample val")) == 1
     assert "<script>" not in svg
     assert "&lt;script&gt;" in svg
 
