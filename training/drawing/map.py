@@ -14,6 +14,7 @@ from training.words import metres
 WIDTH, MARGIN, TALLEST = 560, 26, 460
 RADIUS_68 = math.sqrt(-2 * math.log(1 - 0.68))
 MOST_ELLIPSES = 120
+LETTER = 6.2  # how wide one is, about
 Pair = Sequence[float]
 
 
@@ -48,17 +49,21 @@ class Plane:
         self.canvas.text("tick", (WIDTH - 12, 18), "N ↑", "end")
 
     def receivers(self, receivers: Sequence[Sequence[Any]]) -> None:
-        named: list[tuple[float, float]] = []
-        for east, north, name in sorted(receivers, key=lambda one: -float(one[1])):
-            x, y = self((east, north))
-            # Two masts side by side: the second name goes below the first.
-            lower = sum(abs(x - other) < 90 and 0 <= y - above < 12 for other, above in named)
-            named.append((x, y))
-            group = self.canvas.group("receiver", str(name))
+        taken: list[tuple[float, float, float]] = []  # from, to, baseline of each name
+        for east, north, said in sorted(receivers, key=lambda one: -float(one[1])):
+            name, (x, y) = str(said), self((east, north))
+            group = self.canvas.group("receiver", name)
             group.shape("path", "mast", d=f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z")
-            right = x > WIDTH - 130
-            group.text("name", (x - 9 if right else x + 9, y + 4 + 12 * lower), str(name),
-                       "end" if right else "start")  # fmt: skip
+            long = LETTER * len(name)
+            left = x > WIDTH - long - 20
+            start, line = (x - 9 - long if left else x + 9), y + 4
+            # Two masts side by side: the second name goes below the first.
+            while any(start < end and first < start + long and abs(line - at) < 12
+                      for first, end, at in taken):  # fmt: skip
+                line += 6
+            taken.append((start, start + long, line))
+            at = (x - 9 if left else x + 9, line)
+            group.text("name", at, name, "end" if left else "start")
 
 
 def map_of_errors(points: dict[str, Any], shown: int = 400) -> SafeString:

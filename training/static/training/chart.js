@@ -60,7 +60,7 @@ export class Chart {
     this.plot = new uPlot(
       {
         ...this.size(),
-        padding: [10, 10, 0, 0],
+        padding: [10, 18, 0, 0],
         legend: { show: false },
         cursor: {
           sync: this.sync ? { key: this.sync } : undefined,
