@@ -42,7 +42,7 @@ def test_start_watch_pause_resume_and_cancel(chromium: Browser, embedded: Stack)
                 break
             tab.wait_for_timeout(500)
             tab.reload()
-        expect(tab.locator("#error-chart svg path.val_rmse")).to_be_visible()
+        expect(tab.locator("#error-chart svg path.val_rmse")).to_have_count(1)
         expect(tab.locator("#epochs tbody tr").first).to_be_visible()
         tab.get_by_role("button", name="Pause").click()
         expect(tab.get_by_text("It pauses after the running epoch.")).to_be_visible()

@@ -5,11 +5,13 @@ import { $, say } from "./page.js";
 
 const makers = new Map([...document.querySelectorAll("[data-maker]")].map((cell) => [cell.dataset.maker, cell]));
 if (makers.size) {
-  new Line({
+  const line = new Line({
     socket: () => "/ws",
     ask: async () => {},
     onState: () => {},
     onFrame: ({ event, data }) => {
+      // From the first event on: it may have been finished since this page was drawn.
+      if (event === "connected") makers.forEach((_, id) => line.tell({ action: "subscribe", job_id: id, after: 0 }));
       const cell = makers.get(data?.job_id);
       if (!cell) return;
       if (event === "dataset:generation_progress") cell.querySelector("progress").value = (100 * data.current) / data.total;

@@ -14,6 +14,7 @@ const rows = new Map([...document.querySelectorAll("[data-job]")].map((row) => [
 const known = new Set(rows.keys());
 const waiting = new Map();
 let unseen = 0;
+let meanwhile = null;
 
 function part(row, name) {
   return row.querySelector(`[data-is=${name}]`);
@@ -80,6 +81,7 @@ const counts = single(freshen);
 let recount = null;
 
 function take(frame) {
+  meanwhile?.push(frame);
   const { data } = frame, id = data?.job_id;
   if (!id) return;
   if (frame.event === "training:status" || frame.event === "training:completed") recount ??= setTimeout(() => ((recount = null), counts()), 1000);
@@ -105,9 +107,17 @@ function take(frame) {
   repaint();
 }
 
-/** The rows as the server has them now: after a break, and where there is no socket. */
+/**
+ * The rows as the server has them now: once the line is open (what happened since the HTML was
+ * drawn came to nobody), after a break, and where there is no socket. What comes while they are
+ * fetched is told to the new rows once more.
+ */
 async function again() {
-  const page = await freshen();
+  meanwhile = [];
+  const page = await freshen().catch((away) => {
+    meanwhile = null;
+    throw away;
+  });
   for (const [id, row] of rows) {
     const newer = page.querySelector(`[data-job="${id}"]`)?.closest("tr");
     if (!newer) continue;
@@ -117,6 +127,9 @@ async function again() {
     if (chosen) newer.querySelector("input[type=checkbox]").checked = true;
   }
   ages();
+  const late = meanwhile;
+  meanwhile = null;
+  late.forEach(take);
 }
 
 function choosing() {
@@ -133,10 +146,10 @@ dialogs();
 keys({ ...help, ...walk("#jobs tr"), "/": () => $("search")?.focus() });
 if (new URLSearchParams(location.search).get("focus") === "search") $("search")?.focus();
 setInterval(ages, 1000);
-let connections = 0;
+const refetch = single(again);
 new Line({
   socket: () => "/ws",
   ask: again,
-  onFrame: (frame) => (frame.event === "connected" ? connections++ && again() : take(frame)),
+  onFrame: (frame) => (frame.event === "connected" ? refetch() : take(frame)),
   onState: $("live") ? showState($("live")) : () => {},
 });
