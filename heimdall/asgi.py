@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import sys
 
+import django
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
+django.setup()
+
+from heimdall import statics  # noqa: E402
+
+statics.collect()  # before the middleware looks at what there is
 pages = get_asgi_application()
 
 # These need Django to be set up, which the line above did.
 from heimdall.checks import refuse_to_start  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
-from training.journal import DatabaseJournal  # noqa: E402
 from training.tokens import user_for  # noqa: E402
+from training.watching import hub  # noqa: E402
 
 refuse_to_start()
 if "daphne.server" in sys.modules:
@@ -26,6 +32,6 @@ if "daphne.server" in sys.modules:
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": websocket_application(journal=DatabaseJournal(), user_for_token=user_for),
+        "websocket": websocket_application(hub=hub, user_for_token=user_for),
     }
 )

@@ -13,6 +13,8 @@ from training.api.problems import server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
+admin.site.site_url = None  # the desk links to the pages itself
+admin.site.enable_nav_sidebar = False  # the list needs the room
 
 urlpatterns = [
     path("healthz", healthz),

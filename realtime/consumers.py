@@ -156,16 +156,3 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-def hub_of_this_loop(make: Callable[[], Hub]) -> Callable[[], Hub]:
-    """One hub for each event loop (as a rule there is one), made at the first socket."""
-    hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
-
-    def hub() -> Hub:
-        loop = asyncio.get_running_loop()
-        if loop not in hubs:
-            hubs[loop] = make()
-        return hubs[loop]
-
-    return hub

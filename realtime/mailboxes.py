@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from channels.exceptions import StopConsumer
@@ -18,6 +18,7 @@ class Mailboxes:
         self._capacity = capacity
         self._boxes: dict[str, asyncio.Queue[Message | None]] = {}
         self._groups: defaultdict[str, set[str]] = defaultdict(set)
+        self._reading: Counter[str] = Counter()
 
     def group_add(self, group: str, channel: str) -> int:
         """How many are in the group then."""
@@ -33,7 +34,7 @@ class Mailboxes:
         if not left:
             del self._groups[group]
         if not any(channel in others for others in self._groups.values()):
-            self._boxes.pop(channel, None)
+            self._forget(channel)
         return left
 
     def groups(self) -> set[str]:
@@ -58,7 +59,11 @@ class Mailboxes:
 
     async def get(self, channel: str) -> Message:
         """The next message; StopConsumer once the layer is closed."""
-        message = await self._box(channel).get()
+        self._reading[channel] += 1
+        try:
+            message = await self._box(channel).get()
+        finally:
+            self._reading[channel] -= 1
         if message is None:
             raise StopConsumer
         return message
@@ -66,9 +71,21 @@ class Mailboxes:
     def close(self) -> None:
         for channel in list(self._boxes):
             box = self._boxes[channel]
-            while not box.empty():
-                box.get_nowait()
+            _empty(box)
             box.put_nowait(None)
+
+    def _forget(self, channel: str) -> None:
+        """Whoever reads goes on reading this very box, should the channel join a group again."""
+        if not self._reading[channel]:
+            del self._reading[channel]
+            self._boxes.pop(channel, None)
+        elif channel in self._boxes:
+            _empty(self._boxes[channel])
 
     def _box(self, channel: str) -> asyncio.Queue[Message | None]:
         return self._boxes.setdefault(channel, asyncio.Queue(self._capacity))
+
+
+def _empty(box: asyncio.Queue[Message | None]) -> None:
+    while not box.empty():
+        box.get_nowait()

@@ -54,6 +54,27 @@ class ConfigForm(forms.Form):
         return name in self.first or name not in self.model.model_fields
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "title": "Quick look",
+        "about": "A minute: does it learn at all?",
+        "values": {"epochs": 20, "hidden": 64, "layers": 1, "patience": 10},
+    },
+    "standard": {
+        "title": "Standard",
+        "about": "The defaults; good on ten thousand samples.",
+        "values": {},
+    },
+    "thorough": {
+        "title": "Thorough",
+        "about": "Wider, slower, patient: for the last metres.",
+        "values": {
+            "epochs": 300, "hidden": 256, "layers": 3, "learning_rate": 5e-4, "patience": 40,
+        },
+    },
+}  # fmt: skip
+
+
 class JobForm(ConfigForm):
     """Start a training."""
 
@@ -63,6 +84,13 @@ class JobForm(ConfigForm):
     dataset = forms.ModelChoiceField(Dataset.objects.none(), empty_label=None)
     name = forms.CharField(
         max_length=200, required=False, help_text="Shown in lists; may stay empty."
+    )
+    notes = forms.CharField(
+        max_length=20_000,
+        required=False,
+        initial="",
+        widget=forms.Textarea({"rows": 2}),
+        help_text="What you want to find out; may stay empty.",
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
@@ -107,6 +135,8 @@ def _field(info: FieldInfo) -> forms.Field:
     kind = info.annotation
     if get_origin(kind) is Literal:
         return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **words)
+    if kind is bool:
+        return forms.BooleanField(**{**words, "required": False})
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
     if kind is int:
         return forms.IntegerField(**bounds, **words)

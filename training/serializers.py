@@ -73,6 +73,17 @@ class EventPageSerializer(serializers.Serializer[JobEvent]):
     results = EventSerializer(many=True)
 
 
+class ColumnsSerializer(serializers.Serializer[Job]):
+    """Columns of equal length; `seconds` is the training time up to each epoch's end."""
+
+    epoch = serializers.ListField(child=serializers.IntegerField())
+    seconds = serializers.ListField(child=serializers.FloatField())
+    series = serializers.DictField(
+        child=serializers.ListField(child=serializers.FloatField(allow_null=True))
+    )
+    total = serializers.IntegerField(help_text="How many epochs there are, kept or left out.")
+
+
 class TokenRequestSerializer(serializers.Serializer[Any]):
     username = serializers.CharField()
     password = serializers.CharField(trim_whitespace=False)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from django.urls import path
 from django.views.generic import RedirectView
 
-from training import views
+from training.pages import compare, datasets, job, jobs, models, start
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="jobs"), name="home"),
-    path("jobs", views.jobs, name="jobs"),
-    path("jobs/new", views.start, name="start"),
-    path("jobs/<uuid:pk>", views.job, name="job"),
-    path("datasets", views.datasets, name="datasets"),
+    path("jobs", jobs.jobs, name="jobs"),
+    path("jobs/new", start.start, name="start"),
+    path("jobs/first", start.first, name="first"),
+    path("jobs/<uuid:pk>", job.job, name="job"),
+    path("jobs/<uuid:pk>/pause", job.steer, {"wish": "pause"}, name="pause"),
+    path("jobs/<uuid:pk>/resume", job.steer, {"wish": "resume"}, name="resume"),
+    path("jobs/<uuid:pk>/cancel", job.cancel, name="cancel"),
+    path("jobs/<uuid:pk>/epochs", job.epochs, name="epochs"),
+    path("jobs/<uuid:pk>/epochs.csv", job.epochs_csv, name="epochs-csv"),
+    path("compare", compare.compare, name="compare"),
+    path("datasets", datasets.datasets, name="datasets"),
+    path("datasets/<uuid:pk>", datasets.dataset, name="dataset"),
+    path("datasets/<uuid:pk>/delete", datasets.delete_dataset, name="delete-dataset"),
+    path("models", models.models, name="models"),
+    path("models/<uuid:pk>", models.model, name="model"),
 ]

@@ -1,126 +1,173 @@
-"""What a person does, in a real browser: sign in, start a job, watch it finish."""
+"""What a person does, in a real browser: sign in, start a job, watch it, steer it."""
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.api.test_datasets import TABLES
-from tests.stack import PASSWORD, Stack
+from tests.journeys.conftest import content, person
+from tests.stack import Stack
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.xdist_group("embedded"),
     pytest.mark.timeout(180),
 ]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 PATIENCE = 60_000  # ms
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[object]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(chromium, embedded: Stack) -> Iterator[Page]:  # type: ignore[no-untyped-def]
-    """Ada's browser, signed in; nothing may go wrong on any page."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.goto(f"{embedded.url}/jobs")
-    page.get_by_label("User name").fill("ada")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    yield page
-    context.close()
-    assert faults == []
 
 
 def start(tab: Page, **values: str) -> None:
     tab.get_by_role("link", name="Jobs").click()
     tab.get_by_role("link", name="Start a training").first.click()
-    tab.get_by_text("Network and optimiser").click()
+    tab.get_by_label("Dataset").select_option(label="Small")
     for label, value in {"Width": "16", "Heads": "2", "Layers": "1", **values}.items():
         tab.get_by_label(label, exact=True).fill(value)
     tab.get_by_role("button", name="Start").click()
     tab.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
 
 
-def test_sign_in_start_a_job_and_watch_it_finish_without_a_reload(tab: Page) -> None:
+def state(tab: Page, word: str) -> None:
+    expect(tab.locator("#pill")).to_have_text(word, timeout=PATIENCE)
+
+
+def watch_to_the_end(tab: Page) -> None:
+    """Start a job and see it finish without a reload; then the page equals a fresh one."""
     start(tab, Name="Journey", Epochs="6")
     tab.evaluate("window.untouched = true")
-    expect(tab.locator("#live")).to_have_text("live")
-    expect(tab.locator("#status")).to_have_text("running", timeout=PATIENCE)
+    expect(tab.locator("#live")).to_contain_text("Live")
+    state(tab, "Running")
     expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
-    expect(tab.locator("#status")).to_have_text("completed", timeout=PATIENCE)
+    state(tab, "Completed")
     expect(tab.locator("#epochs tbody tr")).to_have_count(6)
-    expect(tab.locator("#percent")).to_have_text("100 %")
-    expect(tab.locator("#evaluated")).to_contain_text("weighted centroid")
-    expect(tab.locator("#evaluated")).to_contain_text("Cramér-Rao bound")
-    expect(tab.locator("#log li").first).to_contain_text("completed")
+    expect(tab.locator("#progress")).to_have_text("Epoch 6 of 6, 100 %")
+    expect(tab.locator("#evaluation")).to_contain_text("Weighted centroid")
+    expect(tab.locator("#evaluation")).to_contain_text("Cramér-Rao bound")
+    expect(tab.locator("#timeline li").first).to_contain_text("Completed")
     expect(tab.get_by_role("button", name="Pause")).to_be_hidden()
     assert tab.locator("canvas").count() == 2
     assert tab.evaluate("window.untouched") is True
-
-    live = tab.locator("#epochs").inner_text()
+    live = content(tab)
     tab.reload()
-    assert tab.locator("#epochs").inner_text() == live
+    expect(tab.locator("#live")).to_contain_text("Live")
+    assert content(tab) == live
 
 
-def test_pause_resume_and_cancel_from_the_page(tab: Page) -> None:
-    start(tab, Epochs="5000", Patience="5000")
+def test_sign_in_start_a_job_and_watch_it_finish(tab: Page) -> None:
+    watch_to_the_end(tab)
+
+
+@pytest.mark.rabbit
+@pytest.mark.xdist_group("stack")
+def test_the_same_where_web_and_workers_meet_through_rabbitmq(
+    chromium: Browser, stack: Stack
+) -> None:
+    with person(chromium, stack) as tab:
+        watch_to_the_end(tab)
+
+
+def test_pause_resume_and_cancel_by_button_and_by_key(tab: Page) -> None:
+    start(tab, Name="Steered", Epochs="5000", Patience="5000")
     expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
+    expect(tab).to_have_title(re.compile(r"^\d+% Steered"))
     tab.get_by_role("button", name="Pause").click()
-    expect(tab.locator("#status")).to_have_text("paused", timeout=PATIENCE)
-    tab.get_by_role("button", name="Resume").click()
-    expect(tab.locator("#status")).to_have_text("running", timeout=PATIENCE)
-    tab.get_by_role("button", name="Cancel").click()
-    expect(tab.locator("#status")).to_have_text("cancelled", timeout=PATIENCE)
+    state(tab, "Paused")
+    expect(tab.get_by_role("button", name="Resume")).to_be_visible()
+    tab.keyboard.press("p")
+    state(tab, "Running")
+    expect(tab.locator("#timeline")).to_contain_text("Went on from epoch", timeout=PATIENCE)
+    tab.keyboard.press("c")
+    expect(tab.get_by_role("dialog")).to_contain_text("Cancel “Steered”?")
+    tab.get_by_role("button", name="Let it run").click()
+    state(tab, "Running")
+    tab.get_by_role("link", name="Cancel").click()
+    tab.get_by_role("button", name="Cancel the job").click()
+    state(tab, "Cancelled")
+    expect(tab.locator("#polite")).to_contain_text("Cancelled")
 
 
-def test_the_list_moves_as_its_jobs_do(tab: Page, embedded: Stack) -> None:
+def test_the_logarithmic_scale_is_remembered(tab: Page, embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=2, name="Scaled")
+    embedded.until(job_id, "completed")
+    tab.goto(f"{embedded.url}/jobs/{job_id}")
+    pressed = tab.locator("[data-log=error]")
+    expect(pressed).to_have_attribute("aria-pressed", "false")
+    tab.keyboard.press("l")
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+    tab.reload()
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+    pressed.click()
+    tab.keyboard.press("?")
+    expect(tab.get_by_role("dialog")).to_contain_text("logarithmic scale")
+
+
+def test_a_zoom_in_one_chart_is_one_in_the_other(tab: Page, embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=8, name="Zoomed")
+    embedded.until(job_id, "completed")
+    tab.goto(f"{embedded.url}/jobs/{job_id}")
+    box = tab.locator("#loss-chart .u-over").bounding_box() or pytest.fail("no chart")
+    middle = box["y"] + box["height"] / 2
+    tab.mouse.move(box["x"] + box["width"] * 0.3, middle)
+    expect(tab.locator("#error-legend output").first).not_to_have_text("")
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"] * 0.7, middle, steps=3)
+    selected = tab.locator("#error-chart .u-select").bounding_box() or pytest.fail("none")
+    assert selected["width"] == pytest.approx(box["width"] * 0.4, rel=0.1)
+    tab.mouse.up()
+
+
+def test_the_list_moves_as_its_jobs_do_and_tells_of_new_ones(tab: Page, embedded: Stack) -> None:
     job_id = embedded.submit(epochs=4, name="Listed")
     tab.goto(f"{embedded.url}/jobs")
-    row = tab.locator(f"[data-job='{job_id}']")
-    expect(row.locator("[data-is=status]")).to_have_text("completed", timeout=PATIENCE)
-    expect(row.locator("[data-is=epoch]")).to_have_text("4/4")
+    row = tab.locator(f"tr[data-job='{job_id}']")
+    expect(tab.locator("#live")).to_contain_text("Live")
+    embedded.submit(epochs=1, name="Comes later")
+    expect(tab.locator("#fresh")).to_have_text("1 new: show", timeout=PATIENCE)
+    expect(row.locator("[data-is=state]")).to_have_text("Completed", timeout=PATIENCE)
+    expect(row.locator("[data-is=epoch]")).to_have_text("4 / 4")
     expect(row.locator("[data-is=best]")).to_have_text(re.compile(r"\d"))
+    expect(tab.locator("#workers")).to_contain_text(re.compile("busy|idle"))
+    tab.locator("#fresh a").click()
+    expect(tab.locator("#jobs")).to_contain_text("Comes later")
+    tab.keyboard.press("/")
+    tab.keyboard.type("Listed\n")
+    expect(tab.locator("#jobs")).not_to_contain_text("Comes later")
+    tab.get_by_role("link", name="Listed").first.focus()
+    tab.keyboard.press("j")
 
 
-def test_a_dataset_is_made_imported_and_refused(tab: Page, tmp_path: Path) -> None:
-    tab.get_by_role("link", name="Datasets").click()
-    made = tab.locator("form", has=tab.get_by_role("button", name="Make"))
-    made.get_by_label("Name").fill("Made here")
-    made.get_by_label("Samples").fill("60")
-    made.get_by_role("button", name="Make").click()
-    expect(tab.locator("#status")).to_have_text("completed", timeout=PATIENCE)
+def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack) -> None:
+    small = embedded.submit(epochs=2, name="Small step", learning_rate=0.0001)
+    large = embedded.submit(epochs=2, name="Large step", learning_rate=0.01)
+    for job_id in (small, large):
+        embedded.until(job_id, "completed")
+    tab.goto(f"{embedded.url}/jobs?search=step")
+    for box in tab.locator("#jobs input[type=checkbox]").all():
+        box.check()
+    tab.get_by_role("button", name="Compare the chosen").click()
+    table = tab.locator("#table")
+    expect(table).to_contain_text("Learning rate")
+    expect(table).not_to_contain_text("Batch size")
+    expect(table.locator(".winner").first).to_be_visible()
+    expect(tab.locator("#curves canvas")).to_be_visible()
+    table.get_by_role("link", name="Pin").first.click()
+    expect(table).to_contain_text(re.compile(r"[+−]\d+\.\d %"))
+    tab.get_by_role("link", name="by time").click()
+    tab.wait_for_url(re.compile("over=time"))
+    assert "baseline=" in tab.url
 
-    def upload(name: str, tables: dict[str, str]) -> None:
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as pack:
-            for table, text in tables.items():
-                pack.writestr(table, text)
-        tab.get_by_role("link", name="Datasets").click()
-        form = tab.locator("form", has=tab.get_by_role("button", name="Import"))
-        form.get_by_label("Name").fill(name)
-        zipped = {"name": "m.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
-        form.get_by_label("Zip file").set_input_files([zipped])  # type: ignore[list-item]
-        form.get_by_role("button", name="Import").click()
 
-    upload("Measured here", TABLES)
-    expect(tab.get_by_text("Imported 3 samples.")).to_be_visible()
+def test_a_clone_says_what_it_changed(tab: Page, embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=2, name="Original")
+    tab.goto(f"{embedded.url}/jobs/{job_id}")
+    tab.get_by_role("link", name="Clone").click()
+    tab.get_by_label("Name", exact=True).fill("Bolder")
+    tab.get_by_label("Learning rate", exact=True).fill("0.01")
+    tab.get_by_role("button", name="Start").click()
+    expect(tab.locator(".changed")).to_have_count(1)
+    expect(tab.locator(".changed")).to_contain_text("0.001 0.01")
+    expect(tab.locator(".meta")).to_contain_text("cloned from Original")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -128,7 +175,8 @@ def test_no_page_is_wider_than_its_screen(tab: Page, embedded: Stack, width: int
     job_id = embedded.submit(epochs=2, name="A name that is quite long for a small screen")
     embedded.until(job_id, "completed")
     tab.set_viewport_size({"width": width, "height": 844})
-    for path in ("/jobs", f"/jobs/{job_id}", "/jobs/new", "/datasets"):
+    dataset = f"/datasets/{embedded.dataset}"
+    for path in ("/jobs", f"/jobs/{job_id}", "/jobs/new", "/datasets", dataset, "/models"):
         tab.goto(f"{embedded.url}{path}")
         tab.wait_for_load_state()
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, path

@@ -19,7 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 from training import datasets, lifecycle
 from training.access import visible
 from training.api import pages
-from training.api.jobs import _object
+from training.api.queries import json_object
 from training.api.requests import CreateDataset
 from training.configs import read
 from training.models import Dataset
@@ -66,7 +66,7 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     )
     @action(detail=False, methods=["post"])
     def generate(self, request: Request) -> Response:
-        wanted = read(CreateDataset, _object(request))
+        wanted = read(CreateDataset, json_object(request))
         job = lifecycle.submit_generation(self._user, wanted.name, wanted.config())
         return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import cast
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -16,19 +17,21 @@ from rest_framework.exceptions import NotFound
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from training import lifecycle
+from training import lifecycle, series
 from training.access import visible
-from training.api import pages
+from training.api import pages, queries, stream
 from training.api.requests import CreateJob, JobPatch
 from training.configs import BadConfig, read
 from training.engine.config import TrainConfig
 from training.journal import frames
 from training.models import Dataset, Job, TrainedModel
 from training.serializers import (
+    ColumnsSerializer,
     EpochSerializer,
     EventPageSerializer,
     JobSerializer,
@@ -37,6 +40,7 @@ from training.serializers import (
 from training.states import Status
 
 EVENTS_PAGE = 500
+FEWEST_POINTS, MOST_POINTS = 10, 10_000
 
 
 class JobFilter(filters.FilterSet):
@@ -77,7 +81,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         responses={201: JobSerializer, 400: ProblemSerializer},
     )
     def create(self, request: Request) -> Response:
-        wanted = read(CreateJob, _object(request))
+        wanted = read(CreateJob, queries.json_object(request))
         dataset = usable_dataset(self._user, str(wanted.dataset_id))
         job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
         return self._job(job, status.HTTP_201_CREATED)
@@ -86,7 +90,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         summary="Change name, notes or tags", request=JobPatch, responses={200: JobSerializer}
     )
     def partial_update(self, request: Request, pk: str) -> Response:
-        patch = read(JobPatch, _object(request)).model_dump(exclude_unset=True)
+        patch = read(JobPatch, queries.json_object(request)).model_dump(exclude_unset=True)
         return self._job(lifecycle.relabel(self.get_object(), **patch), status.HTTP_200_OK)
 
     @extend_schema(summary="Forget a job", responses={204: None, 409: ProblemSerializer})
@@ -140,7 +144,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     )
     @action(detail=True, pagination_class=None, filter_backends=[])
     def events(self, request: Request, pk: str) -> Response:
-        job, after = self.get_object(), _after(request)
+        job, after = self.get_object(), queries.after(request)
         found = frames(job.pk, after, EVENTS_PAGE)
         more = len(found) == EVENTS_PAGE and found[-1].seq < job.seq
         here = request.build_absolute_uri(request.path)
@@ -151,6 +155,44 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
                 "results": [json.loads(frame.body) for frame in found],
             }
         )
+
+    @extend_schema(
+        summary="The same live, as server-sent events",
+        description="The frames of the socket; `Last-Event-ID` is honoured.",
+        parameters=[OpenApiParameter("after", OpenApiTypes.INT, description="default 0: all")],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR, 404: ProblemSerializer},
+    )
+    @action(
+        detail=True,
+        url_path="events/stream",
+        pagination_class=None,
+        filter_backends=[],
+        renderer_classes=[stream.EventStream, JSONRenderer],
+    )
+    def events_stream(self, request: Request, pk: str) -> StreamingHttpResponse:
+        job = self.get_object()
+        return stream.answer(self._user.pk, job.pk, queries.last_seen(request))
+
+    @extend_schema(
+        summary="Its metrics over the epochs, as columns for a chart",
+        parameters=[
+            OpenApiParameter("series", OpenApiTypes.STR, description="names, by commas: all"),
+            OpenApiParameter(
+                "max_points", OpenApiTypes.INT, description="10 to 10000, default 1000"
+            ),
+        ],
+        responses={200: ColumnsSerializer, 400: ProblemSerializer, 404: ProblemSerializer},
+    )
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def metrics(self, request: Request, pk: str) -> Response:
+        job = self.get_object()
+        limit = queries.whole(request, "max_points", 1000)
+        if not FEWEST_POINTS <= limit <= MOST_POINTS:
+            raise BadConfig(
+                {"max_points": [f"{limit} is not between {FEWEST_POINTS} and {MOST_POINTS}."]}
+            )
+        names = queries.named_series(request, series.known(job))
+        return Response(series.columns(job, names, limit).as_json())
 
     @extend_schema(
         summary="How good it is on the test split",
@@ -178,17 +220,3 @@ def usable_dataset(user: User, pk: str) -> Dataset:
             {"dataset_id": [f"Dataset {dataset.name!r} is not ready: {dataset.status}."]}
         )
     return dataset
-
-
-def _object(request: Request) -> dict[str, Any]:
-    if not isinstance(request.data, dict):
-        raise BadConfig({"": ["The body is one JSON object."]})
-    # A form's values arrive as lists; JSON is what is documented, and passes unchanged.
-    return dict(request.data.items())
-
-
-def _after(request: Request) -> int:
-    sent = request.query_params.get("after", "0")
-    if not sent.isascii() or not sent.isdigit():
-        raise BadConfig({"after": [f"{sent!r} is not a whole number of at least 0."]})
-    return int(sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import SimpleRouter
 
@@ -24,5 +24,5 @@ urlpatterns = [
     path("training/", include(router.urls)),
     path("auth/token", TokenView.as_view(), name="token"),
     path("schema", SpectacularAPIView.as_view(**OPEN), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema", **OPEN), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", **OPEN), name="docs"),
 ]

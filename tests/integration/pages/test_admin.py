@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from training import lifecycle
+from training import attempt as attempts
+from training import lifecycle, outcome
 from training.engine.config import TrainConfig
 from training.models import Dataset, Job
 from training.states import Status
@@ -40,10 +43,12 @@ def test_jobs_and_datasets_are_listed_and_filtered(desk: Client, jobs: list[Job]
 
 
 def test_the_actions_go_through_lifecycle(desk: Client, jobs: list[Job]) -> None:
-    assert "Asked to pause: 2 jobs." in do(desk, "pause", jobs)
+    told = do(desk, "pause", jobs)
+    assert "One: asked to pause." in told
+    assert "Two: asked to pause." in told
     assert states(jobs) == [Status.PAUSED] * 2
-    assert "Queued again: 1 job." in do(desk, "resume", jobs[:1])
-    assert "2 jobs" in do(desk, "cancel", jobs)
+    assert "One: queued again." in do(desk, "resume", jobs[:1])
+    assert "Two: cancelled, or asked to." in do(desk, "cancel", jobs)
     assert states(jobs) == [Status.CANCELLED] * 2
     assert [job.events.count() for job in jobs] == [6, 5]
 
@@ -52,14 +57,41 @@ def test_what_a_state_forbids_is_said_for_each_job(desk: Client, jobs: list[Job]
     lifecycle.request_cancel(jobs[0], "ada")
     told = do(desk, "pause", jobs)
     assert "One: Cannot pause this job: it is cancelled." in told
-    assert "Asked to pause: 1 job." in told
+    assert "Two: asked to pause." in told
 
 
 def test_nothing_can_be_edited_past_lifecycle(desk: Client, jobs: list[Job]) -> None:
-    assert desk.get(f"{JOBS}add/").status_code == 403
     assert desk.post(f"{JOBS}{jobs[0].pk}/change/", {"status": "completed"}).status_code == 403
     assert desk.post(f"{JOBS}{jobs[0].pk}/delete/", {"post": "yes"}).status_code == 403
     assert states(jobs) == [Status.QUEUED] * 2
+
+
+def test_a_running_job_is_taken_from_its_worker_and_queued_again(
+    desk: Client, jobs: list[Job]
+) -> None:
+    attempt, _ = attempts.claim(jobs[0].pk, "worker") or pytest.fail("no claim")
+    lifecycle.request_cancel(jobs[1], "ada")
+    told = do(desk, "requeue", jobs)
+    assert "One: requeued." in told
+    assert "Two: Cannot resume this job: it is cancelled." in told
+    assert states(jobs) == [Status.QUEUED, Status.CANCELLED]
+    assert jobs[0].events.latest("seq").data["reason"] == "Requeued by grace."
+    assert attempt.change() is None
+
+
+def test_a_training_is_launched_from_the_desk(desk: Client, staff: User, dataset: Dataset) -> None:
+    html = desk.get(f"{JOBS}add/").content.decode()
+    assert 'action="/jobs/new"' in html
+    assert "Peak step size of AdamW" in html
+
+
+def test_the_first_page_counts_what_matters(desk: Client, jobs: list[Job]) -> None:
+    attempt, _ = attempts.claim(jobs[0].pk, "worker") or pytest.fail("no claim")
+    outcome.fail(attempt, "It broke.")
+    html = re.sub(r"<[^>]+>|\s+", " ", desk.get("/admin/").content.decode())
+    html = re.sub(r" +", " ", html)
+    for card in ("0 running", "1 queued", "1 failed in 24 h", "0 workers lost"):
+        assert card in html
 
 
 def test_jobs_at_rest_can_be_forgotten(desk: Client, jobs: list[Job]) -> None:

@@ -12,7 +12,7 @@ from django.test import Client
 
 from tests.integration.api.test_datasets import TABLES
 from training import attempt as attempts
-from training import lifecycle
+from training import lifecycle, outcome
 from training.engine.config import TrainConfig
 from training.models import Dataset, Job
 
@@ -54,20 +54,20 @@ def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
     attempts.record_epoch(attempt, 1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
     found = snapshot(page, job)
     assert found["job"]["seq"] == 4
-    assert [one["epoch"] for one in found["epochs"]] == [1]
-    assert [one["seq"] for one in found["events"]] == [2, 1]
+    assert found["columns"]["epoch"] == [1]
+    assert found["columns"]["series"]["val_rmse"] == [5.0]
 
 
 def test_a_long_training_is_thinned_to_what_a_chart_can_show(
     page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.views.CHART_POINTS", 10)
+    monkeypatch.setattr("training.pages.snapshot.CHART_POINTS", 12)
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for epoch in range(1, 36):
         attempts.record_epoch(attempt, epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c")
-    found = [one["epoch"] for one in snapshot(page, job)["epochs"]]
-    assert len(found) <= 10
-    assert found[-1] == 35
+    found = snapshot(page, job)["columns"]
+    assert len(found["epoch"]) <= 12
+    assert (found["epoch"][0], found["epoch"][-1], found["total"]) == (1, 35, 35)
 
 
 def test_a_name_is_no_html(page: Client, job: Job) -> None:
@@ -134,3 +134,72 @@ def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
     assert answer.status_code == 400
     assert "samples.csv line 2: lat &#x27;x&#x27; is not a number." in answer.content.decode()
     assert not Dataset.objects.exists()
+
+
+def test_a_page_may_run_nothing_but_our_own_files(page: Client, job: Job) -> None:
+    for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/admin/login/"):
+        answer = page.get(path)
+        policy = answer["Content-Security-Policy"]
+        assert "script-src 'self';" in policy
+        assert "'unsafe" not in policy
+        html = answer.content.decode()
+        assert not re.search(r"<script(?![^>]*(src=|application/json))", html), path
+        assert " style=" not in html, path
+
+
+def test_buttons_work_as_plain_forms(page: Client, job: Job) -> None:
+    answer = page.post(f"/jobs/{job.pk}/pause")
+    assert (answer.status_code, answer["Location"]) == (303, f"/jobs/{job.pk}")
+    told = page.post(f"/jobs/{job.pk}/pause", follow=True).content.decode()
+    assert "Cannot pause this job: it is paused." in told
+    assert "Cancel" in page.get(f"/jobs/{job.pk}/cancel").content.decode()
+    assert Job.objects.get().status == "paused"
+    page.post(f"/jobs/{job.pk}/cancel")
+    assert Job.objects.get().status == "cancelled"
+
+
+def test_a_form_from_elsewhere_is_refused(ada: User, job: Job) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(ada)
+    assert strict.post(f"/jobs/{job.pk}/cancel").status_code == 403
+
+
+def test_a_failed_job_opens_with_what_happened_and_the_way_on(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_epoch(attempt, 1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    outcome.fail(attempt, "The disk is full.")
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "The disk is full." in html
+    assert "In epoch 2 of 5, attempt 1" in html
+    assert "Resume from epoch 1" in html
+
+
+def test_a_job_that_lost_its_worker_says_so(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    outcome.interrupted(attempt, "keeper", "The worker was lost.", crashed=True)
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "Interrupted; it waits for a worker" in html
+    assert "The worker was lost." in html
+
+
+def test_epochs_are_paged_and_exported(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    for epoch in (1, 2):
+        attempts.record_epoch(attempt, epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c")
+    assert 'data-epoch="2"' in page.get(f"/jobs/{job.pk}/epochs").content.decode()
+    assert 'data-epoch="2"' not in page.get(f"/jobs/{job.pk}/epochs?before=2").content.decode()
+    answer = page.get(f"/jobs/{job.pk}/epochs.csv")
+    lines = answer.content.decode().splitlines()
+    assert lines[0] == "epoch,val_loss,val_rmse,is_best,seconds,at"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+
+
+def test_a_clone_shows_what_it_changed(page: Client, job: Job, dataset: Dataset) -> None:
+    form = page.get(f"/jobs/new?like={job.pk}").context["form"]
+    values = {name: form[name].initial or "" for name in form.fields}
+    page.post("/jobs/new", {**values, **job.config, "dataset": dataset.pk, "name": "Twin",
+                            "like": job.pk, "batch_size": 32})  # fmt: skip
+    twin = Job.objects.get(name="Twin")
+    assert twin.parent_id == job.pk
+    html = page.get(f"/jobs/{twin.pk}").content.decode()
+    assert "<del>64</del> 32" in html

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from channels.exceptions import StopConsumer
 
@@ -39,3 +41,15 @@ async def test_a_closed_layer_ends_its_readers() -> None:
     boxes.close()
     with pytest.raises(StopConsumer):
         await boxes.get("one")
+
+
+async def test_a_reader_that_leaves_its_last_group_and_joins_another_hears_that() -> None:
+    """As the hub does whenever its last watcher goes and the next comes."""
+    boxes = Mailboxes(capacity=3)
+    boxes.group_add("everything", "hub")
+    reading = asyncio.ensure_future(boxes.get("hub"))
+    await asyncio.sleep(0)
+    boxes.group_discard("everything", "hub")
+    boxes.group_add("job", "hub")
+    boxes.to_group("job", {"n": 1})
+    assert await asyncio.wait_for(reading, 1) == {"n": 1}

@@ -1,232 +1,225 @@
-// One job's page: the snapshot first, then each event as it comes.
+// One job's page: the snapshot in the HTML first, then each event as it comes.
 
-import { Chart } from "./charts.js";
-import { follow, showState } from "./live.js";
-import { clock, duration, figure, metres, metresShort, percent } from "./words.js";
+import { Columns } from "./columns.js";
+import { addRow, starRow } from "./epochs.js";
+import { charts, paintCharts } from "./jobcharts.js";
+import { Line, showState } from "./live.js";
+import { $, ages, dialogs, freshen, help, keys, paintPill, say, serverTime, setClock, single, walk } from "./page.js";
+import { paced } from "./chart.js";
+import { Pace } from "./pace.js";
+import { ago, count, figure, metres } from "./words.js";
+import { steering } from "./steer.js";
+import { artifacts } from "./artifacts.js";
 
-const TABLE_ROWS = 200;
-const $ = (id) => document.getElementById(id);
-const snapshot = JSON.parse($("snapshot").textContent);
-const job = snapshot.job;
+let snapshot = JSON.parse($("snapshot").textContent);
+const { job } = snapshot;
 const training = job.kind === "training";
+const api = $("job").dataset.api;
+const QUIET = 8000, POLITE = 15000;
 let newest = job.seq;
-let seconds = [];
+let state = snapshot.state;
+let latest = null, batch = null, pending = [];
+let alive = Date.parse(job.heartbeat_at ?? job.created_at);
+let spoke = 0, asking = false;
+setClock(snapshot.now);
 
-const charts = training
-  ? [
-      new Chart($("loss-chart"), [
-        { label: "train", metric: "train_loss", colour: "--train", value: (v) => figure(v), tick: (v) => figure(v, 2) },
-        { label: "validation", metric: "val_loss", colour: "--val", value: (v) => figure(v) },
-      ]),
-      new Chart($("error-chart"), [
-        { label: "train", metric: "train_rmse", colour: "--train", value: metres, tick: metresShort },
-        { label: "validation", metric: "val_rmse", colour: "--val", value: metres },
-        { label: "good geometry", metric: "val_rmse_good_geom", colour: "--geom", value: metres },
-      ]),
-    ]
-  : [];
+const columns = new Columns(snapshot.columns, snapshot.gaps);
+const pace = new Pace(snapshot.ends);
+const view = training ? charts({ columns, job, yardsticks: () => snapshot.yardsticks }) : [];
 
-function addEpoch(epoch, metrics, isBest) {
-  if (charts[0].data[0].includes(epoch)) return;
-  charts.forEach((chart) => chart.add(epoch, metrics));
-  $("no-epochs").hidden = true;
-  const row = document.querySelector("#epochs tbody").insertRow(0);
-  row.id = `epoch-${epoch}`;
-  const cells = [
-    [epoch], [figure(metrics.train_loss)], [figure(metrics.val_loss)], [metres(metrics.val_rmse)],
-    [metres(metrics.val_median), "wide-only"], [metres(metrics.val_p95), "wide-only"],
-    [metres(metrics.val_rmse_good_geom), "wide-only"], [percent(metrics.val_coverage_68), "wide-only"],
-    [figure(metrics.learning_rate, 2), "wide-only"], [""],
-  ];
-  for (const [text, extra] of cells) {
-    const cell = row.insertCell();
-    cell.textContent = text;
-    cell.className = `number ${extra ?? ""}`;
-  }
-  if (isBest) markBest(epoch);
-  const body = row.parentElement;
-  while (body.rows.length > TABLE_ROWS) body.deleteRow(-1);
+/** What is, what was asked, and whether anybody is heard of: one word. */
+function stateNow() {
+  if (job.status === "running" && serverTime() - alive > QUIET) return "silent";
+  if (job.status === "running" && job.stop_requested) return job.stop_requested === "pause" ? "pausing" : "cancelling";
+  return job.status === "queued" && job.interrupted ? "interrupted" : job.status;
 }
 
-function markBest(epoch) {
-  document.querySelectorAll("#epochs tr.best").forEach((row) => {
-    row.classList.remove("best");
-    row.lastElementChild.textContent = "";
-  });
-  const row = $(`epoch-${epoch}`);
-  if (!row) return;
-  row.classList.add("best");
-  row.lastElementChild.textContent = "best";
+function progressLine() {
+  const share = `${job.progress_percent.toFixed(0)} %`;
+  if (!training) return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
+  const left = job.status === "running" ? pace.left(job.total_epochs - job.current_epoch, serverTime()) : "";
+  return `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}${left && `, about ${left} left`}`;
 }
 
-function timeLeft() {
-  if (job.status !== "running" || seconds.length < 1) return "–";
-  const sorted = [...seconds].sort((a, b) => a - b);
-  return duration(sorted[Math.floor(sorted.length / 2)] * (job.total_epochs - job.current_epoch));
+function paint() {
+  state = stateNow();
+  paintPill($("pill").firstElementChild, state, state === "silent" ? "No heartbeat" : snapshot.words[state]);
+  const within = batch && batch.epoch > job.current_epoch ? batch.batch / batch.total_batches / job.total_epochs : 0;
+  $("bar").value = job.progress_percent + 100 * within;
+  $("bar").className = job.status;
+  if (training || "generated" in job) say($("progress"), progressLine());
+  say($("batch"), batch && job.status === "running" ? `batch ${batch.batch} of ${batch.total_batches}, loss ${figure(batch.loss)}` : "");
+  document.title = `${["queued", "running"].includes(job.status) ? `${job.progress_percent.toFixed(0)}% ` : ""}${document.title.replace(/^\d+% /, "")}`;
+  if (training) paintTraining();
+  tick();
 }
 
-function showJob() {
-  $("status").textContent = job.status;
-  $("status").className = `chip ${job.status}`;
-  $("asked").textContent = job.stop_requested ? `asked to ${job.stop_requested} …` : "";
-  $("bar").value = job.progress_percent;
-  $("percent").textContent = `${job.progress_percent.toFixed(0)} %`;
-  $("left").textContent = timeLeft();
-  if (training) {
-    $("epoch").textContent = `${job.current_epoch} of ${job.total_epochs}`;
-    $("best-epoch").textContent = job.best_epoch ?? "–";
-    $("best-rmse").textContent = metres(job.best_val_rmse);
-  } else {
-    $("epoch").textContent = `${(job.generated ?? 0).toLocaleString()} of ${job.config.samples.toLocaleString()}`;
+function paintTraining() {
+  say($("best"), metres(job.best_val_rmse));
+  say($("best-epoch"), job.best_epoch ? `epoch ${job.best_epoch}` : "");
+  if (latest) {
+    say($("now"), metres(latest.val_rmse));
+    say($("median"), metres(latest.val_median));
+    say($("p95"), metres(latest.val_p95));
   }
-  $("problem").hidden = !job.error_message;
-  $("problem").textContent = job.error_message;
-  const may = {
-    pause: training && ["queued", "running"].includes(job.status) && !job.stop_requested,
-    resume: ["paused", "failed"].includes(job.status),
-    cancel: ["queued", "running", "paused"].includes(job.status) && job.stop_requested !== "cancel",
-  };
-  for (const button of document.querySelectorAll("[data-wish]")) {
-    button.hidden = !may[button.dataset.wish];
+  const { bound } = snapshot.yardsticks;
+  say($("times"), bound && job.best_val_rmse ? `${figure(job.best_val_rmse / bound, 3)} ×` : "–");
+  say($("bound"), bound ? `of ${metres(bound)}` : "");
+  if (pace.each) $("pace").firstChild.textContent = `${figure(pace.each, 2)} s `;
+  if (pace.each && !$("pace").querySelector("small")) $("pace").append(Object.assign(document.createElement("small"), { textContent: "an epoch" }));
+  pending.forEach((one) => addRow(one, snapshot.table_rows));
+  pending = [];
+  starRow(job.best_epoch);
+  paintCharts(view);
+}
+const repaint = paced(paint);
+
+/** Once a second: ages, and whether the worker is still heard of. */
+function tick() {
+  ages();
+  const running = job.status === "running";
+  if (training) say($("heartbeat"), running ? ago((serverTime() - alive) / 1000) : "–");
+  if (running && serverTime() - alive > 5000) lookForHeartbeat();
+  const silent = state === "silent";
+  $("silent").hidden = !silent;
+  if (silent) {
+    say($("silent"), `The worker ${job.worker} has not been heard of for ${Math.round((serverTime() - alive) / 1000)} s. After ${snapshot.lease_seconds} s without a heartbeat it counts as lost, and another goes on after epoch ${job.current_epoch}.`);
   }
+  if (stateNow() !== state) paint();
+  if (running && Date.now() - spoke > POLITE) speak();
 }
 
-function showEvaluation(evaluation) {
-  const rows = [["this model", evaluation.test], ...Object.entries(evaluation.baselines)];
-  if (evaluation.bound_rmse_m !== null) {
-    rows.push(["Cramér-Rao bound", { rmse_m: evaluation.bound_rmse_m }]);
-  }
-  const body = $("evaluated");
-  body.replaceChildren();
-  for (const [name, errors] of rows) {
-    const row = body.insertRow();
-    row.insertCell().textContent = name.replaceAll("_", " ");
-    for (const key of ["mean_m", "rmse_m", "median_m", "p95_m"]) {
-      const cell = row.insertCell();
-      cell.className = "number";
-      cell.textContent = metres(errors[key]);
+async function lookForHeartbeat() {
+  if (asking) return;
+  asking = true;
+  try {
+    const answer = await fetch(api);
+    if (answer.ok) {
+      const found = await answer.json();
+      alive = Math.max(alive, Date.parse(found.heartbeat_at ?? 0));
+      job.worker = found.worker;
     }
+  } catch {
+    // The line's state says that the server is away.
   }
-  const { test, good_geometry: good } = evaluation;
-  $("calibration").textContent =
-    `${test.samples} samples, none of them seen in training. The ellipses that should hold 68 % ` +
-    `hold ${percent(test.coverage_68)}; those for 95 %, ${percent(test.coverage_95)}. ` +
-    `Good geometry (${good.definition}): ${good.samples} samples, RMSE ${metres(good.rmse_m)}.`;
-  $("evaluation").hidden = false;
+  setTimeout(() => (asking = false), 2500);
 }
 
-async function loadEvaluation() {
-  const answer = await fetch(`${$("actions").dataset.api}/evaluation`);
-  if (answer.ok) showEvaluation(await answer.json());
+function speak() {
+  spoke = Date.now();
+  say($("polite"), `${snapshot.words[stateNow()] ?? "No heartbeat"}. ${progressLine()}.`);
 }
 
-function words({ event, data }) {
-  switch (event) {
-    case "training:started":
-      return data.resumed_from_epoch
-        ? `went on from epoch ${data.resumed_from_epoch}`
-        : training
-          ? `started on ${data.train_samples.toLocaleString()} samples, ${data.val_samples.toLocaleString()} to validate`
-          : `started to make ${data.dataset_size.toLocaleString()} samples`;
-    case "training:completed":
-      return data.error_message ? `failed: ${data.error_message}` : data.status;
-    case "training:status": {
-      const asked = data.stop_requested ? `, asked to ${data.stop_requested}` : "";
-      return `${data.status}${asked} (${data.actor}${data.reason ? `: ${data.reason}` : ""})`;
-    }
-    default:
-      return null;
-  }
-}
-
-function logEvent(frame) {
-  const text = words(frame);
-  if (!text) return;
-  const item = document.createElement("li");
-  const when = document.createElement("time");
-  when.dateTime = frame.timestamp;
-  when.textContent = clock(frame.timestamp);
-  item.append(when, text);
-  $("log").prepend(item);
-}
+const fresh = single(async () => {
+  const page = await freshen();
+  snapshot = { ...snapshot, yardsticks: JSON.parse(page.getElementById("snapshot").textContent).yardsticks };
+  artifacts(api, job);
+  paint();
+});
 
 const takes = {
-  "training:started": () => (job.error_message = ""),
+  "training:started": ({ resumed_from_epoch: from }) => {
+    pace.begin();
+    if (from) columns.rest(from);
+  },
   "training:status": (data) => {
+    job.interrupted = data.status === "queued" && job.status === "running";
+    if (data.status === "running" && job.status === "queued") job.worker = data.actor;
     job.status = data.status;
     job.stop_requested = data.stop_requested;
-    if (data.status === "queued") job.error_message = "";
   },
   "training:completed": (data) => {
     job.status = data.status;
     job.stop_requested = "";
-    job.error_message = data.error_message ?? "";
-    if (data.status === "completed") {
-      job.progress_percent = 100;
-      if (training) loadEvaluation();
-    }
+    if (data.status === "completed") job.progress_percent = 100;
   },
-  "training:progress": (data, frame) => {
+  "training:progress": (data, at) => {
     if (data.is_best) {
       job.best_epoch = data.epoch;
       job.best_val_rmse = data.metrics.val_rmse;
-      markBest(data.epoch);
-      return;
+    } else if (columns.add(data.epoch, data.metrics)) {
+      pace.add(at);
+      job.current_epoch = data.epoch;
+      job.progress_percent = (100 * data.epoch) / data.total_epochs;
+      latest = data.metrics;
+      pending.push(data);
+      if (pending.length > snapshot.table_rows) pending.shift();
     }
-    if (job.lastEpochAt) seconds.push((new Date(frame.timestamp) - job.lastEpochAt) / 1000);
-    seconds = seconds.slice(-9);
-    job.lastEpochAt = new Date(frame.timestamp);
-    job.current_epoch = data.epoch;
-    job.progress_percent = (100 * data.epoch) / data.total_epochs;
-    addEpoch(data.epoch, data.metrics, false);
   },
-  "training:batch_progress": (data) => {
-    $("batch").textContent = `${data.batch}/${data.total_batches}, loss ${figure(data.loss, 3)}`;
-    const done = data.epoch - 1 + data.batch / data.total_batches;
-    if (data.epoch > job.current_epoch) $("bar").value = (100 * done) / job.total_epochs;
-  },
+  "training:batch_progress": (data) => (batch = data),
   "dataset:generation_progress": (data) => {
     job.generated = data.current;
     job.progress_percent = (100 * data.current) / data.total;
   },
 };
+const LIFE = new Set(["training:started", "training:status", "training:completed"]);
 
+let chain = Promise.resolve();
+/** Each seq once and in order: what is doubled is dropped, a hole is filled from the rows first. */
 function take(frame) {
-  if (frame.seq !== undefined) {
-    if (frame.seq <= newest) return;
-    newest = frame.seq;
-    logEvent(frame);
-  }
-  takes[frame.event]?.(frame.data, frame);
-  if (frame.seq !== undefined) showJob();
+  if (frame.seq === undefined) return apply(frame);
+  chain = chain.then(async () => {
+    if (frame.seq > newest + 1) await catchUp();
+    if (frame.seq === newest + 1) apply(frame);
+  }).catch(() => {});  // the server is away: the next frame, or the next line, fills it
 }
 
-async function ask(wish, button) {
-  button.disabled = true;
-  try {
-    const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
-    const answer = await fetch(`${$("actions").dataset.api}/${wish}`, {
-      method: "POST",
-      headers: { "X-CSRFToken": token },
-    });
-    if (!answer.ok) throw new Error((await answer.json()).detail);
-  } catch (error) {
-    $("problem").hidden = false;
-    $("problem").textContent = `Could not ${wish}: ${error.message}`;
-  } finally {
-    button.disabled = false;
+function ask() {
+  const asked = chain.then(catchUp);
+  chain = asked.catch(() => {});
+  return asked;
+}
+
+async function catchUp() {
+  let next = `${api}/events?after=${newest}`;
+  while (next) {
+    const answer = await fetch(next);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = await answer.json();
+    for (const frame of page.results) if (frame.seq === newest + 1) apply(frame);
+    next = page.next && new URL(page.next, location.href).pathname + new URL(page.next, location.href).search;
   }
 }
 
-for (const one of snapshot.epochs) {
-  addEpoch(one.epoch, one.metrics, false);
-  seconds = [...seconds, one.seconds].slice(-9);
+function apply(frame) {
+  if (frame.seq !== undefined) newest = frame.seq;
+  if (!takes[frame.event]) return;
+  const before = state;
+  const at = Date.parse(frame.timestamp);
+  if (job.status === "running" || frame.data.status === "running") alive = Math.max(alive, at);
+  takes[frame.event](frame.data, at);
+  if (LIFE.has(frame.event)) {
+    batch = null;
+    fresh();
+    if (stateNow() !== before) setTimeout(speak);
+  }
+  repaint();
 }
-if (job.best_epoch) markBest(job.best_epoch);
-snapshot.events.reverse().forEach(logEvent);
-if (snapshot.evaluation) showEvaluation(snapshot.evaluation);
-showJob();
-for (const button of document.querySelectorAll("[data-wish]")) {
-  button.addEventListener("click", () => ask(button.dataset.wish, button));
+
+steering({ api, refused: $("refusal"), toggleLog: () => view.forEach((chart) => chart.toggleLog()) });
+for (const button of document.querySelectorAll("[data-log]")) {
+  const chart = view.find((one) => one.name === button.dataset.log);
+  const show = () => button.setAttribute("aria-pressed", chart.log);
+  button.hidden = false;
+  button.addEventListener("click", () => chart.toggleLog());
+  chart.onLog = show;
+  show();
 }
-follow(() => `/ws/training/${job.id}?after=${newest}`, take, showState($("live")));
+dialogs();
+keys({ ...help, ...walk("#epochs tbody tr"), "/": () => (location.href = "/jobs?focus=search") });
+job.interrupted = state === "interrupted";
+artifacts(api, job);
+paint();
+setInterval(tick, 1000);
+let connections = 0;
+new Line({
+  socket: () => `/ws/training/${job.id}?after=${newest}`,
+  stream: () => `${api}/events/stream?after=${newest}`,
+  ask,
+  onFrame: (frame) => {
+    // After a break the parts that no event carries may be old.
+    if (frame.event === "connected" && connections++) fresh();
+    take(frame);
+  },
+  onState: showState($("live")),
+});

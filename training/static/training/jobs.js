@@ -1,50 +1,155 @@
-// The list of jobs, each row moving as its job does.
+// The list of jobs (here and on the operators' desk), each row moving as its job does.
 
-import { follow, showState } from "./live.js";
+import { paced } from "./chart.js";
+import { Line, showState } from "./live.js";
+import { $, ages, dialogs, freshen, help, keys, paintPill, say, single, walk } from "./page.js";
 import { metres } from "./words.js";
 
-const rows = new Map(
-  [...document.querySelectorAll("[data-job]")].map((row) => [row.dataset.job, row]),
-);
-for (const row of rows.values()) {
-  const best = row.querySelector("[data-is=best]");
-  best.textContent = metres(best.dataset.metres);
+const WORDS = {
+  queued: "Queued", running: "Running", pausing: "Pausing", cancelling: "Cancelling", paused: "Paused",
+  completed: "Completed", failed: "Failed", cancelled: "Cancelled", interrupted: "Interrupted",
+};
+const SPARKS = 48, WIDTH = 96, HEIGHT = 22;
+const rows = new Map([...document.querySelectorAll("[data-job]")].map((row) => [row.dataset.job, row.closest("tr")]));
+const known = new Set(rows.keys());
+const waiting = new Map();
+let unseen = 0;
+let meanwhile = null;
+
+function part(row, name) {
+  return row.querySelector(`[data-is=${name}]`);
 }
 
-function show(frame) {
-  const { data } = frame;
-  const row = rows.get(data?.job_id);
-  if (!row) {
-    if (frame.event === "training:status" && frame.seq === 1) {
-      document.getElementById("fresh").hidden = false;
+function stateOf({ status, stop_requested: asked }, before) {
+  if (status === "running" && asked) return asked === "pause" ? "pausing" : "cancelling";
+  return status === "queued" && before === "running" ? "interrupted" : status;
+}
+
+function drawSpark(cell) {
+  const values = cell.values.filter((value) => value !== null);
+  if (values.length < 2) return;
+  const low = Math.min(...values), high = Math.max(...values), step = (WIDTH - 4) / (values.length - 1);
+  const points = values.map((value, index) => `${(2 + index * step).toFixed(1)} ${(HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1)}`);
+  const svg = cell.querySelector("svg");
+  const path = svg.querySelector("path") ?? svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+  path.setAttribute("class", "line");
+  path.setAttribute("d", `M${points.join("L")}`);
+}
+
+function addSpark(row, value) {
+  const cell = part(row, "spark");
+  if (!cell) return;
+  cell.values ??= (cell.dataset.values || "").split(",").filter(Boolean).map(Number);
+  cell.values.push(value);
+  if (cell.values.length > SPARKS) cell.values = cell.values.filter((_, index) => index % 2 === 1);
+}
+
+function move(row, share) {
+  const bar = row.querySelector("progress");
+  if (bar) bar.value = share;
+  say(part(row, "percent"), `${share.toFixed(0)} %`);
+}
+
+/** What has come since the last painting, row by row: the newest of each kind is enough. */
+function paint() {
+  for (const [id, news] of waiting) {
+    const row = rows.get(id);
+    if (news.status) {
+      const state = stateOf(news.status, row.dataset.state);
+      row.dataset.state = state;
+      paintPill(part(row, "state"), state, WORDS[state]);
+      row.querySelector("progress")?.setAttribute("class", news.status.status);
+      if (news.status.status === "completed") move(row, 100);
+    }
+    if (news.progress) {
+      move(row, (100 * news.progress.epoch) / news.progress.total_epochs);
+      say(part(row, "epoch"), `${news.progress.epoch} / ${news.progress.total_epochs}`);
+      if (part(row, "spark")?.values) drawSpark(part(row, "spark"));
+    }
+    if (news.best) say(part(row, "best"), metres(news.best));
+    if (news.made) {
+      move(row, (100 * news.made.current) / news.made.total);
+      say(part(row, "epoch"), `${news.made.current} samples`);
+    }
+  }
+  waiting.clear();
+  say($("fresh")?.firstElementChild, `${unseen} new: show`);
+  if ($("fresh")) $("fresh").hidden = !unseen;
+}
+const repaint = paced(paint);
+const counts = single(freshen);
+let recount = null;
+
+function take(frame) {
+  meanwhile?.push(frame);
+  const { data } = frame, id = data?.job_id;
+  if (!id) return;
+  if (frame.event === "training:status" || frame.event === "training:completed") recount ??= setTimeout(() => ((recount = null), counts()), 1000);
+  if (!rows.has(id)) {
+    if (!known.has(id) && frame.seq === 1) {
+      known.add(id);
+      unseen += 1;
+      repaint();
     }
     return;
   }
-  if (data.status) {
-    const chip = row.querySelector("[data-is=status]");
-    chip.textContent = data.status;
-    chip.className = `chip ${data.status}`;
-    if (data.status === "completed") row.querySelector("progress").value = 100;
-  }
+  const news = waiting.get(id) ?? {};
+  if (data.status) news.status = { stop_requested: "", ...data };
   if (frame.event === "training:progress") {
-    row.querySelector("progress").value = (100 * data.epoch) / data.total_epochs;
-    row.querySelector("[data-is=epoch]").textContent = `${data.epoch}/${data.total_epochs}`;
-    if (data.is_best) {
-      row.querySelector("[data-is=best]").textContent = metres(data.metrics.val_rmse);
+    if (data.is_best) news.best = data.metrics.val_rmse;
+    else {
+      news.progress = data;
+      addSpark(rows.get(id), data.metrics.val_rmse);
     }
   }
-  if (frame.event === "dataset:generation_progress") {
-    row.querySelector("progress").value = (100 * data.current) / data.total;
-  }
+  if (frame.event === "dataset:generation_progress") news.made = data;
+  waiting.set(id, news);
+  repaint();
 }
 
-let opened = false;
-follow(
-  () => "/ws",
-  (frame) => {
-    if (frame.event === "connected" && opened) location.reload();
-    opened = true;
-    show(frame);
-  },
-  showState(document.getElementById("live")),
-);
+/**
+ * The rows as the server has them now: once the line is open (what happened since the HTML was
+ * drawn came to nobody), after a break, and where there is no socket. What comes while they are
+ * fetched is told to the new rows once more.
+ */
+async function again() {
+  meanwhile = [];
+  const page = await freshen().catch((away) => {
+    meanwhile = null;
+    throw away;
+  });
+  for (const [id, row] of rows) {
+    const newer = page.querySelector(`[data-job="${id}"]`)?.closest("tr");
+    if (!newer) continue;
+    const chosen = row.querySelector("input[type=checkbox]")?.checked;
+    row.replaceWith(newer);
+    rows.set(id, newer);
+    if (chosen) newer.querySelector("input[type=checkbox]").checked = true;
+  }
+  ages();
+  const late = meanwhile;
+  meanwhile = null;
+  late.forEach(take);
+}
+
+function choosing() {
+  const boxes = [...document.querySelectorAll("#jobs input[type=checkbox]:checked")];
+  $("compare").disabled = boxes.length < 2 || boxes.length > 8;
+  say($("chosen"), boxes.length > 8 ? "At most eight." : boxes.length ? `${boxes.length} chosen${boxes.length < 2 ? ": one more" : ""}` : "Choose two to eight trainings.");
+}
+if ($("compare")) {
+  choosing();
+  document.addEventListener("change", choosing);
+}
+
+dialogs();
+keys({ ...help, ...walk("#jobs tr"), "/": () => $("search")?.focus() });
+if (new URLSearchParams(location.search).get("focus") === "search") $("search")?.focus();
+setInterval(ages, 1000);
+const refetch = single(again);
+new Line({
+  socket: () => "/ws",
+  ask: again,
+  onFrame: (frame) => (frame.event === "connected" ? refetch() : take(frame)),
+  onState: $("live") ? showState($("live")) : () => {},
+});

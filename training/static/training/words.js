@@ -1,32 +1,64 @@
-// Numbers as people read them.
+// Numbers as people read them; `training/words.py` says them in the same words.
+
+export const NOTHING = "–";
+const missing = (value) => value === null || value === undefined || value === "" || !Number.isFinite(Number(value));
 
 export function metres(value) {
-  if (value === null || value === undefined || value === "") return "–";
-  const number = Number(value);
-  return number >= 10000 ? `${(number / 1000).toFixed(2)} km` : `${number.toFixed(0)} m`;
+  if (missing(value)) return NOTHING;
+  const size = Math.abs(value);
+  if (size >= 10000) return `${(value / 1000).toFixed(2)} km`;
+  return `${Number(value).toFixed(size >= 100 ? 0 : 1)} m`;
 }
 
 /** For an axis, where the ticks are round. */
-export function metresShort(value) {
-  return value >= 10000 ? `${Number((value / 1000).toPrecision(3))} km` : `${value} m`;
+export function shortMetres(value) {
+  return Math.abs(value) >= 1000 ? `${Number((value / 1000).toPrecision(6))} km` : `${Number(value.toPrecision(6))} m`;
 }
 
+/** A number of so many significant digits. */
 export function figure(value, digits = 4) {
-  return value === null || value === undefined ? "–" : Number(value).toPrecision(digits);
+  if (missing(value)) return NOTHING;
+  const number = Number(value), size = Math.abs(number);
+  if (number === 0) return "0";
+  if (size < 1e-3 || size >= 1e6) return number.toExponential(digits - 2).replace("e+", "e");
+  return number.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
 }
 
-export function percent(value) {
-  return value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`;
+export function shortFigure(value) {
+  return String(Number(value.toPrecision(4)));
+}
+
+export function percent(share, digits = 1) {
+  return missing(share) ? NOTHING : `${(100 * share).toFixed(digits)} %`;
 }
 
 export function duration(seconds) {
-  if (!Number.isFinite(seconds)) return "–";
+  if (missing(seconds)) return NOTHING;
   const whole = Math.max(0, Math.round(seconds));
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
-export function clock(timestamp) {
-  return new Date(timestamp).toLocaleTimeString();
+/** How long it may still take, no more exactly than one can know. */
+export function about(seconds) {
+  if (missing(seconds)) return "";
+  if (seconds < 10) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 55) return `${5 * Math.round(seconds / 5)} s`;
+  if (seconds < 5400) return `${Math.max(1, Math.round(seconds / 60))} min`;
+  return duration(600 * Math.round(seconds / 600));
+}
+
+/** The largest unit alone. */
+export function ago(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+    if (whole >= size) return `${Math.floor(whole / size)} ${unit} ago`;
+  }
+  return `${whole} s ago`;
+}
+
+export function count(value) {
+  return Number(value).toLocaleString("en-GB");
 }

@@ -1,0 +1,78 @@
+"""Datasets and the desk, in a real browser."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.integration.api.test_datasets import TABLES
+from tests.journeys.conftest import person
+from tests.stack import Stack
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("embedded"),
+    pytest.mark.timeout(180),
+]
+PATIENCE = 60_000  # ms
+
+
+def test_a_dataset_is_made_and_leads_to_a_training(tab: Page) -> None:
+    tab.get_by_role("link", name="Datasets").click()
+    made = tab.locator("form", has=tab.get_by_role("button", name="Make"))
+    made.get_by_label("Name").fill("Made here")
+    made.get_by_label("Samples").fill("60")
+    made.get_by_role("button", name="Make").click()
+    expect(tab.locator("#pill")).to_have_text("Completed", timeout=PATIENCE)
+    tab.get_by_role("link", name="Train on it").click()
+    expect(tab.get_by_label("Dataset")).to_have_text(re.compile("Made here"))
+
+
+def upload(tab: Page, name: str, tables: dict[str, str]) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as pack:
+        for table, text in tables.items():
+            pack.writestr(table, text)
+    tab.get_by_role("link", name="Datasets").click()
+    form = tab.locator("#import-form")
+    form.get_by_label("Name").fill(name)
+    zipped = {"name": "m.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
+    form.get_by_label("Zip file").set_input_files([zipped])  # type: ignore[list-item]
+    form.get_by_role("button", name="Import").click()
+
+
+def test_measurements_are_imported_or_refused_with_file_line_and_reason(
+    chromium: Browser, embedded: Stack
+) -> None:
+    with person(chromium, embedded) as tab:
+        upload(tab, "Measured here", TABLES)
+        expect(tab.get_by_text("Imported 3 samples.")).to_be_visible()
+        expect(tab.locator("h1")).to_have_text("Measured here")
+        expect(tab.locator("svg.map")).to_be_visible()
+    with person(chromium, embedded, expected="status of 400") as tab:
+        upload(tab, "Broken", {**TABLES, "samples.csv": "sample_id,lat,lon\na,x,7\n"})
+        refused = tab.locator("#import-form .error")
+        expect(refused).to_contain_text("samples.csv line 2: lat 'x' is not a number.")
+        expect(tab.locator("#import-form").get_by_label("Name")).to_have_value("Broken")
+
+
+def test_an_operator_steers_from_the_desk(chromium: Browser, embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=5000, patience=5000, name="On the desk")
+    with person(chromium, embedded, who="grace") as desk:
+        desk.goto(f"{embedded.url}/admin/training/job/?q=On+the+desk")
+        row = desk.locator("tr", has=desk.locator(f"[data-job='{job_id}']"))
+        expect(row.locator("[data-is=state]")).to_have_text("Running", timeout=PATIENCE)
+        expect(row.locator("[data-is=epoch]")).to_have_text(
+            re.compile(r"[1-9]\d* / 5000"), timeout=PATIENCE
+        )
+        row.get_by_role("checkbox").check()
+        desk.get_by_label("Action:").select_option("cancel")
+        desk.get_by_role("button", name="Run").or_(desk.get_by_role("button", name="Go")).click()
+        expect(desk.locator(".messagelist")).to_contain_text("On the desk: cancelled")
+        expect(row.locator("[data-is=state]")).to_have_text("Cancelled", timeout=PATIENCE)
+        desk.goto(f"{embedded.url}/admin/")
+        expect(desk.locator(".cards")).to_contain_text("running")

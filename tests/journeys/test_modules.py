@@ -1,0 +1,98 @@
+"""The page's own logic, imported as the page imports it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from training import words
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("embedded")]
+NUMBERS = [None, 0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 10_000, 123_456.7,
+           7_654_321.0, -3.4567]  # fmt: skip
+SECONDS = [0, 3.2, 9.4, 12, 54, 59, 61, 130, 3599, 3661, 5399, 7300, 90_000]
+
+
+def module(tab: Page, name: str, body: str, *arguments: Any) -> Any:
+    """`body` of a function of the module `m` and the arguments `a`, run in the page."""
+    script = f"async a => {{ const m = await import('/static/training/{name}.js'); {body} }}"
+    return tab.evaluate(script, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("metres", NUMBERS), ("figure", NUMBERS), ("percent", NUMBERS[:5]), ("duration", SECONDS),
+     ("about", SECONDS)],
+)  # fmt: skip
+def test_page_and_server_say_numbers_in_the_same_words(
+    tab: Page, name: str, values: list[Any]
+) -> None:
+    said = module(tab, "words", f"return a[0].map((one) => m.{name}(one));", values)
+    assert said == [getattr(words, name)(value) for value in values]
+
+
+def test_a_line_that_fails_thrice_takes_another_way(tab: Page) -> None:
+    ways = module(tab, "live", "return [0, 1, 2, 3, 4, 5, 6, 7].map((n) => m.way(n, true));")
+    assert ways == ["socket"] * 3 + ["stream"] * 2 + ["socket", "ask", "socket"]
+    pauses = module(tab, "live", "return [1, 2, 3, 9].map((n) => m.pause(n, () => 0.5));")
+    assert pauses == [250, 500, 1000, 8000]
+    spread = module(tab, "live", "return [m.pause(1, () => 0), m.pause(1, () => 1)];")
+    assert spread == [125, 375]
+
+
+COLUMNS = "const c = new m.Columns({epoch: [], seconds: [], series: {loss: []}}, [], a[0]);"
+
+
+def test_columns_stay_bounded_and_keep_their_peaks(tab: Page) -> None:
+    told = module(
+        tab,
+        "columns",
+        COLUMNS
+        + """
+        for (let epoch = 1; epoch <= 5000; epoch += 1)
+          c.add(epoch, {loss: epoch === 777 ? 99 : Math.sin(epoch / 50)});
+        return [c.epoch.length, c.at("loss", 777), c.last, c.add(4000, {loss: 1})];""",
+        200,
+    )
+    length, peak, last, doubled = told
+    assert length <= 200
+    assert (peak, last, doubled) == (99, 5000, False)
+
+
+def test_a_logarithmic_axis_is_ticked_at_round_values(tab: Page) -> None:
+    ticks = module(tab, "chart", "return a.map(([low, high]) => m.decades(low, high));",
+                   [300, 60_000], [-4, 4.5], [2, 3])  # fmt: skip
+    assert ticks == [[500, 1000, 2000, 5000, 10_000, 20_000, 50_000],
+                     [-2, -1, 0, 1, 2], [2]]  # fmt: skip
+
+
+def test_a_rest_lifts_the_pen(tab: Page) -> None:
+    told = module(
+        tab,
+        "columns",
+        COLUMNS
+        + """
+        c.add(1, {loss: 5}); c.add(2, {loss: 4}); c.rest(2); c.add(3, {loss: 3});
+        return c.table(["loss"]);""",
+        100,
+    )
+    assert told == [[1, 2, 2.5, 3], [5, 4, None, 3]]
+
+
+def test_the_time_left_is_right_within_a_tenth_after_a_fifth(tab: Page) -> None:
+    """Epochs of 2 s that vary by a third, and a slow first one."""
+    told = module(
+        tab,
+        "pace",
+        """
+        const p = new m.Pace(); let now = 0, seed = 1;
+        for (let epoch = 1; epoch <= 40; epoch += 1) {
+          seed = (seed * 16807) % 2147483647;
+          now += epoch === 1 ? 9000 : 2000 * (0.67 + 0.66 * seed / 2147483647);
+          p.add(now);
+        }
+        return p.each;""",
+    )
+    assert told == pytest.approx(2.0, rel=0.1)

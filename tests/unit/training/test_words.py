@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from training import words
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(None, "–"), (float("nan"), "–"), (7.25, "7.2 m"), (340.4, "340 m"), (9_999, "9999 m"),
+     (12_345, "12.35 km")],
+)  # fmt: skip
+def test_distances(value: float | None, said: str) -> None:
+    assert words.metres(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0, "0"), (1.23456, "1.235"), (-12.3456, "-12.35"), (12_345, "12345"), (1.5e-5, "1.50e-5"),
+     (2.5e7, "2.50e7")],
+)  # fmt: skip
+def test_figures_have_four_digits(value: float, said: str) -> None:
+    assert words.figure(value) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, ""), (3.4, "3 s"), (42, "40 s"), (80, "1 min"), (3000, "50 min"), (7300, "2 h 0 min")],
+)
+def test_what_is_left_is_said_no_more_exactly_than_is_known(
+    seconds: float | None, said: str
+) -> None:
+    assert words.about(seconds) == said
+
+
+def test_durations_ages_and_sizes() -> None:
+    assert [words.duration(s) for s in (5, 65, 3700, 90_000)] == [
+        "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h",
+    ]  # fmt: skip
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert words.ago(now - timedelta(minutes=90), now) == "1 h ago"
+    assert words.ago(None, now) == "–"
+    assert [words.size(n) for n in (12, 1500, 2_500_000)] == ["12 B", "1.5 kB", "2.5 MB"]
+    assert words.percent(0.683) == "68.3 %"

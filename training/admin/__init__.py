@@ -1,0 +1,5 @@
+"""The operators' desk: everything listed, nothing edited but through `lifecycle`."""
+
+from training.admin import jobs, rest
+
+__all__ = ["jobs", "rest"]

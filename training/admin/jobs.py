@@ -1,0 +1,151 @@
+"""Jobs on the desk: a live list, and what an operator may ask of many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from training import lifecycle, outcome, standing, words
+from training.access import signed_in
+from training.admin.readonly import ReadOnly
+from training.attempt import Attempt, Superseded
+from training.forms import JobForm
+from training.models import Job
+from training.states import Status
+from training.templatetags.heimdall import ago, state_pill
+
+
+def steer(
+    request: HttpRequest, rows: QuerySet[Job], wish: Callable[[Job, str], Any], done: str
+) -> None:
+    """Ask it of each job; say of each that took it or would not."""
+    for job in rows:
+        try:
+            wish(job, signed_in(request).username)
+        except lifecycle.Conflict as refusal:
+            messages.warning(request, f"{job}: {refusal}")
+        else:
+            messages.success(request, f"{job}: {done}.")
+
+
+def requeue(job: Job, actor: str) -> None:
+    """Take a running job from its worker, or resume what rests; Conflict where neither can be."""
+    if job.status != Status.RUNNING:
+        lifecycle.resume(job, actor)
+        return
+    try:
+        reason = f"Requeued by {actor}."
+        outcome.interrupted(Attempt(job.pk, job.attempt), actor, reason, crashed=False)
+    except Superseded:
+        raise lifecycle.Conflict(Job.objects.get(pk=job.pk), "requeue") from None
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnly):
+    list_display = ("name_and_page", "state", "progress", "best", "heartbeat", "owner_name",
+                    "created")  # fmt: skip
+    list_display_links = None
+    list_filter = ("status", "kind", "stop_requested", "owner", "dataset", "created_at")
+    search_fields = ("name", "id", "error_message", "worker")
+    list_select_related = ("owner", "dataset")
+    list_per_page = 50
+    date_hierarchy = "created_at"
+    actions = ("pause", "resume", "cancel", "requeue", "delete_at_rest")
+    change_list_template = "admin/training/job/change_list.html"
+    fieldsets: ClassVar = [
+        (None, {"fields": ["live_page", "state", "progress", "best", "heartbeat",
+                           "error_message"]}),
+        ("What was asked for", {"fields": ["name", "kind", "owner", "dataset", "parent", "notes",
+                                           "tags", "config"]}),
+        ("How it went", {"fields": ["created_at", "started_at", "finished_at", "attempt",
+                                    "crashes", "worker", "lease_expires_at", "seq", "sent_seq",
+                                    "checkpoint_path"]}),
+    ]  # fmt: skip
+    readonly_fields = ("live_page", "state", "progress", "best", "heartbeat")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_staff)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The form that starts a training, in the frame of the desk."""
+        form = JobForm(signed_in(request), initial={"name": ""})
+        context = {**self.admin_site.each_context(request), "title": "Start a training",
+                   "form": form, "opts": self.opts}  # fmt: skip
+        return TemplateResponse(request, "admin/training/job/launch.html", context)
+
+    @admin.display(description="job", ordering="name")
+    def name_and_page(self, job: Job) -> SafeString:
+        here = reverse("admin:training_job_change", args=[job.pk])
+        drawn = '<a href="{}" data-job="{}" data-state="{}"><b>{}</b></a> <a href="{}">live</a>'
+        live = reverse("job", args=[job.pk])
+        return format_html(drawn, here, job.pk, standing.state(job), str(job), live)
+
+    @admin.display(description="state", ordering="status")
+    def state(self, job: Job) -> SafeString:
+        return state_pill(standing.state(job))
+
+    @admin.display(description="progress", ordering="current_epoch")
+    def progress(self, job: Job) -> SafeString:
+        done = job.current_epoch if job.kind == Job.Kind.TRAINING else job.generated
+        total = job.total_epochs or job.config.get("samples", 0)
+        return format_html(
+            '<progress class="{}" max="100" value="{}" aria-label="Progress of {}"></progress>'
+            '<small><span data-is="epoch">{} / {}</span> <span data-is="percent">{} %</span>'
+            "</small>",
+            job.status,
+            f"{job.progress_percent:.2f}",
+            str(job),
+            done,
+            total,
+            f"{job.progress_percent:.0f}",
+        )
+
+    @admin.display(description="best RMSE", ordering="best_val_rmse")
+    def best(self, job: Job) -> SafeString:
+        return format_html('<span data-is="best">{}</span>', words.metres(job.best_val_rmse))
+
+    @admin.display(description="heartbeat", ordering="heartbeat_at")
+    def heartbeat(self, job: Job) -> SafeString:
+        return ago(job.heartbeat_at if job.status == Status.RUNNING else None)
+
+    @admin.display(description="queued", ordering="created_at")
+    def created(self, job: Job) -> SafeString:
+        return ago(job.created_at)
+
+    @admin.display(description="owner", ordering="owner__username")
+    def owner_name(self, job: Job) -> str:
+        return job.owner.username
+
+    @admin.display(description="live page")
+    def live_page(self, job: Job) -> SafeString:
+        return format_html('<a href="{}">Watch {} live</a>', reverse("job", args=[job.pk]), job)
+
+    @admin.action(description="Pause after the running epoch")
+    def pause(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        steer(request, rows, lifecycle.request_pause, "asked to pause")
+
+    @admin.action(description="Resume from the last checkpoint")
+    def resume(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        steer(request, rows, lifecycle.resume, "queued again")
+
+    @admin.action(description="Cancel")
+    def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        steer(request, rows, lifecycle.request_cancel, "cancelled, or asked to")
+
+    @admin.action(description="Requeue: take it from its worker, or resume it")
+    def requeue(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        steer(request, rows, requeue, "requeued")
+
+    @admin.action(description="Forget those that are at rest")
+    def delete_at_rest(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        steer(request, rows, lambda job, _: lifecycle.delete(job), "forgotten")

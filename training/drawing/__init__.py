@@ -1,0 +1,1 @@
+"""Pictures that the server draws: they are there before any script, and without one."""

@@ -1,0 +1,1 @@
+"""The pages: each is a snapshot of the rows with its seq; the socket tells the rest."""

@@ -1,0 +1,118 @@
+"""One job: its page, what is asked of it there, its epochs as pages and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from training import lifecycle, series
+from training.access import signed_in, visible
+from training.models import Job
+from training.pages.answers import known_address, see_other
+from training.pages.snapshot import Snapshot, epochs_before
+
+EPOCHS_PAGE = 500
+# What job.js imports, told at once, so that the browser need not read one to learn of the next.
+MODULES = [
+    f"training/{name}.js"
+    for name in ("words", "page", "live", "columns", "chart", "jobcharts", "pace", "epochs",
+                 "steer", "artifacts")
+]  # fmt: skip
+WISHES = {
+    "pause": (lifecycle.request_pause, "It pauses after the running epoch."),
+    "resume": (lifecycle.resume, "Queued again; it goes on from its last checkpoint."),
+    "cancel": (lifecycle.request_cancel, "It is cancelled."),
+}
+
+
+def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
+    rows = Job.objects.select_related("dataset", "owner", "parent")
+    return get_object_or_404(visible(rows, signed_in(request)), pk=pk)
+
+
+@require_safe
+@login_required
+def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One job, live."""
+    snapshot = Snapshot.of(_job(request, pk))
+    context = {
+        **snapshot.for_template(),
+        "snapshot": snapshot.for_script(),
+        "modules": MODULES,
+        "has_artifacts": bool(known_address(f"/api/v1/training/jobs/{pk}/artifacts")),
+    }
+    return render(request, "training/job.html", context)
+
+
+@require_POST
+@login_required
+def steer(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
+    """Pause, resume or cancel, asked by a form; back to the page either way."""
+    found = _job(request, pk)
+    ask, done = WISHES[wish]
+    try:
+        ask(found, signed_in(request).username)
+    except lifecycle.Conflict as refusal:
+        messages.warning(request, str(refusal))
+    else:
+        messages.success(request, done)
+    return see_other("job", found.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A cancel is for good, so it is asked twice."""
+    if request.method == "POST":
+        return steer(request, pk, "cancel")
+    return render(request, "training/cancel.html", {"job": _job(request, pk)})
+
+
+@require_safe
+@login_required
+def epochs(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Every epoch, the newest first, a page at a time."""
+    found, sent = _job(request, pk), request.GET.get("before", "")
+    before = int(sent) if sent.isascii() and sent.isdigit() else found.current_epoch + 1
+    rows = epochs_before(found, before, EPOCHS_PAGE)
+    older = rows[-1].epoch if rows and rows[-1].epoch > 1 else None
+    context = {"job": found, "rows": rows, "older": older, "first": before > found.current_epoch}
+    return render(request, "training/epochs.html", context)
+
+
+@require_safe
+@login_required
+def epochs_csv(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Every epoch, for a spreadsheet."""
+    found = _job(request, pk)
+    answer = HttpResponse("".join(_csv(found)), content_type="text/csv; charset=utf-8")
+    name = f"{slugify(str(found)) or 'job'}-epochs.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+class _Line:
+    """What csv.writer writes to: the line comes back instead."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv(found: Job) -> Iterator[str]:
+    names = series.known(found)
+    writer = csv.writer(_Line())
+    yield writer.writerow(["epoch", *names, "is_best", "seconds", "at"])
+    for row in found.epochs.iterator(chunk_size=1000):
+        values: list[Any] = [row.metrics.get(name) for name in names]
+        yield writer.writerow(
+            [row.epoch, *values, int(row.is_best), f"{row.seconds:.3f}", row.at.isoformat()]
+        )
