@@ -134,8 +134,6 @@ def _queue(job: Job) -> Job:
 
 def request_pause(job: Job, actor: str) -> Job:
     """Pause at once what waits; what runs is asked to stop after its epoch's checkpoint."""
-    if job.kind == Job.Kind.GENERATION:
-        raise Conflict(job, "pause (a generation can only be cancelled)")
     return (
         change(
             job.pk,

@@ -6,13 +6,19 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from training.engine.config import ImportConfig
 from training.models import Dataset, Epoch, Job, JobEvent
+
+
+def _help(field: str) -> str:
+    return ImportConfig.model_fields[field].description or ""
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
     """A job as it is, and what was asked of it."""
 
     dataset_id = serializers.UUIDField(read_only=True)
+    dataset_hash = serializers.CharField(source="dataset.content_hash", read_only=True)
     owner = serializers.CharField(source="owner.username", read_only=True)
     parent_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
@@ -21,7 +27,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "dataset_id", "parent_id", "config", "current_epoch", "total_epochs",
+            "dataset_id", "dataset_hash", "parent_id", "config", "current_epoch", "total_epochs",
             "progress_percent", "best_epoch", "best_val_loss", "best_val_rmse", "checkpoint_path",
             "error_message", "attempt", "crashes", "worker", "created_at", "started_at",
             "finished_at", "heartbeat_at",
@@ -87,6 +93,9 @@ class UploadSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=200)
     file = serializers.FileField()
+    split_by = serializers.CharField(required=False, help_text=_help("split_by"))
+    split_column = serializers.CharField(required=False, help_text=_help("split_column"))
+    split_seed = serializers.IntegerField(required=False, help_text=_help("split_seed"))
 
 
 class ProblemSerializer(serializers.Serializer[Any]):

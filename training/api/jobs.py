@@ -65,7 +65,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return visible(Job.objects.select_related("owner"), self._user)
+        return visible(Job.objects.select_related("owner", "dataset"), self._user)
 
     @property
     def _user(self) -> User:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from training.engine.config import TrainConfig
-from training.engine.features import Normaliser
+from training.engine.normaliser import Normaliser
 from training.engine.state import TrainState
 
-FORMAT = 1
+FORMAT = 2
 BEST = "best.pt"
 KEPT = 2  # so that a damaged one has one before it
 

@@ -21,7 +21,7 @@ class TrainConfig(BaseModel):
     model_config = _MODEL_CONFIG
 
     epochs: int = Field(
-        60, ge=1, le=100_000, title="Epochs", description="Passes over the training split."
+        80, ge=1, le=100_000, title="Epochs", description="Passes over the training split."
     )
     batch_size: int = Field(
         64, ge=1, le=65_536, title="Batch size", description="Samples per optimiser step."
@@ -34,7 +34,7 @@ class TrainConfig(BaseModel):
         description="Peak step size of AdamW; it rises briefly, then decays.",
     )
     patience: int = Field(
-        20,
+        30,
         ge=1,
         le=100_000,
         title="Patience",

@@ -29,4 +29,4 @@ class ShadowMap:
         found = np.empty((len(places), len(self._wave)))
         for receiver, (wave, phase) in enumerate(zip(self._wave, self._phase, strict=True)):
             found[:, receiver] = np.cos(places @ wave.T + phase).sum(axis=1)
-        return found * np.sqrt(2 / _WAVES)
+        return np.asarray(found * np.sqrt(2 / _WAVES))

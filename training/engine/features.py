@@ -46,11 +46,14 @@ class Encoder(nn.Module):
     loudest one to all alike. A receiver out of service has no token, a silent one says so.
     """
 
-    def __init__(self, normaliser: Normaliser, moves: list[bool]) -> None:
+    centre: Tensor
+    moves: Tensor
+
+    def __init__(self, normaliser: Normaliser) -> None:
         super().__init__()
         self._metres, self._toa_ns = normaliser.metres, normaliser.toa_ns
         self.register_buffer("centre", torch.tensor(normaliser.centre, dtype=torch.float32))
-        self.register_buffer("moves", torch.tensor(moves, dtype=torch.float32))
+        self.register_buffer("moves", torch.tensor(normaliser.moves, dtype=torch.float32))
         self._scales = [normaliser.rssi.spread, normaliser.snr.spread]
         for name, scale in (("rssi", normaliser.rssi), ("snr", normaliser.snr)):
             self._keep(name, scale)
@@ -79,14 +82,17 @@ class Encoder(nn.Module):
         ]
         tokens = torch.stack([column.float() for column in columns], dim=-1)
         tokens = tokens * signals.in_service.unsqueeze(-1)
-        together = self._together(torch.where(has_rssi, signals.rssi, signals.snr), heard, place, known)
+        together = self._together(
+            torch.where(has_rssi, signals.rssi, signals.snr), heard, place, known
+        )
         mask = torch.cat([torch.ones_like(heard[:, :1]), signals.in_service], dim=1)
         return torch.cat([together.unsqueeze(1), tokens], dim=1), mask
 
     def _standard(self, signal: Tensor, name: str, spread: float) -> Tensor:
         """About unit variance; the weakest that the receiver ever reported where it is silent."""
-        filled = torch.where(signal.isnan(), getattr(self, f"{name}_weakest"), signal)
-        return (filled - getattr(self, f"{name}_level")) / spread
+        level, weakest = self.get_buffer(f"{name}_level"), self.get_buffer(f"{name}_weakest")
+        filled = torch.where(signal.isnan(), weakest, signal)
+        return (filled - level) / spread
 
     def _places(self, rx: Tensor) -> tuple[Tensor, Tensor]:
         """[B, R, 2] in units, 0 where unknown; and whether it is known."""

@@ -14,7 +14,8 @@ _KINDS = {"mlp": Perceptron, "attention": Attention}
 class Locator(nn.Module):
     """Tokens [B, R, F] and mask [B, R] to what each of K members says, in units.
 
-    Means [K, B, 2] and Cholesky factors [K, B, 2, 2]. A token that the mask hides counts for nothing.
+    Means [K, B, 2] and Cholesky factors [K, B, 2, 2]; a token that the mask hides counts for
+    nothing.
     """
 
     def __init__(self, features: int, receivers: int, config: TrainConfig) -> None:

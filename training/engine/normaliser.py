@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.engine.dataset import Dataset
 from training.engine.geometry import Floats
+from training.engine.timing import Timing, without_instant
 
 # A receiver with few readings leans on what all receivers show, as if it had this many of theirs.
 _PRIOR_READINGS = 10.0
@@ -54,6 +55,7 @@ class Normaliser:
     """Fitted on the training split only; travels in the checkpoint.
 
     Positions have one isotropic scale (metres per unit), so that distances keep their meaning.
+    `moves` [R]: which receivers have no place of their own.
     """
 
     centre: tuple[float, float]
@@ -61,19 +63,23 @@ class Normaliser:
     rssi: Scale
     snr: Scale
     toa_ns: float
+    timing: Timing
+    moves: tuple[bool, ...]
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Normaliser:
         """From the samples `rows` of a dataset, as a rule `dataset.rows("train")`."""
         target = dataset.target[rows].astype(float)
         centre = target.mean(axis=0)
-        relative = relative_toa(dataset.toa[rows])
+        relative = without_instant(dataset.toa[rows])
         return cls(
             centre=(float(centre[0]), float(centre[1])),
             metres=_spread(target - centre),
             rssi=Scale.fit(dataset.rssi[rows]),
             snr=Scale.fit(dataset.snr[rows]),
             toa_ns=_spread(relative[~np.isnan(relative)]),
+            timing=Timing.fit(dataset, rows),
+            moves=tuple(not receiver.fixed for receiver in dataset.receivers),
         )
 
     def positions_to_units(self, position: Floats) -> NDArray[np.float32]:
@@ -98,14 +104,9 @@ class Normaliser:
             rssi=_scale(kept["rssi"]),
             snr=_scale(kept["snr"]),
             toa_ns=kept["toa_ns"],
+            timing=Timing.from_dict(kept["timing"]),
+            moves=tuple(kept["moves"]),
         )
-
-
-def relative_toa(toa: Floats) -> Floats:
-    """[N, R] ns less the sample's mean: when it was sent is unknown, only differences inform."""
-    there = ~np.isnan(toa)
-    sums = np.where(there, toa, 0.0).sum(axis=1, keepdims=True, dtype=float)
-    return np.asarray(toa - sums / np.maximum(there.sum(axis=1, keepdims=True), 1))
 
 
 def _spread(values: Floats) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 _ROUNDS = 12
 _DAMPING = 1e-3
-_SPREAD = 1.5  # standard deviations between the starts
+_SPREADS = (1.5, 5.0)  # standard deviations from the prior's middle to the starts around it
 
 
 class Arrivals(NamedTuple):
@@ -24,32 +24,38 @@ class Arrivals(NamedTuple):
     used: Tensor
 
 
-def refine(mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor) -> tuple[Tensor, Tensor]:
+def refine(
+    mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor
+) -> tuple[Tensor, Tensor]:
     """Mean [B, 2] and covariance [B, 2, 2] in metres, sharpened by arrival times of error `sigma`.
 
     From a few starts, since hyperbolas may cross twice; what fits best is kept. All in doubles.
     """
     prior = _inverse(covariance)
-    offsets = _starts(covariance)  # [S, B, 2]
-    best = mean
-    least = torch.full_like(mean[:, 0], torch.inf)
-    for offset in offsets:
-        place, cost = _descend(mean + offset, mean, prior, arrivals, sigma)
-        better = cost < least
-        best = torch.where(better.unsqueeze(1), place, best)
-        least = torch.where(better, cost, least)
+    starts = mean + _offsets(covariance)  # [S, B, 2]
+    each = starts.shape[0]
+    found, cost = _descend(
+        starts.flatten(0, 1),
+        mean.repeat(each, 1),
+        prior.repeat(each, 1, 1),
+        Arrivals(*(one.repeat(each, *(1,) * (one.ndim - 1)) for one in arrivals)),
+        sigma,
+    )
+    chosen = cost.reshape(each, -1).argmin(dim=0)[None, :, None].expand(1, -1, 2)
+    best = found.reshape(starts.shape).gather(0, chosen).squeeze(0)
     information, _, _ = _linearised(best, mean, prior, arrivals, sigma)
     return best, _inverse(information)
 
 
-def _starts(covariance: Tensor) -> list[Tensor]:
-    """The prior's middle, and four places around it along its axes."""
+def _offsets(covariance: Tensor) -> Tensor:
+    """[S, B, 2]: from the prior's middle to itself, and to places along its axes, near and far."""
     a, b, c = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
     east = a.sqrt()
     shear, north = b / east, (c - b * b / a).clamp(min=0).sqrt()
-    one = torch.stack([east, shear], dim=1) * _SPREAD
-    other = torch.stack([torch.zeros_like(north), north], dim=1) * _SPREAD
-    return [torch.zeros_like(one), one, -one, other, -other]
+    one = torch.stack([east, shear], dim=1)
+    other = torch.stack([torch.zeros_like(north), north], dim=1)
+    around = [way * far for far in _SPREADS for way in (one, -one, other, -other)]
+    return torch.stack([torch.zeros_like(one), *around])
 
 
 def _descend(
@@ -57,9 +63,10 @@ def _descend(
 ) -> tuple[Tensor, Tensor]:
     """Levenberg-Marquardt; each sample has a damping of its own."""
     damping = torch.full_like(place[:, 0], _DAMPING)
+    diagonal = torch.eye(2, dtype=place.dtype, device=place.device)
     information, slope, cost = _linearised(place, mean, prior, arrivals, sigma)
     for _ in range(_ROUNDS):
-        damped = information * (1 + damping[:, None, None] * torch.eye(2, dtype=place.dtype))
+        damped = information * (1 + damping[:, None, None] * diagonal)
         tried = place + (_inverse(damped) @ slope.unsqueeze(-1)).squeeze(-1)
         at_tried = _linearised(tried, mean, prior, arrivals, sigma)
         better = at_tried[2] < cost

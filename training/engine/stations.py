@@ -8,6 +8,7 @@ from itertools import combinations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+
 class ReceiverSpec(BaseModel):
     """A fixed receiver; degrees on WGS-84, metres above the sea."""
 

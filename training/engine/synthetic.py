@@ -117,7 +117,9 @@ class _World:
         for block in range(first // BLOCK, -(-after // BLOCK)):
             rng = np.random.default_rng([self._config.seed, 1, block])
             parts.append((rng.random((BLOCK, 4)), rng.standard_normal((BLOCK, 2 * receivers))))
-        uniform, normal = (np.concatenate(kind)[: after - first] for kind in zip(*parts, strict=True))
+        uniform, normal = (
+            np.concatenate(kind)[: after - first] for kind in zip(*parts, strict=True)
+        )
         return uniform, normal[:, :receivers], normal[:, receivers:]
 
     def _arrivals(self, away: Floats, sent: Floats, clock: Floats) -> Floats:

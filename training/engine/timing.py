@@ -39,9 +39,9 @@ class Timing:
         left = np.where(there, left, np.nan)
         offset = np.zeros(receivers)
         for _ in range(_ROUNDS):
-            offset += _medians(_without_instant(left - offset))
+            offset += _medians(without_instant(left - offset))
         offset -= offset.mean()
-        rest = _without_instant(left - offset)[there]
+        rest = without_instant(left - offset)[there]
         # Each sample's own instant has been fitted, too.
         freedom = (count - there.any(axis=1).sum()) / count
         sigma = _MAD_TO_SIGMA * float(np.median(np.abs(rest))) / np.sqrt(max(freedom, 1e-3))
@@ -57,14 +57,14 @@ class Timing:
 
 def ranges(toa: Floats) -> Floats:
     """[N, R] ns to metres since the sample's mean arrival, so that 32 bits would hold them."""
-    metres = np.asarray(toa, float) * 1e-9 * SPEED_OF_LIGHT
-    return _without_instant(metres)
+    return without_instant(np.asarray(toa, float) * 1e-9 * SPEED_OF_LIGHT)
 
 
-def _without_instant(metres: Floats) -> Floats:
-    there = ~np.isnan(metres)
-    sums = np.where(there, metres, 0.0).sum(axis=1, keepdims=True)
-    return np.asarray(metres - sums / np.maximum(there.sum(axis=1, keepdims=True), 1))
+def without_instant(arrivals: Floats) -> Floats:
+    """[N, R] less each sample's mean: when it was sent is unknown, only differences inform."""
+    there = ~np.isnan(arrivals)
+    sums = np.where(there, arrivals, 0.0).sum(axis=1, keepdims=True, dtype=float)
+    return np.asarray(arrivals - sums / np.maximum(there.sum(axis=1, keepdims=True), 1))
 
 
 def _medians(columns: Floats) -> Floats:
