@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -20,7 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from training import lifecycle
+from training import artifacts, lifecycle
 from training.access import visible
 from training.api import pages
 from training.api.requests import CreateJob, JobPatch
@@ -29,6 +30,7 @@ from training.engine.config import TrainConfig
 from training.journal import frames
 from training.models import Dataset, Job, TrainedModel
 from training.serializers import (
+    ArtifactsSerializer,
     EpochSerializer,
     EventPageSerializer,
     JobSerializer,
@@ -162,6 +164,37 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         if model is None:
             raise NotFound("This job has no evaluation: only a completed training has one.")
         return Response(model.evaluation)
+
+    @extend_schema(summary="What the job leaves to take away", responses={200: ArtifactsSerializer})
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def artifacts(self, request: Request, pk: str) -> Response:
+        here = request.build_absolute_uri(request.path)
+        found = [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "description": one.description,
+                "bytes": one.bytes,
+                "url": f"{here}/{one.name}",
+            }
+            for one in artifacts.of(self.get_object())
+        ]
+        return Response({"next": None, "previous": None, "results": found})
+
+    @extend_schema(
+        summary="Download one of them; an export is made first, which takes up to a minute",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ProblemSerializer},
+    )
+    @action(detail=True, url_path=r"artifacts/(?P<name>[A-Za-z0-9._-]+)", filter_backends=[])
+    def artifact(self, request: Request, pk: str, name: str) -> HttpResponse:
+        found = next((one for one in artifacts.of(self.get_object()) if one.name == name), None)
+        if found is None:
+            raise NotFound(f"This job has no artifact {name!r}; see /artifacts for those it has.")
+        answer = HttpResponse(
+            artifacts.ready(found).read_bytes(), content_type="application/octet-stream"
+        )
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
 
     def _job(self, job: Job, code: int = status.HTTP_202_ACCEPTED) -> Response:
         fresh = get_object_or_404(self.get_queryset(), pk=job.pk)

@@ -206,6 +206,13 @@ def _strict(value: Any) -> Any:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        from training.engine.service import serve
+
+        # Whatever else prints must not look like an answer.
+        answers, sys.stdout = sys.stdout, sys.stderr
+        serve(sys.stdin, answers)
+        sys.exit()
     if len(sys.argv) != 3 or sys.argv[1] not in ("train", "generate"):
-        sys.exit("usage: python -m training.engine train|generate SPEC.json")
+        sys.exit("usage: python -m training.engine train|generate SPEC.json, or serve")
     main(sys.argv[1], sys.argv[2])

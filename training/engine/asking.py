@@ -61,9 +61,10 @@ def locate(
             place = model.frame.to_local(row["rx_lat"], row["rx_lon"])
             rx[cell] = [*place, _number(row, "rx_alt_m")]
     rssi, snr, toa = signals
-    asked = (rssi, snr, without_instant(toa), rx)
-    tensors = (torch.from_numpy(one.astype(np.float32)) for one in asked)
-    mean, covariance = model.answer(*Signals(*tensors, torch.from_numpy(in_service)))
+    arrays = (rssi, snr, without_instant(toa), rx)
+    tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
+    asked = Signals(*tensors, torch.from_numpy(in_service))
+    mean, covariance = model.answer(*asked)
     return _told(model, list(samples), mean.numpy(), covariance.numpy())
 
 

@@ -28,9 +28,7 @@ def evaluate(answer: Answer, dataset: Dataset) -> dict[str, Any]:
             "samples": len(rows),
             **metrics.error_summary(errors),
             "coverage_68": metrics.coverage(predicted, target, 0.68),
-            "coverage_95": metrics.coverage(
-                predicted.tempered(answer.stretch_95), target, 0.95
-            ),
+            "coverage_95": metrics.coverage(predicted.tempered(answer.stretch_95), target, 0.95),
             "nll": metrics.negative_log_likelihood(predicted, target),
         },
         "temperature": answer.temperature,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +35,8 @@ def export(model: Path, output: Path) -> None:
     """
     trained = load(model)
     make = {".pt2": _as_torch, ".onnx": _as_onnx}[output.suffix]
-    # Named anew each time, so that two makers never write one file.
-    aside = output.with_name(f".{output.stem}-{hashlib.sha256(str(id(trained)).encode()).hexdigest()[:8]}{output.suffix}")
+    # A name of its own, so that two makers never write one file.
+    aside = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries, about themselves

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from training.engine import calibration, evaluation, trained
 from training.engine.answer import Answer
@@ -12,6 +13,9 @@ from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
 from training.engine.loop import fit
 from training.engine.state import TrainState
+
+# Threads that wait for each other spin: on two busy cores two of them take thirty times as long.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

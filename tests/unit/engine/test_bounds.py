@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.unit.engine.monte_carlo import monte_carlo_bound
 from training.engine.bounds import bound_at, dilution_of_precision, good_geometry
 from training.engine.config import GenerateConfig
 from training.engine.synthetic import generate
-from tests.unit.engine.monte_carlo import monte_carlo_bound
 
 AROUND = np.array([[10e3, 0, 0], [-10e3, 0, 0], [0, 10e3, 0], [0, -10e3, 0]], float)
 MIDDLE = np.zeros((1, 2))
