@@ -1,0 +1,1 @@
+"""Each prints a ratio against its reference, measured in the same run."""

@@ -8,16 +8,18 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from training.models import Dataset, Job
+from training.models import Dataset, Job, TrainedModel
 
-Owned = TypeVar("Owned", Job, Dataset)
+Owned = TypeVar("Owned", Job, Dataset, TrainedModel)
 
 
-def visible(rows: QuerySet[Owned], user: User | AnonymousUser) -> QuerySet[Owned]:
+def visible(
+    rows: QuerySet[Owned], user: User | AnonymousUser, owner: str = "owner"
+) -> QuerySet[Owned]:
     """Those of `rows` that this user may see and steer; nobody signed in sees nothing."""
     if not user.is_authenticated or not user.is_active:
         return rows.none()
-    return rows if user.is_staff else rows.filter(owner_id=user.pk)
+    return rows if user.is_staff else rows.filter(**{owner: user.pk})
 
 
 def signed_in(request: HttpRequest) -> User:

@@ -13,28 +13,38 @@ from django.core.files import File
 from django.db.models import ProtectedError
 
 from training.engine import importer
+from training.engine.config import ImportConfig
 from training.engine.dataset import Dataset as Arrays
+from training.engine.facts import of as describe
 from training.engine.importer import ImportProblem
 from training.models import Dataset
+
+AS_IT_COMES = ImportConfig()
 
 
 class DatasetInUse(Exception):
     """Jobs name the dataset, so it cannot go."""
 
 
-def import_folder(owner: User, name: str, folder: Path) -> Dataset:
+def import_folder(
+    owner: User, name: str, folder: Path, config: ImportConfig = AS_IT_COMES
+) -> Dataset:
     """Import measured data (`training.engine.importer` has the format and its errors)."""
-    return store(owner, name, importer.read_folder(folder))
+    return store(owner, name, importer.read_folder(folder, config=config))
 
 
-def import_zip(owner: User, name: str, archive: Path) -> Dataset:
+def import_zip(
+    owner: User, name: str, archive: Path, config: ImportConfig = AS_IT_COMES
+) -> Dataset:
     """The same, from a zip of the folder."""
     with tempfile.TemporaryDirectory(prefix="import-") as workspace:
-        arrays = importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES)
+        arrays = importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES, config)
     return store(owner, name, arrays)
 
 
-def import_upload(owner: User, name: str, file: File[Any]) -> Dataset:
+def import_upload(
+    owner: User, name: str, file: File[Any], config: ImportConfig = AS_IT_COMES
+) -> Dataset:
     """The same, from an upload."""
     if file.size > settings.UPLOAD_MAX_BYTES:
         raise ImportProblem(
@@ -45,7 +55,7 @@ def import_upload(owner: User, name: str, file: File[Any]) -> Dataset:
         with archive.open("wb") as kept:
             for chunk in file.chunks():
                 kept.write(chunk)
-        return import_zip(owner, name, archive)
+        return import_zip(owner, name, archive, config)
 
 
 def store(owner: User, name: str, arrays: Arrays) -> Dataset:
@@ -54,7 +64,7 @@ def store(owner: User, name: str, arrays: Arrays) -> Dataset:
     path = Path(settings.DATA_DIR) / "datasets" / f"{pk}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays.save(path)
-    facts = arrays.facts()
+    facts = describe(arrays)
     try:
         return Dataset.objects.create(
             id=pk,

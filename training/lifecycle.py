@@ -134,8 +134,6 @@ def _queue(job: Job) -> Job:
 
 def request_pause(job: Job, actor: str) -> Job:
     """Pause at once what waits; what runs is asked to stop after its epoch's checkpoint."""
-    if job.kind == Job.Kind.GENERATION:
-        raise Conflict(job, "pause (a generation can only be cancelled)")
     return (
         change(
             job.pk,
@@ -150,7 +148,7 @@ def request_pause(job: Job, actor: str) -> Job:
 
 
 def request_cancel(job: Job, actor: str) -> Job:
-    """Cancel at once what does not run; what runs is asked to stop at its next batch."""
+    """Cancel at once what does not run; what runs is ended within a moment."""
     waiting = Q(status__in=[Status.QUEUED, Status.PAUSED])
     with transaction.atomic():
         cancelled = change(
@@ -161,13 +159,20 @@ def request_cancel(job: Job, actor: str) -> Job:
             status=Status.CANCELLED,
             finished_at=Now(),
         )
-        if cancelled and cancelled.kind == Job.Kind.GENERATION:
-            Dataset.objects.filter(pk=cancelled.dataset_id).update(status=Dataset.State.FAILED)
+        if cancelled:
+            leave_no_dataset(cancelled)
     return (
         cancelled
         or _ask(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor)
         or _as_it_is(job, Q(status=Status.RUNNING, stop_requested=Stop.CANCEL), "cancel")
     )
+
+
+def leave_no_dataset(cancelled: Job) -> None:
+    """A generation that was cancelled makes none any more."""
+    if cancelled.kind == Job.Kind.GENERATION:
+        Dataset.objects.filter(pk=cancelled.dataset_id).update(status=Dataset.State.FAILED)
+        transaction.on_commit(partial(runs.remove_dataset, cancelled.dataset_id))
 
 
 def resume(job: Job, actor: str) -> Job:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from realtime import events
 from training import dispatch
 from training.attempt import Attempt
-from training.lifecycle import status_by, told_cancelled, told_paused
+from training.lifecycle import leave_no_dataset, status_by, told_cancelled, told_paused
 from training.models import Dataset, Job, TrainedModel
 from training.states import Status, Stop
 
@@ -62,7 +62,8 @@ def fail(attempt: Attempt, message: str) -> None:
             error_message=message,
             finished_at=Now(),
         )
-        _unfinished(job)
+        if job.kind == Job.Kind.GENERATION:
+            Dataset.objects.filter(pk=job.dataset_id).update(status=Dataset.State.FAILED)
 
 
 def paused(attempt: Attempt) -> None:
@@ -71,12 +72,7 @@ def paused(attempt: Attempt) -> None:
 
 def cancelled(attempt: Attempt) -> None:
     with transaction.atomic():
-        _unfinished(attempt.end(told_cancelled, status=Status.CANCELLED, finished_at=Now()))
-
-
-def _unfinished(job: Job) -> None:
-    if job.kind == Job.Kind.GENERATION:
-        Dataset.objects.filter(pk=job.dataset_id).update(status=Dataset.State.FAILED)
+        leave_no_dataset(attempt.end(told_cancelled, status=Status.CANCELLED, finished_at=Now()))
 
 
 def interrupted(

@@ -27,3 +27,9 @@ def earlier_runs(job_id: UUID, attempt: int) -> list[Path]:
 def remove(job_id: UUID) -> None:
     """The job is forgotten, and so is all of this."""
     shutil.rmtree(folder_of(job_id), ignore_errors=True)
+
+
+def remove_dataset(dataset_id: UUID) -> None:
+    """What a generation that was cancelled had made so far."""
+    for path in (Path(settings.DATA_DIR) / "datasets").glob(f"{dataset_id}.*"):
+        path.unlink(missing_ok=True)

@@ -6,13 +6,19 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from training.models import Dataset, Epoch, Job, JobEvent
+from training.engine.config import ImportConfig
+from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
+
+
+def _help(field: str) -> str:
+    return ImportConfig.model_fields[field].description or ""
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
     """A job as it is, and what was asked of it."""
 
     dataset_id = serializers.UUIDField(read_only=True)
+    dataset_hash = serializers.CharField(source="dataset.content_hash", read_only=True)
     owner = serializers.CharField(source="owner.username", read_only=True)
     parent_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
@@ -21,7 +27,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "dataset_id", "parent_id", "config", "current_epoch", "total_epochs",
+            "dataset_id", "dataset_hash", "parent_id", "config", "current_epoch", "total_epochs",
             "progress_percent", "best_epoch", "best_val_loss", "best_val_rmse", "checkpoint_path",
             "error_message", "attempt", "crashes", "worker", "created_at", "started_at",
             "finished_at", "heartbeat_at",
@@ -98,6 +104,9 @@ class UploadSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField(max_length=200)
     file = serializers.FileField()
+    split_by = serializers.CharField(required=False, help_text=_help("split_by"))
+    split_column = serializers.CharField(required=False, help_text=_help("split_column"))
+    split_seed = serializers.IntegerField(required=False, help_text=_help("split_seed"))
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
@@ -108,3 +117,68 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     errors = serializers.DictField(required=False)  # type: ignore[assignment]
+
+
+class ModelSerializer(serializers.ModelSerializer[TrainedModel]):
+    """A trained model, where it comes from, and how good it is on the test split."""
+
+    job_id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(source="job.name", read_only=True)
+    owner = serializers.CharField(source="job.owner.username", read_only=True)
+    dataset_id = serializers.UUIDField(source="job.dataset_id", read_only=True)
+    dataset_hash = serializers.CharField(source="job.dataset.content_hash", read_only=True)
+    test = serializers.SerializerMethodField()
+
+    class Meta:
+        model = TrainedModel
+        fields: ClassVar = [
+            "id", "job_id", "name", "owner", "dataset_id", "dataset_hash", "test", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_test(self, model: TrainedModel) -> dict[str, float]:
+        return dict(model.evaluation["test"])
+
+
+class ModelCardSerializer(ModelSerializer):
+    card = serializers.DictField(read_only=True, allow_null=True)
+
+    class Meta(ModelSerializer.Meta):
+        fields: ClassVar = [*ModelSerializer.Meta.fields, "card"]
+
+
+class EllipseSerializer(serializers.Serializer[Any]):
+    semi_major_m = serializers.FloatField()
+    semi_minor_m = serializers.FloatField()
+    azimuth_deg = serializers.FloatField(help_text="Of the longer axis, clockwise from north.")
+
+
+class PredictionSerializer(serializers.Serializer[Any]):
+    sample_id = serializers.CharField(allow_blank=True)
+    lat = serializers.FloatField()
+    lon = serializers.FloatField()
+    covariance_m2 = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField()), help_text="East, north."
+    )
+    ellipse_68 = EllipseSerializer()
+    ellipse_95 = EllipseSerializer()
+
+
+class PredictionsSerializer(serializers.Serializer[Any]):
+    predictions = PredictionSerializer(many=True)
+
+
+class ArtifactSerializer(serializers.Serializer[Any]):
+    """`bytes` null: it is made at the first download."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    description = serializers.CharField()
+    bytes = serializers.IntegerField(allow_null=True)
+    url = serializers.CharField()
+
+
+class ArtifactsSerializer(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = ArtifactSerializer(many=True)

@@ -122,7 +122,8 @@ class _Watch:
             asked = self._write(partial(attempts.stop_asked, self._attempt))
         if asked != self._asked:
             self._asked = asked
-            self._trainer.ask(asked)
+            if asked == Stop.PAUSE:
+                self._trainer.ask(asked)
 
     def _must_leave(self) -> bool:
         """An epoch that is nearly done is waited for: the trainer pauses after its checkpoint."""

@@ -71,7 +71,7 @@ class Trainer:
                 yield json.loads(line)
 
     def ask(self, wish: str) -> None:
-        """Pass on `pause` or `cancel`."""
+        """Pass on that it is to pause."""
         assert self._process.stdin is not None
         # One that is gone has been heard by `lines` already.
         with contextlib.suppress(BrokenPipeError):

@@ -22,6 +22,7 @@ from training.api import pages
 from training.api.queries import json_object
 from training.api.requests import CreateDataset
 from training.configs import read
+from training.engine.config import ImportConfig
 from training.models import Dataset
 from training.serializers import (
     DatasetSerializer,
@@ -79,7 +80,8 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     def import_zip(self, request: Request) -> Response:
         upload = UploadSerializer(data=request.data)
         upload.is_valid(raise_exception=True)
-        dataset = datasets.import_upload(
-            self._user, upload.validated_data["name"], upload.validated_data["file"]
-        )
+        sent = dict(upload.validated_data)
+        name, file = sent.pop("name"), sent.pop("file")
+        config = read(ImportConfig, sent)
+        dataset = datasets.import_upload(self._user, name, file, config)
         return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)

@@ -7,7 +7,7 @@ from typing import cast
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -22,15 +22,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from training import lifecycle, series
+from training import artifacts, lifecycle, series
 from training.access import visible
 from training.api import pages, queries, stream
 from training.api.requests import CreateJob, JobPatch
 from training.configs import BadConfig, read
 from training.engine.config import TrainConfig
 from training.journal import frames
-from training.models import Dataset, Job, TrainedModel
+from training.models import Job, TrainedModel
 from training.serializers import (
+    ArtifactsSerializer,
     ColumnsSerializer,
     EpochSerializer,
     EventPageSerializer,
@@ -69,7 +70,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return visible(Job.objects.select_related("owner"), self._user)
+        return visible(Job.objects.select_related("owner", "dataset"), self._user)
 
     @property
     def _user(self) -> User:
@@ -82,7 +83,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     )
     def create(self, request: Request) -> Response:
         wanted = read(CreateJob, queries.json_object(request))
-        dataset = usable_dataset(self._user, str(wanted.dataset_id))
+        dataset = queries.usable_dataset(self._user, str(wanted.dataset_id))
         job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
         return self._job(job, status.HTTP_201_CREATED)
 
@@ -123,7 +124,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         job = self.get_object()
         if job.kind != Job.Kind.TRAINING:
             raise BadConfig({"id": ["A generation cannot be cloned; POST /datasets/generate."]})
-        dataset = usable_dataset(self._user, str(job.dataset_id))
+        dataset = queries.usable_dataset(self._user, str(job.dataset_id))
         config = TrainConfig.model_validate(job.config)
         twin = lifecycle.submit(
             self._user, dataset, config, job.name, notes=job.notes, tags=job.tags, parent=job
@@ -205,18 +206,37 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
             raise NotFound("This job has no evaluation: only a completed training has one.")
         return Response(model.evaluation)
 
+    @extend_schema(summary="What the job leaves to take away", responses={200: ArtifactsSerializer})
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def artifacts(self, request: Request, pk: str) -> Response:
+        here = request.build_absolute_uri(request.path)
+        found = [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "description": one.description,
+                "bytes": one.bytes,
+                "url": f"{here}/{one.name}",
+            }
+            for one in artifacts.of(self.get_object())
+        ]
+        return Response({"next": None, "previous": None, "results": found})
+
+    @extend_schema(
+        summary="Download one of them; an export is made first, which takes up to a minute",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ProblemSerializer},
+    )
+    @action(detail=True, url_path=r"artifacts/(?P<name>[A-Za-z0-9._-]+)", filter_backends=[])
+    def artifact(self, request: Request, pk: str, name: str) -> HttpResponse:
+        found = next((one for one in artifacts.of(self.get_object()) if one.name == name), None)
+        if found is None:
+            raise NotFound(f"This job has no artifact {name!r}; see /artifacts for those it has.")
+        answer = HttpResponse(
+            artifacts.ready(found).read_bytes(), content_type="application/octet-stream"
+        )
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
+
     def _job(self, job: Job, code: int = status.HTTP_202_ACCEPTED) -> Response:
         fresh = get_object_or_404(self.get_queryset(), pk=job.pk)
         return Response(JobSerializer(fresh).data, status=code)
-
-
-def usable_dataset(user: User, pk: str) -> Dataset:
-    """A dataset this user may train on; BadConfig says why not."""
-    dataset = visible(Dataset.objects.all(), user).filter(pk=pk).first()
-    if dataset is None:
-        raise BadConfig({"dataset_id": [f"There is no dataset {pk} that you may use."]})
-    if dataset.status != Dataset.State.READY:
-        raise BadConfig(
-            {"dataset_id": [f"Dataset {dataset.name!r} is not ready: {dataset.status}."]}
-        )
-    return dataset

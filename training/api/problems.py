@@ -18,6 +18,7 @@ from training.configs import BadConfig
 from training.datasets import DatasetInUse
 from training.engine.importer import BadRow, ImportProblem
 from training.lifecycle import Conflict
+from training.predictor import Refused
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             return _answer(400, f"{error}.", **row, errors={"file": [f"{error}."]})
         case ImportProblem():
             return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
-        case Conflict() | DatasetInUse():
+        case Conflict() | DatasetInUse() | Refused():
             return _answer(409, str(error))
         case ObjectDoesNotExist():
             return _answer(404, "It was there a moment ago, and is gone.")

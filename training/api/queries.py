@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import User
 from rest_framework.request import Request
 
+from training.access import visible
 from training.configs import BadConfig
+from training.models import Dataset
 
 
 def json_object(request: Request) -> dict[str, Any]:
@@ -42,3 +45,15 @@ def named_series(request: Request, known: list[str]) -> list[str]:
             {"series": [f"There is no {name!r}; there is {', '.join(known)}." for name in unknown]}
         )
     return list(dict.fromkeys(asked)) or known
+
+
+def usable_dataset(user: User, pk: str) -> Dataset:
+    """A dataset this user may train on; BadConfig says why not."""
+    dataset = visible(Dataset.objects.all(), user).filter(pk=pk).first()
+    if dataset is None:
+        raise BadConfig({"dataset_id": [f"There is no dataset {pk} that you may use."]})
+    if dataset.status != Dataset.State.READY:
+        raise BadConfig(
+            {"dataset_id": [f"Dataset {dataset.name!r} is not ready: {dataset.status}."]}
+        )
+    return dataset

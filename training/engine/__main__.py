@@ -1,6 +1,6 @@
 """The trainer's process: `python -m training.engine train|generate SPEC.json`.
 
-It writes one JSON object a line to stdout, reads `pause` or `cancel` from stdin, and ends when
+It writes one JSON object a line to stdout, reads `pause` from stdin, and ends when
 its stdin does: whoever started it is gone then.
 """
 
@@ -22,20 +22,25 @@ BATCH_SECONDS = 1.0
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
-class Cancelled(Exception):
-    """Whoever started the trainer wants no result."""
+class Paused(Exception):
+    """Whoever started it wants it to go on later."""
 
 
 class Pipe:
-    """Both directions of the talk with whoever started this process."""
+    """Both directions of the talk with whoever started this process.
+
+    Of several processes that train together the first one talks.
+    """
 
     def __init__(self) -> None:
         self.asked = ""
         self._out = sys.stdout
         self._next_batch = 0.0
+        self._talks = os.environ.get("RANK", "0") == "0"
         # Whatever else prints must not look like a line of ours.
         sys.stdout = sys.stderr
-        threading.Thread(target=self._listen, daemon=True).start()
+        if self._talks:
+            threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         for line in sys.stdin:
@@ -43,6 +48,8 @@ class Pipe:
         os._exit(3)
 
     def say(self, kind: str, **fields: Any) -> None:
+        if not self._talks:
+            return
         line = json.dumps({"type": kind, **_strict(fields)}, allow_nan=False)
         self._out.write(line + "\n")
         self._out.flush()
@@ -52,18 +59,19 @@ class Pipe:
             self._next_batch = time.monotonic() + BATCH_SECONDS
             self.say(kind, **fields)
 
-    def heed_cancel(self) -> None:
-        if self.asked == "cancel":
-            raise Cancelled
+    def heed_pause(self) -> None:
+        if self.asked == "pause":
+            raise Paused
 
 
 def train(spec: dict[str, Any], pipe: Pipe) -> None:
-    """Train to the end, a pause or a cancel; the checkpoint first, then the line that names it."""
+    """Train to the end or a pause; the checkpoint first, then the line that names it."""
     import torch
 
-    from training.engine import checkpoint, evaluation, loop
+    from training.engine import calibration, checkpoint, evaluation, loop, trained
     from training.engine.config import TrainConfig
     from training.engine.dataset import Dataset
+    from training.engine.machine import Machine
     from training.engine.state import TrainState
 
     torch.use_deterministic_algorithms(True)
@@ -71,6 +79,7 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
         # Threads that wait for each other spin: two jobs that both want all cores take a multiple
         # of the time. A checkpoint's own number wins, for the last bits depend on it.
         torch.set_num_threads(spec["threads"])
+    machine = Machine.here()
     dataset = Dataset.load(Path(spec["dataset"]))
     store = checkpoint.Store(Path(spec["run_dir"]), tuple(map(Path, spec.get("earlier_runs", []))))
     if spec.get("resume_from"):
@@ -91,8 +100,7 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
         val_samples=len(dataset.rows("val")),
         resumed_from_epoch=state.epoch or None,
     )
-    for progress in loop.fit(state, dataset):
-        pipe.heed_cancel()
+    for progress in loop.fit(state, dataset, machine):
         if isinstance(progress, loop.Step):
             pipe.say_now_and_then(
                 "batch",
@@ -102,7 +110,7 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
                 loss=progress.loss,
             )
             continue
-        path = store.save(state, progress.is_best)
+        path = store.save(state, progress.is_best) if machine.leads else store.folder
         pipe.say(
             "epoch",
             epoch=progress.epoch,
@@ -111,32 +119,36 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
             is_best=progress.is_best,
             checkpoint_path=str(path),
         )
-        if pipe.asked == "pause" and not state.is_over:
+        if machine.agree(pipe.asked == "pause") and not state.is_over:
             pipe.say("paused")
             return
-    evaluated = evaluation.evaluate(checkpoint.load(store.best), dataset)
-    pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
+    if machine.leads:
+        best = checkpoint.load(store.best)
+        answer = calibration.answer(best, dataset, machine)
+        evaluated = evaluation.evaluate(answer, dataset)
+        trained.save(store.folder, answer, best, dataset, evaluated)
+        pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
 
 
 def generate(spec: dict[str, Any], pipe: Pipe) -> None:
-    """Make a synthetic dataset and write it."""
+    """Make a synthetic dataset and write it; what a stopped run had made is not made again."""
+    from training.engine import facts, growth
     from training.engine.config import GenerateConfig
-    from training.engine.synthetic import generate as make
 
     config, output = GenerateConfig.model_validate(spec["config"]), Path(spec["output"])
     pipe.say("started", dataset_size=config.samples)
 
     def told(current: int, total: int, message: str) -> None:
-        pipe.heed_cancel()
         pipe.say("generation", current=current, total=total, message=message)
+        if current < total:
+            pipe.heed_pause()
 
-    dataset = make(config, told)
-    dataset.save(output)
+    dataset = growth.grow(config, output, told)
     pipe.say(
         "completed",
         path=str(output),
         content_hash=dataset.content_hash,
-        facts=dataset.facts(),
+        facts=facts.of(dataset),
     )
 
 
@@ -147,8 +159,8 @@ def main(command: str, spec_file: str) -> None:
     pipe = Pipe()
     try:
         {"train": train, "generate": generate}[command](spec, pipe)
-    except Cancelled:
-        pipe.say("cancelled")
+    except Paused:
+        pipe.say("paused")
     except Exception as error:
         if not _is_final(error):
             raise
@@ -178,6 +190,13 @@ def _strict(value: Any) -> Any:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        from training.engine.service import serve
+
+        # Whatever else prints must not look like an answer.
+        answers, sys.stdout = sys.stdout, sys.stderr
+        serve(sys.stdin, answers)
+        sys.exit()
     if len(sys.argv) != 3 or sys.argv[1] not in ("train", "generate"):
-        sys.exit("usage: python -m training.engine train|generate SPEC.json")
+        sys.exit("usage: python -m training.engine train|generate SPEC.json, or serve")
     main(sys.argv[1], sys.argv[2])

@@ -26,7 +26,7 @@ class WidenedHull:
     """
 
     def __init__(self, points: Floats, margin_m: float) -> None:
-        self._hull, self._margin = convex_hull(points), margin_m
+        self._hull, self.margin = convex_hull(points), margin_m
         self._edges = np.roll(self._hull, -1, axis=0) - self._hull
         self._fan = self._hull[1:] - self._hull[0]
         lengths = np.hypot(self._edges[:, 0], self._edges[:, 1])
@@ -37,6 +37,15 @@ class WidenedHull:
     def area(self) -> float:
         """In square metres."""
         return float(self._shares[-1])
+
+    def contains(self, places: Floats) -> NDArray[np.bool_]:
+        """[N]: whether places [N, 2] lie in it."""
+        away = places[:, None] - self._hull  # [N, H, 2]
+        length = np.maximum((self._edges**2).sum(axis=1), 1e-12)
+        along = np.clip((away * self._edges).sum(axis=-1) / length, 0, 1)
+        nearest = np.linalg.norm(away - along[..., None] * self._edges, axis=-1).min(axis=1)
+        inside = (_cross(self._edges, away) >= 0).all(axis=1) & (len(self._hull) > 2)
+        return np.asarray(inside | (nearest <= self.margin))
 
     def places(self, uniforms: Floats) -> Floats:
         """[N, 3] numbers uniform in [0, 1) to [N, 2] places uniform in the area."""
@@ -54,12 +63,12 @@ class WidenedHull:
         """A sector belongs to the corner that lies farthest in its direction."""
         direction = np.column_stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)])
         corner = self._hull[np.argmax(direction @ self._hull.T, axis=1)]
-        return np.asarray(corner + self._margin * np.sqrt(reach)[:, None] * direction)
+        return np.asarray(corner + self.margin * np.sqrt(reach)[:, None] * direction)
 
     def _along_edges(self, edge: NDArray[np.intp], uniforms: Floats) -> Floats:
         run = self._edges[edge]
         outward = np.column_stack([run[:, 1], -run[:, 0]]) / np.hypot(run[:, :1], run[:, 1:])
-        out = self._margin * uniforms[:, 1:] * outward
+        out = self.margin * uniforms[:, 1:] * outward
         return np.asarray(self._hull[edge] + uniforms[:, :1] * run + out)
 
     def _in_triangles(self, triangle: NDArray[np.intp], uniforms: Floats) -> Floats:

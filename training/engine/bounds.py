@@ -19,7 +19,11 @@ from training.engine.propagation import exponent_at, received_dbm
 
 LARGEST_GDOP = 5.0
 _SMALLEST_SHADOWING_DB = 1e-3  # an exact reading would carry infinite information
-_erfc = np.frompyfunc(math.erfc, 1, 1)
+# Of erfc, highest power first; the relative error is below 1.2e-7 everywhere.
+_ERFC = (
+    0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807,
+    -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223,
+)  # fmt: skip
 
 
 def position_error_bound(dataset: Dataset, rows: NDArray[np.intp]) -> Floats | None:
@@ -44,7 +48,7 @@ def bound_at(target: Floats, rx: Floats, physics: dict[str, Any]) -> Floats:
     information = _sum_outer(toward, slope**2 * censored_information(above))
     if physics["timing_sigma_ns"] is not None:
         metres = physics["timing_sigma_ns"] * 1e-9 * SPEED_OF_LIGHT
-        information = information + clockless_information(toward, _gaussian_cdf(above) / metres**2)
+        information = information + clockless_information(toward, gaussian_cdf(above) / metres**2)
     return _root_trace_of_inverse(information)
 
 
@@ -56,8 +60,8 @@ def censored_information(above: Floats) -> Floats:
     Variable Is Truncated Normal).
     """
     density = np.exp(-(above**2) / 2) / math.sqrt(2 * math.pi)
-    silent = np.maximum(_gaussian_cdf(-above), 1e-300)
-    return np.asarray(_gaussian_cdf(above) - above * density + density**2 / silent)
+    silent = np.maximum(gaussian_cdf(-above), 1e-300)
+    return np.asarray(gaussian_cdf(above) - above * density + density**2 / silent)
 
 
 def clockless_information(toward: Floats, weight: Floats) -> Floats:
@@ -131,8 +135,13 @@ def _threshold_dbm(physics: dict[str, Any]) -> float:
     return float(physics["noise_floor_dbm"] + physics["detection_snr_db"])
 
 
-def _gaussian_cdf(z: Floats) -> Floats:
-    return np.asarray(_erfc(-z / math.sqrt(2)) / 2, float)
+def gaussian_cdf(z: Floats) -> Floats:
+    """The share of a unit normal below `z` (Press et al. 1992, Numerical Recipes in C, erfcc)."""
+    x = np.asarray(-z, float) / math.sqrt(2)
+    size = np.abs(x)
+    t = 1 / (1 + size / 2)
+    tail = t * np.exp(-(size**2) + np.polyval(_ERFC, t))
+    return np.asarray(np.where(x >= 0, tail, 2 - tail) / 2)
 
 
 def _sum_outer(toward: Floats, weight: Floats) -> Floats:

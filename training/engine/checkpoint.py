@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from training.engine.config import TrainConfig
-from training.engine.features import Normaliser
+from training.engine.normaliser import Normaliser
 from training.engine.state import TrainState
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2  # so that a damaged one has one before it
 # Each file has a name of its own: one that is written over would not match its checksum meanwhile.
 EPOCHS, BESTS = "epoch", "best"

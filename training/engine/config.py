@@ -6,11 +6,11 @@ and description), and the trainer reads them.
 
 from __future__ import annotations
 
-import math
-from itertools import combinations
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from training.engine.stations import ITALY, ReceiverSpec, check
 
 _MODEL_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -21,20 +21,20 @@ class TrainConfig(BaseModel):
     model_config = _MODEL_CONFIG
 
     epochs: int = Field(
-        60, ge=1, le=100_000, title="Epochs", description="Passes over the training split."
+        80, ge=1, le=100_000, title="Epochs", description="Passes over the training split."
     )
     batch_size: int = Field(
         64, ge=1, le=65_536, title="Batch size", description="Samples per optimiser step."
     )
     learning_rate: float = Field(
-        1e-3,
+        2e-3,
         gt=0,
         le=1,
         title="Learning rate",
         description="Peak step size of AdamW; it rises briefly, then decays.",
     )
     patience: int = Field(
-        20,
+        30,
         ge=1,
         le=100_000,
         title="Patience",
@@ -47,14 +47,25 @@ class TrainConfig(BaseModel):
         title="Seed",
         description="The same seed gives the same numbers on the same machine.",
     )
-    model: Literal["attention"] = Field(
-        "attention", title="Model", description="Receivers as a set, pooled by attention."
+    model: Literal["mlp", "attention"] = Field(
+        "mlp",
+        title="Model",
+        description="mlp: each receiver has weights of its own, quick and right for fixed ones; "
+        "attention: receivers as a set that attend to each other.",
+    )
+    members: int = Field(
+        1,
+        ge=1,
+        le=16,
+        title="Members",
+        description="Networks in the ensemble; each costs as much as the first, and a few of them "
+        "err less and know better how much.",
     )
     hidden: int = Field(
-        128, ge=16, le=1024, title="Width", description="Width of the network; a multiple of heads."
+        256, ge=16, le=1024, title="Width", description="Width of the network; a multiple of heads."
     )
     layers: int = Field(
-        2, ge=1, le=8, title="Layers", description="Self-attention blocks over the receivers."
+        2, ge=1, le=8, title="Layers", description="Residual (or self-attention) blocks."
     )
     heads: int = Field(
         4, ge=1, le=16, title="Heads", description="Attention heads; they divide the width."
@@ -70,10 +81,29 @@ class TrainConfig(BaseModel):
         description="Chance that a receiver is hidden from a sample in training.",
     )
     weight_decay: float = Field(
-        1e-4, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW."
+        1e-2, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW."
     )
     gradient_clip: float = Field(
         1.0, gt=0, le=1000, title="Gradient clip", description="Largest norm of a gradient."
+    )
+    refine: bool = Field(
+        True,
+        title="Refine by arrival times",
+        description="Where they are there and the validation split gains by it: Gauss-Newton on "
+        "the arrival times, with the network's Gaussian as prior.",
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "float32",
+        title="Precision",
+        description="bf16: half as many bits in the network's products, on a GPU only.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Processes",
+        description="How many share each batch (torchrun); the numbers stay the same but for "
+        "rounding.",
     )
 
     @model_validator(mode="after")
@@ -84,41 +114,6 @@ class TrainConfig(BaseModel):
                 "choose a width that is a multiple of the heads"
             )
         return self
-
-
-class ReceiverSpec(BaseModel):
-    """A fixed receiver; degrees on WGS-84, metres above the sea."""
-
-    model_config = _MODEL_CONFIG
-
-    name: str = Field(min_length=1, max_length=100, title="Name", description="Its own name.")
-    lat: float = Field(ge=-90, le=90, title="Latitude", description="Degrees north, WGS-84.")
-    lon: float = Field(ge=-180, le=180, title="Longitude", description="Degrees east, WGS-84.")
-    alt_m: float = Field(
-        0.0,
-        ge=-500,
-        le=9000,
-        title="Altitude",
-        description="Metres above the sea; transmitters stand at 0.",
-    )
-
-
-# Stations of north-western Italy, for amateur signals at 145 MHz.
-ITALY = tuple(
-    ReceiverSpec(name=name, lat=lat, lon=lon, alt_m=alt)
-    for name, lat, lon, alt in (
-        ("Aquila di Giaveno", 45.03, 7.27, 600),
-        ("Montanaro", 45.234, 7.857, 300),
-        ("Torino", 45.044, 7.672, 250),
-        ("Coazze", 45.048, 7.238, 700),
-        ("Passo dei Giovi", 44.561, 8.956, 480),
-        ("Genova", 44.395, 8.956, 100),
-        ("Milano-Baggio", 45.478, 9.123, 120),
-    )
-)
-
-# The plane on which positions are computed is true to a thousandth within this.
-_FARTHEST_KM = 600.0
 
 
 class GenerateConfig(BaseModel):
@@ -159,6 +154,14 @@ class GenerateConfig(BaseModel):
         title="Shadowing (dB)",
         description="Standard deviation of the log-normal shadowing.",
     )
+    shadowing_reach_km: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        title="Shadowing reach (km)",
+        description="Distance over which the correlation of the shadowing falls to 1/e; empty: "
+        "every sample is shadowed afresh.",
+    )
     noise_floor_dbm: float = Field(
         -120.0, ge=-180, le=0, title="Noise floor (dBm)", description="Noise in the channel."
     )
@@ -185,30 +188,30 @@ class GenerateConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [receiver.name for receiver in self.receivers]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"receivers: {name!r} is there twice; each needs its own name")
-        return self
-
-    @model_validator(mode="after")
-    def _receivers_fit_one_plane(self) -> Self:
-        for one, other in combinations(self.receivers, 2):
-            apart = _chord_km(one, other)
-            if apart > _FARTHEST_KM:
-                raise ValueError(
-                    f"receivers: {one.name!r} and {other.name!r} are {apart:,.0f} km apart; at "
-                    f"most {_FARTHEST_KM:.0f} is possible. Are latitude and longitude swapped?"
-                )
+    def _receivers_fit(self) -> Self:
+        check(self.receivers)
         return self
 
 
-def _chord_km(one: ReceiverSpec, other: ReceiverSpec) -> float:
-    """Straight through a round earth: near enough for a limit, and without trigonometric care."""
+class ImportConfig(BaseModel):
+    """How measured samples without a `split` column are divided, so that neighbours do not leak."""
 
-    def place(spec: ReceiverSpec) -> tuple[float, float, float]:
-        lat, lon = math.radians(spec.lat), math.radians(spec.lon)
-        return math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)
+    model_config = _MODEL_CONFIG
 
-    return 6371.0 * math.dist(place(one), place(other))
+    split_by: Literal["auto", "place", "column", "random"] = Field(
+        "auto",
+        title="Split by",
+        description="auto: the split column, else whole groups, else whole squares of the area; "
+        "place: squares; column: samples with the same value stay together; random: neighbours "
+        "leak, and every number looks better than it is.",
+    )
+    split_column: str = Field(
+        "group",
+        min_length=1,
+        max_length=100,
+        title="Column",
+        description="Of samples.csv, for the split by column: a session, a day, a device.",
+    )
+    split_seed: int = Field(
+        0, ge=0, le=2**31 - 1, title="Split seed", description="The same seed, the same split."
+    )

@@ -49,6 +49,7 @@ class Dataset:
     where unknown; in_service bool [N, R] (in service without a signal: below threshold, which is
     information; out of service: nothing is known); split i8 [N] (see SPLITS); group i32 [N] (stays
     on one side of the split). `physics`: what made a synthetic one, None where that is unknown.
+    `split_by`: in words, how the split was made.
     """
 
     receivers: tuple[Receiver, ...]
@@ -64,6 +65,7 @@ class Dataset:
     group: NDArray[np.int32]
     physics: dict[str, Any] | None = None
     sample_ids: tuple[str, ...] | None = None
+    split_by: str = ""
 
     def __len__(self) -> int:
         return len(self.target)
@@ -119,46 +121,25 @@ class Dataset:
             kind=header["kind"],
             physics=header["physics"],
             sample_ids=None if ids is None else tuple(ids),
+            split_by=header.get("split_by", ""),
             **arrays,
         )
         if dataset.content_hash != metadata.get("sha256"):
             raise DatasetFileError(f"{path} is damaged: its content does not match its checksum.")
         return dataset
 
-    def facts(self) -> dict[str, Any]:
-        """What people want to know of it, in JSON types."""
-        heard = self.heard
-        counts = heard.sum(axis=1)
-        sides = np.ptp(self.target.astype(float), axis=0)
-        return {
-            "samples": len(self),
-            "kind": self.kind,
-            "receivers": [
-                {**asdict(receiver), "heard_share": round(float(heard[:, index].mean()), 4)}
-                for index, receiver in enumerate(self.receivers)
-            ],
-            "split": {name: len(self.rows(name)) for name in SPLITS},
-            "heard_per_sample": {
-                "min": int(counts.min()),
-                "median": float(np.median(counts)),
-                "max": int(counts.max()),
-            },
-            "signals": [name for name in SIGNALS if not np.isnan(getattr(self, name)).all()],
-            "area_km": [round(float(side) / 1000, 3) for side in sides],
-        }
-
     def _header(self) -> str:
         """All but the arrays; the same text whenever it says the same."""
-        return json.dumps(
-            {
-                "receivers": [asdict(receiver) for receiver in self.receivers],
-                "frame": asdict(self.frame),
-                "kind": self.kind,
-                "physics": self.physics,
-                "sample_ids": self.sample_ids,
-            },
-            sort_keys=True,
-        )
+        header = {
+            "receivers": [asdict(receiver) for receiver in self.receivers],
+            "frame": asdict(self.frame),
+            "kind": self.kind,
+            "physics": self.physics,
+            "sample_ids": self.sample_ids,
+        }
+        if self.split_by:
+            header["split_by"] = self.split_by
+        return json.dumps(header, sort_keys=True)
 
     def _stored(self) -> dict[str, NDArray[Any]]:
         """The arrays as the file holds them; receivers that all stand still are kept once."""

@@ -6,39 +6,52 @@ from typing import Any
 
 import numpy as np
 
-from training.engine import baselines, bounds, metrics
+from training.engine import baselines, bayes, bounds, metrics, report
+from training.engine.answer import Answer, predict
 from training.engine.dataset import Dataset
-from training.engine.loop import Samples, predict
-from training.engine.state import TrainState
+from training.engine.geometry import Floats
+from training.engine.split import AT_RANDOM
 
 
-def evaluate(state: TrainState, dataset: Dataset) -> dict[str, Any]:
-    """On the test split, which neither training nor the choice of the best epoch has seen.
-
-    The covariance is tempered by what the validation split, which lies elsewhere, showed.
-    """
-    val, test = (Samples.of(dataset, state, split) for split in ("val", "test"))
-    temperature = metrics.temperature(predict(state, val)[0], val.metres)
-    predicted = predict(state, test)[0].tempered(temperature)
-    errors = metrics.position_errors(predicted.mean, test.metres)
+def evaluate(answer: Answer, dataset: Dataset) -> dict[str, Any]:
+    """On the test split, which neither training nor calibration nor any choice has seen."""
     rows = dataset.rows("test")
+    target = dataset.target[rows].astype(float)
+    predicted = predict(answer, dataset, rows)
+    errors = metrics.position_errors(predicted.mean, target)
     good = bounds.good_geometry(dataset, rows)
     bound = bounds.position_error_bound(dataset, rows)
+    classical = baselines.evaluate(dataset)
+    optimum = bayes.posterior_mean(dataset, rows)
     return {
         "test": {
-            "samples": len(test),
+            "samples": len(rows),
             **metrics.error_summary(errors),
-            "coverage_68": metrics.coverage(predicted, test.metres, 0.68),
-            "coverage_95": metrics.coverage(predicted, test.metres, 0.95),
-            "nll": metrics.negative_log_likelihood(predicted, test.metres),
+            "coverage_68": metrics.coverage(predicted, target, 0.68),
+            "coverage_95": metrics.coverage(predicted.tempered(answer.stretch_95), target, 0.95),
+            "nll": metrics.negative_log_likelihood(predicted, target),
         },
-        "temperature": temperature,
-        "baselines": baselines.evaluate(dataset),
+        "temperature": answer.temperature,
+        "stretch_95": answer.stretch_95,
+        "refined": answer.refined,
+        "split": dataset.split_by,
+        "leaks": dataset.split_by == AT_RANDOM,
+        "baselines": {name: metrics.error_summary(one) for name, one in classical.items()},
         "bound_rmse_m": None if bound is None else metrics.rmse(bound[np.isfinite(bound)]),
+        "bayes_rmse_m": _rmse_of(optimum, target),
         "good_geometry": {
             "samples": int(good.mask.sum()),
             "rmse_m": metrics.rmse(errors[good.mask]),
             "bound_rmse_m": None if bound is None else metrics.rmse(bound[good.mask]),
             "definition": good.definition,
         },
+        "cdf": report.cdf(errors, classical),
+        "by_receivers": report.by_receivers(dataset, rows, errors),
+        "by_gdop": report.by_gdop(dataset, rows, errors),
+        "worst": report.worst(dataset, rows, predicted, errors),
+        "points": report.points(dataset, rows, predicted),
     }
+
+
+def _rmse_of(found: Floats | None, target: Floats) -> float | None:
+    return None if found is None else metrics.rmse(metrics.position_errors(found, target))

@@ -1,160 +1,121 @@
-"""What the network sees: one token per receiver, scaled by what the training split showed."""
+"""What the network sees: one token per receiver, and one for what they heard together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from training.engine.dataset import Dataset
-from training.engine.geometry import Floats
+from training.engine.normaliser import Normaliser, Scale
 
 FEATURES = (
     "heard", "rssi", "has_rssi", "snr", "has_snr", "toa", "has_toa",
     "east", "north", "altitude", "has_place", "moves",
 )  # fmt: skip
 _KM = 1000.0
-# A receiver with few readings leans on what all receivers show, as if it had this many of theirs.
-_PRIOR_READINGS = 10.0
+# Of centroids whose weights fall by e over so many dB: from the loudest to all alike.
+_SOFTNESS_DB = (3.0, 6.0, 12.0, 24.0, 1e6)
+_SILENT = -1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Of one kind of signal: each receiver's usual level and its weakest, and one spread for all.
+class Signals(NamedTuple):
+    """rssi (dBm), snr (dB), toa (ns) f32 [B, R], NaN where absent; rx f32 [B, R, 3] metres, NaN
+    where unknown; in_service bool [B, R]."""
 
-    Gains are uncalibrated, so levels belong to receivers; a silent one is taken to read `weakest`.
+    rssi: Tensor
+    snr: Tensor
+    toa: Tensor
+    rx: Tensor
+    in_service: Tensor
+
+    @classmethod
+    def of(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Signals:
+        """Of the samples `rows`; arrivals less their mean, so that 32 bits hold them."""
+        arrays = (dataset.rssi, dataset.snr, dataset.toa, dataset.rx, dataset.in_service)
+        return cls(*(torch.from_numpy(np.ascontiguousarray(array[rows])) for array in arrays))
+
+
+class Encoder(nn.Module):
+    """Signals to tokens f32 [B, 1 + R, F] (see FEATURES) and mask bool [B, 1 + R] (True: usable).
+
+    The first token says what the receivers heard together: centroids of their places, from the
+    loudest one to all alike. A receiver out of service has no token, a silent one says so.
     """
 
-    level: tuple[float, ...]
-    weakest: tuple[float, ...]
-    spread: float
+    centre: Tensor
+    moves: Tensor
 
-    @classmethod
-    def fit(cls, signal: Floats) -> Scale:
-        """Of [N, R] readings, NaN where absent."""
-        there = ~np.isnan(signal)
-        total = float(signal[there].mean(dtype=float)) if there.any() else 0.0
-        count = there.sum(axis=0)
-        sums = np.where(there, signal, 0.0).sum(axis=0, dtype=float)
-        level = (sums + _PRIOR_READINGS * total) / (count + _PRIOR_READINGS)
-        rest = (signal - level)[there]
-        lowest = float(signal[there].min()) if there.any() else 0.0
-        weakest = np.where(there, signal, np.inf).min(axis=0)
-        return cls(
-            level=tuple(level.tolist()),
-            weakest=tuple(np.where(count > 0, weakest, lowest).tolist()),
-            spread=_spread(rest),
+    def __init__(self, normaliser: Normaliser) -> None:
+        super().__init__()
+        self._metres, self._toa_ns = normaliser.metres, normaliser.toa_ns
+        self.register_buffer("centre", torch.tensor(normaliser.centre, dtype=torch.float32))
+        self.register_buffer("moves", torch.tensor(normaliser.moves, dtype=torch.float32))
+        self._scales = [normaliser.rssi.spread, normaliser.snr.spread]
+        for name, scale in (("rssi", normaliser.rssi), ("snr", normaliser.snr)):
+            self._keep(name, scale)
+
+    def _keep(self, name: str, scale: Scale) -> None:
+        self.register_buffer(f"{name}_level", torch.tensor(scale.level, dtype=torch.float32))
+        self.register_buffer(f"{name}_weakest", torch.tensor(scale.weakest, dtype=torch.float32))
+
+    def forward(self, signals: Signals) -> tuple[Tensor, Tensor]:
+        has_rssi, has_snr, has_toa = (~kind.isnan() for kind in signals[:3])
+        heard = has_rssi | has_snr | has_toa
+        place, known = self._places(signals.rx)
+        columns = [
+            heard,
+            self._standard(signals.rssi, "rssi", self._scales[0]),
+            has_rssi,
+            self._standard(signals.snr, "snr", self._scales[1]),
+            has_snr,
+            relative(signals.toa, has_toa) / self._toa_ns,
+            has_toa,
+            place[..., 0],
+            place[..., 1],
+            signals.rx[..., 2].nan_to_num() / _KM,
+            known,
+            self.moves.expand_as(heard),
+        ]
+        tokens = torch.stack([column.float() for column in columns], dim=-1)
+        tokens = tokens * signals.in_service.unsqueeze(-1)
+        together = self._together(
+            torch.where(has_rssi, signals.rssi, signals.snr), heard, place, known
         )
+        mask = torch.cat([torch.ones_like(heard[:, :1]), signals.in_service], dim=1)
+        return torch.cat([together.unsqueeze(1), tokens], dim=1), mask
 
-    def standardise(self, signal: Floats) -> Floats:
-        """[N, R] readings to about unit variance; the weakest seen where absent."""
-        filled = np.where(np.isnan(signal), self.weakest, signal)
-        return np.asarray((filled - np.asarray(self.level)) / self.spread)
+    def _standard(self, signal: Tensor, name: str, spread: float) -> Tensor:
+        """About unit variance; the weakest that the receiver ever reported where it is silent."""
+        level, weakest = self.get_buffer(f"{name}_level"), self.get_buffer(f"{name}_weakest")
+        filled = torch.where(signal.isnan(), weakest, signal)
+        return (filled - level) / spread
 
+    def _places(self, rx: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, R, 2] in units, 0 where unknown; and whether it is known."""
+        place = (rx[..., :2] - self.centre) / self._metres
+        return place.nan_to_num(), ~rx[..., 0].isnan()
 
-@dataclass(frozen=True, slots=True)
-class Normaliser:
-    """Fitted on the training split only; travels in the checkpoint.
-
-    Positions have one isotropic scale (metres per unit), so that distances keep their meaning.
-    """
-
-    centre: tuple[float, float]
-    metres: float
-    rssi: Scale
-    snr: Scale
-    toa_ns: float
-
-    @classmethod
-    def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Normaliser:
-        """From the samples `rows` of a dataset, as a rule `dataset.rows("train")`."""
-        target = dataset.target[rows].astype(float)
-        centre = target.mean(axis=0)
-        relative = relative_toa(dataset.toa[rows])
-        return cls(
-            centre=(float(centre[0]), float(centre[1])),
-            metres=_spread(target - centre),
-            rssi=Scale.fit(dataset.rssi[rows]),
-            snr=Scale.fit(dataset.snr[rows]),
-            toa_ns=_spread(relative[~np.isnan(relative)]),
-        )
-
-    def positions_to_units(self, position: Floats) -> NDArray[np.float32]:
-        """[..., 2] metres to what the network predicts."""
-        return np.asarray((position - np.asarray(self.centre)) / self.metres, np.float32)
-
-    def positions_to_metres(self, units: Floats) -> Floats:
-        """[..., 2] back to metres."""
-        return np.asarray(np.asarray(units, float) * self.metres + np.asarray(self.centre))
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Normaliser:
-        """The inverse of `to_dict`, also after JSON."""
-        east, north = kept["centre"]
-        return cls(
-            centre=(east, north),
-            metres=kept["metres"],
-            rssi=_scale(kept["rssi"]),
-            snr=_scale(kept["snr"]),
-            toa_ns=kept["toa_ns"],
-        )
+    def _together(self, strength: Tensor, heard: Tensor, place: Tensor, known: Tensor) -> Tensor:
+        """[B, F]: centroids, the share that heard it; where nobody of known place did, zeros."""
+        usable = heard & known
+        level = torch.where(usable, strength.nan_to_num(), torch.full_like(strength, _SILENT))
+        below = level - level.amax(dim=1, keepdim=True)
+        parts = []
+        for softness in _SOFTNESS_DB:
+            weight = (below / softness).exp() * usable
+            total = weight.sum(dim=1, keepdim=True).clamp(min=1e-9)
+            parts.append((weight.unsqueeze(-1) * place).sum(dim=1) / total)
+        share = heard.float().mean(dim=1, keepdim=True)
+        rest = len(FEATURES) - 2 * len(_SOFTNESS_DB) - 1
+        return torch.cat([*parts, share, share.new_zeros(share.shape[0], rest)], dim=1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Features:
-    """tokens f32 [N, R, F] (see FEATURES), mask bool [N, R] (True: a usable token)."""
-
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    receiver: NDArray[np.int64]  # [R], index for the embedding
-
-
-def encode(dataset: Dataset, normaliser: Normaliser) -> Features:
-    """Tokens of every sample; a receiver out of service has none, a silent one says so."""
-    tokens = np.empty((*dataset.rssi.shape, len(FEATURES)), np.float32)
-    for index, column in enumerate(_columns(dataset, normaliser)):
-        tokens[..., index] = column
-    mask = dataset.in_service.copy()
-    tokens[~mask] = 0.0
-    return Features(tokens, mask, np.arange(len(dataset.receivers), dtype=np.int64))
-
-
-def relative_toa(toa: Floats) -> Floats:
-    """[N, R] ns less the sample's mean: when it was sent is unknown, only differences inform."""
-    there = ~np.isnan(toa)
-    sums = np.where(there, toa, 0.0).sum(axis=1, keepdims=True, dtype=float)
-    return np.asarray(toa - sums / np.maximum(there.sum(axis=1, keepdims=True), 1))
-
-
-def _columns(dataset: Dataset, normaliser: Normaliser) -> Iterator[NDArray[Any]]:
-    """[N, R] (or [R]) each, in the order of FEATURES."""
-    yield dataset.heard
-    for signal, scale in ((dataset.rssi, normaliser.rssi), (dataset.snr, normaliser.snr)):
-        yield scale.standardise(signal)
-        yield ~np.isnan(signal)
-    yield np.nan_to_num(relative_toa(dataset.toa) / normaliser.toa_ns)
-    yield ~np.isnan(dataset.toa)
-    known = ~np.isnan(dataset.rx[..., 0])
-    place = np.nan_to_num(normaliser.positions_to_units(dataset.rx[..., :2]))
-    yield np.where(known, place[..., 0], 0.0)
-    yield np.where(known, place[..., 1], 0.0)
-    yield np.nan_to_num(dataset.rx[..., 2]) / _KM
-    yield known
-    yield np.array([not receiver.fixed for receiver in dataset.receivers])
-
-
-def _spread(values: Floats) -> float:
-    """Root mean square; 1 where there is nothing to scale by."""
-    spread = float(np.sqrt(np.mean(np.square(values, dtype=float)))) if values.size else 0.0
-    return spread if spread > 0 else 1.0
-
-
-def _scale(kept: dict[str, Any]) -> Scale:
-    return Scale(tuple(kept["level"]), tuple(kept["weakest"]), kept["spread"])
+def relative(toa: Tensor, there: Tensor) -> Tensor:
+    """[B, R] less the sample's mean, 0 where absent: only differences inform."""
+    filled = torch.where(there, toa, torch.zeros_like(toa))
+    mean = filled.sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
+    return (filled - mean) * there

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.engine import archive, split
+from training.engine.config import ImportConfig
 from training.engine.dataset import SPLITS, Dataset, Receiver
 from training.engine.geometry import Floats, LocalFrame
 from training.engine.measured import (
@@ -30,26 +31,32 @@ _COLUMNS = (
     ("sample_id", "receiver_id"),
     ("rssi_dbm", "snr_db", "toa_ns", "frequency_offset_hz", "rx_lat", "rx_lon", "rx_alt_m"),
 )
-_SPLIT_SEED = 0
+_AS_IT_COMES = ImportConfig()
 _WIDEST_M = 500_000.0  # the plane on which positions are computed is true within this
 
 
-def read_zip(path: Path, workspace: Path, max_bytes: int) -> Dataset:
+def read_zip(
+    path: Path, workspace: Path, max_bytes: int, config: ImportConfig = _AS_IT_COMES
+) -> Dataset:
     """`read_folder` of a zip, unpacked into the empty folder `workspace`."""
-    return read_folder(archive.unpack(path, workspace, max_bytes), max_bytes)
+    return read_folder(archive.unpack(path, workspace, max_bytes), max_bytes, config)
 
 
-def read_folder(folder: Path, max_bytes: float = math.inf) -> Dataset:
+def read_folder(
+    folder: Path, max_bytes: float = math.inf, config: ImportConfig = _AS_IT_COMES
+) -> Dataset:
     """Read receivers, samples and measurements; ImportProblem (BadRow) says what is wrong.
 
-    No table may be larger than `max_bytes` once unpacked. Without a `split` column whole groups,
-    or else whole squares of the area, are drawn for each side.
+    No table may be larger than `max_bytes` once unpacked. `config` says how the split is made.
     """
     with table(
         folder, RECEIVERS, ("receiver_id", "lat", "lon", "alt_m"), max_bytes=max_bytes
     ) as rows:
         receivers = read_receivers(rows)
-    samples = Samples()
+    by_column = config.split_by == "column"
+    samples = Samples(
+        column=config.split_column if by_column else "group", heed_split=config.split_by == "auto"
+    )
     with table(
         folder, SAMPLES, ("sample_id", "lat", "lon"), more_allowed=True, max_bytes=max_bytes
     ) as rows:
@@ -61,15 +68,19 @@ def read_folder(folder: Path, max_bytes: float = math.inf) -> Dataset:
     with table(folder, MEASUREMENTS, *_COLUMNS, max_bytes=max_bytes) as rows:
         for row in rows:
             measurements.add(row)
-    return _assemble(list(receivers.values()), samples, measurements)
+    if by_column and not samples.group:
+        raise ImportProblem(f"{SAMPLES} has no column {config.split_column!r} to split by")
+    return _assemble(list(receivers.values()), samples, measurements, config)
 
 
-def _assemble(receivers: list[Receiver], samples: Samples, heard: Measurements) -> Dataset:
+def _assemble(
+    receivers: list[Receiver], samples: Samples, heard: Measurements, config: ImportConfig
+) -> Dataset:
     lat, lon = np.array(samples.places).T
     frame = LocalFrame.around(lat, lon)
     _check_extent(frame, SAMPLES, list(samples.index), lat, lon)
     target = frame.to_local(lat, lon)
-    group = _groups(samples, target)
+    group, split_by = _groups(samples, target, config)
     shape = len(samples.index), len(receivers)
     rssi, snr = _dense(shape, heard.readings, 2)
     (toa,) = _dense(shape, _since_first(heard.arrivals), 1)
@@ -83,23 +94,28 @@ def _assemble(receivers: list[Receiver], samples: Samples, heard: Measurements) 
         toa=toa,
         rx=_receiver_places(frame, receivers, heard, shape),
         in_service=_in_service(receivers, heard, shape),
-        split=_sides(samples, group),
+        split=_sides(samples, group, config.split_seed),
         group=group,
         sample_ids=tuple(samples.index),
+        split_by=split_by,
     )
 
 
-def _groups(samples: Samples, target: Floats) -> NDArray[np.int32]:
-    """As given; or none where the split is given; or the squares of the area."""
-    if samples.group:
-        return np.array(samples.group, np.int32)
-    return np.arange(len(target), dtype=np.int32) if samples.sides else split.blocks(target)
+def _groups(
+    samples: Samples, target: Floats, config: ImportConfig
+) -> tuple[NDArray[np.int32], str]:
+    """What stays on one side, and in words how the split is made."""
+    alone = np.arange(len(target), dtype=np.int32)
+    if config.split_by == "random":
+        return alone, split.AT_RANDOM
+    if config.split_by == "place" or not (samples.group or samples.sides):
+        return split.blocks(target), split.BY_PLACE
+    group = np.array(samples.group, np.int32) if samples.group else alone
+    return group, split.GIVEN if samples.sides else split.by_column(samples.column)
 
 
-def _sides(samples: Samples, group: NDArray[np.int32]) -> NDArray[np.int8]:
-    sides = (
-        np.array(samples.sides, np.int8) if samples.sides else split.by_group(group, _SPLIT_SEED)
-    )
+def _sides(samples: Samples, group: NDArray[np.int32], seed: int) -> NDArray[np.int8]:
+    sides = np.array(samples.sides, np.int8) if samples.sides else split.by_group(group, seed)
     for code, name in enumerate(SPLITS):
         if code not in sides:
             raise ImportProblem(
@@ -163,8 +179,11 @@ def _check_extent(frame: LocalFrame, file: str, names: list[str], lat: Floats, l
 def _in_service(
     receivers: list[Receiver], heard: Measurements, shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """A fixed receiver without a row was silent; nobody knows what a moving one did."""
-    in_service = np.broadcast_to([receiver.fixed for receiver in receivers], shape).copy()
+    """One that stands still was silent where it has no row, known place or not; nobody knows what
+    one that moves did."""
+    movers = {receiver for _, receiver in heard.places}
+    stands = [one.fixed or column not in movers for column, one in enumerate(receivers)]
+    in_service = np.broadcast_to(stands, shape).copy()
     if heard.readings:
         in_service[tuple(np.array(list(heard.readings)).T)] = True
     return in_service

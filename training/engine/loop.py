@@ -7,19 +7,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.engine import bounds, metrics
+from training.engine.answer import Answer
 from training.engine.dataset import Dataset
-from training.engine.features import encode
-from training.engine.geometry import Floats
 from training.engine.loss import loss
+from training.engine.machine import ALONE, Machine
 from training.engine.metrics import Predictions
+from training.engine.samples import Samples, predict
 from training.engine.state import TrainState, learning_rate, seed_everything
-
-_PREDICT_BATCH = 1024
 
 
 class DivergedError(Exception):
@@ -46,34 +44,9 @@ class EpochResult:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """One split as tensors: tokens [N, R, F], mask [N, R], target [N, 2] in units."""
-
-    tokens: Tensor
-    mask: Tensor
-    target: Tensor
-    metres: Floats
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    @classmethod
-    def of(cls, dataset: Dataset, state: TrainState, split: str) -> Samples:
-        rows = dataset.rows(split)
-        features = encode(dataset, state.normaliser)
-        metres = dataset.target[rows].astype(float)
-        return cls(
-            torch.from_numpy(features.tokens[rows]),
-            torch.from_numpy(features.mask[rows]),
-            torch.from_numpy(state.normaliser.positions_to_units(metres)),
-            metres,
-        )
-
-
 @dataclass(slots=True)
 class _Running:
-    """Sums over an epoch's batches, weighted by their sizes."""
+    """Sums over an epoch's batches."""
 
     samples: int = 0
     loss: float = 0.0
@@ -85,15 +58,28 @@ class _Running:
         self.squared += squared
 
 
-def fit(state: TrainState, dataset: Dataset) -> Iterator[Step | EpochResult]:
+def fit(
+    state: TrainState, dataset: Dataset, machine: Machine = ALONE
+) -> Iterator[Step | EpochResult]:
     """Train `state` on, epoch by epoch, until it is over; stop asking to stop it."""
-    train, val = (Samples.of(dataset, state, split) for split in ("train", "val"))
+    state.to(machine.device)
+    train, val = (
+        Samples.of(dataset, state.normaliser, split, machine.device) for split in ("train", "val")
+    )
+    plain, answer = (
+        Answer(state.model, state.normaliser, wish).to(machine.device)
+        for wish in (False, state.config.refine)
+    )
     good = bounds.good_geometry(dataset, dataset.rows("val")).mask
     while not state.is_over:
         started = time.perf_counter()
         running = _Running()
-        yield from _train(state, train, running)
-        predicted, val_loss = predict(state, val)
+        yield from _train(state, train, running, machine)
+        predicted = predict(plain, val)
+        # The network alone is judged by its loss; the metrics are of what will be answered.
+        val_loss = calibrated_loss(predicted, val, state.normaliser.metres)
+        if answer.refined:
+            predicted = predict(answer, val)
         rate = learning_rate(state.config, state.epoch / state.config.epochs)
         is_best = state.finish_epoch(val_loss)
         found: dict[str, float | None] = {
@@ -106,50 +92,64 @@ def fit(state: TrainState, dataset: Dataset) -> Iterator[Step | EpochResult]:
         yield EpochResult(state.epoch, found, is_best, time.perf_counter() - started)
 
 
-def _train(state: TrainState, train: Samples, running: _Running) -> Iterator[Step]:
+def calibrated_loss(predicted: Predictions, val: Samples, metres: float) -> float:
+    """The loss, in units, after the tempering that every model gets before it is used.
+
+    Without it an epoch whose errors are smaller loses to one that is merely less sure of itself.
+    """
+    distance = float(metrics.position_errors(predicted.mean, val.metres).mean()) / metres
+    tempered = predicted.tempered(metrics.likeliest_temperature(predicted, val.metres))
+    nll = metrics.negative_log_likelihood(tempered, val.metres) - 2 * math.log(metres)
+    return distance + nll
+
+
+def _train(
+    state: TrainState, train: Samples, running: _Running, machine: Machine
+) -> Iterator[Step]:
     config, epoch = state.config, state.epoch + 1
     seed_everything(config.seed, epoch)
-    order = torch.randperm(len(train))
-    batches = order.split(config.batch_size)
+    batches = torch.randperm(len(train)).split(config.batch_size)
     state.model.train()
     for index, rows in enumerate(batches):
         rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        target = train.target[rows]
-        mean, factor = state.model(train.tokens[rows], _drop(train.mask[rows], state))
-        batch_loss = loss(mean, factor, target).mean()
-        value = float(batch_loss.detach())
+        value, squared = _step(state, train, rows, machine)
         if not math.isfinite(value):
             raise DivergedError(
                 f"The loss became {value} in epoch {epoch}, batch {index + 1}: try a smaller "
                 f"learning_rate than {config.learning_rate:g}"
             )
-        state.optimizer.zero_grad()
-        batch_loss.backward()
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.gradient_clip)
-        state.optimizer.step()
-        running.add(value, float(((mean.detach() - target) ** 2).sum()), len(rows))
+        running.add(value, squared, len(rows))
         yield Step(epoch, index + 1, len(batches), value)
 
 
-def _drop(mask: Tensor, state: TrainState) -> Tensor:
-    """Hide receivers at random, so that the network leans on none of them."""
-    kept = torch.rand(mask.shape) >= state.config.receiver_dropout
-    return mask & kept
+def _step(state: TrainState, train: Samples, rows: Tensor, machine: Machine) -> tuple[float, float]:
+    """Learn from one batch, of which each process takes a part; its loss and squared errors."""
+    total, mine = len(rows), machine.share(len(rows))
+    # Random numbers are drawn for the whole batch everywhere, so that the number of processes
+    # decides nothing.
+    kept = torch.rand(total, train.mask.shape[1]) >= state.config.receiver_dropout
+    kept[:, 0] = True
+    state.model.share.total, state.model.share.mine = total, mine
+    rows = rows[mine].to(machine.device)
+    mask = train.mask[rows] & kept[mine].to(machine.device)
+    target = train.target[rows]
+    with torch.autocast(machine.device.type, torch.bfloat16, enabled=_in_bf16(state, machine)):
+        means, factors = state.model(train.tokens[rows], mask)
+    losses = loss(means, factors, target).sum(dim=1) / total  # [K]
+    state.optimizer.zero_grad()
+    losses.sum().backward()
+    off = means.detach().mean(dim=0) - target
+    told = torch.stack([losses.detach().mean(), (off**2).sum()])
+    gradients = [one.grad for one in state.model.parameters() if one.grad is not None]
+    machine.add_up([*gradients, told])
+    for member in state.model.members:  # each is a training of its own
+        nn.utils.clip_grad_norm_(member.parameters(), state.config.gradient_clip)
+    state.optimizer.step()
+    value, squared = told.tolist()
+    return value, squared
 
 
-@torch.no_grad()
-def predict(state: TrainState, samples: Samples) -> tuple[Predictions, float]:
-    """In metres, and the mean loss in units."""
-    state.model.eval()
-    means, factors, total = [], [], 0.0
-    for rows in torch.arange(len(samples)).split(_PREDICT_BATCH):
-        mean, factor = state.model(samples.tokens[rows], samples.mask[rows])
-        total += float(loss(mean, factor, samples.target[rows]).double().sum())
-        means.append(mean.double().numpy())
-        factors.append(factor.double().numpy())
-    lower = np.concatenate(factors) * state.normaliser.metres
-    covariance = lower @ lower.transpose(0, 2, 1)
-    centre = state.normaliser.positions_to_metres(np.concatenate(means))
-    return Predictions(centre, covariance), total / len(samples)
+def _in_bf16(state: TrainState, machine: Machine) -> bool:
+    return state.config.precision == "bf16" and machine.device.type == "cuda"

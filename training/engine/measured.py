@@ -32,8 +32,14 @@ def read_receivers(table: Iterable[Row]) -> dict[str, Receiver]:
 
 @dataclass(slots=True)
 class Samples:
-    """samples.csv: where each sample was sent, and its side of the split if that is given."""
+    """samples.csv: where each sample was sent, and its side of the split if that is given.
 
+    `column`: samples with the same value of it form a group; `heed_split`: whether a split column
+    counts.
+    """
+
+    column: str = "group"
+    heed_split: bool = True
     index: dict[str, int] = field(default_factory=dict)
     places: list[tuple[float, float]] = field(default_factory=list)
     sides: list[int] = field(default_factory=list)
@@ -47,9 +53,9 @@ class Samples:
             raise row.bad(f"sample_id {name!r} is there twice")
         if place is None:
             raise row.bad("lat and lon are empty; a sample needs its true place")
-        if "group" in row.fields:
-            self.group.append(self.groups.setdefault(row.text("group"), len(self.groups)))
-        if "split" in row.fields:
+        if self.column in row.fields:
+            self.group.append(self.groups.setdefault(row.text(self.column), len(self.groups)))
+        if self.heed_split and "split" in row.fields:
             self._add_side(row)
         self.index[name] = len(self.index)
         self.places.append(place)
@@ -60,7 +66,7 @@ class Samples:
             raise row.bad(f"split {name!r} is none of {', '.join(SPLITS)}")
         side = SPLITS.index(name)
         if self.group and self._side_of_group.setdefault(self.group[-1], side) != side:
-            raise row.bad(f"group {row.text('group')!r} is on two sides of the split")
+            raise row.bad(f"{self.column} {row.text(self.column)!r} is on two sides of the split")
         self.sides.append(side)
 
 
@@ -83,11 +89,6 @@ class Measurements:
         place = row.place("rx_")
         if place is not None:
             self.places[cell] = (*place, row.number("rx_alt_m"))
-        elif not self._receivers[row.text("receiver_id")].fixed:
-            raise row.bad(
-                f"receiver {row.text('receiver_id')!r} has no place in {RECEIVERS}: "
-                "give rx_lat and rx_lon"
-            )
         self.readings[cell] = reading
         if arrival is not None:
             self.arrivals[cell] = arrival

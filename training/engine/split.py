@@ -12,6 +12,15 @@ HELD_OUT = {"test": 0.15, "val": 0.15}
 _CODE = {"train": 0, "val": 1, "test": 2}
 _BLOCKS_ACROSS = 16
 
+# What a dataset says of its split.
+GIVEN = "as given in the split column"
+BY_PLACE = "by place: whole squares of the area"
+AT_RANDOM = "at random: neighbours leak from one side to the other"
+
+
+def by_column(name: str) -> str:
+    return f"by {name}: samples of one {name} stay on one side"
+
 
 def by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
     """0 train, 1 val, 2 test [N]: whole groups in random order, as near to the shares as they fit.

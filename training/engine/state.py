@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
-from training.engine.features import FEATURES, Normaliser
+from training.engine.features import FEATURES
 from training.engine.model import Locator
+from training.engine.normaliser import Normaliser
 
 _WARM_UP = 0.05  # of all steps
 _FLOOR = 0.01  # of the peak learning rate
@@ -51,7 +51,8 @@ class TrainState:
         dataset_hash: str,
     ) -> TrainState:
         seed_everything(config.seed, epoch=0)
-        model = Locator(len(FEATURES), len(receivers), config)
+        # One token more than receivers: what they heard together.
+        model = Locator(len(FEATURES), 1 + len(receivers), config)
         return cls(config, normaliser, receivers, dataset_hash, model, _optimizer(model, config))
 
     @property
@@ -59,6 +60,14 @@ class TrainState:
         """All epochs are done, or `patience` of them were no better."""
         stale = self.epoch - (self.best_epoch or 0)
         return self.epoch >= self.config.epochs or stale >= self.config.patience
+
+    def to(self, device: torch.device) -> None:
+        """Move the network and what the optimiser remembers of it."""
+        self.model.to(device)
+        for memory in self.optimizer.state.values():
+            for name, value in memory.items():
+                if isinstance(value, torch.Tensor) and name != "step":
+                    memory[name] = value.to(device)
 
     def finish_epoch(self, val_loss: float) -> bool:
         """Count the epoch; whether it is the best so far."""
@@ -83,10 +92,9 @@ def seed_everything(seed: int, epoch: int) -> None:
 
 
 def _optimizer(model: Locator, config: TrainConfig) -> torch.optim.AdamW:
-    # Norms, biases and embeddings are not pulled to zero.
-    named: dict[str, Any] = dict(model.named_parameters())
-    matrices = [p for name, p in named.items() if p.ndim > 1 and not name.startswith("receiver")]
-    others = [p for name, p in named.items() if p.ndim <= 1 or name.startswith("receiver")]
+    # Norms and biases are not pulled to zero.
+    matrices = [one for one in model.parameters() if one.ndim > 1]
+    others = [one for one in model.parameters() if one.ndim <= 1]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": config.weight_decay},

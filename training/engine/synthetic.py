@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from training.engine.area import WidenedHull
 from training.engine.config import GenerateConfig
+from training.engine.correlation import ShadowMap
 from training.engine.dataset import Dataset, Receiver
 from training.engine.geometry import Floats, LocalFrame, distances
 from training.engine.propagation import arrival_ns, received_dbm
-from training.engine.split import blocks, by_group
+from training.engine.split import BY_PLACE, blocks, by_group
 
 Progress = Callable[[int, int, str], None]
 
+BLOCK = 256  # samples that share their streams of random numbers
 _CHUNKS = 20  # so progress can be told
 _CHUNK_READINGS = 1_000_000  # so memory stays bounded
 _LONGEST_DELAY_NS = 1e6
@@ -26,16 +28,34 @@ def generate(config: GenerateConfig, progress: Progress | None = None) -> Datase
 
     `progress(current, total, message)` is called after each chunk, and may raise to stop.
     """
-    readings_each = len(config.receivers)
-    chunk = max(1, min(config.samples // _CHUNKS, _CHUNK_READINGS // readings_each))
-    frame, rx = _stations(config)
-    world = _World(config, rx)
-    target = np.empty((config.samples, 2), np.float32)
-    rssi, snr, toa = np.empty((3, config.samples, readings_each), np.float32)
-    for rows in _slices(config.samples, chunk):
-        target[rows], rssi[rows], snr[rows], toa[rows] = world.transmissions(len(target[rows]))
+    drawn = []
+    for chunk in transmissions(config):
+        drawn.append(chunk)
         if progress:
-            progress(rows.stop, config.samples, f"{rows.stop:,} of {config.samples:,} samples")
+            progress(*told(sum(map(len, drawn)), config.samples))
+    return assembled(config, np.concatenate(drawn))
+
+
+def told(current: int, total: int) -> tuple[int, int, str]:
+    """How far it is, as numbers and in words."""
+    return current, total, f"{current:,} of {total:,} samples"
+
+
+def transmissions(config: GenerateConfig, start: int = 0) -> Iterator[NDArray[np.float32]]:
+    """Chunks [n, 2 + 3 R] of target, rssi, snr, toa, from sample `start` (a whole BLOCK) on."""
+    receivers = len(config.receivers)
+    chunk = min(config.samples // _CHUNKS, _CHUNK_READINGS // receivers)
+    chunk = max(chunk // BLOCK, 1) * BLOCK
+    world = _World(config)
+    for first in range(start, config.samples, chunk):
+        yield world.transmissions(first, min(first + chunk, config.samples))
+
+
+def assembled(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
+    """All that `transmissions` gave, with its split: a dataset."""
+    frame, rx = _stations(config)
+    target = drawn[:, :2].copy()
+    rssi, snr, toa = (part.copy() for part in np.split(drawn[:, 2:], 3, axis=1))
     group = blocks(target)
     return Dataset(
         receivers=tuple(
@@ -51,47 +71,63 @@ def generate(config: GenerateConfig, progress: Progress | None = None) -> Datase
         in_service=np.ones(rssi.shape, bool),
         split=by_group(group, config.seed),
         group=group,
+        split_by=BY_PLACE,
         physics=config.model_dump(mode="json", exclude={"receivers"}),
     )
 
 
 class _World:
-    """Draws transmissions one after the other, however many are asked for at a time.
+    """Draws any stretch of the transmissions: block after block, each with a seed of its own.
 
-    Each quantity has a stream of random numbers of its own: so the size of a chunk changes nothing,
-    and a longer dataset begins with the shorter one.
+    So the size of a chunk changes nothing, a longer dataset begins with the shorter one, and a
+    generation goes on where it stopped.
     """
 
-    def __init__(self, config: GenerateConfig, rx: Floats) -> None:
-        self._config, self._rx = config, rx
-        self._area = WidenedHull(rx[:, :2], config.margin_km * 1000)
-        seeds = np.random.SeedSequence(config.seed).spawn(4)
-        self._place, self._shadow, self._sent, self._clock = map(np.random.default_rng, seeds)
+    def __init__(self, config: GenerateConfig) -> None:
+        self._config = config
+        _, self._rx = _stations(config)
+        self._area = WidenedHull(self._rx[:, :2], config.margin_km * 1000)
+        self._map = None
+        if config.shadowing_reach_km is not None:
+            rng = np.random.default_rng([config.seed, 0])
+            self._map = ShadowMap(rng, len(self._rx), config.shadowing_reach_km * 1000)
 
-    def transmissions(self, count: int) -> tuple[NDArray[np.float32], ...]:
-        """target [n, 2], and rssi, snr, toa [n, R]: NaN where too weak to be heard."""
-        config = self._config
-        target = self._area.places(self._place.random((count, 3)))
+    def transmissions(self, first: int, after: int) -> NDArray[np.float32]:
+        """[n, 2 + 3 R]; NaN where too weak to be heard."""
+        config, receivers = self._config, len(self._rx)
+        uniform, shadow, clock = self._random_numbers(first, after)
+        target = self._area.places(uniform[:, :3])
         away = distances(target, self._rx)
         mean = received_dbm(
             away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent
         )
-        rssi = mean + config.shadowing_db * self._shadow.standard_normal(away.shape)
+        rssi = mean + config.shadowing_db * (shadow if self._map is None else self._map.at(target))
         snr = rssi - config.noise_floor_dbm
-        heard = snr >= config.detection_snr_db
-        signals = [rssi, snr, self._arrivals(away)]
-        return (
-            target.astype(np.float32),
-            *(np.where(heard, signal, np.nan).astype(np.float32) for signal in signals),
-        )
+        toa = self._arrivals(away, uniform[:, 3:], clock)
+        drawn = np.empty((len(target), 2 + 3 * receivers), np.float32)
+        drawn[:, :2] = target
+        drawn[:, 2:] = np.hstack([rssi, snr, toa])
+        weak = snr < config.detection_snr_db
+        drawn[:, 2:][np.tile(weak, 3)] = np.nan
+        return drawn
 
-    def _arrivals(self, away: Floats) -> Floats:
+    def _random_numbers(self, first: int, after: int) -> tuple[Floats, Floats, Floats]:
+        """Uniform [n, 4], and normal [n, R] twice; whole blocks are drawn, however few are left."""
+        receivers, parts = len(self._rx), []
+        for block in range(first // BLOCK, -(-after // BLOCK)):
+            rng = np.random.default_rng([self._config.seed, 1, block])
+            parts.append((rng.random((BLOCK, 4)), rng.standard_normal((BLOCK, 2 * receivers))))
+        uniform, normal = (
+            np.concatenate(kind)[: after - first] for kind in zip(*parts, strict=True)
+        )
+        return uniform, normal[:, :receivers], normal[:, receivers:]
+
+    def _arrivals(self, away: Floats, sent: Floats, clock: Floats) -> Floats:
         """[n, R] ns; nobody knows when it was sent, so only differences inform."""
         if self._config.timing_sigma_ns is None:
             return np.full_like(away, np.nan)
-        sent = _LONGEST_DELAY_NS * self._sent.random((len(away), 1))
-        noise = self._config.timing_sigma_ns * self._clock.standard_normal(away.shape)
-        return np.asarray(sent + arrival_ns(away) + noise)
+        noise = self._config.timing_sigma_ns * clock
+        return np.asarray(_LONGEST_DELAY_NS * sent + arrival_ns(away) + noise)
 
 
 def _stations(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
@@ -99,8 +135,3 @@ def _stations(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
     lat, lon, alt = np.array([(spec.lat, spec.lon, spec.alt_m) for spec in config.receivers]).T
     frame = LocalFrame.around(lat, lon)
     return frame, np.column_stack([frame.to_local(lat, lon), alt])
-
-
-def _slices(total: int, size: int) -> Iterator[slice]:
-    for start in range(0, total, size):
-        yield slice(start, min(start + size, total))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.unit.engine.monte_carlo import monte_carlo_bound
 from training.engine.bounds import bound_at, dilution_of_precision, good_geometry
 from training.engine.config import GenerateConfig
 from training.engine.synthetic import generate
@@ -38,6 +39,16 @@ def test_an_efficient_estimator_reaches_the_bound_on_signal_strength() -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, (20_000, 4))
     errors = noise @ np.linalg.pinv(gradient).T
     assert np.sqrt((errors**2).sum(axis=1).mean()) == pytest.approx(bound, rel=0.02)
+
+
+@pytest.mark.parametrize("timing", [None, 1000.0])
+def test_the_bound_is_what_monte_carlo_says_of_the_score(timing: float | None) -> None:
+    """Fisher information is the variance of the score, here by differences of the likelihood."""
+    config = GenerateConfig(timing_sigma_ns=timing, transmit_dbm=25)
+    found = monte_carlo_bound(np.array([[8e3, -5e3]]), AROUND * 4, config.model_dump(), 200_000)
+    assert found == pytest.approx(
+        bound_at(np.array([[8e3, -5e3]]), AROUND * 4, config.model_dump())[0], rel=0.02
+    )
 
 
 def test_good_geometry_needs_four_receivers_with_timing() -> None:

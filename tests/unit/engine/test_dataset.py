@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.engine import facts
 from training.engine.dataset import Dataset, DatasetFileError
 
 
@@ -12,7 +13,7 @@ def test_what_was_saved_is_loaded(arrays: Dataset, tmp_path: Path) -> None:
     arrays.save(tmp_path / "d")
     loaded = Dataset.load(tmp_path / "d")
     assert loaded.content_hash == arrays.content_hash
-    assert loaded.facts() == arrays.facts()
+    assert facts.of(loaded) == facts.of(arrays)
     assert np.array_equal(loaded.rssi, arrays.rssi, equal_nan=True)
     assert np.array_equal(loaded.rx, arrays.rx)
 
@@ -41,3 +42,11 @@ def test_another_file_is_no_dataset(tmp_path: Path) -> None:
 def test_nothing_half_written_stays(arrays: Dataset, tmp_path: Path) -> None:
     arrays.save(tmp_path / "d")
     assert [one.name for one in tmp_path.iterdir()] == ["d"]
+
+
+def test_the_facts_tell_who_hears_how_the_split_was_made_and_the_floor(arrays: Dataset) -> None:
+    found = facts.of(arrays)
+    assert sum(one["samples"] for one in found["heard_by"]) == len(arrays)
+    assert (found["split_by"], found["leaks"]) == ("by place: whole squares of the area", False)
+    assert len(found["map"]) == len(arrays)
+    assert 200 < found["floor_m"] < 1000

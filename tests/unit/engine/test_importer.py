@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.engine import facts
+from training.engine.config import ImportConfig
 from training.engine.importer import BadRow, ImportProblem, read_folder, read_zip
 
 RECEIVERS = "receiver_id,lat,lon,alt_m\nhill,45.0,7.5,300\ntown,45.1,7.6,\nbus,,,\n"
@@ -31,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_becomes_arrays(folder: Path) -> None:
     dataset = read_folder(folder)
     assert [receiver.id for receiver in dataset.receivers] == ["hill", "town", "bus"]
-    assert dataset.facts()["split"] == {"train": 1, "val": 1, "test": 1}
+    assert facts.of(dataset)["split"] == {"train": 1, "val": 1, "test": 1}
     assert dataset.rssi[0] == pytest.approx([-80, np.nan, -70], nan_ok=True)
     assert dataset.snr[2, 0] == 3
 
@@ -81,7 +83,6 @@ def test_a_zip_of_the_folder_gives_the_same(folder: Path, tmp_path: Path) -> Non
         ("measurements.csv", 3, "z,hill,-80,,,,", "sample_id 'z' is not in samples.csv"),
         ("measurements.csv", 3, "a,mast,-80,,,,", "receiver_id 'mast' is not in receivers.csv"),
         ("measurements.csv", 3, "a,hill,-80,,,,", "receiver 'hill' is there twice for sample 'a'"),
-        ("measurements.csv", 3, "b,bus,-80,,,,", "receiver 'bus' has no place in receivers.csv"),
         ("measurements.csv", 3, "a,hill,-80", "3 fields where the header has 7"),
         ("samples.csv", 3, "a,45.0,7.5,val", "sample_id 'a' is there twice"),
         ("samples.csv", 3, "b,95,7.5,val", "lat 95 is not within -90 and 90 degrees"),
@@ -153,3 +154,42 @@ def test_a_table_with_a_bad_row_is_closed_at_once(folder: Path, row: str) -> Non
         read_folder(folder)
     held = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
     assert folder / "measurements.csv" not in held
+
+
+def test_a_receiver_may_be_of_unknown_place(folder: Path) -> None:
+    rows = MEASUREMENTS.replace("45.04,7.5", ",")
+    (folder / "measurements.csv").write_text(rows)
+    dataset = read_folder(folder)
+    assert np.isnan(dataset.rx[:, 2]).all()
+    assert dataset.in_service[:, 2].all()
+
+
+def with_days(folder: Path) -> None:
+    rows = [f"s{i},45.0{i % 10},7.5{i % 7},train,day{i // 5}" for i in range(50)]
+    (folder / "samples.csv").write_text("\n".join(["sample_id,lat,lon,split,day", *rows]))
+    heard = [f"s{i},hill,-{60 + i}" for i in range(50)]
+    (folder / "measurements.csv").write_text("\n".join(["sample_id,receiver_id,rssi_dbm", *heard]))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"split_by": "column", "split_column": "day"}, "by day: samples of one day"),
+        ({"split_by": "place"}, "by place: whole squares"),
+        ({"split_by": "random"}, "at random: neighbours leak"),
+    ],
+)
+def test_the_split_can_be_chosen(folder: Path, config: dict[str, str], words: str) -> None:
+    with_days(folder)
+    dataset = read_folder(folder, config=ImportConfig.model_validate(config))
+    assert dataset.split_by.startswith(words)
+    assert facts.of(dataset)["leaks"] == (config["split_by"] == "random")
+    for group in np.unique(dataset.group):
+        assert len(np.unique(dataset.split[dataset.group == group])) == 1
+
+
+def test_a_column_that_is_not_there_is_named(folder: Path) -> None:
+    with_days(folder)
+    config = ImportConfig(split_by="column", split_column="session")
+    with pytest.raises(ImportProblem, match="has no column 'session' to split by"):
+        read_folder(folder, config=config)

@@ -27,6 +27,7 @@ def spec(arrays: Dataset, tmp_path: Path) -> dict[str, Any]:
         "run_dir": str(run_dir),
         "config": QUICK,
         "resume_from": None,
+        "threads": 1,
     }
 
 

@@ -40,6 +40,22 @@ def test_a_temperature_mends_overconfidence(honest: tuple[Predictions, np.ndarra
     assert metrics.coverage(mended, places, 0.68) == pytest.approx(0.68, abs=0.01)
 
 
+def test_caution_is_small_where_groups_are_many_and_larger_where_they_are_few(
+    honest: tuple[Predictions, np.ndarray],
+) -> None:
+    some = Predictions(honest[0].mean[:2000], honest[0].covariance[:2000])
+    plain = metrics.temperature(some, honest[1][:2000])
+    many, few = (
+        metrics.cautious_temperature(some, honest[1][:2000], np.arange(2000) % groups)
+        for groups in (2000, 8)
+    )
+    assert plain < many < 1.1 * plain
+    hard = np.where(np.arange(2000) % 8 < 3, 9.0, 1.0)[:, None, None]
+    patchy = Predictions(some.mean, some.covariance / hard)
+    few = metrics.cautious_temperature(patchy, honest[1][:2000], np.arange(2000) % 8)
+    assert few > 1.2 * metrics.temperature(patchy, honest[1][:2000])
+
+
 def test_the_likelihood_is_the_gaussians(honest: tuple[Predictions, np.ndarray]) -> None:
     predicted, places = honest
     entropy = 0.5 * np.log((2 * np.pi * np.e) ** 2 * np.linalg.det(predicted.covariance[0]))

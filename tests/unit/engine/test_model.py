@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from training.engine.config import TrainConfig
 from training.engine.features import FEATURES
 from training.engine.loss import gaussian_nll, loss
-from training.engine.model import Locator
+from training.engine.model import Locator, pooled
 
-CONFIG = TrainConfig(hidden=16, heads=2)
+KINDS = ["mlp", "attention"]
 
 
-def model(receivers: int = 5) -> Locator:
+def model(kind: str = "mlp", members: int = 1) -> Locator:
     torch.manual_seed(0)
-    return Locator(len(FEATURES), receivers, CONFIG).eval()
+    config = TrainConfig.model_validate(
+        {"model": kind, "hidden": 16, "heads": 2, "members": members}
+    )
+    return Locator(len(FEATURES), 5, config).eval()
 
 
-def test_a_hidden_receiver_changes_nothing() -> None:
-    net, tokens = model(), torch.randn(3, 5, len(FEATURES))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hidden_receiver_changes_nothing(kind: str) -> None:
+    net, tokens = model(kind), torch.randn(3, 5, len(FEATURES))
     mask = torch.ones(3, 5, dtype=torch.bool)
     mask[:, 4] = False
     before = net(tokens, mask)[0]
@@ -24,8 +29,11 @@ def test_a_hidden_receiver_changes_nothing() -> None:
     assert torch.equal(net(tokens, mask)[0], before)
 
 
-def test_it_answers_even_where_nobody_is_in_service() -> None:
-    mean, factor = model()(torch.randn(2, 5, len(FEATURES)), torch.zeros(2, 5, dtype=torch.bool))
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_answers_even_where_nobody_is_in_service(kind: str) -> None:
+    mask = torch.zeros(2, 5, dtype=torch.bool)
+    mask[:, 0] = True
+    mean, factor = model(kind)(torch.randn(2, 5, len(FEATURES)), mask)
     assert torch.isfinite(mean).all()
     assert torch.isfinite(factor).all()
 
@@ -47,3 +55,16 @@ def test_the_likelihood_does_not_move_the_mean() -> None:
     factor = torch.eye(2)[None] * 1e-2
     loss(mean, factor, torch.tensor([[3.0, 4.0]])).sum().backward()
     torch.testing.assert_close(mean.grad, torch.tensor([[-0.6, -0.8]]))
+
+
+def test_an_ensemble_is_the_moments_of_its_mixture() -> None:
+    means = torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]])
+    factors = torch.eye(2).expand(2, 1, 2, 2)
+    mean, covariance = pooled(means, factors)
+    assert mean.tolist() == [[1.0, 0.0]]
+    assert covariance.tolist() == [[[2.0, 0.0], [0.0, 1.0]]]
+
+
+def test_members_differ() -> None:
+    means, _ = model(members=2)(torch.randn(3, 5, len(FEATURES)), torch.ones(3, 5).bool())
+    assert not torch.equal(means[0], means[1])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from training.engine.config import GenerateConfig
+from training.engine.correlation import ShadowMap
 from training.engine.geometry import distances
 from training.engine.propagation import received_dbm
 from training.engine.synthetic import generate
@@ -49,6 +50,25 @@ def test_neighbours_stay_on_one_side_of_the_split() -> None:
 
 def test_progress_is_told_and_reaches_the_end() -> None:
     told: list[tuple[int, int]] = []
-    generate(GenerateConfig(samples=200), lambda current, total, _: told.append((current, total)))
-    assert told[-1] == (200, 200)
+    generate(GenerateConfig(samples=6000), lambda current, total, _: told.append((current, total)))
+    assert told[-1] == (6000, 6000)
     assert len(told) >= 10
+
+
+def test_shadowing_that_belongs_to_the_place_is_alike_nearby_and_not_far_away() -> None:
+    shadows = ShadowMap(np.random.default_rng(0), 200, reach_m=1000)
+    places = np.array([[0.0, 0.0], [100, 0], [1000, 0], [20_000, 0]])
+    found = shadows.at(places)  # [4, R]
+    alike = np.corrcoef(found)[0]
+    assert found.std() == pytest.approx(1, rel=0.1)
+    assert alike[1] == pytest.approx(np.exp(-0.1), abs=0.1)
+    assert alike[2] == pytest.approx(np.exp(-1), abs=0.2)
+    assert abs(alike[3]) < 0.25
+
+
+def test_with_a_reach_neighbours_are_shadowed_alike() -> None:
+    config = GenerateConfig(samples=300, shadowing_reach_km=500, detection_snr_db=-20)
+    dataset = generate(config)
+    away = distances(dataset.target, dataset.rx)
+    mean = received_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
+    assert np.nanstd(dataset.rssi - mean, axis=0).max() < 6

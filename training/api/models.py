@@ -1,0 +1,74 @@
+"""Trained models over HTTP: look, and ask where a transmitter stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from training.access import visible
+from training.api import pages
+from training.api.queries import json_object
+from training.api.requests import Predict
+from training.artifacts import MODEL
+from training.configs import BadConfig, read
+from training.models import TrainedModel
+from training.predictor import Refused, predictor
+from training.serializers import (
+    ModelCardSerializer,
+    ModelSerializer,
+    PredictionsSerializer,
+    ProblemSerializer,
+)
+
+
+@extend_schema_view(list=extend_schema(summary="Trained models, the newest first"))
+class ModelViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[TrainedModel]):
+    """What one's own jobs have learnt, and for staff everyone's."""
+
+    serializer_class = ModelSerializer
+    pagination_class = pages.Newest
+    queryset = TrainedModel.objects.none()
+
+    def get_queryset(self) -> QuerySet[TrainedModel]:
+        user = cast(User, self.request.user)
+        found = TrainedModel.objects.select_related("job__dataset", "job__owner")
+        return visible(found, user, owner="job__owner")
+
+    @extend_schema(summary="One model and its card", responses={200: ModelCardSerializer})
+    def retrieve(self, request: Request, pk: str) -> Response:
+        model = self.get_object()
+        card = _file(model).with_name("card.json")
+        told = json.loads(card.read_text(encoding="utf-8")) if card.exists() else None
+        return Response({**ModelSerializer(model).data, "card": told})
+
+    @extend_schema(
+        summary="Where the transmitters stand, and how surely",
+        request=Predict,
+        responses={200: PredictionsSerializer, 400: ProblemSerializer, 503: ProblemSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def predict(self, request: Request, pk: str) -> Response:
+        file = _file(self.get_object())
+        asked = read(Predict, json_object(request)).model_dump(exclude_none=True)
+        if not file.exists():
+            raise NotFound("This model's file is gone, or it was trained by an older version.")
+        try:
+            found = predictor().ask({"do": "locate", "model": str(file), **asked})
+        except Refused as error:
+            raise BadConfig({error.field or "": [str(error)]}) from error
+        return Response({"predictions": found})
+
+
+def _file(model: TrainedModel) -> Path:
+    return Path(model.checkpoint_path).with_name(MODEL)
