@@ -62,8 +62,8 @@ def locate(
             rx[cell] = [*place, _number(row, "rx_alt_m")]
     rssi, snr, toa = signals
     arrays = (rssi, snr, without_instant(toa), rx)
-    tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
-    asked = Signals(*tensors, torch.from_numpy(in_service))
+    heard = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
+    asked = Signals(*heard[:3], rx=heard[3], in_service=torch.from_numpy(in_service))
     mean, covariance = model.answer(*asked)
     return _told(model, list(samples), mean.numpy(), covariance.numpy())
 
