@@ -63,7 +63,7 @@ def locate(
     rssi, snr, toa = signals
     arrays = (rssi, snr, without_instant(toa), rx)
     heard = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
-    asked = Signals(*heard[:3], rx=heard[3], in_service=torch.from_numpy(in_service))
+    asked = Signals(heard[0], heard[1], heard[2], heard[3], torch.from_numpy(in_service))
     mean, covariance = model.answer(*asked)
     return _told(model, list(samples), mean.numpy(), covariance.numpy())
 
