@@ -33,7 +33,14 @@ class Trainer:
         self.log = folder / "trainer.log"
         with self.log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "training.engine", command, str(spec_file)],
+                [
+                    sys.executable,
+                    *_launcher(spec),
+                    "-m",
+                    "training.engine",
+                    command,
+                    str(spec_file),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -109,3 +116,11 @@ class Trainer:
     def _signal(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, which)
+
+
+def _launcher(spec: dict[str, Any]) -> list[str]:
+    """torchrun, where several processes are to share each batch; the first of them talks."""
+    processes = int(spec.get("config", {}).get("processes", 1))
+    if processes == 1:
+        return []
+    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]

@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -57,7 +58,7 @@ class ModelViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[TrainedMod
         request=Predict,
         responses={200: PredictionsSerializer, 400: ProblemSerializer, 503: ProblemSerializer},
     )
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], parser_classes=[JSONParser])
     def predict(self, request: Request, pk: str) -> Response:
         file = _file(self.get_object())
         asked = read(Predict, json_object(request)).model_dump(exclude_none=True)

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
     dataset = Dataset.load(Path(spec["dataset"]))
     store = checkpoint.Store(Path(spec["run_dir"]), tuple(map(Path, spec.get("earlier_runs", []))))
     if spec.get("resume_from"):
-        resumed = store.resume(Path(spec["resume_from"]))
+        newest = Path(spec["resume_from"])
+        # One process alone brings the best along; the others read where it lies.
+        resumed = (store if machine.leads else replace(store, folder=newest.parent)).resume(newest)
         state = resumed.state
         for damage in resumed.damaged:
             pipe.say("note", message=f"{damage}; going on from epoch {state.epoch}.")

@@ -83,17 +83,6 @@ def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(spec: dict[str
     assert found == expected
 
 
-def test_a_cancel_is_heard_at_the_next_batch(spec: dict[str, Any]) -> None:
-    with start({**spec, "config": {**QUICK, "epochs": 100_000, "patience": 100_000}}) as trainer:
-        assert trainer.stdin is not None
-        assert trainer.stdout is not None
-        trainer.stdout.readline()
-        trainer.stdin.write("cancel\n")
-        trainer.stdin.flush()
-        told = lines(trainer, "cancelled", "completed")
-    assert [line["type"] for line in told] == ["cancelled"]
-
-
 def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
     with start({**spec, "config": {**QUICK, "epochs": 100_000, "patience": 100_000}}) as trainer:
         assert trainer.stdin is not None
