@@ -41,7 +41,7 @@ class Listener:
     def _listen(self) -> None:
         exchange = kombu.Exchange("heimdall.events", type="topic", durable=False)
         queue = kombu.Queue("", exchange=exchange, routing_key="#", exclusive=True)
-        with kombu.Connection(self._url, connect_timeout=2, heartbeat=4) as line:
+        with kombu.Connection(self._url, connect_timeout=2) as line:
             consumer = kombu.Consumer(line.channel(), [queue], on_message=self._take, no_ack=True)
             consumer.consume()
             self._bound.set()

@@ -26,7 +26,7 @@ from tests.stack import Stack, eventually, own_database
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 SOCKETS = 40
-AWAY_SECONDS = often(8, 60)
+AWAY_SECONDS = often(5, 60)
 # About a second an epoch where all of it is tried, so that a stall of a hundredth would show.
 SLOW: dict[str, Any] = {"batch_size": 1, "hidden": 128, "layers": 2} if often(0, 1) else {}
 FAULTS: dict[str, tuple[Callable[[PrivateBroker], object], Callable[[PrivateBroker], object]]] = {

@@ -103,7 +103,7 @@ def test_wrong_values_come_back_with_a_sentence_and_nothing_lost(
     assert "greater than or equal to 1" in answer.content.decode()
     assert 'value="Mine"' in answer.content.decode()
     answer = page.post("/jobs/new", {**wrong, "epochs": 5})
-    assert "3 does not divide hidden (128)" in answer.content.decode()
+    assert "3 does not divide hidden (256)" in answer.content.decode()
     assert not Job.objects.exists()
 
 
@@ -115,7 +115,7 @@ def test_a_similar_training_starts_from_the_same_values(page: Client, job: Job) 
 
 def test_a_dataset_is_made_from_the_form(page: Client) -> None:
     form = page.get("/datasets").context["generate_form"]
-    values = {name: form[name].initial for name in form.fields}
+    values = {name: form[name].initial or "" for name in form.fields}
     answer = page.post("/datasets", {**values, "name": "Made", "samples": 50, "generate": ""})
     job = Job.objects.get()
     assert answer["Location"] == f"/jobs/{job.pk}"
