@@ -115,7 +115,7 @@ def test_a_similar_training_starts_from_the_same_values(page: Client, job: Job) 
 
 def test_a_dataset_is_made_from_the_form(page: Client) -> None:
     form = page.get("/datasets").context["generate_form"]
-    values = {name: form[name].initial or "" for name in form.fields}
+    values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
     answer = page.post("/datasets", {**values, "name": "Made", "samples": 50, "generate": ""})
     job = Job.objects.get()
     assert answer["Location"] == f"/jobs/{job.pk}"
@@ -196,7 +196,7 @@ def test_epochs_are_paged_and_exported(page: Client, job: Job) -> None:
 
 def test_a_clone_shows_what_it_changed(page: Client, job: Job, dataset: Dataset) -> None:
     form = page.get(f"/jobs/new?like={job.pk}").context["form"]
-    values = {name: form[name].initial or "" for name in form.fields}
+    values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
     page.post("/jobs/new", {**values, **job.config, "dataset": dataset.pk, "name": "Twin",
                             "like": job.pk, "batch_size": 32})  # fmt: skip
     twin = Job.objects.get(name="Twin")
