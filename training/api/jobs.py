@@ -223,6 +223,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         return Response({"next": None, "previous": None, "results": found})
 
     @extend_schema(
+        operation_id="training_jobs_artifact_download",
         summary="Download one of them; an export is made first, which takes up to a minute",
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ProblemSerializer},
     )
