@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tests.stack import Stack
 
@@ -53,5 +53,5 @@ async def watch(stack: Stack, job_id: str, after: int = 0) -> list[dict[str, Any
                     cursor = one["seq"]
                     if is_end(one):
                         return found
-        except (ConnectionClosed, OSError):
+        except (WebSocketException, OSError, EOFError):
             await asyncio.sleep(0.1)
