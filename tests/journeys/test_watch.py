@@ -166,7 +166,7 @@ def test_a_clone_says_what_it_changed(tab: Page, embedded: Stack) -> None:
     tab.get_by_label("Learning rate", exact=True).fill("0.01")
     tab.get_by_role("button", name="Start").click()
     expect(tab.locator(".changed")).to_have_count(1)
-    expect(tab.locator(".changed")).to_contain_text("0.001 0.01")
+    expect(tab.locator(".changed")).to_contain_text("0.002 0.01")
     expect(tab.locator(".meta")).to_contain_text("cloned from Original")
 
 
