@@ -62,6 +62,20 @@ def drop_vhost(url: str) -> None:
         subprocess.run(drop, capture_output=True, check=False)
 
 
+def all_stopped(group: int) -> bool:
+    """Whether every thread of the process group stands still."""
+    states = []
+    for file in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+        try:
+            # After the name in brackets: state, parent, process group.
+            state, _, of = file.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(of) == group:
+            states.append(state)
+    return all(state in "TtZX" for state in states)
+
+
 class PrivateBroker:
     """A `rabbitmq-server` on ports and in a folder of its own, to be killed and frozen at will."""
 
@@ -96,8 +110,9 @@ class PrivateBroker:
         assert program is not None
         with (self._folder / "out.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program], env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+                [program], env=self._environment, cwd=self._folder,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
         until = time.monotonic() + START_SECONDS
         while not self._is_up():
             if time.monotonic() > until or self._process.poll() is not None:
@@ -111,7 +126,11 @@ class PrivateBroker:
             self._process.wait()
 
     def freeze(self) -> None:
+        """Every thread of it stands still when this returns; the signal alone takes its time."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        while not all_stopped(self._process.pid):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)

@@ -16,7 +16,10 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.engine.machine import Machine
 
 # One batch line a second is enough for anyone to see that it moves.
 BATCH_SECONDS = 1.0
@@ -69,18 +72,23 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
     """Train to the end or a pause; the checkpoint first, then the line that names it."""
     import torch
 
-    from training.engine import calibration, checkpoint, evaluation, loop, trained
-    from training.engine.config import TrainConfig
-    from training.engine.dataset import Dataset
     from training.engine.machine import Machine
-    from training.engine.state import TrainState
 
     torch.use_deterministic_algorithms(True)
     if spec.get("threads"):
         # Threads that wait for each other spin: two jobs that both want all cores take a multiple
         # of the time. A checkpoint's own number wins, for the last bits depend on it.
         torch.set_num_threads(spec["threads"])
-    machine = Machine.here()
+    with Machine.here() as machine:
+        _train(spec, pipe, machine)
+
+
+def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
+    from training.engine import calibration, checkpoint, evaluation, loop, trained
+    from training.engine.config import TrainConfig
+    from training.engine.dataset import Dataset
+    from training.engine.state import TrainState
+
     dataset = Dataset.load(Path(spec["dataset"]))
     store = checkpoint.Store(Path(spec["run_dir"]), tuple(map(Path, spec.get("earlier_runs", []))))
     if spec.get("resume_from"):

@@ -6,7 +6,8 @@ The environment variables are torchrun's (RANK, WORLD_SIZE, LOCAL_RANK and the r
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,8 @@ class Machine:
     world: int = 1
 
     @classmethod
-    def here(cls) -> Machine:
+    @contextmanager
+    def here(cls) -> Iterator[Machine]:
         """As torchrun says, or alone; on a GPU where there is one."""
         world, local = (
             int(os.environ.get("WORLD_SIZE", "1")),
@@ -35,7 +37,13 @@ class Machine:
         device = torch.device("cuda", local % torch.cuda.device_count()) if cuda else "cpu"
         if world > 1:
             dist.init_process_group("nccl" if cuda else "gloo")
-        return cls(torch.device(device), int(os.environ.get("RANK", "0")), world)
+        try:
+            yield cls(torch.device(device), int(os.environ.get("RANK", "0")), world)
+        finally:
+            if world > 1:
+                # An interpreter that ends with the group's threads alive is aborted now and
+                # then, and torchrun takes the others down with it.
+                dist.destroy_process_group()
 
     @property
     def leads(self) -> bool:
