@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -78,10 +78,13 @@ class JobAdmin(ReadOnly):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The form that starts a training, in the frame of the desk."""
-        form = JobForm(signed_in(request), initial={"name": ""})
+        form = JobForm(signed_in(request), request.POST or None)
+        if form.is_valid():
+            return HttpResponseRedirect(reverse("job", args=[form.submit().pk]), status=303)
         context = {**self.admin_site.each_context(request), "title": "Start a training",
                    "form": form, "opts": self.opts}  # fmt: skip
-        return TemplateResponse(request, "admin/training/job/launch.html", context)
+        return TemplateResponse(request, "admin/training/job/launch.html", context,
+                                status=400 if form.is_bound else 200)  # fmt: skip
 
     @admin.display(description="job", ordering="name")
     def name_and_page(self, job: Job) -> SafeString:

@@ -18,6 +18,7 @@ from training.engine.config import GenerateConfig, TrainConfig
 from training.models import Epoch, Job, TrainedModel
 from training.runs import run_folder
 from training.serializers import JobSerializer
+from training.states import Status
 
 # A chart has about as many pixels across.
 CHART_POINTS = 800
@@ -125,11 +126,13 @@ def drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
 
 
 def progress(job: Job, ends: list[datetime]) -> str:
-    """The line beside the bar; words.js says the same."""
+    """The line beside the bar; job.js says the same."""
     share = f"{job.progress_percent:.0f} %"
     if job.kind == Job.Kind.GENERATION:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
     said = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
+    if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
+        return f"{said}, now judged on the test split"
     left = words.about(standing.seconds_left(job, ends))
     return f"{said}, about {left} left" if left else said
 

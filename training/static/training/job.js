@@ -37,8 +37,11 @@ function stateNow() {
 function progressLine() {
   const share = `${job.progress_percent.toFixed(0)} %`;
   if (!training) return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
-  const left = job.status === "running" ? pace.left(job.total_epochs - job.current_epoch, serverTime()) : "";
-  return `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}${left && `, about ${left} left`}`;
+  const said = `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}`;
+  if (job.status !== "running") return said;
+  if (job.current_epoch === job.total_epochs) return `${said}, now judged on the test split`;
+  const left = pace.left(job.total_epochs - job.current_epoch, serverTime());
+  return said + (left && `, about ${left} left`);
 }
 
 function paint() {
