@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, cast, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 from django import forms
 from django.contrib.auth.models import User
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from training import lifecycle
+from training import datasets, lifecycle
 from training.access import visible
 from training.configs import BadConfig, read
 from training.engine.config import GenerateConfig, ImportConfig, TrainConfig
@@ -148,6 +148,11 @@ class ImportForm(ConfigForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "import_%s", **kwargs})
 
+    def store(self, owner: User) -> Dataset:
+        """Import what a valid form sent (`training.datasets.import_upload` has the errors)."""
+        name, file = self.cleaned_data["name"], self.cleaned_data["file"]
+        return datasets.import_upload(owner, name, file, cast(ImportConfig, self.config))
+
 
 def _field(info: FieldInfo) -> forms.Field:
     words = {
@@ -161,6 +166,8 @@ def _field(info: FieldInfo) -> forms.Field:
         return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **words)
     if kind is bool:
         return forms.BooleanField(**{**words, "required": False})
+    if kind is str:
+        return forms.CharField(max_length=_bound(info, MaxLen, "max_length"), **words)
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
     if kind is int:
         return forms.IntegerField(**bounds, **words)

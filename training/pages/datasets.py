@@ -19,7 +19,7 @@ from training import lifecycle
 from training.access import signed_in, visible
 from training.configs import BadConfig
 from training.drawing.map import map_of_dataset
-from training.engine.config import GenerateConfig, ImportConfig
+from training.engine.config import GenerateConfig
 from training.engine.geometry import LocalFrame
 from training.engine.importer import ImportProblem
 from training.forms import GenerateForm, ImportForm
@@ -61,9 +61,7 @@ def _new_dataset(
         upload = ImportForm(request.POST, request.FILES)
         if upload.is_valid():
             try:
-                name, file = upload.cleaned_data["name"], upload.cleaned_data["file"]
-                config = cast(ImportConfig, upload.config)
-                made = stored.import_upload(signed_in(request), name, file, config)
+                made = upload.store(signed_in(request))
             except (ImportProblem, BadConfig) as error:
                 upload.add_error("file", f"{error}.")
             else:
