@@ -36,7 +36,10 @@ class Scale:
     def ticks(self, about: int = 5) -> list[float]:
         """Round values inside the scale."""
         if self.log:
-            return _decades(self.low, self.high, about)
+            found = _decades(self.low, self.high, about)
+            # Where the decades are too far apart to read by, evenly spread values.
+            if len(found) > 2:
+                return found
         step = round_step((self.high - self.low) / about) if self.high > self.low else 1.0
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)

@@ -21,15 +21,18 @@ def curves(
     say: Callable[[float], str],
     levels: Mapping[str, Level] | None = None,
     gaps: Sequence[int] = (),
+    log: bool = False,
 ) -> SafeString:
     """`lines`: class -> values over the epochs; `levels`: class -> a line across, and its name.
 
     The pen is lifted after each of `gaps`, where the training rested.
     """
     across = {css: level for css, (level, _) in (levels or {}).items() if level is not None}
-    plot = Plot(label, [epochs], [*lines.values(), list(across.values())], say)
+    plot = Plot(label, [epochs], [*lines.values(), list(across.values())], say, log=log)
     for css, level in across.items() if epochs else ():
-        plot.level(css, level, f"{(levels or {})[css][1]} {metres(level)}")
+        # The lowest has its name below: two that lie close can both be read.
+        below = level == min(across.values())
+        plot.level(css, level, f"{(levels or {})[css][1]} {metres(level)}", below)
     for css, values in lines.items():
         plot.line(css, epochs, values, gaps)
     return plot.canvas.svg()
@@ -68,7 +71,9 @@ class Plot:
         first, (low, high) = min(at, default=0), (min(seen, default=0), max(seen, default=1))
         self.x = Scale(first, max([*at, first + 1]), LEFT, WIDTH - RIGHT)
         room = 0.06 * (high - low) or 1.0
-        near, far = (low / 1.12, high * 1.12) if log and low > 0 else (low - room, high + room)
+        near, far = low - room, high + room
+        if log and low > 0:
+            near, far = low / max(1.05, (high / low) ** 0.1), high * max(1.05, (high / low) ** 0.05)
         self.y = Scale(near, far, HEIGHT - BOTTOM, TOP, log)
         if not seen or not at:
             return
@@ -76,10 +81,10 @@ class Plot:
         ticks = [tick for tick in self.x.ticks(8 if say_x is None else 5) if tick.is_integer()]
         self.canvas.x_axis(self.x, ticks, say_x or "{:,.0f}".format, TOP, HEIGHT - BOTTOM)
 
-    def level(self, css: str, level: float, said: str) -> None:
+    def level(self, css: str, level: float, said: str, below: bool = False) -> None:
         """A line across, and its name."""
         self.canvas.line(f"level {css}", (LEFT, self.y(level)), (WIDTH - RIGHT, self.y(level)))
-        self.canvas.text(f"name {css}", (LEFT + 6, self.y(level) - 4), said)
+        self.canvas.text(f"name {css}", (LEFT + 6, self.y(level) + (13 if below else -4)), said)
 
     def line(self, css: str, x: Sequence[float], y: Numbers, gaps: Sequence[int] = ()) -> None:
         """A curve; the pen is lifted where a value is missing, and after each of `gaps`."""

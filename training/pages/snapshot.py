@@ -98,15 +98,21 @@ class Snapshot:
                     "bound": (yardsticks.bound, "Cramér-Rao bound"),
                     "baseline": (yardsticks.baseline, yardsticks.baseline_name),
                 },
+                log=True,
             ),
             **drawings(self.evaluation),
         }
 
     def _curves(
-        self, label: str, names: tuple[str, ...], say: Any, levels: dict[str, Level]
+        self,
+        label: str,
+        names: tuple[str, ...],
+        say: Any,
+        levels: dict[str, Level],
+        log: bool = False,
     ) -> SafeString:
         lines = {name: self.columns.series[name] for name in names}
-        return curves(label, self.columns.epoch, lines, say, levels, self.gaps)
+        return curves(label, self.columns.epoch, lines, say, levels, self.gaps, log)
 
 
 def drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
@@ -154,10 +160,16 @@ def config_rows(job: Job) -> list[dict[str, Any]]:
         before = parent.get(name)
         changed = bool(parent) and before != job.config[name]
         rows.append(
-            {"name": name, "title": info.title, "value": job.config[name], "before": before,
-             "changed": changed}
+            {"name": name, "title": info.title, "value": _said(job.config[name]),
+             "before": _said(before), "changed": changed}
         )  # fmt: skip
     return rows
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return words.NOTHING if value is None else value
 
 
 def last_words(job: Job) -> list[str]:

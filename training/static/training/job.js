@@ -199,12 +199,17 @@ function apply(frame) {
   repaint();
 }
 
-steering({ api, refused: $("refusal"), toggleLog: () => view.forEach((chart) => chart.toggleLog()) });
+steering({ api, refused: $("refusal"), toggleLog });
+/** Both charts alike. */
+function toggleLog() {
+  const log = !view.every((chart) => chart.log);
+  view.forEach((chart) => chart.setLog(log));
+}
 for (const button of document.querySelectorAll("[data-log]")) {
   const chart = view.find((one) => one.name === button.dataset.log);
   const show = () => button.setAttribute("aria-pressed", chart.log);
   button.hidden = false;
-  button.addEventListener("click", () => chart.toggleLog());
+  button.addEventListener("click", () => chart.setLog(!chart.log));
   chart.onLog = show;
   show();
 }
