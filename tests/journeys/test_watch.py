@@ -86,7 +86,8 @@ def test_the_logarithmic_scale_is_remembered(
     tab: Page, embedded: Stack, finished: list[str]
 ) -> None:
     tab.goto(f"{embedded.url}/jobs/{finished[0]}")
-    pressed = tab.locator("[data-log=error]")
+    expect(tab.locator("[data-log=error]")).to_have_attribute("aria-pressed", "true")
+    pressed = tab.locator("[data-log=loss]")
     expect(pressed).to_have_attribute("aria-pressed", "false")
     tab.keyboard.press("l")
     expect(pressed).to_have_attribute("aria-pressed", "true")

@@ -200,7 +200,8 @@ def _result(
 def _difference(value: float | None, base: float | None) -> str:
     if value is None or not base or value == base:
         return ""
-    return f"{100 * (value - base) / abs(base):+.1f} %".replace("-", "−")
+    said = f"{100 * (value - base) / abs(base):+.1f}".replace("-", "−")
+    return f"{'±0.0' if said.endswith(('+0.0', '−0.0')) else said} %"
 
 
 def _cdf(jobs: list[Job], models: dict[uuid.UUID, TrainedModel]) -> SafeString | None:
