@@ -24,7 +24,7 @@ ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0
 RABBITMQ_URL = env.broker("RABBITMQ_URL")
 EMBEDDED = RABBITMQ_URL is None
 
-LEASE_SECONDS = env.count("HEIMDALL_LEASE_SECONDS", default=15)
+LEASE_SECONDS = env.count("HEIMDALL_LEASE_SECONDS", default=12)
 KEEPER_SECONDS = env.count("HEIMDALL_KEEPER_SECONDS", default=2)
 # How many jobs one worker trains at once; they share its cores.
 JOBS_AT_ONCE = env.count("HEIMDALL_JOBS_AT_ONCE", default=2)

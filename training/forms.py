@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 from django import forms
 from django.contrib.auth.models import User
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from training import datasets, lifecycle
 from training.access import visible
 from training.configs import BadConfig, read
-from training.engine.config import GenerateConfig, TrainConfig
-from training.models import Dataset
+from training.engine.config import GenerateConfig, ImportConfig, TrainConfig
+from training.models import Dataset, Job
 
 
 class ConfigForm(forms.Form):
@@ -23,18 +24,25 @@ class ConfigForm(forms.Form):
     model: type[BaseModel]
     left_out: Sequence[str] = ()
     first: Sequence[str] = ()
+    # Where nothing is said of these, the default holds.
+    may_be_left: Sequence[str] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, info in self.model.model_fields.items():
             if name not in self.left_out:
                 self.fields[name] = _field(info)
+            if name in self.may_be_left:
+                self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.errors:
             return cleaned
         sent = {name: cleaned[name] for name in self.model.model_fields if name in cleaned}
+        for name in self.may_be_left:
+            if sent[name] in ("", None):
+                del sent[name]
         try:
             self.config = read(self.model, sent)
         except BadConfig as error:
@@ -95,8 +103,21 @@ class JobForm(ConfigForm):
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.user = user
         ready = visible(Dataset.objects.filter(status=Dataset.State.READY), user)
         self.fields["dataset"].queryset = ready  # type: ignore[attr-defined]
+
+    def submit(self, parent: Job | None = None) -> Job:
+        """Queue what a valid form says, under the tags of the job that it was cloned from."""
+        return lifecycle.submit(
+            self.user,
+            self.cleaned_data["dataset"],
+            cast(TrainConfig, self.config),
+            self.cleaned_data["name"],
+            notes=self.cleaned_data["notes"],
+            tags=parent.tags if parent else (),
+            parent=parent,
+        )
 
 
 class GenerateForm(ConfigForm):
@@ -113,8 +134,11 @@ class GenerateForm(ConfigForm):
         super().__init__(*args, **{"auto_id": "generate_%s", **kwargs})
 
 
-class ImportForm(forms.Form):
-    """Import measured data."""
+class ImportForm(ConfigForm):
+    """Import measured data, and say how it is to be split."""
+
+    model = ImportConfig
+    may_be_left = tuple(ImportConfig.model_fields)
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
     file = forms.FileField(
@@ -123,6 +147,11 @@ class ImportForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "import_%s", **kwargs})
+
+    def store(self, owner: User) -> Dataset:
+        """Import what a valid form sent (`training.datasets.import_upload` has the errors)."""
+        name, file = self.cleaned_data["name"], self.cleaned_data["file"]
+        return datasets.import_upload(owner, name, file, cast(ImportConfig, self.config))
 
 
 def _field(info: FieldInfo) -> forms.Field:
@@ -137,6 +166,8 @@ def _field(info: FieldInfo) -> forms.Field:
         return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **words)
     if kind is bool:
         return forms.BooleanField(**{**words, "required": False})
+    if kind is str:
+        return forms.CharField(max_length=_bound(info, MaxLen, "max_length"), **words)
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
     if kind is int:
         return forms.IntegerField(**bounds, **words)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from typing import TypeGuard
 
 NOTHING = "–"
+# What the time left is rounded to, in seconds.
+STEPS = (1, 5, 30, 60, 300, 600, 3600)
+
+
+def _known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def metres(value: float | None) -> str:
     """A distance: 34.2 m, 340 m, 34.20 km."""
-    if value is None or not math.isfinite(value):
+    if not _known(value):
         return NOTHING
     if abs(value) >= 10_000:
         return f"{value / 1000:.2f} km"
@@ -19,7 +26,7 @@ def metres(value: float | None) -> str:
 
 def figure(value: float | None, digits: int = 4) -> str:
     """A number of so many significant digits."""
-    if value is None or not math.isfinite(value):
+    if not _known(value):
         return NOTHING
     if value == 0:
         return "0"
@@ -30,14 +37,14 @@ def figure(value: float | None, digits: int = 4) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    if share is None or not math.isfinite(share):
+    if not _known(share):
         return NOTHING
     return f"{100 * share:.{digits}f} %"
 
 
 def duration(seconds: float | None) -> str:
     """12 s, 5 min 3 s, 2 h 5 min, 3 d 4 h."""
-    if seconds is None or not math.isfinite(seconds):
+    if not _known(seconds):
         return NOTHING
     whole = max(0, round(seconds))
     if whole < 60:
@@ -50,16 +57,12 @@ def duration(seconds: float | None) -> str:
 
 
 def about(seconds: float | None) -> str:
-    """How long it may still take, no more exactly than one can know."""
-    if seconds is None or not math.isfinite(seconds):
+    """How long it may still take, rounded by no more than a twentieth."""
+    if not _known(seconds):
         return ""
-    if seconds < 10:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 55:
-        return f"{5 * round(seconds / 5)} s"
-    if seconds < 5400:
-        return f"{max(1, round(seconds / 60))} min"
-    return duration(600 * round(seconds / 600))
+    step = max(step for step in STEPS if step <= max(1, 0.08 * seconds))
+    said = duration(max(1, step * math.floor(seconds / step + 0.5)))
+    return said.replace(" 0 s", "").replace(" 0 min", "").replace(" 0 h", "")
 
 
 def ago(then: datetime | None, now: datetime) -> str:

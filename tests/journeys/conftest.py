@@ -12,6 +12,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.stack import PASSWORD, Stack
 
+# How every journey begins: on the same embedded Heimdall, unless it says otherwise.
+JOURNEY = [pytest.mark.browser, pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
+PATIENCE = 90_000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 # Broken lines are a journey's subject, not its fault.
 LINE = re.compile(r"WebSocket|ERR_CONNECTION|ERR_INTERNET|Failed to fetch|503|ERR_FAILED")
@@ -64,6 +67,18 @@ def tab(chromium: Browser, embedded: Stack) -> Iterator[Page]:
     """Ada's."""
     with person(chromium, embedded) as page:
         yield page
+
+
+@pytest.fixture(scope="session")
+def finished(embedded: Stack) -> list[str]:
+    """Two trainings that completed, of which the second took larger steps."""
+    steps = {"Small step": 0.0001, "Large step": 0.01}
+    jobs = [
+        embedded.submit(epochs=8, name=name, learning_rate=rate) for name, rate in steps.items()
+    ]
+    for job_id in jobs:
+        embedded.until(job_id, "completed")
+    return jobs
 
 
 # What a page says, without what depends on the moment: ages, the line's state, a batch under way.

@@ -6,19 +6,13 @@ import io
 import re
 import zipfile
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.api.test_datasets import TABLES
-from tests.journeys.conftest import person
+from tests.journeys.conftest import JOURNEY, PATIENCE, person
 from tests.stack import Stack
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("embedded"),
-    pytest.mark.timeout(180),
-]
-PATIENCE = 60_000  # ms
+pytestmark = JOURNEY
 
 
 def test_a_dataset_is_made_and_leads_to_a_training(tab: Page) -> None:

@@ -10,15 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.broker import PrivateBroker
-from tests.journeys.conftest import content, person
+from tests.faults.tally import often
+from tests.journeys.conftest import JOURNEY, PATIENCE, content, person
 from tests.stack import SMALL, Stack, own_database
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("embedded"),
-    pytest.mark.timeout(180),
-]
-PATIENCE = 90_000  # ms
+pytestmark = JOURNEY
 
 
 def ends_as_a_fresh_page(tab: Page) -> None:
@@ -72,10 +68,10 @@ def test_what_comes_twice_is_dropped_and_a_hole_is_filled(tab: Page, embedded: S
     assert tab.evaluate("document.querySelectorAll('#epochs tr.best').length") == 1
 
 
-def test_a_server_that_is_away_is_said_and_the_chart_stays(tab: Page, embedded: Stack) -> None:
-    job_id = embedded.submit(epochs=2, name="Away")
-    embedded.until(job_id, "completed")
-    tab.goto(f"{embedded.url}/jobs/{job_id}")
+def test_a_server_that_is_away_is_said_and_the_chart_stays(
+    tab: Page, embedded: Stack, finished: list[str]
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
     expect(tab.locator("#live")).to_contain_text("Live")
 
     def refuse(route: Route) -> None:
@@ -106,7 +102,7 @@ def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
 def test_broker_killed_and_web_restarted_while_the_page_is_open(
     chromium: Browser, own_stack: Stack, private_broker: PrivateBroker
 ) -> None:
-    job_id = own_stack.submit(epochs=160, patience=160, **{**SMALL, "batch_size": 8})
+    job_id = own_stack.submit(epochs=often(160, 600), patience=600, **{**SMALL, "batch_size": 8})
     with person(chromium, own_stack) as tab:
         tab.goto(f"{own_stack.url}/jobs/{job_id}")
         expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
@@ -115,6 +111,7 @@ def test_broker_killed_and_web_restarted_while_the_page_is_open(
         web.terminate()
         web.wait(timeout=15)
         expect(tab.locator("#live")).to_contain_text("Reconnecting")
+        tab.wait_for_timeout(1000 * often(0, 20))
         own_stack.start_web()
         expect(tab.locator("#live")).to_contain_text("Live", timeout=PATIENCE)
         private_broker.start()

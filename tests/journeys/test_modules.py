@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from tests.journeys.conftest import JOURNEY
 from training import words
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("embedded")]
+pytestmark = JOURNEY
 NUMBERS = [None, 0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 10_000, 123_456.7,
            7_654_321.0, -3.4567]  # fmt: skip
 SECONDS = [0, 3.2, 9.4, 12, 54, 59, 61, 130, 3599, 3661, 5399, 7300, 90_000]

@@ -7,15 +7,10 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.conftest import content, person
+from tests.journeys.conftest import JOURNEY, PATIENCE, content, person
 from tests.stack import Stack
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("embedded"),
-    pytest.mark.timeout(180),
-]
-PATIENCE = 60_000  # ms
+pytestmark = JOURNEY
 
 
 def start(tab: Page, **values: str) -> None:
@@ -89,11 +84,12 @@ def test_pause_resume_and_cancel_by_button_and_by_key(tab: Page) -> None:
     expect(tab.locator("#polite")).to_contain_text("Cancelled")
 
 
-def test_the_logarithmic_scale_is_remembered(tab: Page, embedded: Stack) -> None:
-    job_id = embedded.submit(epochs=2, name="Scaled")
-    embedded.until(job_id, "completed")
-    tab.goto(f"{embedded.url}/jobs/{job_id}")
-    pressed = tab.locator("[data-log=error]")
+def test_the_logarithmic_scale_is_remembered(
+    tab: Page, embedded: Stack, finished: list[str]
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
+    expect(tab.locator("[data-log=error]")).to_have_attribute("aria-pressed", "true")
+    pressed = tab.locator("[data-log=loss]")
     expect(pressed).to_have_attribute("aria-pressed", "false")
     tab.keyboard.press("l")
     expect(pressed).to_have_attribute("aria-pressed", "true")
@@ -104,10 +100,10 @@ def test_the_logarithmic_scale_is_remembered(tab: Page, embedded: Stack) -> None
     expect(tab.get_by_role("dialog")).to_contain_text("logarithmic scale")
 
 
-def test_a_zoom_in_one_chart_is_one_in_the_other(tab: Page, embedded: Stack) -> None:
-    job_id = embedded.submit(epochs=8, name="Zoomed")
-    embedded.until(job_id, "completed")
-    tab.goto(f"{embedded.url}/jobs/{job_id}")
+def test_a_zoom_in_one_chart_is_one_in_the_other(
+    tab: Page, embedded: Stack, finished: list[str]
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
     box = tab.locator("#loss-chart .u-over").bounding_box() or pytest.fail("no chart")
     middle = box["y"] + box["height"] / 2
     tab.mouse.move(box["x"] + box["width"] * 0.3, middle)
@@ -139,11 +135,7 @@ def test_the_list_moves_as_its_jobs_do_and_tells_of_new_ones(tab: Page, embedded
     tab.keyboard.press("j")
 
 
-def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack) -> None:
-    small = embedded.submit(epochs=2, name="Small step", learning_rate=0.0001)
-    large = embedded.submit(epochs=2, name="Large step", learning_rate=0.01)
-    for job_id in (small, large):
-        embedded.until(job_id, "completed")
+def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack, finished: list[str]) -> None:
     tab.goto(f"{embedded.url}/jobs?search=step")
     for box in tab.locator("#jobs input[type=checkbox]").all():
         box.check()
@@ -160,25 +152,12 @@ def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack) -> None:
     assert "baseline=" in tab.url
 
 
-def test_a_clone_says_what_it_changed(tab: Page, embedded: Stack) -> None:
-    job_id = embedded.submit(epochs=2, name="Original")
-    tab.goto(f"{embedded.url}/jobs/{job_id}")
+def test_a_clone_says_what_it_changed(tab: Page, embedded: Stack, finished: list[str]) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
     tab.get_by_role("link", name="Clone").click()
     tab.get_by_label("Name", exact=True).fill("Bolder")
     tab.get_by_label("Learning rate", exact=True).fill("0.01")
     tab.get_by_role("button", name="Start").click()
     expect(tab.locator(".changed")).to_have_count(1)
-    expect(tab.locator(".changed")).to_contain_text("0.002 0.01")
-    expect(tab.locator(".meta")).to_contain_text("cloned from Original")
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_page_is_wider_than_its_screen(tab: Page, embedded: Stack, width: int) -> None:
-    job_id = embedded.submit(epochs=2, name="A name that is quite long for a small screen")
-    embedded.until(job_id, "completed")
-    tab.set_viewport_size({"width": width, "height": 844})
-    dataset = f"/datasets/{embedded.dataset}"
-    for path in ("/jobs", f"/jobs/{job_id}", "/jobs/new", "/datasets", dataset, "/models"):
-        tab.goto(f"{embedded.url}{path}")
-        tab.wait_for_load_state()
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+    expect(tab.locator(".changed")).to_contain_text("0.0001 0.01")
+    expect(tab.locator(".meta")).to_contain_text("cloned from Small step")

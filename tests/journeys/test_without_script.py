@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.conftest import person
+from tests.journeys.conftest import JOURNEY, person
 from tests.stack import Stack
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("embedded"),
-    pytest.mark.timeout(180),
-]
+pytestmark = JOURNEY
 
 
 def until(tab: Page, word: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from training import lifecycle, outcome, standing, words
@@ -64,12 +64,12 @@ class JobAdmin(ReadOnly):
         (None, {"fields": ["live_page", "state", "progress", "best", "heartbeat",
                            "error_message"]}),
         ("What was asked for", {"fields": ["name", "kind", "owner", "dataset", "parent", "notes",
-                                           "tags", "config"]}),
+                                           "labels", "settings"]}),
         ("How it went", {"fields": ["created_at", "started_at", "finished_at", "attempt",
                                     "crashes", "worker", "lease_expires_at", "seq", "sent_seq",
                                     "checkpoint_path"]}),
     ]  # fmt: skip
-    readonly_fields = ("live_page", "state", "progress", "best", "heartbeat")
+    readonly_fields = ("live_page", "state", "progress", "best", "heartbeat", "labels", "settings")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_staff)
@@ -78,10 +78,13 @@ class JobAdmin(ReadOnly):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The form that starts a training, in the frame of the desk."""
-        form = JobForm(signed_in(request), initial={"name": ""})
+        form = JobForm(signed_in(request), request.POST or None)
+        if form.is_valid():
+            return HttpResponseRedirect(reverse("job", args=[form.submit().pk]), status=303)
         context = {**self.admin_site.each_context(request), "title": "Start a training",
                    "form": form, "opts": self.opts}  # fmt: skip
-        return TemplateResponse(request, "admin/training/job/launch.html", context)
+        return TemplateResponse(request, "admin/training/job/launch.html", context,
+                                status=400 if form.is_bound else 200)  # fmt: skip
 
     @admin.display(description="job", ordering="name")
     def name_and_page(self, job: Job) -> SafeString:
@@ -129,6 +132,16 @@ class JobAdmin(ReadOnly):
     @admin.display(description="live page")
     def live_page(self, job: Job) -> SafeString:
         return format_html('<a href="{}">Watch {} live</a>', reverse("job", args=[job.pk]), job)
+
+    @admin.display(description="tags")
+    def labels(self, job: Job) -> str:
+        return ", ".join(job.tags) or "-"
+
+    @admin.display(description="configuration")
+    def settings(self, job: Job) -> SafeString:
+        told = ((name.replace("_", " "), value) for name, value in job.config.items())
+        rows = format_html_join("", "<li>{} <b>{}</b></li>", told)
+        return format_html('<ul class="settings">{}</ul>', rows)
 
     @admin.action(description="Pause after the running epoch")
     def pause(self, request: HttpRequest, rows: QuerySet[Job]) -> None:

@@ -14,7 +14,10 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From data [low, high] to pixels [start, end]; logarithmic where asked."""
+    """From data [low, high] to pixels [start, end]; logarithmic where asked.
+
+    Where there are values below nought that is arcsinh, which is one on either side.
+    """
 
     low: float
     high: float
@@ -25,14 +28,18 @@ class Scale:
     def __call__(self, value: float) -> float:
         low, high = self.low, self.high
         if self.log:
-            value, low, high = math.log(value), math.log(low), math.log(high)
+            bend = math.log if self.low > 0 else math.asinh
+            value, low, high = bend(value), bend(low), bend(high)
         share = (value - low) / (high - low) if high > low else 0.5
         return self.start + share * (self.end - self.start)
 
     def ticks(self, about: int = 5) -> list[float]:
         """Round values inside the scale."""
         if self.log:
-            return _decades(self.low, self.high, about)
+            found = _decades(self.low, self.high, about)
+            # Where the decades are too far apart to read by, evenly spread values.
+            if len(found) > 2:
+                return found
         step = round_step((self.high - self.low) / about) if self.high > self.low else 1.0
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
@@ -46,11 +53,14 @@ def round_step(rough: float) -> float:
 
 
 def _decades(low: float, high: float, about: int) -> list[float]:
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    """1, 2, 5, 10, ... on either side of nought, or only the tens where that would be many."""
+    least = math.floor(math.log10(low)) if low > 0 else 0
+    exponents = range(least, math.ceil(math.log10(max(abs(low), abs(high), 1))) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
-        found = [f * 10.0**e for e in exponents for f in factors if low <= f * 10.0**e <= high]
+        above = [f * 10.0**e for e in exponents for f in factors]
+        found = [one for one in [*(-one for one in above[::-1]), 0, *above] if low <= one <= high]
         if len(found) <= about + 2:
-            return found
+            break
     return found
 
 

@@ -21,35 +21,79 @@ def curves(
     say: Callable[[float], str],
     levels: Mapping[str, Level] | None = None,
     gaps: Sequence[int] = (),
+    log: bool = False,
 ) -> SafeString:
     """`lines`: class -> values over the epochs; `levels`: class -> a line across, and its name.
 
     The pen is lifted after each of `gaps`, where the training rested.
     """
-    canvas = Canvas(WIDTH, HEIGHT, label)
     across = {css: level for css, (level, _) in (levels or {}).items() if level is not None}
-    seen = [value for line in lines.values() for value in line if value is not None]
-    if not seen:
-        return canvas.svg()
-    low, high = min([*seen, *across.values()]), max([*seen, *across.values()])
-    room = 0.06 * (high - low) or 1.0
-    x = Scale(epochs[0], max(epochs[-1], epochs[0] + 1), LEFT, WIDTH - RIGHT)
-    y = Scale(low - room, high + room, HEIGHT - BOTTOM, TOP)
-    canvas.y_axis(y, y.ticks(5), say, LEFT, WIDTH - RIGHT)
-    whole = [tick for tick in x.ticks(8) if float(tick).is_integer()]
-    canvas.x_axis(x, whole, lambda tick: f"{tick:,.0f}", TOP, HEIGHT - BOTTOM)
-    for css, level in across.items():
-        canvas.line(f"level {css}", (LEFT, y(level)), (WIDTH - RIGHT, y(level)))
-        said = f"{(levels or {})[css][1]} {metres(level)}"
-        canvas.text(f"name {css}", (LEFT + 6, y(level) - 4), said)
+    plot = Plot(label, [epochs], [*lines.values(), list(across.values())], say, log=log)
+    for css, level in across.items() if epochs else ():
+        # The lowest has its name below: two that lie close can both be read.
+        below = level == min(across.values())
+        plot.level(css, level, f"{(levels or {})[css][1]} {metres(level)}", below)
     for css, values in lines.items():
+        plot.line(css, epochs, values, gaps)
+    return plot.canvas.svg()
+
+
+def runs(
+    label: str,
+    lines: Mapping[str, tuple[Sequence[float], Numbers]],
+    say: Callable[[float], str],
+    say_x: Callable[[float], str] | None = None,
+    log: bool = False,
+) -> SafeString:
+    """`lines`: class -> where and what, of trainings that each have epochs of their own."""
+    wheres, values = [x for x, _ in lines.values()], [y for _, y in lines.values()]
+    plot = Plot(label, wheres, values, say, say_x, log)
+    for css, (x, y) in lines.items():
+        plot.line(css, x, y)
+    return plot.canvas.svg()
+
+
+class Plot:
+    """Axes over all that is to be drawn on them; no axes where there is nothing."""
+
+    def __init__(
+        self,
+        label: str,
+        wheres: Sequence[Sequence[float]],
+        values: Sequence[Numbers],
+        say: Callable[[float], str],
+        say_x: Callable[[float], str] | None = None,
+        log: bool = False,
+    ) -> None:
+        self.canvas = Canvas(WIDTH, HEIGHT, label)
+        seen = [value for line in values for value in line if value is not None]
+        at = [one for where in wheres for one in where]
+        first, (low, high) = min(at, default=0), (min(seen, default=0), max(seen, default=1))
+        self.x = Scale(first, max([*at, first + 1]), LEFT, WIDTH - RIGHT)
+        room = 0.06 * (high - low) or 1.0
+        near, far = low - room, high + room
+        if log and low > 0:
+            near, far = low / max(1.05, (high / low) ** 0.1), high * max(1.05, (high / low) ** 0.05)
+        self.y = Scale(near, far, HEIGHT - BOTTOM, TOP, log)
+        if not seen or not at:
+            return
+        self.canvas.y_axis(self.y, self.y.ticks(5), say, LEFT, WIDTH - RIGHT)
+        ticks = [tick for tick in self.x.ticks(8 if say_x is None else 5) if tick.is_integer()]
+        self.canvas.x_axis(self.x, ticks, say_x or "{:,.0f}".format, TOP, HEIGHT - BOTTOM)
+
+    def level(self, css: str, level: float, said: str, below: bool = False) -> None:
+        """A line across, and its name."""
+        self.canvas.line(f"level {css}", (LEFT, self.y(level)), (WIDTH - RIGHT, self.y(level)))
+        self.canvas.text(f"name {css}", (LEFT + 6, self.y(level) + (13 if below else -4)), said)
+
+    def line(self, css: str, x: Sequence[float], y: Numbers, gaps: Sequence[int] = ()) -> None:
+        """A curve; the pen is lifted where a value is missing, and after each of `gaps`."""
         places: list[tuple[float, float] | None] = []
-        for epoch, value in zip(epochs, values, strict=True):
-            places.append(None if value is None else (x(epoch), y(value)))
-            if epoch in gaps:
+        for at, value in zip(x, y, strict=True):
+            places.append(None if value is None else (self.x(at), self.y(value)))
+            if at in gaps:
                 places.append(None)
-        canvas.curve(f"line {css}", places)
-    return canvas.svg()
+        self.canvas.curve(f"line {css}", places)
 
 
 def sparkline(values: Numbers, label: str) -> SafeString:

@@ -13,12 +13,14 @@ from django.shortcuts import render
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from realtime.events import timestamp
 from training import series, standing, words
 from training.access import signed_in, visible
-from training.drawing.curves import distributions
+from training.drawing.curves import distributions, runs, short_metres
 from training.engine.config import TrainConfig
 from training.models import Job, TrainedModel
 from training.serializers import JobSerializer
+from training.states import ACTIVE, Status
 
 FEWEST, MOST = 2, 8
 POINTS = 400
@@ -99,7 +101,9 @@ def compare(request: HttpRequest) -> HttpResponse:
         "columns": [_column(choice, job, index) for index, job in enumerate(jobs)],
         "parameters": differing(jobs),
         "results": [_result(choice, jobs, models, curves, *one) for one in RESULTS],
+        "curves": _curves(choice, jobs, curves),
         "datasets_differ": len({job.dataset_id for job in jobs}) > 1,
+        "active": any(job.status in ACTIVE for job in jobs),
         "cdf": _cdf(jobs, models),
         "metrics": [(name, title, choice.address(metric=name)) for name, title in METRICS.items()],
         "by_epoch": choice.address(over=""),
@@ -111,13 +115,32 @@ def compare(request: HttpRequest) -> HttpResponse:
             "title": METRICS[choice.metric],
             "over": choice.over,
             "log": choice.log,
-            "jobs": [
-                {**JobSerializer(job).data, "label": str(job), "columns": curves[job.pk].as_json()}
-                for job in jobs
-            ],
+            "jobs": [_for_script(job, curves[job.pk]) for job in jobs],
         },
     }
     return render(request, "training/compare.html", context)
+
+
+def _for_script(job: Job, columns: series.Columns) -> dict[str, Any]:
+    newest = job.epochs.order_by("-epoch").values_list("at", flat=True).first()
+    return {
+        **JobSerializer(job).data, "columns": columns.as_json(),
+        "ended": timestamp(newest) if newest and job.status == Status.RUNNING else None,
+    }  # fmt: skip
+
+
+def _curves(
+    choice: Choice, jobs: list[Job], columns: dict[uuid.UUID, series.Columns]
+) -> SafeString:
+    """What the script draws, for a page without one."""
+    lines = {}
+    for index, job in enumerate(jobs):
+        one = columns[job.pk]
+        x = one.seconds if choice.over == "time" else one.epoch
+        lines[f"c{index}"] = (x, one.series[choice.metric])
+    say = words.figure if choice.metric.endswith("loss") else short_metres
+    say_x = words.duration if choice.over == "time" else None
+    return runs(f"{METRICS[choice.metric]} of each job", lines, say, say_x, choice.log)
 
 
 def _column(choice: Choice, job: Job, index: int) -> dict[str, Any]:
@@ -177,7 +200,8 @@ def _result(
 def _difference(value: float | None, base: float | None) -> str:
     if value is None or not base or value == base:
         return ""
-    return f"{100 * (value - base) / abs(base):+.1f} %".replace("-", "−")
+    said = f"{100 * (value - base) / abs(base):+.1f}".replace("-", "−")
+    return f"{'±0.0' if said.endswith(('+0.0', '−0.0')) else said} %"
 
 
 def _cdf(jobs: list[Job], models: dict[uuid.UUID, TrainedModel]) -> SafeString | None:

@@ -61,7 +61,7 @@ def _new_dataset(
         upload = ImportForm(request.POST, request.FILES)
         if upload.is_valid():
             try:
-                made = stored.import_upload(signed_in(request), **upload.cleaned_data)
+                made = upload.store(signed_in(request))
             except (ImportProblem, BadConfig) as error:
                 upload.add_error("file", f"{error}.")
             else:

@@ -18,6 +18,7 @@ from training.engine.config import GenerateConfig, TrainConfig
 from training.models import Epoch, Job, TrainedModel
 from training.runs import run_folder
 from training.serializers import JobSerializer
+from training.states import Status
 
 # A chart has about as many pixels across.
 CHART_POINTS = 800
@@ -97,15 +98,21 @@ class Snapshot:
                     "bound": (yardsticks.bound, "Cramér-Rao bound"),
                     "baseline": (yardsticks.baseline, yardsticks.baseline_name),
                 },
+                log=True,
             ),
             **drawings(self.evaluation),
         }
 
     def _curves(
-        self, label: str, names: tuple[str, ...], say: Any, levels: dict[str, Level]
+        self,
+        label: str,
+        names: tuple[str, ...],
+        say: Any,
+        levels: dict[str, Level],
+        log: bool = False,
     ) -> SafeString:
         lines = {name: self.columns.series[name] for name in names}
-        return curves(label, self.columns.epoch, lines, say, levels, self.gaps)
+        return curves(label, self.columns.epoch, lines, say, levels, self.gaps, log)
 
 
 def drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
@@ -125,11 +132,13 @@ def drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
 
 
 def progress(job: Job, ends: list[datetime]) -> str:
-    """The line beside the bar; words.js says the same."""
+    """The line beside the bar; job.js says the same."""
     share = f"{job.progress_percent:.0f} %"
     if job.kind == Job.Kind.GENERATION:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
     said = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
+    if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
+        return f"{said}, now judged on the test split"
     left = words.about(standing.seconds_left(job, ends))
     return f"{said}, about {left} left" if left else said
 
@@ -151,10 +160,16 @@ def config_rows(job: Job) -> list[dict[str, Any]]:
         before = parent.get(name)
         changed = bool(parent) and before != job.config[name]
         rows.append(
-            {"name": name, "title": info.title, "value": job.config[name], "before": before,
-             "changed": changed}
+            {"name": name, "title": info.title, "value": _said(job.config[name]),
+             "before": _said(before), "changed": changed}
         )  # fmt: skip
     return rows
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return words.NOTHING if value is None else value
 
 
 def last_words(job: Job) -> list[str]:

@@ -26,17 +26,7 @@ def start(request: HttpRequest) -> HttpResponse:
     parent = _parent(request, user)
     form = JobForm(user, request.POST or None, initial=_chosen(request, parent))
     if request.method == "POST" and form.is_valid():
-        config = cast(TrainConfig, form.config)
-        made = lifecycle.submit(
-            user,
-            form.cleaned_data["dataset"],
-            config,
-            form.cleaned_data["name"],
-            notes=form.cleaned_data["notes"],
-            tags=parent.tags if parent else (),
-            parent=parent,
-        )
-        return see_other("job", made.pk)
+        return see_other("job", form.submit(parent).pk)
     context = {
         "form": form,
         "parent": parent,

@@ -80,9 +80,20 @@ def test_a_running_job_is_taken_from_its_worker_and_queued_again(
 
 
 def test_a_training_is_launched_from_the_desk(desk: Client, staff: User, dataset: Dataset) -> None:
-    html = desk.get(f"{JOBS}add/").content.decode()
-    assert 'action="/jobs/new"' in html
-    assert "Peak step size of AdamW" in html
+    page = desk.get(f"{JOBS}add/")
+    assert "Peak step size of AdamW" in page.content.decode()
+    form = page.context["form"]
+    values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
+    sent = {**values, "dataset": dataset.pk, "name": "From the desk"}
+    refused = desk.post(f"{JOBS}add/", {**sent, "epochs": 0})
+    assert refused.status_code == 400
+    html = refused.content.decode()
+    assert "breadcrumbs" in html  # still the desk
+    assert "greater than or equal to 1" in html
+    assert 'value="From the desk"' in html
+    assert not Job.objects.exists()
+    taken = desk.post(f"{JOBS}add/", {**sent, "epochs": 3})
+    assert (taken.status_code, taken["Location"]) == (303, f"/jobs/{Job.objects.get().pk}")
 
 
 def test_the_first_page_counts_what_matters(desk: Client, jobs: list[Job]) -> None:

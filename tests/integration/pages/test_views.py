@@ -123,17 +123,38 @@ def test_a_dataset_is_made_from_the_form(page: Client) -> None:
     assert page.get(f"/jobs/{job.pk}").status_code == 200
 
 
-def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as pack:
-        for table, text in {**TABLES, "samples.csv": "sample_id,lat,lon\na,x,7\n"}.items():
+def packed(tables: dict[str, str]) -> io.BytesIO:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as pack:
+        for table, text in tables.items():
             pack.writestr(table, text)
-    packed.seek(0)
-    packed.name = "bad.zip"
-    answer = page.post("/datasets", {"name": "Bad", "file": packed, "import": ""})
+    made.seek(0)
+    made.name = "measured.zip"
+    return made
+
+
+def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
+    bad = packed({**TABLES, "samples.csv": "sample_id,lat,lon\na,x,7\n"})
+    answer = page.post("/datasets", {"name": "Bad", "file": bad, "import": ""})
     assert answer.status_code == 400
     assert "samples.csv line 2: lat &#x27;x&#x27; is not a number." in answer.content.decode()
     assert not Dataset.objects.exists()
+
+
+def test_an_import_is_split_as_the_form_says(page: Client) -> None:
+    places = "".join(
+        f"s{n},45.{n},7.{n},{'even' if n % 2 == 0 else 'odd'}\n" for n in range(10, 70)
+    )
+    heard = "".join(f"s{n},hill,-70\n" for n in range(10, 70))
+    tables = {**TABLES, "samples.csv": f"sample_id,lat,lon,day\n{places}",
+              "measurements.csv": f"sample_id,receiver_id,rssi_dbm\n{heard}"}  # fmt: skip
+    sent = {"name": "By day", "import": "", "split_by": "column", "split_column": "night"}
+    answer = page.post("/datasets", {**sent, "file": packed(tables)})
+    assert answer.status_code == 400
+    assert "has no column" in str(answer.context["import_form"].errors)
+    answer = page.post("/datasets", {**sent, "file": packed(tables), "split_by": "random"})
+    assert answer.status_code == 303
+    assert "split at random" in page.get(answer["Location"]).content.decode()
 
 
 def test_a_page_may_run_nothing_but_our_own_files(page: Client, job: Job) -> None:

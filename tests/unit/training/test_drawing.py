@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from training.drawing.canvas import Scale, round_step
-from training.drawing.curves import curves, distributions, sparkline
+from training.drawing.curves import curves, distributions, runs, sparkline
 from training.drawing.map import RADIUS_68, map_of_dataset, map_of_errors
 
 
@@ -26,6 +26,17 @@ def test_a_curve_lifts_the_pen_where_nothing_is_and_where_the_training_rested() 
     svg = curves("x", [1, 2, 3, 4], {"a": [1.0, None, 2.0, 3.0]}, str, gaps=[3])
     (line,) = shapes(svg, "line a")
     assert line.get("d", "").count("M") == 3
+
+
+def test_trainings_of_unlike_length_share_their_axes() -> None:
+    svg = runs(
+        "x", {"c0": ([1, 2], [-3.0, 8.0]), "c1": ([1, 2, 3], [1.0, 2.0, None])}, str, log=True
+    )
+    (first,), (second,) = shapes(svg, "line c0"), shapes(svg, "line c1")
+    assert first.get("d", "").count("L") == second.get("d", "").count("L") == 1
+    assert Scale(-10, 10, -1, 1, log=True)(0) == 0
+    assert Scale(-4, 4.5, 0, 1, log=True).ticks() == [-2, -1, 0, 1, 2]
+    assert shapes(runs("x", {"c0": ([], [])}, str), "line c0") == []
 
 
 def test_a_name_cannot_break_out_of_a_drawing() -> None:

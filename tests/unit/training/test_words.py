@@ -27,9 +27,10 @@ def test_figures_have_four_digits(value: float, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(None, ""), (3.4, "3 s"), (42, "40 s"), (80, "1 min"), (3000, "50 min"), (7300, "2 h 0 min")],
-)
-def test_what_is_left_is_said_no_more_exactly_than_is_known(
+    [(None, ""), (0, "1 s"), (42.4, "42 s"), (81, "1 min 20 s"), (3020, "50 min"), (7300, "2 h"),
+     (100_000, "1 d 4 h")],
+)  # fmt: skip
+def test_what_is_left_is_rounded_by_no_more_than_a_twentieth(
     seconds: float | None, said: str
 ) -> None:
     assert words.about(seconds) == said

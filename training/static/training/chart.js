@@ -2,7 +2,7 @@
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT = "11px Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
-const remembered = (name) => localStorage.getItem(`heimdall.log.${name}`) === "1";
+const remembered = (name) => ({ 0: false, 1: true })[localStorage.getItem(`heimdall.log.${name}`)];
 
 export class Chart {
   /**
@@ -12,7 +12,7 @@ export class Chart {
    */
   constructor(element, options) {
     Object.assign(this, { element, levels: () => [], mark: () => null, rests: () => [], data: null }, options);
-    this.log = options.log ?? remembered(this.name);
+    this.log = remembered(this.name) ?? options.log ?? false;
     this.outputs = options.legend ? [...options.legend.querySelectorAll("output")] : [];
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.make());
@@ -35,8 +35,8 @@ export class Chart {
     this.read();
   }
 
-  toggleLog() {
-    this.log = !this.log;
+  setLog(log) {
+    this.log = log;
     localStorage.setItem(`heimdall.log.${this.name}`, this.log ? "1" : "0");
     this.onLog?.();
     this.make();
@@ -76,7 +76,7 @@ export class Chart {
         },
         axes: [
           { ...axis, size: 28, incrs: this.incrs, values: (_, ticks) => ticks.map(this.x ?? ((tick) => tick)) },
-          { ...axis, size: 62, gap: 6, ...(this.log ? { splits: (_, __, low, high) => decades(low, high), filter: (_, splits) => splits } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.tick(tick))) },
+          { ...axis, size: 62, gap: 6, ...(this.log ? { splits: (_, __, low, high) => logTicks(low, high), filter: (_, splits) => splits } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.tick(tick))) },
         ],
         series: [
           {},
@@ -106,7 +106,8 @@ export class Chart {
     if (low === null) return [0, 1];
     const across = this.zoom ? [] : this.levels().map((level) => level.value);
     const [least, most] = [Math.min(low, ...across), Math.max(high, ...across)];
-    if (this.log && positive) return [least / 1.12, most * 1.12];
+    // Below is room for the name of the lowest line.
+    if (this.log && positive) return [least / Math.max(1.05, (most / least) ** 0.1), most * Math.max(1.05, (most / least) ** 0.05)];
     const room = 0.06 * (most - least) || Math.abs(most) * 0.1 || 1;
     return [least - room, most + room];
   }
@@ -135,7 +136,7 @@ export class Chart {
 
   drawLevels(plot) {
     const { ctx, bbox } = plot;
-    for (const { value, colour, label } of this.levels()) {
+    for (const { value, colour, label, below } of this.levels()) {
       const y = plot.valToPos(value, "y", true);
       if (!(y >= bbox.top && y <= bbox.top + bbox.height)) continue;
       ctx.save();
@@ -147,7 +148,7 @@ export class Chart {
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
       // On the left: the curves come down to these lines on the right.
-      this.text(ctx, label, bbox.left + 6 * devicePixelRatio, y - 4 * devicePixelRatio, "left");
+      this.text(ctx, label, bbox.left + 6 * devicePixelRatio, y + (below ? 13 : -4) * devicePixelRatio, "left");
       ctx.restore();
     }
   }
@@ -197,6 +198,16 @@ export function decades(low, high) {
     const all = [...above.map((one) => -one).reverse(), 0, ...above].filter((one) => one >= low && one <= high);
     if (all.length <= 9 || factors.length === 1) return all;
   }
+}
+
+/** Where the decades are too far apart to read by, evenly spread values. */
+function logTicks(low, high) {
+  const found = decades(low, high);
+  if (found.length > 2) return found;
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => power * factor >= rough);
+  const first = Math.ceil(low / step), last = Math.floor(high / step);
+  return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
 }
 
 /** Calls `draw` at most ten times a second, the first time at once. */

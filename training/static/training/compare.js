@@ -9,7 +9,7 @@ import { duration, figure, metres, shortFigure, shortMetres } from "./words.js";
 const told = JSON.parse($("told").textContent);
 const inMetres = !told.metric.endsWith("loss");
 const byTime = told.over === "time";
-const runs = told.jobs.map((job) => ({ job, columns: new Columns(job.columns), seq: job.seq, at: null }));
+const runs = told.jobs.map((job) => ({ job, columns: new Columns(job.columns), seq: job.seq, at: job.ended && Date.parse(job.ended) }));
 const active = (run) => ["queued", "running"].includes(run.job.status);
 
 const chart = new Chart($("curves"), {
@@ -29,6 +29,7 @@ function paint() {
 }
 const repaint = paced(paint);
 const fresh = single(freshen);
+const table = paced(fresh, 1000);
 
 function take(frame) {
   const run = runs.find((one) => one.job.id === frame.data?.job_id);
@@ -43,7 +44,7 @@ function take(frame) {
   }
   if (frame.event === "training:started") run.at = at;
   if (frame.data.status) run.job.status = frame.data.status;
-  fresh();
+  table();
 }
 
 paint();

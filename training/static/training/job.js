@@ -37,8 +37,11 @@ function stateNow() {
 function progressLine() {
   const share = `${job.progress_percent.toFixed(0)} %`;
   if (!training) return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
-  const left = job.status === "running" ? pace.left(job.total_epochs - job.current_epoch, serverTime()) : "";
-  return `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}${left && `, about ${left} left`}`;
+  const said = `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}`;
+  if (job.status !== "running") return said;
+  if (job.current_epoch === job.total_epochs) return `${said}, now judged on the test split`;
+  const left = pace.left(job.total_epochs - job.current_epoch, serverTime());
+  return said + (left && `, about ${left} left`);
 }
 
 function paint() {
@@ -196,12 +199,17 @@ function apply(frame) {
   repaint();
 }
 
-steering({ api, refused: $("refusal"), toggleLog: () => view.forEach((chart) => chart.toggleLog()) });
+steering({ api, refused: $("refusal"), toggleLog });
+/** Both charts alike. */
+function toggleLog() {
+  const log = !view.every((chart) => chart.log);
+  view.forEach((chart) => chart.setLog(log));
+}
 for (const button of document.querySelectorAll("[data-log]")) {
   const chart = view.find((one) => one.name === button.dataset.log);
   const show = () => button.setAttribute("aria-pressed", chart.log);
   button.hidden = false;
-  button.addEventListener("click", () => chart.toggleLog());
+  button.addEventListener("click", () => chart.setLog(!chart.log));
   chart.onLog = show;
   show();
 }

@@ -12,7 +12,7 @@ export function charts({ columns, job, yardsticks }) {
   const across = () => {
     const { bound, baseline, baseline_name: name } = yardsticks();
     return [
-      { value: bound, colour: "--good", label: `Cramér-Rao bound ${metres(bound)}` },
+      { value: bound, colour: "--good", label: `Cramér-Rao bound ${metres(bound)}`, below: true },
       { value: baseline, colour: "--warn", label: `${name} ${metres(baseline)}` },
     ].filter((level) => level.value);
   };
@@ -22,7 +22,7 @@ export function charts({ columns, job, yardsticks }) {
       series: [{ name: "train_loss", ...TRAIN }, { name: "val_loss", ...VAL }],
     },
     {
-      ...shared, name: "error", title: "Position error over the epochs", say: metres, tick: shortMetres, mark: best("val_rmse"), levels: across,
+      ...shared, name: "error", title: "Position error over the epochs", say: metres, tick: shortMetres, log: true, mark: best("val_rmse"), levels: across,
       series: [{ name: "train_rmse", ...TRAIN }, { name: "val_rmse", ...VAL }, { name: "val_rmse_good_geom", colour: "--geom", dash: [2, 2] }],
     },
   ];

@@ -69,7 +69,7 @@ function paint() {
     if (news.best) say(part(row, "best"), metres(news.best));
     if (news.made) {
       move(row, (100 * news.made.current) / news.made.total);
-      say(part(row, "epoch"), `${news.made.current} samples`);
+      say(part(row, "epoch"), `${news.made.current} / ${news.made.total}`);
     }
   }
   waiting.clear();

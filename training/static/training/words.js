@@ -41,13 +41,11 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
-/** How long it may still take, no more exactly than one can know. */
+/** How long it may still take, rounded by no more than a twentieth. */
 export function about(seconds) {
   if (missing(seconds)) return "";
-  if (seconds < 10) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 55) return `${5 * Math.round(seconds / 5)} s`;
-  if (seconds < 5400) return `${Math.max(1, Math.round(seconds / 60))} min`;
-  return duration(600 * Math.round(seconds / 600));
+  const step = [1, 5, 30, 60, 300, 600, 3600].findLast((one) => one <= Math.max(1, 0.08 * seconds));
+  return duration(Math.max(1, step * Math.round(seconds / step))).replace(/ 0 (s|min|h)/, "");
 }
 
 /** The largest unit alone. */

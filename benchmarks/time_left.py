@@ -1,0 +1,74 @@
+"""The time left that a page shows, beside the time that was then left: a real training, watched.
+
+python -m benchmarks.time_left
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+
+from playwright.sync_api import Page
+
+from benchmarks.stage import browser, heimdall, p50_p95, row, signed_in
+from tests.stack import Stack
+
+EPOCHS = 1200
+GOAL = 0.10
+# Below this the rounding to whole seconds is all that one sees.
+SHORT_SECONDS = 10
+UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+def said_seconds(words: str) -> float | None:
+    """`Epoch 12 of 60, 20 %, about 1 min 5 s left` -> 65."""
+    found = re.search(r"about (.+) left", words)
+    if not found:
+        return None
+    return sum(int(n) * UNITS[unit] for n, unit in re.findall(r"(\d+) (s|min|h)\b", found[1]))
+
+
+def watch(page: Page) -> list[tuple[float, int, float]]:
+    """When, in which epoch, and how many seconds the page said are left; to the end."""
+    seen = []
+    while page.locator("#pill").inner_text() != "Completed":
+        words = page.locator("#progress").inner_text()
+        left = said_seconds(words)
+        if left is not None:
+            seen.append((time.time(), int(words.split()[1].replace(",", "")), left))
+        page.wait_for_timeout(250)
+    return seen
+
+
+def ended(stack: Stack, job_id: str) -> float:
+    """When the last epoch was committed."""
+    last = next(one for one in reversed(stack.events(job_id)) if one["data"].get("epoch") == EPOCHS)
+    return datetime.fromisoformat(last["timestamp"]).timestamp()
+
+
+def main() -> None:
+    with heimdall() as stack, browser() as chromium:
+        stack.start_worker()
+        job_id = stack.submit(
+            epochs=EPOCHS, patience=EPOCHS, hidden=64, members=2, name="How long?"
+        )
+        page = signed_in(chromium, stack)
+        page.goto(f"{stack.url}/jobs/{job_id}")
+        seen, end = watch(page), ended(stack, job_id)
+    row("off by, %", "p50", "p95", "most", "seen")
+    for said, first in (("from the first epoch", 1), ("after a fifth", EPOCHS // 5)):
+        off = [
+            abs(left - (end - at)) / (end - at)
+            for at, epoch, left in seen
+            if epoch >= first and end - at >= SHORT_SECONDS
+        ]
+        p50, p95 = p50_p95(off)
+        row(said, *(f"{100 * one:.1f}" for one in (p50, p95, max(off))), len(off))
+    late = [abs(left - (end - at)) for at, _, left in seen if 0 < end - at < SHORT_SECONDS]
+    row("goal", "", "", f"{100 * GOAL:.0f}")
+    print(f"In the last {SHORT_SECONDS} s off by {max(late):.1f} s at most.")
+
+
+if __name__ == "__main__":
+    main()

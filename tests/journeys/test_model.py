@@ -1,0 +1,62 @@
+"""What a training leaves behind: a model to ask, files to take home."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import JOURNEY, PATIENCE
+from tests.stack import Stack
+
+pytestmark = JOURNEY
+MAGIC = {".pt": b"PK", ".json": b"{\n"}
+HEARD = {"rssi_dbm": -78.5, "toa_ns": 12_000.0}
+
+
+def test_a_place_is_asked_and_the_answer_is_that_of_the_api(
+    tab: Page, embedded: Stack, finished: list[str]
+) -> None:
+    tab.goto(f"{embedded.url}/models")
+    tab.get_by_role("link", name="Small step").first.click()
+    asked = tab.locator("#readings")
+    answer = tab.locator("#answer")
+    asked.get_by_role("button", name="Where is it?").click()
+    expect(answer).to_contain_text("Type in what at least one receiver heard.")
+    names = [row.get_attribute("data-receiver") for row in asked.locator("tbody tr").all()[:3]]
+    for index, name in enumerate(names):
+        asked.get_by_label(f"RSSI at {name}").fill(str(HEARD["rssi_dbm"] - index))
+        asked.get_by_label(f"Arrival at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
+    asked.get_by_role("button", name="Where is it?").click()
+    expect(answer.locator("ellipse.sure")).to_be_visible(timeout=PATIENCE)
+    expect(answer).to_contain_text(re.compile(r"within an ellipse of [\d.]+ k?m × [\d.]+ k?m"))
+    measurements = [
+        {"receiver_id": name, "rssi_dbm": HEARD["rssi_dbm"] - index,
+         "toa_ns": HEARD["toa_ns"] + 9000 * index}
+        for index, name in enumerate(names)
+    ]  # fmt: skip
+    with embedded.api() as api:
+        model = tab.url.rsplit("/", 1)[1]
+        told = api.post(f"/models/{model}/predict", json={"measurements": measurements}).json()
+    (place,) = told["predictions"]
+    expect(answer).to_contain_text(f"{place['lat']:.5f}, {place['lon']:.5f}")
+
+
+def test_the_files_of_a_job_are_downloaded_whole(
+    tab: Page, embedded: Stack, finished: list[str], tmp_path: Path
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
+    panel = tab.locator("#artifacts")
+    expect(panel).to_be_visible()
+    with embedded.api() as api:
+        listed = api.get(f"/jobs/{finished[0]}/artifacts").json()["results"]
+    assert {"model.pt", "card.json", "best.pt", "model.onnx"} <= {one["name"] for one in listed}
+    expect(panel.get_by_role("link")).to_have_count(len(listed))
+    for one in (one for one in listed if one["bytes"]):
+        with tab.expect_download(timeout=PATIENCE) as started:
+            panel.get_by_role("link", name=one["name"], exact=True).click()
+        kept = tmp_path / one["name"]
+        started.value.save_as(kept)
+        assert kept.stat().st_size == one["bytes"]
+        assert kept.read_bytes()[:2] == MAGIC[kept.suffix]
