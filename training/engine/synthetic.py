@@ -134,4 +134,4 @@ def _stations(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
     """The plane around the receivers, and their places [R, 3] in it."""
     lat, lon, alt = np.array([(spec.lat, spec.lon, spec.alt_m) for spec in config.receivers]).T
     frame = LocalFrame.around(lat, lon)
-    return frame, np.column_stack([frame.to_local(lat, lon), alt])
+    return frame, frame.place(lat, lon, alt)
