@@ -48,8 +48,8 @@ class Dataset:
     of one sample share) f32 [N, R], NaN where absent; rx f32 [N, R, 3] metres (above the ground
     third), NaN where unknown; in_service bool [N, R] (in service without a signal: below threshold,
     which is information; out of service: nothing is known); split i8 [N] (see SPLITS); group i32
-    [N] (stays on one side of the split). `physics`: what made a synthetic one, None where that is unknown.
-    `split_by`: in words, how the split was made.
+    [N] (stays on one side of the split). `physics`: what made a synthetic one, None where that is
+    unknown. `split_by`: in words, how the split was made.
     """
 
     receivers: tuple[Receiver, ...]
