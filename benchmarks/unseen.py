@@ -87,8 +87,8 @@ def write(folder: Path, seed: int, samples: int) -> None:
     table(folder / "samples.csv", ("sample_id", "lat", "lon"),
           ((row, lat[row], lon[row]) for row in kept))  # fmt: skip
     heard = [(row, column) for row in kept for column in np.flatnonzero(~np.isnan(rssi[row]))]
-    table(folder / "measurements.csv", ("sample_id", "receiver_id", "rssi_dbm"),
-          ((row, gateways[one].name, round(float(rssi[row, one]))) for row, one in heard))  # fmt: skip
+    readings = ((row, gateways[one].name, round(float(rssi[row, one]))) for row, one in heard)
+    table(folder / "measurements.csv", ("sample_id", "receiver_id", "rssi_dbm"), readings)
 
 
 def table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
