@@ -8,6 +8,7 @@ split whose bound is better. No setting is touched but those on the command line
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["strength", "timing"])
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--batch", type=int, default=None)
+    parser.add_argument("--loss", choices=["distance", "squared"])
     chosen = parser.parse_args()
-    config = {"epochs": chosen.epochs, "batch_size": chosen.batch}
-    config = {name: value for name, value in config.items() if value}
+    asked = {"epochs": chosen.epochs, "batch_size": chosen.batch, "loss": chosen.loss}
+    config = {name: value for name, value in asked.items() if value}
     head()
     if chosen.only != "timing":
         strength(chosen.samples, config)
@@ -35,7 +37,7 @@ def main() -> None:
         timing(chosen.samples, config)
 
 
-def strength(samples: int, config: dict[str, int]) -> None:
+def strength(samples: int, config: dict[str, Any]) -> None:
     dataset = generate(
         GenerateConfig(samples=samples, seed=7, shadowing_db=8, timing_sigma_ns=None)
     )
@@ -45,7 +47,7 @@ def strength(samples: int, config: dict[str, int]) -> None:
     print(f"strength: RMSE / RMSE of the posterior mean = {test['rmse_m'] / optimum:.4f}")
 
 
-def timing(samples: int, config: dict[str, int]) -> None:
+def timing(samples: int, config: dict[str, Any]) -> None:
     dataset = generate(GenerateConfig(samples=samples, seed=8, timing_sigma_ns=1000))
     done = train(dataset, **config)
     test, rows = done.evaluation["test"], dataset.rows("test")

@@ -80,6 +80,11 @@ PRESETS: dict[str, dict[str, Any]] = {
             "epochs": 300, "hidden": 256, "layers": 3, "learning_rate": 5e-4, "patience": 40,
         },
     },
+    "powder": {
+        "title": "POWDER, 462 MHz",
+        "about": "A campus, 33 receivers, buses among them: five networks that agree on a place.",
+        "values": {"model": "mlp", "members": 5, "epochs": 80, "batch_size": 64},
+    },
 }  # fmt: skip
 
 

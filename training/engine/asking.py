@@ -58,8 +58,7 @@ def locate(
             raise BadQuestion(where, f"No signal: give at least one of {', '.join(_SIGNALS)}.")
         in_service[cell] = True
         if row.get("rx_lat") is not None and row.get("rx_lon") is not None:
-            place = model.frame.to_local(row["rx_lat"], row["rx_lon"])
-            rx[cell] = [*place, _number(row, "rx_alt_m")]
+            rx[cell] = model.frame.place(row["rx_lat"], row["rx_lon"], _number(row, "rx_alt_m"))
     rssi, snr, toa = signals
     arrays = (rssi, snr, without_instant(toa), rx)
     tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
@@ -121,5 +120,5 @@ def _places(model: Trained) -> NDArray[np.float64]:
     for index, one in enumerate(model.receivers):
         if one.lat is not None and one.lon is not None:
             alt = math.nan if one.alt_m is None else one.alt_m
-            places[index] = [*model.frame.to_local(one.lat, one.lon), alt]
+            places[index] = model.frame.place(one.lat, one.lon, alt)
     return places

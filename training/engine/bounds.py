@@ -37,15 +37,21 @@ def position_error_bound(dataset: Dataset, rows: NDArray[np.intp]) -> Floats | N
     return bound_at(dataset.target[rows].astype(float), dataset.rx[rows], dataset.physics)
 
 
-def bound_at(target: Floats, rx: Floats, physics: dict[str, Any]) -> Floats:
-    """The bound at places [n, 2], given receivers [R, 3] or [n, R, 3]."""
+def bound_at(
+    target: Floats, rx: Floats, physics: dict[str, Any], *, strength: bool = True
+) -> Floats:
+    """The bound at places [n, 2], given receivers [R, 3] or [n, R, 3].
+
+    From signal strengths and, where the physics has a timing error, arrival times; without
+    `strength` from the arrival times alone.
+    """
     away = distances(target, rx)
     toward = _toward(target, rx)
     sigma = max(physics["shadowing_db"], _SMALLEST_SHADOWING_DB)
     above = (_mean_rssi(away, physics) - _threshold_dbm(physics)) / sigma
     # d(dBm)/d(m) of the log-distance model, in units of the shadowing.
     slope = 10 * exponent_at(away, physics["path_loss_exponent"]) / (math.log(10) * away * sigma)
-    information = _sum_outer(toward, slope**2 * censored_information(above))
+    information = _sum_outer(toward, strength * slope**2 * censored_information(above))
     if physics["timing_sigma_ns"] is not None:
         metres = physics["timing_sigma_ns"] * 1e-9 * SPEED_OF_LIGHT
         information = information + clockless_information(toward, gaussian_cdf(above) / metres**2)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.engine.stations import ITALY, ReceiverSpec, check
 
+LossKind = Literal["distance", "squared"]
 _MODEL_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -52,6 +53,12 @@ class TrainConfig(BaseModel):
         title="Model",
         description="mlp: each receiver has weights of its own, quick and right for fixed ones; "
         "attention: receivers as a set that attend to each other.",
+    )
+    loss: LossKind = Field(
+        "distance",
+        title="Loss",
+        description="distance: small errors as a rule (the median of what is possible), and a few "
+        "wild ones do not lead it; squared: the least RMSE (the mean of what is possible).",
     )
     members: int = Field(
         1,

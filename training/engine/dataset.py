@@ -45,11 +45,11 @@ class Dataset:
     """N samples, heard by up to R receivers.
 
     target f32 [N, 2] metres in `frame`; rssi (dBm), snr (dB), toa (ns on a clock that the receivers
-    of one sample share) f32 [N, R], NaN where absent; rx f32 [N, R, 3] metres (altitude third), NaN
-    where unknown; in_service bool [N, R] (in service without a signal: below threshold, which is
-    information; out of service: nothing is known); split i8 [N] (see SPLITS); group i32 [N] (stays
-    on one side of the split). `physics`: what made a synthetic one, None where that is unknown.
-    `split_by`: in words, how the split was made.
+    of one sample share) f32 [N, R], NaN where absent; rx f32 [N, R, 3] metres (above the ground
+    third), NaN where unknown; in_service bool [N, R] (in service without a signal: below threshold,
+    which is information; out of service: nothing is known); split i8 [N] (see SPLITS); group i32
+    [N] (stays on one side of the split). `physics`: what made a synthetic one, None where that is
+    unknown. `split_by`: in words, how the split was made.
     """
 
     receivers: tuple[Receiver, ...]
@@ -130,13 +130,15 @@ class Dataset:
 
     def _header(self) -> str:
         """All but the arrays; the same text whenever it says the same."""
-        header = {
+        header: dict[str, Any] = {
             "receivers": [asdict(receiver) for receiver in self.receivers],
             "frame": asdict(self.frame),
             "kind": self.kind,
             "physics": self.physics,
             "sample_ids": self.sample_ids,
         }
+        if not self.frame.alt0:
+            del header["frame"]["alt0"]  # so that what lies at the sea keeps its older hash
         if self.split_by:
             header["split_by"] = self.split_by
         return json.dumps(header, sort_keys=True)

@@ -67,7 +67,7 @@ def _as_onnx(answer: Answer, example: tuple[Tensor, ...], path: Path) -> Run:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(
-            "ONNX needs three more packages: pip install onnx onnxscript onnxruntime"
+            "ONNX needs three more packages: pip install -r requirements-extra.txt"
         ) from error
     batch = torch.export.Dim("samples")
     torch.onnx.export(

@@ -32,6 +32,9 @@ def _earth_centred(lat: ArrayLike, lon: ArrayLike) -> Floats:
 class LocalFrame:
     """The plane that touches the WGS-84 ellipsoid at `lat0`, `lon0` (degrees).
 
+    Transmitters are taken to stand on it, for nobody knows their height: `alt0` says how many
+    metres above the sea that ground lies.
+
     Orthographic (IOGP Guidance Note 7-2, EPSG method 9840): both ways in closed form, at any
     latitude. At d metres from the origin a length is short by at most (d / 6,370 km)^2 / 2: 1.2e-4
     at 100 km, 5e-4 at 200 km. Meant for areas up to some 500 km; beyond a quarter of the earth's
@@ -40,6 +43,7 @@ class LocalFrame:
 
     lat0: float
     lon0: float
+    alt0: float = 0.0
 
     def _axes(self) -> Floats:
         """[3, 3] rows: east, north, up at the origin, in earth-centred coordinates."""
@@ -52,18 +56,25 @@ class LocalFrame:
         away = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
         return np.asarray(away @ self._axes()[:2].T)
 
+    def place(self, lat: ArrayLike, lon: ArrayLike, alt: ArrayLike) -> Floats:
+        """Degrees, and metres above the sea, to [..., 3] metres: east, north, above the ground."""
+        east, north = np.moveaxis(self.to_local(lat, lon), -1, 0)
+        height = np.asarray(alt, float) - self.alt0
+        return np.stack(np.broadcast_arrays(east, north, height), axis=-1)
+
     def away(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
         """Metres from the origin, straight through the earth: also where the plane is of no use."""
         chord = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
         return np.asarray(np.linalg.norm(chord, axis=-1))
 
     @classmethod
-    def around(cls, lat: ArrayLike, lon: ArrayLike) -> LocalFrame:
+    def around(cls, lat: ArrayLike, lon: ArrayLike, alt0: float = 0.0) -> LocalFrame:
         """The plane in the middle of some places [P], in degrees."""
         lat, lon = np.asarray(lat, float), np.asarray(lon, float)
         # From the first one, since longitudes may lie on both sides of 180 degrees.
         turn = (lon - lon[0] + 180.0) % 360.0 - 180.0
-        return cls(float(lat.mean()), float((lon[0] + turn.mean() + 180.0) % 360.0 - 180.0))
+        middle = float((lon[0] + turn.mean() + 180.0) % 360.0 - 180.0)
+        return cls(float(lat.mean()), middle, alt0)
 
     def to_geodetic(self, position: ArrayLike) -> tuple[Floats, Floats]:
         """[..., 2] metres to latitude and longitude in degrees; NaN off the globe."""
@@ -84,7 +95,7 @@ class LocalFrame:
 def distances(targets: Floats, receivers: Floats) -> Floats:
     """Targets [N, 2] to receivers [R, 3] or [N, R, 3]: metres [N, R], at least 1; NaN if unknown.
 
-    Targets stand at altitude 0; a receiver of unknown altitude is taken to stand there, too.
+    Targets stand on the ground; a receiver of unknown altitude is taken to stand there, too.
     """
     targets, receivers = np.asarray(targets, float), np.asarray(receivers, float)
     away = receivers[..., :2] - targets[:, None, :]

@@ -77,7 +77,7 @@ def _assemble(
     receivers: list[Receiver], samples: Samples, heard: Measurements, config: ImportConfig
 ) -> Dataset:
     lat, lon = np.array(samples.places).T
-    frame = LocalFrame.around(lat, lon)
+    frame = LocalFrame.around(lat, lon, _ground(receivers, heard))
     _check_extent(frame, SAMPLES, list(samples.index), lat, lon)
     target = frame.to_local(lat, lon)
     group, split_by = _groups(samples, target, config)
@@ -160,10 +160,21 @@ def _receiver_places(
 
 
 def _local(frame: LocalFrame, file: str, names: list[str], place: Floats) -> NDArray[np.float32]:
-    """[P, 3] degrees and metres to east, north, altitude; NaN stays NaN."""
+    """[P, 3] degrees and metres to the frame's places; NaN stays NaN."""
     lat, lon, alt = place.T
     _check_extent(frame, file, names, lat, lon)
-    return np.column_stack([frame.to_local(lat, lon), alt]).astype(np.float32)
+    return frame.place(lat, lon, alt).astype(np.float32)
+
+
+def _ground(receivers: list[Receiver], heard: Measurements) -> float:
+    """Metres above the sea on which transmitters are taken to stand: the median receiver's.
+
+    Their height is not measured. The sea would put a city on a plateau a kilometre and a half
+    below its receivers; the median also stands it that a single altitude is wrong.
+    """
+    fixed = [one.alt_m for one in receivers if one.alt_m is not None]
+    moved = [alt for _, _, alt in heard.places.values() if not math.isnan(alt)]
+    return float(np.median(fixed or moved or [0.0]))
 
 
 def _check_extent(frame: LocalFrame, file: str, names: list[str], lat: Floats, lon: Floats) -> None:

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from training.engine import bounds, metrics
 from training.engine.answer import Answer
+from training.engine.config import LossKind
 from training.engine.dataset import Dataset
 from training.engine.loss import loss
 from training.engine.machine import ALONE, Machine
 from training.engine.metrics import Predictions
 from training.engine.samples import Samples, predict
 from training.engine.state import TrainState, learning_rate, seed_everything
+
+_SEEN = 512  # samples of the training split, on which `train_rmse` is measured
 
 
 class DivergedError(Exception):
@@ -50,12 +53,10 @@ class _Running:
 
     samples: int = 0
     loss: float = 0.0
-    squared: float = 0.0
 
-    def add(self, batch_loss: float, squared: float, size: int) -> None:
+    def add(self, batch_loss: float, size: int) -> None:
         self.samples += size
         self.loss += batch_loss * size
-        self.squared += squared
 
 
 def fit(
@@ -70,6 +71,7 @@ def fit(
         Answer(state.model, state.normaliser, wish).to(machine.device)
         for wish in (False, state.config.refine)
     )
+    seen = train.spread(_SEEN)
     good = bounds.good_geometry(dataset, dataset.rows("val")).mask
     while not state.is_over:
         started = time.perf_counter()
@@ -77,30 +79,35 @@ def fit(
         yield from _train(state, train, running, machine)
         predicted = predict(plain, val)
         # The network alone is judged by its loss; the metrics are of what will be answered.
-        val_loss = calibrated_loss(predicted, val, state.normaliser.metres)
+        val_loss = calibrated_loss(predicted, val, state.normaliser.metres, state.config.loss)
         if answer.refined:
             predicted = predict(answer, val)
+        # Both errors are of what will be answered, without dropout, so that they compare.
+        on_train = metrics.position_errors(predict(answer, seen).mean, seen.metres)
         rate = learning_rate(state.config, state.epoch / state.config.epochs)
         is_best = state.finish_epoch(val_loss)
         found: dict[str, float | None] = {
             "train_loss": running.loss / running.samples,
             "val_loss": val_loss,
-            "train_rmse": math.sqrt(running.squared / running.samples) * state.normaliser.metres,
+            "train_rmse": metrics.rmse(on_train),
             **metrics.of_validation(predicted, val.metres, good),
             "learning_rate": rate,
         }
         yield EpochResult(state.epoch, found, is_best, time.perf_counter() - started)
 
 
-def calibrated_loss(predicted: Predictions, val: Samples, metres: float) -> float:
+def calibrated_loss(
+    predicted: Predictions, val: Samples, metres: float, kind: LossKind = "distance"
+) -> float:
     """The loss, in units, after the tempering that every model gets before it is used.
 
     Without it an epoch whose errors are smaller loses to one that is merely less sure of itself.
     """
-    distance = float(metrics.position_errors(predicted.mean, val.metres).mean()) / metres
+    distance = metrics.position_errors(predicted.mean, val.metres) / metres
+    pull = float((distance**2 / 2 if kind == "squared" else distance).mean())
     tempered = predicted.tempered(metrics.likeliest_temperature(predicted, val.metres))
     nll = metrics.negative_log_likelihood(tempered, val.metres) - 2 * math.log(metres)
-    return distance + nll
+    return pull + nll
 
 
 def _train(
@@ -114,18 +121,18 @@ def _train(
         rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        value, squared = _step(state, train, rows, machine)
+        value = _step(state, train, rows, machine)
         if not math.isfinite(value):
             raise DivergedError(
                 f"The loss became {value} in epoch {epoch}, batch {index + 1}: try a smaller "
                 f"learning_rate than {config.learning_rate:g}"
             )
-        running.add(value, squared, len(rows))
+        running.add(value, len(rows))
         yield Step(epoch, index + 1, len(batches), value)
 
 
-def _step(state: TrainState, train: Samples, rows: Tensor, machine: Machine) -> tuple[float, float]:
-    """Learn from one batch, of which each process takes a part; its loss and squared errors."""
+def _step(state: TrainState, train: Samples, rows: Tensor, machine: Machine) -> float:
+    """Learn from one batch, of which each process takes a part; its loss."""
     total, mine = len(rows), machine.share(len(rows))
     # Random numbers are drawn for the whole batch everywhere, so that the number of processes
     # decides nothing.
@@ -137,18 +144,16 @@ def _step(state: TrainState, train: Samples, rows: Tensor, machine: Machine) -> 
     target = train.target[rows]
     with torch.autocast(machine.device.type, torch.bfloat16, enabled=_in_bf16(state, machine)):
         means, factors = state.model(train.tokens[rows], mask)
-    losses = loss(means, factors, target).sum(dim=1) / total  # [K]
+    losses = loss(means, factors, target, state.config.loss).sum(dim=1) / total  # [K]
     state.optimizer.zero_grad()
     losses.sum().backward()
-    off = means.detach().mean(dim=0) - target
-    told = torch.stack([losses.detach().mean(), (off**2).sum()])
+    told = losses.detach().mean()
     gradients = [one.grad for one in state.model.parameters() if one.grad is not None]
     machine.add_up([*gradients, told])
     for member in state.model.members:  # each is a training of its own
         nn.utils.clip_grad_norm_(member.parameters(), state.config.gradient_clip)
     state.optimizer.step()
-    value, squared = told.tolist()
-    return value, squared
+    return float(told)
 
 
 def _in_bf16(state: TrainState, machine: Machine) -> bool:

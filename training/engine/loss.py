@@ -6,18 +6,22 @@ import math
 
 from torch import Tensor
 
+from training.engine.config import LossKind
+
 _SMALLEST = 1e-12  # under the root, whose slope at zero is infinite
 
 
-def loss(mean: Tensor, factor: Tensor, target: Tensor) -> Tensor:
+def loss(mean: Tensor, factor: Tensor, target: Tensor, kind: LossKind = "distance") -> Tensor:
     """Mean [..., 2], Cholesky factor [..., 2, 2], target [..., 2] to [...], all in units.
 
     The distance alone moves the mean, the Gaussian likelihood around the detached mean alone
     moves the covariance: a likelihood that moves both buys certainty with error (Seitzer et al.
-    2022, On the Pitfalls of Heteroscedastic Uncertainty Estimation).
+    2022, On the Pitfalls of Heteroscedastic Uncertainty Estimation). Of kind `squared`, half the
+    square of the distance moves the mean.
     """
-    distance = ((mean - target) ** 2).sum(dim=-1).add(_SMALLEST).sqrt()
-    return distance + gaussian_nll(mean.detach(), factor, target)
+    squared = ((mean - target) ** 2).sum(dim=-1)
+    pull = squared / 2 if kind == "squared" else squared.add(_SMALLEST).sqrt()
+    return pull + gaussian_nll(mean.detach(), factor, target)
 
 
 def gaussian_nll(mean: Tensor, factor: Tensor, target: Tensor) -> Tensor:

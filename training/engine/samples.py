@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,14 @@ class Samples:
         tokens, mask = (torch.cat(kind) for kind in zip(*parts, strict=True))
         target = torch.from_numpy(normaliser.positions_to_units(metres)).to(device)
         return cls(tokens, mask, target, metres, signals)
+
+    def spread(self, count: int) -> Samples:
+        """At most `count` of them, evenly over all; always the same."""
+        rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+        signals = Signals(*(one[rows] for one in self.signals))
+        return Samples(
+            self.tokens[rows], self.mask[rows], self.target[rows], self.metres[rows], signals
+        )
 
 
 @torch.no_grad()

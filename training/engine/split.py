@@ -16,6 +16,7 @@ _BLOCKS_ACROSS = 16
 GIVEN = "as given in the split column"
 BY_PLACE = "by place: whole squares of the area"
 AT_RANDOM = "at random: neighbours leak from one side to the other"
+INDEPENDENT = "at random: each sample is drawn for itself, so neighbours tell nothing"
 
 
 def by_column(name: str) -> str:
@@ -41,6 +42,17 @@ def by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
         if _CODE[name] not in side and len(training) > 1:
             side[training[np.argmin(sizes[training])]] = _CODE[name]
     return side[index]
+
+
+def at_random(count: int, seed: int) -> NDArray[np.int8]:
+    """0 train, 1 val, 2 test [N]: each sample for itself."""
+    side = np.zeros(count, np.int8)
+    order, start = np.random.default_rng(seed).permutation(count), 0
+    for name, share in HELD_OUT.items():
+        end = start + max(round(share * count), 1)
+        side[order[start:end]] = _CODE[name]
+        start = end
+    return side
 
 
 def blocks(target: Floats) -> NDArray[np.int32]:

@@ -13,7 +13,7 @@ from training.engine.correlation import ShadowMap
 from training.engine.dataset import Dataset, Receiver
 from training.engine.geometry import Floats, LocalFrame, distances
 from training.engine.propagation import arrival_ns, received_dbm
-from training.engine.split import BY_PLACE, blocks, by_group
+from training.engine.split import BY_PLACE, INDEPENDENT, at_random, blocks, by_group
 
 Progress = Callable[[int, int, str], None]
 
@@ -52,11 +52,16 @@ def transmissions(config: GenerateConfig, start: int = 0) -> Iterator[NDArray[np
 
 
 def assembled(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
-    """All that `transmissions` gave, with its split: a dataset."""
+    """All that `transmissions` gave, with its split: a dataset.
+
+    By place where neighbours share their shadowing. Else a sample tells nothing of its neighbour's
+    noise, and squares held out would only hide from the training that senders stand there, too.
+    """
     frame, rx = _stations(config)
     target = drawn[:, :2].copy()
     rssi, snr, toa = (part.copy() for part in np.split(drawn[:, 2:], 3, axis=1))
-    group = blocks(target)
+    alone = config.shadowing_reach_km is None
+    group = np.arange(len(target), dtype=np.int32) if alone else blocks(target)
     return Dataset(
         receivers=tuple(
             Receiver(spec.name, spec.lat, spec.lon, spec.alt_m) for spec in config.receivers
@@ -69,9 +74,9 @@ def assembled(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
         toa=toa,
         rx=np.broadcast_to(rx.astype(np.float32), (*rssi.shape, 3)),
         in_service=np.ones(rssi.shape, bool),
-        split=by_group(group, config.seed),
+        split=at_random(len(group), config.seed) if alone else by_group(group, config.seed),
         group=group,
-        split_by=BY_PLACE,
+        split_by=INDEPENDENT if alone else BY_PLACE,
         physics=config.model_dump(mode="json", exclude={"receivers"}),
     )
 
@@ -134,4 +139,4 @@ def _stations(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
     """The plane around the receivers, and their places [R, 3] in it."""
     lat, lon, alt = np.array([(spec.lat, spec.lon, spec.alt_m) for spec in config.receivers]).T
     frame = LocalFrame.around(lat, lon)
-    return frame, np.column_stack([frame.to_local(lat, lon), alt])
+    return frame, frame.place(lat, lon, alt)

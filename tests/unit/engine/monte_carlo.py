@@ -15,7 +15,13 @@ _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 def monte_carlo_bound(
-    place: np.ndarray, receivers: np.ndarray, physics: dict[str, Any], draws: int, seed: int = 0
+    place: np.ndarray,
+    receivers: np.ndarray,
+    physics: dict[str, Any],
+    draws: int,
+    seed: int = 0,
+    *,
+    strength: bool = True,
 ) -> float:
     """Root trace of the inverse of the score's covariance at `place` [1, 2], in metres.
 
@@ -40,7 +46,10 @@ def monte_carlo_bound(
     def log_likelihood(at: np.ndarray, instant: float) -> np.ndarray:
         level, away = expected(at)
         silence = np.log(np.asarray(_erfc((level - threshold) / sigma / math.sqrt(2)), float) / 2)
-        total = np.where(heard, -((rssi - level) ** 2) / (2 * sigma**2), silence).sum(axis=1)
+        total = np.zeros(draws)
+        if strength:
+            each = np.where(heard, -((rssi - level) ** 2) / (2 * sigma**2), silence)
+            total += each.sum(axis=1)
         if metres is not None:
             left = (ranges - away - instant) ** 2 / (2 * metres**2)
             total -= np.where(heard, left, 0.0).sum(axis=1)

@@ -41,14 +41,15 @@ def test_an_efficient_estimator_reaches_the_bound_on_signal_strength() -> None:
     assert np.sqrt((errors**2).sum(axis=1).mean()) == pytest.approx(bound, rel=0.02)
 
 
-@pytest.mark.parametrize("timing", [None, 1000.0])
-def test_the_bound_is_what_monte_carlo_says_of_the_score(timing: float | None) -> None:
+@pytest.mark.parametrize(("timing", "strength"), [(None, True), (1000.0, False), (1000.0, True)])
+def test_the_bound_is_what_monte_carlo_says_of_the_score(
+    timing: float | None, strength: bool
+) -> None:
     """Fisher information is the variance of the score, here by differences of the likelihood."""
     config = GenerateConfig(timing_sigma_ns=timing, transmit_dbm=25)
-    found = monte_carlo_bound(np.array([[8e3, -5e3]]), AROUND * 4, config.model_dump(), 200_000)
-    assert found == pytest.approx(
-        bound_at(np.array([[8e3, -5e3]]), AROUND * 4, config.model_dump())[0], rel=0.02
-    )
+    place, around, physics = np.array([[8e3, -5e3]]), AROUND * 4, config.model_dump()
+    found = monte_carlo_bound(place, around, physics, 200_000, strength=strength)
+    assert found == pytest.approx(bound_at(place, around, physics, strength=strength)[0], rel=0.02)
 
 
 def test_good_geometry_needs_four_receivers_with_timing() -> None:

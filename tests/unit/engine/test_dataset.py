@@ -7,6 +7,7 @@ import pytest
 
 from training.engine import facts
 from training.engine.dataset import Dataset, DatasetFileError
+from training.engine.split import INDEPENDENT
 
 
 def test_what_was_saved_is_loaded(arrays: Dataset, tmp_path: Path) -> None:
@@ -47,6 +48,6 @@ def test_nothing_half_written_stays(arrays: Dataset, tmp_path: Path) -> None:
 def test_the_facts_tell_who_hears_how_the_split_was_made_and_the_floor(arrays: Dataset) -> None:
     found = facts.of(arrays)
     assert sum(one["samples"] for one in found["heard_by"]) == len(arrays)
-    assert (found["split_by"], found["leaks"]) == ("by place: whole squares of the area", False)
+    assert (found["split_by"], found["leaks"]) == (INDEPENDENT, False)
     assert len(found["map"]) == len(arrays)
     assert 200 < found["floor_m"] < 1000

@@ -9,7 +9,7 @@ from training.engine.answer import Answer, predict
 from training.engine.dataset import Dataset
 from training.engine.evaluation import evaluate
 from training.engine.metrics import position_errors
-from training.engine.split import AT_RANDOM
+from training.engine.split import AT_RANDOM, INDEPENDENT
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_it_has_yardsticks_and_a_definition(found: dict) -> None:  # type: ignor
         "centroid", "weighted_centroid", "nearest_neighbours", "maximum_likelihood",
     }  # fmt: skip
     assert found["good_geometry"]["definition"].startswith("at least 4 receivers")
-    assert (found["split"][:8], found["leaks"]) == ("by place", False)
+    assert (found["split"], found["leaks"]) == (INDEPENDENT, False)
 
 
 def test_the_curve_rises_to_the_largest_error(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]

@@ -37,6 +37,13 @@ def test_the_middle_of_places_on_both_sides_of_the_date_line_lies_on_it() -> Non
     assert abs(LocalFrame.around([0, 0], [179, -179]).lon0) == pytest.approx(180)
 
 
+def test_heights_count_from_the_ground_on_which_transmitters_stand() -> None:
+    plateau = LocalFrame(40.76, -111.84, alt0=1400.0)
+    assert plateau.place(40.76, -111.84, [1430.0, np.nan])[..., 2] == pytest.approx(
+        [30, np.nan], nan_ok=True
+    )
+
+
 def test_distances_count_the_altitude_and_are_unknown_where_the_receiver_is() -> None:
     targets = np.array([[0.0, 0.0]])
     receivers = np.array([[3.0, 0.0, 4.0], [np.nan, np.nan, np.nan], [0.0, 0.0, 0.0]])

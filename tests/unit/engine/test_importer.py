@@ -38,6 +38,14 @@ def test_a_folder_becomes_arrays(folder: Path) -> None:
     assert dataset.snr[2, 0] == 3
 
 
+def test_transmitters_stand_where_the_median_receiver_stands_not_at_the_sea(folder: Path) -> None:
+    rows = "hill,45.0,7.5,1500\ntown,45.1,7.6,1400\nmast,45.1,7.5,1410\nbus,,,\n"
+    (folder / "receivers.csv").write_text(f"receiver_id,lat,lon,alt_m\n{rows}")
+    dataset = read_folder(folder)
+    assert dataset.frame.alt0 == 1410
+    assert dataset.rx[0, :, 2] == pytest.approx([90, -10, 0, np.nan], nan_ok=True)
+
+
 def test_arrival_times_since_1970_keep_their_nanoseconds(folder: Path) -> None:
     assert read_folder(folder).toa[0] == pytest.approx([0, np.nan, 250], nan_ok=True)
 

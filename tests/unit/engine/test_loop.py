@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from training.engine import checkpoint
+from training.engine.answer import Answer, predict
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
 from training.engine.loop import DivergedError, EpochResult, Step, fit
+from training.engine.metrics import position_errors, rmse
 from training.engine.state import TrainState, learning_rate
 
 QUICK = {"epochs": 4, "hidden": 32, "heads": 2, "layers": 1, "batch_size": 32}
@@ -54,8 +56,17 @@ def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: P
 
 
 def test_training_learns(arrays: Dataset) -> None:
-    results = epochs(TrainState.fresh(config(epochs=12), arrays), arrays)
+    results = epochs(TrainState.fresh(config(epochs=12, refine=False), arrays), arrays)
     assert results[-1].metrics["train_rmse"] < 0.75 * results[0].metrics["train_rmse"]  # type: ignore[operator]
+
+
+def test_the_error_on_the_training_split_is_that_of_what_will_be_answered(arrays: Dataset) -> None:
+    state = TrainState.fresh(config(epochs=1), arrays)
+    (result,) = epochs(state, arrays)
+    rows = arrays.rows("train")
+    said = predict(Answer(state.model, state.normaliser, refined=True), arrays, rows)
+    expected = rmse(position_errors(said.mean, arrays.target[rows]))
+    assert result.metrics["train_rmse"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_each_batch_is_told(arrays: Dataset) -> None:

@@ -57,6 +57,12 @@ def test_the_likelihood_does_not_move_the_mean() -> None:
     torch.testing.assert_close(mean.grad, torch.tensor([[-0.6, -0.8]]))
 
 
+def test_the_squared_loss_is_led_by_how_far_it_is_off() -> None:
+    mean = torch.zeros(1, 2, requires_grad=True)
+    loss(mean, torch.eye(2)[None], torch.tensor([[3.0, 4.0]]), "squared").sum().backward()
+    torch.testing.assert_close(mean.grad, torch.tensor([[-3.0, -4.0]]))
+
+
 def test_an_ensemble_is_the_moments_of_its_mixture() -> None:
     means = torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]])
     factors = torch.eye(2).expand(2, 1, 2, 2)

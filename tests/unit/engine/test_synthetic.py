@@ -5,8 +5,10 @@ import pytest
 
 from training.engine.config import GenerateConfig
 from training.engine.correlation import ShadowMap
+from training.engine.dataset import SPLITS
 from training.engine.geometry import distances
 from training.engine.propagation import received_dbm
+from training.engine.split import BY_PLACE, INDEPENDENT
 from training.engine.synthetic import generate
 
 
@@ -42,8 +44,17 @@ def test_without_timing_there_are_no_arrival_times() -> None:
     assert np.isnan(dataset.toa).all()
 
 
-def test_neighbours_stay_on_one_side_of_the_split() -> None:
+def test_samples_that_tell_nothing_of_each_other_are_split_at_random() -> None:
     dataset = generate(GenerateConfig(samples=2000))
+    assert dataset.split_by == INDEPENDENT
+    assert [len(dataset.rows(side)) for side in SPLITS] == [1400, 300, 300]
+    middles = [dataset.target[dataset.rows(side)].mean(axis=0) for side in SPLITS]
+    assert np.ptp(middles, axis=0).max() < 15e3  # of some 200 km
+
+
+def test_neighbours_that_share_their_shadowing_stay_on_one_side_of_the_split() -> None:
+    dataset = generate(GenerateConfig(samples=2000, shadowing_reach_km=5))
+    assert dataset.split_by == BY_PLACE
     for block in np.unique(dataset.group):
         assert len(np.unique(dataset.split[dataset.group == block])) == 1
 

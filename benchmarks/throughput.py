@@ -1,0 +1,126 @@
+"""Training samples a second through Heimdall: `python -m benchmarks.throughput`.
+
+All of it is there: the web process, a worker, the trainer's process, RabbitMQ, PostgreSQL, an
+event, a row and a synced checkpoint for each epoch. Beside it a bare loop that somebody might write by
+hand: the same network, batches, optimiser, schedule and loss on the same tensors in memory, and the
+validation split once an epoch; it writes and tells nothing. Runs alternate; the figures are medians
+of seconds an epoch, the first epoch left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+
+from benchmarks.stage import heimdall
+from tests.stack import Stack
+from training.engine.config import TrainConfig
+from training.engine.dataset import Dataset
+from training.engine.loss import loss
+from training.engine.machine import ALONE
+from training.engine.samples import Samples
+from training.engine.state import TrainState, learning_rate
+
+STORE = """
+import django
+django.setup()
+from django.contrib.auth.models import User
+from training.datasets import store
+from training.engine.config import GenerateConfig
+from training.engine.synthetic import generate
+made = generate(GenerateConfig(samples=%d, timing_sigma_ns=%s))
+dataset = store(User.objects.get(username="ada"), "Many", made)
+print(dataset.pk, dataset.path)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--timing", action="store_true", help="arrival times, so Gauss-Newton too")
+    parser.add_argument("--bare", nargs=3, metavar=("DATASET", "EPOCHS", "THREADS"))
+    chosen = parser.parse_args()
+    if chosen.bare:
+        path, epochs, threads = chosen.bare
+        torch.set_num_threads(int(threads))
+        print(json.dumps(bare(Dataset.load(Path(path)), TrainConfig(epochs=int(epochs)))))
+        return
+    with heimdall(lease_seconds=15) as stack:
+        compare(stack, chosen)
+
+
+def compare(stack: Stack, chosen: argparse.Namespace) -> None:
+    made = STORE % (chosen.samples, 1000.0 if chosen.timing else None)
+    stack.dataset, path = stack.python("-c", made).split()[-2:]
+    stack.start_worker()
+    rows = len(Dataset.load(Path(path)).rows("train"))
+    threads = stack.python("-c", "from heimdall.settings import *; print(TRAINER_THREADS)").strip()
+    through: list[float] = []
+    plain: list[float] = []
+    for _ in range(chosen.runs):
+        through.append(median(seconds(stack, chosen.epochs)))
+        command = ("-m", "benchmarks.throughput", "--bare", path, str(chosen.epochs), threads)
+        plain.append(median(json.loads(stack.python(*command).splitlines()[-1])))
+        print(f"Heimdall {through[-1]:.3f} s an epoch, bare {plain[-1]:.3f} s", flush=True)
+    ours, theirs = rows / median(through), rows / median(plain)
+    print(f"Heimdall {ours:,.0f} samples/s, bare {theirs:,.0f} samples/s: {ours / theirs:.3f}")
+
+
+def seconds(stack: Stack, epochs: int) -> list[float]:
+    """From one epoch's event to the next: checkpoint, row and event are in it."""
+    config = TrainConfig(epochs=epochs).model_dump(mode="json")
+    job = stack.submit(**config)
+    stack.until(job, "completed", 600)
+    told = [one for one in stack.events(job) if one["event"] == "training:progress"]
+    ends = [datetime.fromisoformat(one["timestamp"]) for one in told if not one["data"]["is_best"]]
+    return [(after - before).total_seconds() for before, after in pairwise(ends)]
+
+
+def bare(dataset: Dataset, config: TrainConfig) -> list[float]:
+    """Seconds of each epoch but the first."""
+    state = TrainState.fresh(config, dataset)
+    model, optimizer = state.model, state.optimizer
+    train, val = (Samples.of(dataset, state.normaliser, side, ALONE.device)
+                  for side in ("train", "val"))  # fmt: skip
+    took = []
+    for epoch in range(config.epochs):
+        started, total = time.perf_counter(), 0.0
+        model.train()
+        batches = torch.randperm(len(train)).split(config.batch_size)
+        for index, rows in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, (epoch + index / len(batches)) / config.epochs)
+            kept = torch.rand(len(rows), train.mask.shape[1]) >= config.receiver_dropout
+            kept[:, 0] = True
+            mean, factor = model(train.tokens[rows], train.mask[rows] & kept)
+            value = loss(mean, factor, train.target[rows]).mean()
+            optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            optimizer.step()
+            total += value.item()
+        model.eval()
+        with torch.no_grad():
+            mean, factor = model(val.tokens, val.mask)
+            score = loss(mean, factor, val.target).mean().item()
+            rmse = ((mean[0] - val.target) ** 2).sum(dim=1).mean().sqrt().item()
+        print(
+            f"epoch {epoch + 1}: {total / len(batches):.4f} {score:.4f} {rmse:.4f}", file=sys.stderr
+        )
+        took.append(time.perf_counter() - started)
+    return took[1:]
+
+
+if __name__ == "__main__":
+    main()
