@@ -42,11 +42,13 @@ def of_job(job_id: str) -> list[Question]:
     ]  # fmt: skip
 
 
+FILTERED = "/jobs?page_size=50&param.learning_rate=0.001&param.batch_size=32&ordering="
 LISTS = [
     Question("newest 50", "/jobs?page_size=50", 50, "p95"),
-    Question("by parameter and metric", "/jobs?page_size=50"
-             "&ordering=best_val_rmse", 100, "p95"),
-]  # fmt: skip
+    Question("filtered, best RMSE first", f"{FILTERED}best_val_rmse", 100, "p95"),
+    Question("filtered, worst first", f"{FILTERED}-best_val_rmse", 100, "p95"),
+    Question("the only one of a seed", "/jobs?param.seed=77&ordering=best_val_rmse", 100, "p95"),
+]
 
 
 def ask(api: httpx.Client, question: Question, calls: int) -> tuple[float, float, float, int]:
