@@ -9,7 +9,6 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -17,7 +16,7 @@ import httpx
 from benchmarks.stage import heimdall, p50_p95, row
 from tests.stack import Stack
 
-EIGHT = ("train_loss,val_loss,train_rmse,val_rmse,val_median,val_p95,val_nll,learning_rate")
+EIGHT = "train_loss,val_loss,train_rmse,val_rmse,val_median,val_p95,val_nll,learning_rate"
 CHART = "train_loss,val_loss,train_rmse,val_rmse,val_rmse_good_geom"
 CALLS = 40
 

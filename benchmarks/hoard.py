@@ -61,7 +61,7 @@ def epochs_of(job: Job) -> Iterator[Epoch]:
     drawn = random.Random(job.id.int)
     for epoch in range(1, job.current_epoch + 1):
         told = {
-            name: value if value is None or name.endswith("samples") else value * drawn.gauss(1, 0.01)
+            name: value if name.endswith("samples") else (value or 0.0) * drawn.gauss(1, 0.01)
             for name, value in metrics(epoch, job.total_epochs).items()
         }
         yield Epoch(job_id=job.pk, epoch=epoch, metrics=told, seconds=0.5 + 0.1 * drawn.random(),
@@ -70,9 +70,10 @@ def epochs_of(job: Job) -> Iterator[Epoch]:
 
 def store(rows: Iterable[Any], model: type[Any]) -> None:
     """COPY on PostgreSQL, many rows a statement on SQLite."""
-    fields = [one for one in model._meta.concrete_fields if one.name != "id" or model is Job]
+    meta = model._meta  # noqa: SLF001
+    fields = [one for one in meta.concrete_fields if one.name != "id" or model is Job]
     columns = ", ".join(f'"{one.column}"' for one in fields)
-    table = model._meta.db_table
+    table = meta.db_table
     json_fields = {one.attname for one in fields if one.get_internal_type() == "JSONField"}
 
     def values(row: Any) -> Sequence[Any]:
@@ -87,9 +88,10 @@ def store(rows: Iterable[Any], model: type[Any]) -> None:
                     copy.write_row(values(row))
             return
         marks = ", ".join(["%s"] * len(fields))
+        insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
         left = map(values, rows)
         while heap := list(islice(left, HEAP)):
-            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", heap)
+            cursor.executemany(insert, heap)
 
 
 def _plain(value: Any) -> Any:

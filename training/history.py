@@ -43,7 +43,8 @@ class History:
     def series(self, name: str) -> Floats:
         """Its values [N]; NaN throughout where no epoch has it."""
         if name in self.names:
-            return self.metrics[self.names.index(name)]
+            found: Floats = self.metrics[self.names.index(name)]
+            return found
         return np.full(len(self.epochs), np.nan)
 
     def and_then(self, rows: list[tuple[int, float, str]]) -> History:

@@ -54,10 +54,16 @@ def _number(name: str) -> Key:
     return Key(OrGreatest(name), of, float)
 
 
+def _text(told: Any) -> str:
+    if not isinstance(told, str) or "\0" in told:
+        raise ValueError("no text that a database holds")
+    return told
+
+
 JOBS = {
     "created_at": _moment("created_at", F("created_at")),
     "finished_at": _moment("finished_at", OrFarthest("finished_at")),
     "best_val_loss": _number("best_val_loss"),
     "best_val_rmse": _number("best_val_rmse"),
-    "name": Key(F("name"), lambda row: row.name, str),
+    "name": Key(F("name"), lambda row: row.name, _text),
 }

@@ -83,4 +83,5 @@ def _short(values: NDArray[np.floating]) -> list[float | None]:
     places = DIGITS - 1 - np.floor(np.log10(sizes)).astype(int)
     up, down = 10.0 ** np.clip(places, 0, MOST_PLACES), 10.0 ** np.clip(-places, 0, MOST_PLACES)
     short = np.round(np.where(there, values, 0.0) / down * up) / up * down
-    return [value if is_there else None for value, is_there in zip(short.tolist(), there.tolist())]
+    pairs = zip(short.tolist(), there.tolist(), strict=True)
+    return [value if is_there else None for value, is_there in pairs]

@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
+from training.api import queries
 from training.configs import BadConfig
 from training.orderings import Key
 
@@ -54,15 +55,18 @@ class Keyset(BasePagination):
     size, most = 50, 200
 
     def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+        self, queryset: Any, request: Request, view: APIView | None = None
     ) -> list[Any]:
         orderings: Mapping[str, Key] = getattr(view, "orderings", {})
         self._url = request.build_absolute_uri()
-        self._ordering = request.query_params.get("ordering") or getattr(view, "ordering", "")
+        asked = request.query_params.get("ordering")
+        self._ordering = str(asked or getattr(view, "ordering", ""))
         self._key = _named(orderings, self._ordering)
         sent = request.query_params.get("cursor")
         cursor = _Cursor.read(sent, self._ordering, self._key) if sent else None
-        size = _size(request.query_params.get("page_size"), self.size, self.most)
+        size = queries.whole(request, "page_size", self.size)
+        if not 1 <= size <= self.most:
+            raise BadConfig({"page_size": [f"{size} is not between 1 and {self.most}."]})
         back = cursor is not None and cursor.back
         rows = list(self._from(queryset, cursor)[: size + 1])
         more, rows = len(rows) > size, rows[:size]
@@ -87,7 +91,8 @@ class Keyset(BasePagination):
                 Q(**{f"key__{past}": value}) | Q(key=value, **{f"pk__{past}": cursor.pk}),
             )
         keys = [F("key").desc(), F("pk").desc()] if down else [F("key").asc(), F("pk").asc()]
-        return rows.order_by(*keys)
+        ordered: QuerySet[Any] = rows.order_by(*keys)
+        return ordered
 
     def _link(self, row: Model, back: bool) -> str:
         value = self._key.of(row)
@@ -119,14 +124,6 @@ def _named(orderings: Mapping[str, Key], ordering: str) -> Key:
     except KeyError:
         known = ", ".join(orderings)
         raise BadConfig({"ordering": [f"{ordering!r} is not one of {known}."]}) from None
-
-
-def _size(sent: str | None, default: int, most: int) -> int:
-    if not sent:
-        return default
-    if not (sent.isascii() and sent.isdigit() and int(sent)):
-        raise BadConfig({"page_size": [f"{sent!r} is not a whole number of at least 1."]})
-    return min(int(sent), most)
 
 
 def _parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:

@@ -9,25 +9,27 @@ from pydantic import ConfigDict, create_model
 from pydantic.json_schema import models_json_schema
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from training.configs import BadConfig, read
 from training.engine.config import TrainConfig
-from training.models import Job
 
 PREFIX = "param."
 # The types alone: a job of an earlier version may lie beyond the bounds of today.
 _fields: dict[str, Any] = {
     name: (info.annotation, None) for name, info in TrainConfig.model_fields.items()
 }
-Wanted = create_model("Wanted", __config__=ConfigDict(extra="forbid"), **_fields)
+Wanted = create_model(
+    "Wanted", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **_fields
+)
 
 
 class ParameterFilter(BaseFilterBackend):
     """Several parameters all have to match."""
 
     def filter_queryset(
-        self, request: Request, queryset: QuerySet[Job], view: Any
-    ) -> QuerySet[Job]:
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
         sent = {
             name.removeprefix(PREFIX): value
             for name, value in request.query_params.items()
