@@ -23,7 +23,7 @@ django.setup()
 from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 
-from benchmarks.feed import metrics  # noqa: E402
+from benchmarks.curves import metrics  # noqa: E402
 from training.engine.config import TrainConfig  # noqa: E402
 from training.models import Dataset, Epoch, Job  # noqa: E402
 
