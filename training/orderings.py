@@ -1,4 +1,7 @@
-"""What jobs are ordered by: for each a key that no row lacks, so that a page can begin after it."""
+"""What jobs are found and ordered by.
+
+An order has a key that no row lacks, so that a page can begin after any of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 from django.db.models import DateTimeField, F, FloatField, Func
 from django.db.models.expressions import Combinable
+from django.db.models.fields.json import KeyTransform
 
 # Written into the SQL, not handed over: SQLite finds an index over an expression by its text.
 GREATEST = 1e308
@@ -27,6 +31,16 @@ class OrFarthest(Func):
 
     template = "COALESCE(%(expressions)s, '9999-12-31 00:00:00')"
     output_field = DateTimeField()
+
+
+class Parameter(KeyTransform):
+    """`Parameter(name, "config")`: a hyper-parameter; again in words that an index is found by."""
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if not self.key_name.isidentifier():
+            raise ValueError(f"{self.key_name!r} is no name of a hyper-parameter")
+        lhs, values, _ = self.preprocess_lhs(compiler, connection)
+        return f"JSON_EXTRACT({lhs}, '$.{self.key_name}')", tuple(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from training.configs import BadConfig, read
 from training.engine.config import TrainConfig
+from training.orderings import Parameter
 
 PREFIX = "param."
 # The types alone: a job of an earlier version may lie beyond the bounds of today.
@@ -41,7 +42,10 @@ class ParameterFilter(BaseFilterBackend):
             wanted = read(Wanted, sent, strict=False).model_dump(exclude_unset=True)
         except BadConfig as bad:
             raise BadConfig({PREFIX + name: said for name, said in bad.errors.items()}) from None
-        return queryset.filter(**{f"config__{name}": value for name, value in wanted.items()})
+        for name, value in wanted.items():
+            named = queryset.alias(**{f"param_{name}": Parameter(name, "config")})
+            queryset = named.filter(**{f"param_{name}": value})
+        return queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         schema = models_json_schema([(Wanted, "validation")])[1]["$defs"]["Wanted"]["properties"]
