@@ -26,7 +26,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 
 
 @contextmanager
-def heimdall(lease_seconds: int = 600, *, sqlite: bool = False) -> Iterator[Stack]:
+def heimdall(
+    lease_seconds: int = 600, *, sqlite: bool = False, start: bool = True
+) -> Iterator[Stack]:
     """On RabbitMQ, and PostgreSQL where it is and nothing else is asked for; nothing trains.
 
     The lease is long, so that nobody takes a job that is merely not being fed for lost.
@@ -39,7 +41,8 @@ def heimdall(lease_seconds: int = 600, *, sqlite: bool = False) -> Iterator[Stac
         running = Stack(Path(folder), vhost, "" if sqlite else database)
         running.environment["HEIMDALL_LEASE_SECONDS"] = str(lease_seconds)
         try:
-            running.start_web()
+            if start:
+                running.start_web()
             yield running
         finally:
             running.close()
