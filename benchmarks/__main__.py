@@ -1,4 +1,4 @@
-"""Everything that is promised in figures, one table after the other: python -m benchmarks [--short].
+"""Everything that is promised in figures, table by table: python -m benchmarks [--short].
 
 Each part also runs on its own (`python -m benchmarks.history`). `--short` takes some minutes and
 shows that all of it runs; its figures are of less, and promise nothing.

@@ -1,4 +1,4 @@
-"""How soon each process is ready, and how much memory it holds then: python -m benchmarks.processes.
+"""How soon each process is ready, and its memory then: python -m benchmarks.processes.
 
 Memory is the proportional set size: shared pages count once among those that share them. Ready:
 the web process serves `/healthz`; the worker says that it takes jobs; `demo` prints its address.
