@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from uuid import UUID
@@ -13,21 +12,9 @@ django.setup()
 
 from django.db import transaction  # noqa: E402
 
+from benchmarks.curves import metrics  # noqa: E402
 from training import attempt as attempts  # noqa: E402
 from training.publishing import publisher  # noqa: E402
-
-
-def metrics(epoch: int, total: int) -> dict[str, float | None]:
-    """Curves as a training draws them."""
-    fall = math.exp(-4 * epoch / total) * (1 + 0.1 * math.sin(epoch))
-    rmse = 2_000 + 20_000 * fall
-    return {
-        "train_loss": -3 + 5 * fall, "val_loss": -2.9 + 5 * fall, "train_rmse": rmse,
-        "val_rmse": 1.1 * rmse, "val_mean": rmse, "val_median": 0.6 * rmse, "val_p68": rmse,
-        "val_p95": 2 * rmse, "val_rmse_good_geom": 0.9 * rmse, "val_good_geom_samples": 700,
-        "val_nll": 18 + fall, "val_coverage_68": 0.68, "val_coverage_95": 0.95,
-        "learning_rate": 1e-3,
-    }  # fmt: skip
 
 
 def main(job_id: str, count: int, rate: float) -> None:

@@ -11,22 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 
-from playwright.sync_api import Browser, Page, sync_playwright
-
 from tests import broker
 from tests.stack import PASSWORD, Stack, own_database
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
          "--enable-precise-memory-info", "--js-flags=--expose-gc"]  # fmt: skip
 
 
 @contextmanager
-def heimdall(lease_seconds: int = 600) -> Iterator[Stack]:
-    """On RabbitMQ and PostgreSQL where they are; nothing trains.
+def heimdall(
+    lease_seconds: int = 600, *, sqlite: bool = False, start: bool = True
+) -> Iterator[Stack]:
+    """On RabbitMQ, and PostgreSQL where it is and nothing else is asked for; nothing trains.
 
     The lease is long, so that nobody takes a job that is merely not being fed for lost.
     """
@@ -35,10 +38,11 @@ def heimdall(lease_seconds: int = 600) -> Iterator[Stack]:
         sys.exit("These figures are those of RabbitMQ: start one on 127.0.0.1:5672.")
     vhost = broker.own_vhost(amqp, f"heimdall_test_bench_{os.getpid()}")
     with tempfile.TemporaryDirectory() as folder, own_database() as database:
-        running = Stack(Path(folder), vhost, database)
+        running = Stack(Path(folder), vhost, "" if sqlite else database)
         running.environment["HEIMDALL_LEASE_SECONDS"] = str(lease_seconds)
         try:
-            running.start_web()
+            if start:
+                running.start_web()
             yield running
         finally:
             running.close()
@@ -47,6 +51,9 @@ def heimdall(lease_seconds: int = 600) -> Iterator[Stack]:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
+    # Not every benchmark needs one installed.
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield chromium

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from training.orderings import OrGreatest, Parameter
 from training.states import Status, Stop
 
 
@@ -99,6 +100,11 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-created_at", "-id"], name="job_newest"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
+            models.Index(OrGreatest("best_val_rmse"), "id", name="job_best_rmse"),
+            models.Index(OrGreatest("best_val_loss"), "id", name="job_best_loss"),
+            # Those that may be all different, so that walking by result would find one late.
+            models.Index(Parameter("seed", "config"), name="job_seed"),
+            models.Index(Parameter("learning_rate", "config"), name="job_learning_rate"),
             models.Index(fields=["id"], condition=Q(seq__gt=F("sent_seq")), name="job_unsent"),
         ]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from operator import attrgetter
 from typing import Any, ClassVar
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -33,6 +36,19 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "finished_at", "heartbeat_at",
         ]  # fmt: skip
         read_only_fields = fields
+
+    def to_representation(self, instance: Job) -> dict[str, Any]:
+        """Straight from the attributes: DRF, field by field, takes ten times as long for a list."""
+        sources = [(name, field.source) for name, field in self.fields.items()]
+        return {name: _plain(attrgetter(source)(instance)) for name, source in sources}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):

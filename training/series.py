@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.models import Epoch, Job
+from training import history
+from training.models import Job
 
 DIGITS = 6
+MOST_PLACES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +34,21 @@ class Columns:
 
 
 def known(job: Job) -> list[str]:
-    """The names of what each epoch of this job reports."""
-    newest = job.epochs.order_by("-epoch").values_list("metrics", flat=True).first()
-    return sorted(newest or {})
+    """The names of what the newest epoch of this job reports."""
+    return list(history.read(job.pk).newest)
 
 
 def columns(job: Job, names: Sequence[str], max_points: int) -> Columns:
     """At most `max_points` epochs; `seconds` counts the training time up to each one's end."""
-    rows = list(Epoch.objects.filter(job=job).values_list("epoch", "seconds", "metrics"))
-    values = np.array(
-        [[_number(metrics.get(name)) for _, _, metrics in rows] for name in names], float
-    ).reshape(len(names), len(rows))
-    spent = np.cumsum([seconds for _, seconds, _ in rows]).tolist()
-    kept = thinned(values, max_points).tolist()
+    found = history.read(job.pk)
+    values = np.array([found.series(name) for name in names])
+    values = values.reshape(len(names), len(found.epochs))
+    kept = thinned(values, max_points)
     return Columns(
-        epoch=[rows[index][0] for index in kept],
-        seconds=[round(spent[index], 2) for index in kept],
-        series={
-            name: [_short(value) for value in values[row, kept].tolist()]
-            for row, name in enumerate(names)
-        },
-        total=len(rows),
+        epoch=found.epochs[kept].tolist(),
+        seconds=np.round(np.cumsum(found.seconds)[kept], 2).tolist(),
+        series={name: _short(values[row, kept]) for row, name in enumerate(names)},
+        total=len(found.epochs),
     )
 
 
@@ -77,10 +72,16 @@ def thinned(values: NDArray[np.floating], limit: int) -> NDArray[np.intp]:
     return np.unique(np.concatenate([[0, count - 1], *extremes]))[-limit:]
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _short(values: NDArray[np.floating]) -> list[float | None]:
+    """No more digits than a screen has pixels; None for what is not a number.
 
-
-def _short(value: float) -> float | None:
-    """No more digits than a screen has pixels."""
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    Scaled by whole powers of ten alone, which are exact, so that the result is the float nearest
+    to the short decimal and is written as such.
+    """
+    there = np.isfinite(values)
+    sizes = np.abs(np.where(there & (values != 0), values, 1.0))
+    places = DIGITS - 1 - np.floor(np.log10(sizes)).astype(int)
+    up, down = 10.0 ** np.clip(places, 0, MOST_PLACES), 10.0 ** np.clip(-places, 0, MOST_PLACES)
+    short = np.round(np.where(there, values, 0.0) / down * up) / up * down
+    pairs = zip(short.tolist(), there.tolist(), strict=True)
+    return [value if is_there else None for value, is_there in pairs]

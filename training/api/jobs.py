@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
-from rest_framework.filters import OrderingFilter, SearchFilter
+from rest_framework.filters import SearchFilter
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.renderers import JSONRenderer
@@ -22,9 +22,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from training import artifacts, lifecycle, series
+from training import artifacts, lifecycle, orderings, series
 from training.access import visible
 from training.api import pages, queries, stream
+from training.api.keyset import Keyset
+from training.api.parameters import ParameterFilter
 from training.api.requests import CreateJob, JobPatch
 from training.configs import BadConfig, read
 from training.engine.config import TrainConfig
@@ -62,11 +64,11 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     """One's own jobs, and for staff everyone's."""
 
     serializer_class = JobSerializer
-    pagination_class = pages.Newest
-    filter_backends = (filters.DjangoFilterBackend, SearchFilter, OrderingFilter)
+    pagination_class = Keyset
+    filter_backends = (filters.DjangoFilterBackend, SearchFilter, ParameterFilter)
     filterset_class = JobFilter
     search_fields = ("name", "notes")
-    ordering_fields = ("created_at", "finished_at", "best_val_loss", "best_val_rmse", "name")
+    orderings, ordering = orderings.JOBS, "-created_at"
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:

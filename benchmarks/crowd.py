@@ -1,0 +1,120 @@
+"""Many sockets in one light process: python -m benchmarks.crowd, told on stdin what to do.
+
+It reads `{port, token, paths, frames}`, opens a socket for each path, says `open` once all are,
+and ends when each has had so many frames after the first. It prints when the frames came: the last
+minus the first, and of each the time since the `timestamp` in it. A protocol of its own spends
+about 5 us on a frame where a library spends 50 or more, which would be measured in their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+AT_ONCE = 50  # that shake hands
+MOST_SECONDS = 90
+STAMP = b'"timestamp":"'
+
+
+class Client(asyncio.Protocol):
+    """One socket; it only reads."""
+
+    def __init__(self, request: bytes, frames: int) -> None:
+        self._request, self._expected = request, frames
+        self._buffer = b""
+        self._shaken = False
+        self.came: list[tuple[float, bytes]] = []
+        loop = asyncio.get_running_loop()
+        self.open: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.time()
+        data = self._buffer + data
+        if not self._shaken:
+            head, between, data = data.partition(b"\r\n\r\n")
+            if not between:
+                self._buffer = head
+                return
+            assert b" 101 " in head, head
+            self._shaken = True
+        start = 0
+        while (end := _end_of_frame(data, start)) is not None:
+            self._take(now, data[start:end])
+            start = end
+        self._buffer = data[start:]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for future in (self.open, self.done):
+            if not future.done():
+                future.set_exception(ConnectionError(f"closed after {len(self.came)}: {error}"))
+
+    def _take(self, now: float, frame: bytes) -> None:
+        if not self.open.done():
+            self.open.set_result(None)
+            return
+        at = frame.find(STAMP) + len(STAMP)
+        self.came.append((now, frame[at : at + 27]))
+        if len(self.came) == self._expected:
+            self.done.set_result(None)
+
+
+def _end_of_frame(data: bytes, start: int) -> int | None:
+    """Where the unmasked frame that begins at `start` ends; None where it is not all here."""
+    if len(data) < start + 2:
+        return None
+    size, head = data[start + 1], 2
+    if size == 126:
+        size, head = int.from_bytes(data[start + 2 : start + 4], "big"), 4
+    elif size == 127:
+        size, head = int.from_bytes(data[start + 2 : start + 10], "big"), 10
+    end = start + head + size
+    return end if len(data) >= max(end, start + head) else None
+
+
+def handshake(port: int, path: str, token: str) -> bytes:
+    key = base64.b64encode(b"sixteen bytes ok").decode()
+    lines = [
+        f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket",
+        "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13",
+        f"Authorization: Bearer {token}", "", "",
+    ]  # fmt: skip
+    return "\r\n".join(lines).encode()
+
+
+def latency(came: float, stamp: bytes) -> float:
+    return came - datetime.fromisoformat(stamp.decode()).timestamp()
+
+
+async def main() -> None:
+    wish: dict[str, Any] = json.loads(sys.stdin.readline())
+    loop, turn = asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)
+
+    async def opened(path: str) -> Client:
+        request = handshake(wish["port"], path, wish["token"])
+        async with turn:
+            _, client = await loop.create_connection(
+                lambda: Client(request, wish["frames"]), "127.0.0.1", wish["port"]
+            )
+            await client.open
+        return client
+
+    clients = await asyncio.gather(*map(opened, wish["paths"]))
+    print("open", flush=True)
+    await asyncio.wait_for(asyncio.gather(*(one.done for one in clients)), MOST_SECONDS)
+    came = [frame for client in clients for frame in client.came]
+    moments = [moment for moment, _ in came]
+    print(json.dumps({"seconds": max(moments) - min(moments),
+                      "latencies": [latency(*frame) for frame in came]}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

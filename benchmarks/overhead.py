@@ -1,0 +1,90 @@
+"""What Heimdall costs a training: 200 epochs with it and without, one after the other in turn.
+
+python -m benchmarks.overhead [--short]. Both do the same epochs of the same dataset with one
+thread; with Heimdall every epoch is checkpointed, reported, stored and published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from benchmarks.stage import heimdall, row
+from tests.stack import Stack
+
+EPOCHS, RUNS = 200, 3
+# About 15 and 100 ms an epoch.
+SIZES = {"15 ms": (560, 3.0), "100 ms": (4000, 1.0)}
+CONFIG = {"hidden": 64, "heads": 4, "layers": 2, "batch_size": 64}
+GOAL_REPORT_US = 50
+STORE = """
+import django
+django.setup()
+from django.contrib.auth.models import User
+from training.datasets import store
+from training.engine.config import GenerateConfig
+from training.engine.synthetic import generate
+made = store(User.objects.get(username="ada"), "Some", generate(GenerateConfig(samples=%d, seed=3)))
+print(made.pk, made.path)
+"""
+
+
+def bare(stack: Stack, path: str, config: dict[str, Any], folder: str = "") -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.bare", path, json.dumps(config), folder]
+    # Its stdin stays open: a trainer ends with whoever started it.
+    with subprocess.Popen(command, env=stack.environment, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdout is not None
+        found: dict[str, float] = json.loads(process.stdout.readline())
+    return found
+
+
+def watched(stack: Stack, dataset: str, config: dict[str, Any]) -> float:
+    """Seconds from the end of the first epoch to that of the last, as the events tell it."""
+    job_id = stack.submit(**{**config, "dataset_id": dataset, "name": "Measured"})
+    stack.until(job_id, "completed", 120)
+    ended = [
+        datetime.fromisoformat(one["timestamp"])
+        for one in stack.events(job_id)
+        if one["event"] == "training:progress" and not one["data"]["is_best"]
+    ]
+    return (ended[-1] - ended[0]).total_seconds()
+
+
+def measure(stack: Stack, name: str, epochs: int) -> None:
+    samples, goal = SIZES[name]
+    dataset, path = stack.python("-c", STORE % samples).split()[-2:]
+    config = {**CONFIG, "epochs": epochs, "patience": epochs}
+    without, having = [], []
+    for _ in range(RUNS):
+        without.append(bare(stack, path, config)["seconds"])
+        having.append(watched(stack, dataset, config))
+    with tempfile.TemporaryDirectory(dir=stack.folder) as folder:
+        parts = bare(stack, path, config, folder)
+    each = median(without) / (epochs - 1)
+    row(f"epochs of {1000 * each:.1f} ms", f"{median(without):.2f}", f"{median(having):.2f}",
+        f"{100 * (median(having) / median(without) - 1):.1f} %", f"{goal:g} %",
+        f"{1e6 * parts['report']:.0f}", f"{1000 * parts['checkpoint']:.1f}")  # fmt: skip
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="40 epochs")
+    parser.add_argument("--only", choices=list(SIZES))
+    chosen = parser.parse_args(arguments or None)
+    with heimdall(15) as stack:
+        stack.start_worker()
+        row("s, medians of 3", "bare", "with Heimdall", "overhead", "goal",
+            f"report us (goal {GOAL_REPORT_US})", "checkpoint ms")  # fmt: skip
+        for name in [chosen.only] if chosen.only else SIZES:
+            measure(stack, name, 40 if chosen.short else EPOCHS)
+
+
+if __name__ == "__main__":
+    main()
