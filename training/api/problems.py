@@ -17,6 +17,7 @@ from rest_framework.views import exception_handler
 from training.configs import BadConfig
 from training.datasets import DatasetInUse
 from training.engine.importer import BadRow, ImportProblem
+from training.idempotency import InProgress, OtherRequest
 from training.lifecycle import Conflict
 from training.predictor import Refused
 
@@ -42,13 +43,16 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
         case Conflict() | DatasetInUse() | Refused():
             return _answer(409, str(error))
+        case InProgress():
+            return _answer(409, str(error), retry_after=2)
+        case OtherRequest():
+            return _answer(422, str(error))
         case ObjectDoesNotExist():
             return _answer(404, "It was there a moment ago, and is gone.")
         case OperationalError() | InterfaceError():
             log.warning("The database is away: %s", error)
-            away = _answer(503, "The database cannot be reached. Nothing was changed; try again.")
-            away["Retry-After"] = "2"
-            return away
+            away = "The database cannot be reached. Nothing was changed; try again."
+            return _answer(503, away, retry_after=2)
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -61,8 +65,11 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     return response
 
 
-def _answer(status: int, detail: str, **more: Any) -> Response:
-    return Response(body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
+def _answer(status: int, detail: str, retry_after: int | None = None, **more: Any) -> Response:
+    answer = Response(body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
+    if retry_after is not None:
+        answer["Retry-After"] = str(retry_after)
+    return answer
 
 
 @csrf_exempt  # or else a POST to nowhere is answered with a page about cookies
