@@ -8,7 +8,7 @@ from typing import cast
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
-from django_filters import rest_framework as filters
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
@@ -24,7 +24,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from training import artifacts, lifecycle, series
 from training.access import visible
-from training.api import pages, queries, stream
+from training.api import filters, pages, queries, stream
 from training.api.once import PARAMETER, REFUSALS, once
 from training.api.requests import CreateJob, JobPatch
 from training.configs import BadConfig, read
@@ -39,17 +39,9 @@ from training.serializers import (
     JobSerializer,
     ProblemSerializer,
 )
-from training.states import Status
 
 EVENTS_PAGE = 500
 FEWEST_POINTS, MOST_POINTS = 10, 10_000
-
-
-class JobFilter(filters.FilterSet):
-    status = filters.MultipleChoiceFilter(choices=Status.choices)
-    kind = filters.ChoiceFilter(choices=Job.Kind.choices)
-    dataset_id = filters.UUIDFilter(field_name="dataset_id")
-    owner = filters.CharFilter(field_name="owner__username")
 
 
 ASKED = {202: JobSerializer, 404: ProblemSerializer, 409: ProblemSerializer}
@@ -64,8 +56,8 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
 
     serializer_class = JobSerializer
     pagination_class = pages.Newest
-    filter_backends = (filters.DjangoFilterBackend, SearchFilter, OrderingFilter)
-    filterset_class = JobFilter
+    filter_backends = (DjangoFilterBackend, SearchFilter, OrderingFilter, filters.Tags)
+    filterset_class = filters.JobFilter
     search_fields = ("name", "notes")
     ordering_fields = ("created_at", "finished_at", "best_val_loss", "best_val_rmse", "name")
     queryset = Job.objects.none()
