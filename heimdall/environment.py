@@ -48,11 +48,12 @@ class Environment:
             self._refuse("E001", name, value, "is neither true nor false", "Set it to 1 or 0.")
         return value in _TRUE if value in _TRUE | _FALSE else default
 
-    def count(self, name: str, default: int) -> int:
+    def count(self, name: str, default: int, least: int = 1) -> int:
         value = self.text(name, str(default))
-        if value.isascii() and value.isdigit() and int(value) > 0:
+        if value.isascii() and value.isdigit() and int(value) >= least:
             return int(value)
-        self._refuse("E005", name, value, "is no whole number above 0", f"Try {default}.")
+        why = f"is no whole number of at least {least}"
+        self._refuse("E005", name, value, why, f"Try {default}.")
         return default
 
     def broker(self, name: str) -> str | None:

@@ -31,6 +31,9 @@ JOBS_AT_ONCE = env.count("HEIMDALL_JOBS_AT_ONCE", default=2)
 TRAINER_THREADS = max(1, (os.cpu_count() or 1) // JOBS_AT_ONCE)
 MAX_CRASHES = 3
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
+# What the API takes of each user, and how often one address may try a password.
+REQUESTS_PER_MINUTE = env.count("HEIMDALL_REQUESTS_PER_MINUTE", default=6000)
+SIGN_INS_PER_MINUTE = env.count("HEIMDALL_SIGN_INS_PER_MINUTE", default=30)
 
 INSTALLED_APPS = [
     "heimdall.apps.HeimdallConfig",
@@ -53,6 +56,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "heimdall.policy.policy",
+    "training.api.limits.told",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -161,6 +165,9 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["training.api.rendering.QuickJSON"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["training.api.limits.PerUser"],
+    # How many proxies of ours stand in front, whose word for the client's address is taken.
+    "NUM_PROXIES": env.count("HEIMDALL_PROXIES", default=0, least=0),
     "EXCEPTION_HANDLER": "training.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
 }

@@ -6,10 +6,11 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import include, path, re_path
+from django.views.defaults import bad_request as page_of_refusal
 from django.views.defaults import server_error as page_of_error
 
 from heimdall.health import healthz, readyz
-from training.api.problems import server_error, unknown_path
+from training.api.problems import bad_request, server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
@@ -28,6 +29,13 @@ urlpatterns = [
 ]
 
 
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """What Django refuses before any view sees it, in the form that whoever asked can read."""
+    if request.path.startswith("/api/"):
+        return bad_request(request)
+    return page_of_refusal(request, exception)
+
+
 def handler500(request: HttpRequest) -> HttpResponseBase:
-    """A fault of ours, in the form that whoever asked can read."""
+    """A fault of ours, likewise."""
     return (server_error if request.path.startswith("/api/") else page_of_error)(request)

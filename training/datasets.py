@@ -33,18 +33,13 @@ def import_folder(
     return store(owner, name, importer.read_folder(folder, config=config))
 
 
-def import_zip(
-    owner: User, name: str, archive: Path, config: ImportConfig = AS_IT_COMES
-) -> Dataset:
-    """The same, from a zip of the folder."""
+def read_zip(archive: Path, config: ImportConfig = AS_IT_COMES) -> Arrays:
+    """The same data from a zip of the folder, not yet stored."""
     with tempfile.TemporaryDirectory(prefix="import-") as workspace:
-        arrays = importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES, config)
-    return store(owner, name, arrays)
+        return importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES, config)
 
 
-def import_upload(
-    owner: User, name: str, file: File[Any], config: ImportConfig = AS_IT_COMES
-) -> Dataset:
+def read_upload(file: File[Any], config: ImportConfig = AS_IT_COMES) -> Arrays:
     """The same, from an upload."""
     if file.size > settings.UPLOAD_MAX_BYTES:
         raise ImportProblem(
@@ -55,7 +50,14 @@ def import_upload(
         with archive.open("wb") as kept:
             for chunk in file.chunks():
                 kept.write(chunk)
-        return import_zip(owner, name, archive, config)
+        return read_zip(archive, config)
+
+
+def import_upload(
+    owner: User, name: str, file: File[Any], config: ImportConfig = AS_IT_COMES
+) -> Dataset:
+    """Import an upload."""
+    return store(owner, name, read_upload(file, config))
 
 
 def store(owner: User, name: str, arrays: Arrays) -> Dataset:

@@ -203,3 +203,35 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"token of {self.user_id}"
+
+
+class IdempotencyKey(models.Model):
+    """A creation that carried a key, and how it was answered (`training.idempotency`)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64)  # of what was asked for
+    claim = models.UUIDField(default=uuid.uuid4)
+    claimed_at = models.DateTimeField()
+    status = models.PositiveSmallIntegerField(null=True)  # of the answer; None: none yet
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_of_user")
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Allowance(models.Model):
+    """How much of a limit was drawn in the present window (`training.allowances`)."""
+
+    who = models.CharField(max_length=100, unique=True)
+    window = models.PositiveBigIntegerField(db_index=True)  # counted since 1970
+    drawn = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.drawn}"

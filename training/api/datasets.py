@@ -19,10 +19,12 @@ from rest_framework.viewsets import GenericViewSet
 from training import datasets, lifecycle
 from training.access import visible
 from training.api import pages
+from training.api.once import PARAMETER, REFUSALS, once
 from training.api.queries import json_object
 from training.api.requests import CreateDataset
 from training.configs import read
 from training.engine.config import ImportConfig
+from training.engine.dataset import Dataset as Arrays
 from training.models import Dataset
 from training.serializers import (
     DatasetSerializer,
@@ -63,25 +65,34 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     @extend_schema(
         summary="Make a synthetic dataset",
         request=CreateDataset,
-        responses={202: JobSerializer, 400: ProblemSerializer},
+        parameters=[PARAMETER],
+        responses={202: JobSerializer, **REFUSALS},
     )
     @action(detail=False, methods=["post"])
     def generate(self, request: Request) -> Response:
-        wanted = read(CreateDataset, json_object(request))
-        job = lifecycle.submit_generation(self._user, wanted.name, wanted.config())
-        return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
+        def create(wanted: CreateDataset) -> Response:
+            job = lifecycle.submit_generation(self._user, wanted.name, wanted.config())
+            return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
+
+        return once(request, lambda: read(CreateDataset, json_object(request)), create)
 
     @extend_schema(
         summary="Import measured data",
         request={"multipart/form-data": UploadSerializer},
-        responses={201: DatasetSerializer, 400: ProblemSerializer},
+        parameters=[PARAMETER],
+        responses={201: DatasetSerializer, **REFUSALS},
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
     def import_zip(self, request: Request) -> Response:
-        upload = UploadSerializer(data=request.data)
-        upload.is_valid(raise_exception=True)
-        sent = dict(upload.validated_data)
-        name, file = sent.pop("name"), sent.pop("file")
-        config = read(ImportConfig, sent)
-        dataset = datasets.import_upload(self._user, name, file, config)
-        return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
+        def prepare() -> tuple[str, Arrays]:
+            upload = UploadSerializer(data=request.data)
+            upload.is_valid(raise_exception=True)
+            sent = dict(upload.validated_data)
+            name, file = sent.pop("name"), sent.pop("file")
+            return name, datasets.read_upload(file, read(ImportConfig, sent))
+
+        def create(wanted: tuple[str, Arrays]) -> Response:
+            dataset = datasets.store(self._user, *wanted)
+            return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
+
+        return once(request, prepare, create)

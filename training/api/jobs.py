@@ -8,7 +8,7 @@ from typing import cast
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
-from django_filters import rest_framework as filters
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
@@ -24,14 +24,15 @@ from rest_framework.viewsets import GenericViewSet
 
 from training import artifacts, lifecycle, orderings, series
 from training.access import visible
-from training.api import pages, queries, stream
+from training.api import filters, pages, queries, stream
 from training.api.keyset import Keyset
+from training.api.once import PARAMETER, REFUSALS, once
 from training.api.parameters import ParameterFilter
 from training.api.requests import CreateJob, JobPatch
 from training.configs import BadConfig, read
 from training.engine.config import TrainConfig
 from training.journal import frames
-from training.models import Job, TrainedModel
+from training.models import Dataset, Job, TrainedModel
 from training.serializers import (
     ArtifactsSerializer,
     ColumnsSerializer,
@@ -40,17 +41,9 @@ from training.serializers import (
     JobSerializer,
     ProblemSerializer,
 )
-from training.states import Status
 
 EVENTS_PAGE = 500
 FEWEST_POINTS, MOST_POINTS = 10, 10_000
-
-
-class JobFilter(filters.FilterSet):
-    status = filters.MultipleChoiceFilter(choices=Status.choices)
-    kind = filters.ChoiceFilter(choices=Job.Kind.choices)
-    dataset_id = filters.UUIDFilter(field_name="dataset_id")
-    owner = filters.CharFilter(field_name="owner__username")
 
 
 ASKED = {202: JobSerializer, 404: ProblemSerializer, 409: ProblemSerializer}
@@ -65,8 +58,8 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
 
     serializer_class = JobSerializer
     pagination_class = Keyset
-    filter_backends = (filters.DjangoFilterBackend, SearchFilter, ParameterFilter)
-    filterset_class = JobFilter
+    filter_backends = (DjangoFilterBackend, SearchFilter, ParameterFilter, filters.Tags)
+    filterset_class = filters.JobFilter
     search_fields = ("name", "notes")
     orderings, ordering = orderings.JOBS, "-created_at"
     queryset = Job.objects.none()
@@ -81,13 +74,20 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     @extend_schema(
         summary="Queue a training",
         request=CreateJob,
-        responses={201: JobSerializer, 400: ProblemSerializer},
+        parameters=[PARAMETER],
+        responses={201: JobSerializer, **REFUSALS},
     )
     def create(self, request: Request) -> Response:
-        wanted = read(CreateJob, queries.json_object(request))
-        dataset = queries.usable_dataset(self._user, str(wanted.dataset_id))
-        job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
-        return self._job(job, status.HTTP_201_CREATED)
+        def prepare() -> tuple[CreateJob, Dataset]:
+            wanted = read(CreateJob, queries.json_object(request))
+            return wanted, queries.usable_dataset(self._user, str(wanted.dataset_id))
+
+        def create(prepared: tuple[CreateJob, Dataset]) -> Response:
+            wanted, dataset = prepared
+            job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
+            return self._job(job, status.HTTP_201_CREATED)
+
+        return once(request, prepare, create)
 
     @extend_schema(
         summary="Change name, notes or tags", request=JobPatch, responses={200: JobSerializer}
@@ -119,19 +119,25 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     @extend_schema(
         summary="The same training once more",
         request=None,
-        responses={201: JobSerializer, 400: ProblemSerializer},
+        parameters=[PARAMETER],
+        responses={201: JobSerializer, 404: ProblemSerializer, **REFUSALS},
     )
     @action(detail=True, methods=["post"])
     def clone(self, request: Request, pk: str) -> Response:
-        job = self.get_object()
-        if job.kind != Job.Kind.TRAINING:
-            raise BadConfig({"id": ["A generation cannot be cloned; POST /datasets/generate."]})
-        dataset = queries.usable_dataset(self._user, str(job.dataset_id))
-        config = TrainConfig.model_validate(job.config)
-        twin = lifecycle.submit(
-            self._user, dataset, config, job.name, notes=job.notes, tags=job.tags, parent=job
-        )
-        return self._job(twin, status.HTTP_201_CREATED)
+        def prepare() -> tuple[Job, Dataset]:
+            job = self.get_object()
+            if job.kind != Job.Kind.TRAINING:
+                raise BadConfig({"id": ["A generation cannot be cloned; POST /datasets/generate."]})
+            return job, queries.usable_dataset(self._user, str(job.dataset_id))
+
+        def create(prepared: tuple[Job, Dataset]) -> Response:
+            job, dataset = prepared
+            labels = {"notes": job.notes, "tags": job.tags, "parent": job}
+            config = TrainConfig.model_validate(job.config)
+            twin = lifecycle.submit(self._user, dataset, config, job.name, **labels)
+            return self._job(twin, status.HTTP_201_CREATED)
+
+        return once(request, prepare, create)
 
     @extend_schema(summary="Every stored epoch", responses={200: EpochSerializer(many=True)})
     @action(detail=True, pagination_class=pages.ByEpoch, filter_backends=[])

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
-from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.core.exceptions import (
+    ObjectDoesNotExist,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+    ValidationError,
+)
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import HttpRequest, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from training.configs import BadConfig
 from training.datasets import DatasetInUse
 from training.engine.importer import BadRow, ImportProblem
+from training.idempotency import InProgress, OtherRequest
 from training.lifecycle import Conflict
 from training.predictor import Refused
 
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+# Ours, and Django's that DRF does not know, with the words for them; the first that fits.
+KNOWN: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], str]]] = [
+    ((Conflict, DatasetInUse, Refused, InProgress), 409, str),
+    ((OtherRequest,), 422, str),
+    ((ObjectDoesNotExist,), 404, lambda _: "It was there a moment ago, and is gone."),
+    (
+        (OperationalError, InterfaceError),
+        503,
+        lambda _: "The database cannot be reached. Nothing was changed; try again.",
+    ),
+    ((RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent), 413, str),
+    ((MultiPartParserError, SuspiciousOperation), 400, str),
+    ((ValidationError, DataError), 400, lambda _: "A value in the request is none for its place."),
+]
+RETRY_SECONDS = "2"
 
 
 def body(status: int, detail: str, **more: Any) -> dict[str, Any]:
@@ -32,6 +58,13 @@ def body(status: int, detail: str, **more: Any) -> dict[str, Any]:
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler; None for what is a bug, which becomes a 500."""
+    answer = _ours(error) or _rest_framework(error, context)
+    if answer is not None:
+        _in_json(answer, context)
+    return answer
+
+
+def _ours(error: Exception) -> Response | None:
     match error:
         case BadConfig():
             return _answer(400, "Some fields are wrong.", errors=error.errors)
@@ -40,23 +73,26 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             return _answer(400, f"{error}.", **row, errors={"file": [f"{error}."]})
         case ImportProblem():
             return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
-        case Conflict() | DatasetInUse() | Refused():
-            return _answer(409, str(error))
-        case ObjectDoesNotExist():
-            return _answer(404, "It was there a moment ago, and is gone.")
-        case OperationalError() | InterfaceError():
-            log.warning("The database is away: %s", error)
-            away = _answer(503, "The database cannot be reached. Nothing was changed; try again.")
-            away["Retry-After"] = "2"
-            return away
+    for kinds, status, said in KNOWN:
+        if isinstance(error, kinds):
+            answer = _answer(status, said(error) or HTTPStatus(status).description)
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                log.warning("The database is away: %s", error)
+            if isinstance(error, (OperationalError, InterfaceError, InProgress)):
+                answer["Retry-After"] = RETRY_SECONDS
+            return answer
+    return None
+
+
+def _rest_framework(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(error, context)
     if response is None:
         return None
     if isinstance(error, exceptions.ValidationError):
         errors = response.data if isinstance(response.data, dict) else {"": response.data}
         response.data = body(400, "Some fields are wrong.", errors=errors)
-    elif isinstance(error, (Http404, PermissionDenied)) or "detail" in (response.data or {}):
-        response.data = body(response.status_code, str((response.data or {})["detail"]))
+    else:
+        response.data = body(response.status_code, str((response.data or {}).get("detail", "")))
     response.content_type = CONTENT_TYPE
     return response
 
@@ -65,13 +101,28 @@ def _answer(status: int, detail: str, **more: Any) -> Response:
     return Response(body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
 
 
+def _in_json(answer: Response, context: dict[str, Any]) -> None:
+    """Whatever the view renders when all is well (YAML, a page, a stream): an error is JSON."""
+    request = context.get("request")
+    if request is not None:
+        request.accepted_renderer = JSONRenderer()
+        request.accepted_media_type = JSONRenderer.media_type
+
+
+def problem(status: int, detail: str) -> JsonResponse:
+    """For those that answer outside of DRF."""
+    return JsonResponse(body(status, detail), status=status, content_type=CONTENT_TYPE)
+
+
 @csrf_exempt  # or else a POST to nowhere is answered with a page about cookies
 def unknown_path(request: HttpRequest) -> JsonResponse:
     """Whatever lies under /api/ and is nothing."""
-    detail = f"There is nothing at {request.path}; /api/v1/docs shows what there is."
-    return JsonResponse(body(404, detail), status=404, content_type=CONTENT_TYPE)
+    return problem(404, f"There is nothing at {request.path}; /api/v1/docs shows what there is.")
+
+
+def bad_request(request: HttpRequest) -> JsonResponse:
+    return problem(400, "The request is malformed, or names a host that is not served here.")
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    detail = "Heimdall met a fault of its own; its log says which."
-    return JsonResponse(body(500, detail), status=500, content_type=CONTENT_TYPE)
+    return problem(500, "Heimdall met a fault of its own; its log says which.")

@@ -11,6 +11,8 @@ from training.access import visible
 from training.configs import BadConfig
 from training.models import Dataset
 
+MOST = 2**31 - 1  # that a column of the database holds
+
 
 def json_object(request: Request) -> dict[str, Any]:
     if not isinstance(request.data, dict):
@@ -26,13 +28,13 @@ def after(request: Request) -> int:
 def last_seen(request: Request) -> int:
     """A browser that comes back says where it was; else what the address says."""
     said = request.headers.get("Last-Event-ID", "")
-    return int(said) if said.isascii() and said.isdigit() else after(request)
+    return min(int(said), MOST) if said.isascii() and said.isdigit() else after(request)
 
 
 def whole(request: Request, name: str, default: int) -> int:
     sent = request.query_params.get(name, str(default))
-    if not sent.isascii() or not sent.isdigit():
-        raise BadConfig({name: [f"{sent!r} is not a whole number of at least 0."]})
+    if not sent.isascii() or not sent.isdigit() or len(sent) > len(str(MOST)) or int(sent) > MOST:
+        raise BadConfig({name: [f"{sent!r} is not a whole number from 0 to {MOST}."]})
     return int(sent)
 
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from training.api.auth import BearerAuthentication
+from training.api.limits import PerAddress
 from training.serializers import ProblemSerializer, TokenRequestSerializer, TokenSerializer
 from training.tokens import issue
 
@@ -22,12 +23,18 @@ class TokenView(APIView):
     # No session: a token is for programs, and a cookie here would ask for a CSRF token too.
     authentication_classes = (BearerAuthentication,)
     permission_classes = (AllowAny,)
+    throttle_classes = (PerAddress,)
 
     @extend_schema(
         summary="Get a token",
         auth=[],
         request=TokenRequestSerializer,
-        responses={200: TokenSerializer, 400: ProblemSerializer, 401: ProblemSerializer},
+        responses={
+            200: TokenSerializer,
+            400: ProblemSerializer,
+            401: ProblemSerializer,
+            429: ProblemSerializer,
+        },
     )
     def post(self, request: Request) -> Response:
         sent = TokenRequestSerializer(data=request.data)

@@ -1,0 +1,101 @@
+"""Rate limits, the same for all processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
+from rest_framework.test import APIClient
+
+from training.allowances import Purse, purse
+from training.models import Allowance
+
+JOBS, TOKEN = "/api/v1/training/jobs", "/api/v1/auth/token"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Stands still until it is told to go on."""
+    now = [1_800_000_015.0]
+    monkeypatch.setattr("training.allowances.time.time", lambda: now[0])
+    purse.forget()
+    yield now
+    purse.forget()
+
+
+def test_a_user_who_asks_too_often_is_told_when_to_come_back(
+    api: APIClient, settings: Settings, clock: list[float], bob: User
+) -> None:
+    settings.REQUESTS_PER_MINUTE = 3
+    answers = [api.get(JOBS) for _ in range(4)]
+    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert answers[0]["RateLimit-Policy"] == '"user";q=3;w=60'
+    assert [one["RateLimit"] for one in answers] == [
+        f'"user";r={left};t=45' for left in (2, 1, 0, 0)
+    ]
+    refused = answers[-1]
+    assert refused["Retry-After"] == "45"
+    assert refused["Content-Type"] == "application/problem+json"
+    assert refused.json()["status"] == 429
+    api.force_authenticate(bob)
+    assert api.get(JOBS).status_code == 200
+    clock[0] += 45
+    api.force_authenticate(User.objects.get(username="ada"))
+    assert api.get(JOBS).status_code == 200
+
+
+def test_an_address_that_guesses_passwords_is_slowed_down(
+    client: Any, ada: User, settings: Settings
+) -> None:
+    settings.SIGN_INS_PER_MINUTE = 2
+    wrong = {"username": "ada", "password": "guess"}
+    # Whoever writes the header himself is not believed.
+    codes = [
+        client.post(TOKEN, wrong, headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code
+        for n in range(3)
+    ]
+    assert codes == [401, 401, 429]
+
+
+@pytest.mark.django_db
+def test_processes_share_one_limit() -> None:
+    here, there = Purse(), Purse()
+    granted = [one.take("user:1", 100).granted for _ in range(60) for one in (here, there)]
+    assert granted.count(True) == 100
+    assert granted[:100] == [True] * 100
+
+
+@pytest.mark.django_db
+def test_most_requests_cost_no_query(django_assert_num_queries: Any) -> None:
+    here = Purse()
+    here.take("user:1", 6000)
+    with django_assert_num_queries(0):
+        for _ in range(119):
+            assert here.take("user:1", 6000).granted
+    with django_assert_num_queries(2):
+        here.take("user:1", 6000)
+
+
+@pytest.mark.django_db
+def test_what_is_spent_is_not_asked_for_again(django_assert_num_queries: Any) -> None:
+    here = Purse()
+    assert [here.take("user:1", 2).granted for _ in range(3)] == [True, True, False]
+    with django_assert_num_queries(0):
+        assert not here.take("user:1", 2).granted
+
+
+@pytest.mark.django_db
+def test_rows_of_the_past_go(clock: list[float]) -> None:
+    here = Purse()
+    here.take("address:10.0.0.1", 5)
+    clock[0] += 2 * 3600
+    here.take("address:10.0.0.2", 5)
+    assert [one.who for one in Allowance.objects.all()] == ["address:10.0.0.2"]
+
+
+def test_each_answer_says_what_is_left(api: APIClient) -> None:
+    assert re.fullmatch(r'"user";r=\d+;t=\d+', api.get(JOBS)["RateLimit"])
