@@ -18,6 +18,7 @@ from typing import Any
 
 AT_ONCE = 50  # that shake hands
 MOST_SECONDS = 90
+PING, PONG = 0x89, 0x8A
 STAMP = b'"timestamp":"'
 
 
@@ -34,6 +35,7 @@ class Client(asyncio.Protocol):
         self.done: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: Any) -> None:
+        self._transport = transport
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -58,6 +60,10 @@ class Client(asyncio.Protocol):
                 future.set_exception(ConnectionError(f"closed after {len(self.came)}: {error}"))
 
     def _take(self, now: float, frame: bytes) -> None:
+        if frame[0] == PING:
+            size = frame[1]
+            self._transport.write(bytes([PONG, 0x80 | size, 0, 0, 0, 0]) + frame[2:])
+            return
         if not self.open.done():
             self.open.set_result(None)
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import daphne.server
@@ -50,12 +51,31 @@ class Protocol(WebSocketProtocol):
         else:
             super().serverClose(code)
 
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+        plain = self._perMessageCompress is None and not self.send_queue
+        if plain and not binary and self.state == self.STATE_OPEN:
+            self.transport.write(_framed(content))
+        else:
+            super().serverSend(content, binary)
+
     stopProducing = resumeProducing  # noqa: N815
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
         if self.may_write is not None:
             self.may_write.set()
         super().onClose(wasClean, code, reason)
+
+
+@lru_cache(maxsize=64)
+def _framed(text: str) -> bytes:
+    """One whole text frame (RFC 6455, 5.2): what goes to many sockets alike is framed once."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return bytes([0x81, size]) + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
 class Factory(WebSocketFactory):

@@ -8,7 +8,6 @@ jobs heals whatever a broker has lost, the last event of a job included.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
@@ -17,6 +16,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+import orjson
 from channels.db import database_sync_to_async
 from channels.layers import BaseChannelLayer
 
@@ -162,7 +162,7 @@ class Hub:
                 self._look_now.set()
 
     def _take(self, body: bytes) -> None:
-        frame = json.loads(body)
+        frame = orjson.loads(body)
         job_id, seq = UUID(frame["data"]["job_id"]), frame.get("seq")
         for moved in list(self._everything):
             moved(job_id)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections import defaultdict
 from typing import Any
 
 import carehare
+import orjson
 from channels.exceptions import ChannelFull
 from channels_rabbitmq.core import RabbitmqChannelLayer
 from channels_rabbitmq.util import ChannelRecipient, deserialize_message, serialize_message
@@ -177,7 +177,7 @@ class HeimdallLayer(RabbitmqChannelLayer):
         try:
             if body[:1] == b"{":
                 message = {"type": "frame", "body": body}
-                self._multi_queue.to_group(group_of(json.loads(body)["data"]["job_id"]), message)
+                self._multi_queue.to_group(group_of(orjson.loads(body)["data"]["job_id"]), message)
                 self._multi_queue.to_group(EVERYTHING, message)
             else:
                 recipient, message = deserialize_message(body)
