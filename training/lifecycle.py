@@ -8,6 +8,7 @@ rows, and tells the publisher after the commit. What a running attempt writes is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -199,7 +200,8 @@ def resume(job: Job, actor: str) -> Job:
 
 def as_read(job: Job) -> Q:
     """Holds until somebody changes the job."""
-    return Q(seq=job.seq, updated_at=job.updated_at)
+    # Not equal: SQLite keeps text, and its own clock writes fewer digits than Django compares with.
+    return Q(seq=job.seq, updated_at__lt=job.updated_at + timedelta(milliseconds=1))
 
 
 def relabel(job: Job, when: Q | None = None, **labels: Any) -> Job:
