@@ -7,10 +7,12 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,6 +21,16 @@ from training.api import conditional, problems
 BLOCK = 1 << 18
 # One range; of several the whole file is answered, which a server may.
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
+
+
+class AsItIs(BaseContentNegotiation):
+    """A file has one form, whatever is accepted; only an error about it is rendered."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
 
 
 class Unsatisfiable(Exception):

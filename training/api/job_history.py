@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from training import artifacts, series
-from training.api import conditional, files, pages, queries, stream
+from training.api import conditional, exports, files, pages, queries, stream
 from training.configs import BadConfig
 from training.journal import frames
 from training.models import Job, TrainedModel
@@ -149,11 +149,37 @@ class JobHistory(GenericViewSet[Job]):
         return conditional.answer(request, conditional.tag(listed), lambda: listed)
 
     @extend_schema(
+        summary="The whole run, to take away",
+        parameters=[
+            OpenApiParameter("format", OpenApiTypes.STR, enum=list(exports.FORMATS), default="csv")
+        ],
+        responses={
+            (200, "text/csv"): OpenApiTypes.STR,
+            (200, "application/jsonl"): OpenApiTypes.STR,
+            400: ProblemSerializer,
+            404: ProblemSerializer,
+        },
+    )
+    @action(
+        detail=True,
+        pagination_class=None,
+        filter_backends=[],
+        content_negotiation_class=files.AsItIs,
+    )
+    def export(self, request: Request, pk: str) -> StreamingHttpResponse:
+        return exports.answer(request, self.get_object())
+
+    @extend_schema(
         operation_id="training_jobs_artifact_download",
         summary="Download one of them; an export is made first, which takes up to a minute",
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ProblemSerializer},
     )
-    @action(detail=True, url_path=r"artifacts/(?P<name>[A-Za-z0-9._-]+)", filter_backends=[])
+    @action(
+        detail=True,
+        url_path=r"artifacts/(?P<name>[A-Za-z0-9._-]+)",
+        filter_backends=[],
+        content_negotiation_class=files.AsItIs,
+    )
     def artifact(self, request: Request, pk: str, name: str) -> HttpResponseBase:
         found = next((one for one in artifacts.of(self.get_object()) if one.name == name), None)
         if found is None:
