@@ -8,6 +8,7 @@ rows, and tells the publisher after the commit. What a running attempt writes is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -197,15 +198,22 @@ def resume(job: Job, actor: str) -> Job:
     return queued
 
 
-def relabel(job: Job, **labels: Any) -> Job:
+def as_read(job: Job) -> Q:
+    """Holds until somebody changes the job."""
+    # Not equal: SQLite keeps text, and its own clock writes fewer digits than Django compares with.
+    return Q(seq=job.seq, updated_at__lt=job.updated_at + timedelta(milliseconds=1))
+
+
+def relabel(job: Job, when: Q | None = None, **labels: Any) -> Job:
     """Change name, notes or tags: words about the job, which no event tells."""
-    return change(job.pk, Q(), **labels) or _as_it_is(job, Q(), "relabel")
+    return change(job.pk, when or Q(), **labels) or _as_it_is(job, when or Q(), "relabel")
 
 
-def delete(job: Job) -> None:
+def delete(job: Job, when: Q | None = None) -> None:
     """Forget a job that is at rest, with its epochs, events and files."""
     with transaction.atomic():
-        at_rest = Job.objects.select_for_update().filter(pk=job.pk, status__in=AT_REST).first()
+        rows = Job.objects.select_for_update().filter(when or Q(), pk=job.pk)
+        at_rest = rows.filter(status__in=AT_REST).first()
         if at_rest is None:
             raise Conflict(Job.objects.get(pk=job.pk), "delete")
         at_rest.delete()

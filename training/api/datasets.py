@@ -10,7 +10,6 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.filters import SearchFilter
-from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from training import datasets, lifecycle
 from training.access import visible
-from training.api import pages
+from training.api import conditional, pages
 from training.api.once import PARAMETER, REFUSALS, once
 from training.api.queries import json_object
 from training.api.requests import CreateDataset
@@ -38,7 +37,7 @@ from training.serializers import (
     list=extend_schema(summary="Datasets, the newest first"),
     retrieve=extend_schema(summary="One dataset's facts"),
 )
-class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]):
+class DatasetViewSet(GenericViewSet[Dataset]):
     """One's own datasets, and for staff everyone's."""
 
     serializer_class = DatasetSerializer
@@ -54,12 +53,30 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     def _user(self) -> User:
         return cast(User, self.request.user)
 
+    def list(self, request: Request) -> Response:
+        pager = self.pagination_class()
+        rows = pager.paginate_queryset(self.filter_queryset(self.get_queryset()), request, self)
+        return conditional.page(
+            request,
+            rows or [],
+            conditional.of_dataset,
+            lambda: pager.get_paginated_response(DatasetSerializer(rows, many=True).data).data,
+        )
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        dataset = self.get_object()
+        etag = conditional.of_dataset(dataset)
+        return conditional.answer(request, etag, lambda: DatasetSerializer(dataset).data)
+
     @extend_schema(
         summary="Forget a dataset that no job names",
-        responses={204: None, 409: ProblemSerializer},
+        parameters=[conditional.IF_MATCH],
+        responses={204: None, 409: ProblemSerializer, 412: ProblemSerializer},
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        datasets.delete(self.get_object())
+        dataset = self.get_object()
+        conditional.must_match(request, conditional.of_dataset(dataset))
+        datasets.delete(dataset)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(

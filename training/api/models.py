@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
-from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from training.access import visible
-from training.api import pages
+from training.api import conditional, pages
 from training.api.queries import json_object
 from training.api.requests import Predict
 from training.artifacts import MODEL
@@ -34,7 +33,7 @@ from training.serializers import (
 
 
 @extend_schema_view(list=extend_schema(summary="Trained models, the newest first"))
-class ModelViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[TrainedModel]):
+class ModelViewSet(GenericViewSet[TrainedModel]):
     """What one's own jobs have learnt, and for staff everyone's."""
 
     serializer_class = ModelSerializer
@@ -49,9 +48,23 @@ class ModelViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[TrainedMod
     @extend_schema(summary="One model and its card", responses={200: ModelCardSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
         model = self.get_object()
-        card = _file(model).with_name("card.json")
-        told = json.loads(card.read_text(encoding="utf-8")) if card.exists() else None
-        return Response({**ModelSerializer(model).data, "card": told})
+
+        def told() -> dict[str, Any]:
+            card = _file(model).with_name("card.json")
+            written = json.loads(card.read_text(encoding="utf-8")) if card.exists() else None
+            return {**ModelSerializer(model).data, "card": written}
+
+        return conditional.answer(request, conditional.of_model(model), told)
+
+    def list(self, request: Request) -> Response:
+        pager = self.pagination_class()
+        rows = pager.paginate_queryset(self.filter_queryset(self.get_queryset()), request, self)
+        return conditional.page(
+            request,
+            rows or [],
+            conditional.of_model,
+            lambda: pager.get_paginated_response(ModelSerializer(rows, many=True).data).data,
+        )
 
     @extend_schema(
         summary="Where the transmitters stand, and how surely",

@@ -166,7 +166,7 @@ def test_epochs_and_events_come_in_pages(api: APIClient, job: Job) -> None:
 def test_long_logs_are_followed_page_by_page(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.api.jobs.EVENTS_PAGE", 2)
+    monkeypatch.setattr("training.api.job_history.EVENTS_PAGE", 2)
     lifecycle.request_pause(job, "ada")
     lifecycle.resume(job, "ada")
     url, seqs = f"{JOBS}/{job.pk}/events", []
