@@ -28,7 +28,7 @@ class ConfigForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, info in self.model.model_fields.items():
             if name not in self.left_out:
-                self.fields[name] = _field(info)
+                self.fields[name] = model_field(info)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -125,7 +125,7 @@ class ImportForm(forms.Form):
         super().__init__(*args, **{"auto_id": "import_%s", **kwargs})
 
 
-def _field(info: FieldInfo) -> forms.Field:
+def model_field(info: FieldInfo) -> forms.Field:
     words = {
         "label": info.title,
         "help_text": info.description or "",
@@ -138,7 +138,7 @@ def _field(info: FieldInfo) -> forms.Field:
     if kind is bool:
         return forms.BooleanField(**{**words, "required": False})
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
-    if kind is int:
+    if kind is int or int in get_args(kind):
         return forms.IntegerField(**bounds, **words)
     least = bounds["min_value"]
     if least is None:

@@ -48,7 +48,7 @@ class Dataset(models.Model):
 
 
 class Sweep(models.Model):
-    """Trainings that differ in a few parameters, to find the best: what to try, and how far it is."""
+    """Trainings that differ in a few parameters: what to try, and how far it is."""
 
     class State(models.TextChoices):
         RUNNING = "running"

@@ -28,10 +28,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "dataset_id", "dataset_hash", "parent_id", "sweep_id", "trial", "config", "current_epoch", "total_epochs",
-            "progress_percent", "best_epoch", "best_val_loss", "best_val_rmse", "checkpoint_path",
-            "error_message", "cancel_reason", "attempt", "crashes", "worker", "created_at", "started_at",
-            "finished_at", "heartbeat_at",
+            "dataset_id", "dataset_hash", "parent_id", "sweep_id", "trial", "config",
+            "current_epoch", "total_epochs", "progress_percent", "best_epoch", "best_val_loss",
+            "best_val_rmse", "checkpoint_path", "error_message", "cancel_reason", "attempt",
+            "crashes", "worker", "created_at", "started_at", "finished_at", "heartbeat_at",
         ]  # fmt: skip
         read_only_fields = fields
 

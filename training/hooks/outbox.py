@@ -1,4 +1,4 @@
-"""What happened, written for each webhook that wants it, in the transaction in which it happened."""
+"""What happened, written for each webhook that wants it, in the transaction of the change."""
 
 from __future__ import annotations
 

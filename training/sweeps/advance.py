@@ -41,9 +41,10 @@ def advance(sweep_id: UUID) -> None:
     if sweep is None:
         return
     stop_hopeless(sweep)
+    # First what is over: where all trials so far failed, no other is started.
+    finish(sweep_id)
     while start_next(sweep_id):
         pass
-    finish(sweep_id)
 
 
 def stop_hopeless(sweep: Sweep) -> None:
@@ -96,18 +97,22 @@ def finish(sweep_id: UUID) -> None:
         return
     rows = sweep.jobs.order_by().values_list("status")
     counts = dict(rows.annotate(count=Count("pk")).values_list("status", "count"))
-    if any(counts.get(status) for status in (*ACTIVE, Status.PAUSED)):
-        return
     failed, there = counts.get(Status.FAILED, 0), sum(counts.values())
-    all_failed = 0 < failed == there
-    over = sweep.started_trials >= sweep.total_trials
-    if all_failed and (over or failed >= FIRST_FAILURES):
+    at_work = any(counts.get(status) for status in (*ACTIVE, Status.PAUSED))
+    over = sweep.started_trials >= sweep.total_trials and not at_work
+    if (over and 0 < failed == there) or (failed >= FIRST_FAILURES and _nothing_learnt(sweep)):
         last = sweep.jobs.filter(status=Status.FAILED).order_by("-trial").first()
         said = last.error_message if isinstance(last, Job) else ""
-        _fail(sweep, f"All {failed} trials failed; the last one said: {said}")
+        _fail(sweep, f"All of {failed} trials failed; the last one said: {said}")
     elif over:
         done = State.COMPLETED if counts.get(Status.COMPLETED) else State.CANCELLED
         steering.become(sweep, Q(status=State.RUNNING), done, finished_at=Now())
+
+
+def _nothing_learnt(sweep: Sweep) -> bool:
+    """Every trial failed, or has not had an epoch."""
+    fruitless = Q(status=Status.FAILED) | Q(status__in=ACTIVE, current_epoch=0)
+    return not sweep.jobs.exclude(fruitless).exists()
 
 
 def _fail(sweep: Sweep, message: str) -> None:

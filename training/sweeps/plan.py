@@ -21,11 +21,10 @@ from training.sweeps.space import (
 )
 
 # Each field by itself: the rules over several come when a point is put together.
-_FIELDS = create_model(
-    "Fields",
-    __config__=TrainConfig.model_config,
-    **{name: (info.annotation, info) for name, info in TrainConfig.model_fields.items()},
-)
+_EACH: dict[str, Any] = {
+    name: (info.annotation, info) for name, info in TrainConfig.model_fields.items()
+}
+_FIELDS = create_model("Fields", __config__=TrainConfig.model_config, **_EACH)
 _STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 DEFAULT_TRIALS = 20
 RANGE = {"min", "max", "log", "step"}
