@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 NAT64 = IPv6Network("64:ff9b::/96")
-# Public by number, and yet the metadata service of a cloud.
-METADATA = {IPv4Address("168.63.129.16")}
+# Metadata services of clouds, at addresses that some versions of Python take for public.
+METADATA = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
 
 
 class Forbidden(ValueError):
@@ -95,4 +95,6 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.teredo is not None or address.is_site_local:
             return False
-    return address.is_global and not address.is_multicast and address not in METADATA
+    if any(address in network for network in METADATA):
+        return False
+    return address.is_global and not address.is_multicast

@@ -93,7 +93,7 @@ class SweepForm(forms.Form):
     def varied_fields(self) -> list[forms.BoundField]:
         return [self[VARY + name] for name in TrainConfig.model_fields]
 
-    def base_fields(self) -> list[forms.BoundField]:
+    def shared_fields(self) -> list[forms.BoundField]:
         return [self[BASE + name] for name in TrainConfig.model_fields]
 
 

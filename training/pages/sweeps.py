@@ -87,7 +87,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
             "active": found.status in ("running", "paused"),
             "trials": [str(row.job.pk) for row in rows],
             "runs": [
-                {"id": str(row.job.pk), "seq": row.job.seq, "columns": columns[row.job.pk].as_json()}
+                {"id": str(pk := row.job.pk), "seq": row.job.seq, "columns": columns[pk].as_json()}
                 for row in drawn
             ],
         },
