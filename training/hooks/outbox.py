@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
@@ -43,13 +44,15 @@ def sweep_changed(sweep: Sweep, word: str, best: dict[str, Any] | None) -> None:
 
 def test(webhook: Webhook) -> Delivery:
     """A delivery that says nothing but that it arrives."""
-    return _row(webhook, TEST, _body(TEST, {"webhook_id": str(webhook.pk)}))
+    delivery = _row(webhook, TEST, _body(TEST, {"webhook_id": str(webhook.pk)}))
+    delivery.refresh_from_db()
+    return delivery
 
 
 def again(delivery: Delivery) -> None:
     """Send it once more, under the same id: a receiver that has it already knows it."""
     Delivery.objects.filter(pk=delivery.pk).update(
-        status=Delivery.State.PENDING, attempts=0, next_attempt_at=timezone.now(), error="",
+        status=Delivery.State.PENDING, attempts=0, next_attempt_at=Now(), error="",
         claimed_until=None,
     )  # fmt: skip
 
@@ -66,9 +69,7 @@ def _tell(event: str, owner_id: int, data: dict[str, Any]) -> None:
 
 
 def _row(webhook: Webhook, event: str, body: str) -> Delivery:
-    return Delivery.objects.create(
-        webhook=webhook, event=event, body=body, next_attempt_at=timezone.now()
-    )
+    return Delivery.objects.create(webhook=webhook, event=event, body=body, next_attempt_at=Now())
 
 
 def _body(event: str, data: dict[str, Any]) -> str:

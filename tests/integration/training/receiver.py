@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Receiver:
-    """`got`: path, headers and body of each POST; `answers`: the codes to give, the last for ever."""
+    """`got`: path, headers and body of each POST; `answers`: codes, the last one for ever."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
