@@ -176,6 +176,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "training.api.schema.problems_everywhere",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "SweepStatusEnum": "training.models.Sweep.State",
+        "DeliveryStatusEnum": "training.subscriptions.Delivery.State",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

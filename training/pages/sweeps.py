@@ -44,7 +44,7 @@ def sweeps(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     done = Count("jobs", filter=~Q(jobs__status__in=[*ACTIVE, Status.PAUSED]))
     rows = visible(Sweep.objects.select_related("dataset", "owner"), user).annotate(done=done)
-    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    page = Paginator(rows.order_by("-created_at", "-id"), PAGE).get_page(request.GET.get("page"))
     context = {
         "page": page,
         "rows": [(one, _space(one)) for one in page],
