@@ -30,6 +30,8 @@ KEEPER_SECONDS = env.count("HEIMDALL_KEEPER_SECONDS", default=2)
 JOBS_AT_ONCE = env.count("HEIMDALL_JOBS_AT_ONCE", default=2)
 TRAINER_THREADS = max(1, (os.cpu_count() or 1) // JOBS_AT_ONCE)
 MAX_CRASHES = 3
+# Webhooks to this machine and its network, and without TLS: for tests and closed networks.
+WEBHOOK_ALLOW_PRIVATE = env.switch("HEIMDALL_WEBHOOK_ALLOW_PRIVATE", default=False)
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 # What the API takes of each user, and how often one address may try a password.
 REQUESTS_PER_MINUTE = env.count("HEIMDALL_REQUESTS_PER_MINUTE", default=6000)
@@ -181,6 +183,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "training.api.schema.problems_everywhere",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "SweepStatusEnum": "training.models.Sweep.State",
+        "DeliveryStatusEnum": "training.subscriptions.Delivery.State",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

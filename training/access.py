@@ -8,9 +8,10 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from training.models import Dataset, Job, TrainedModel
+from training.models import Dataset, Job, Sweep, TrainedModel
+from training.subscriptions import Webhook
 
-Owned = TypeVar("Owned", Job, Dataset, TrainedModel)
+Owned = TypeVar("Owned", Job, Dataset, TrainedModel, Sweep, Webhook)
 
 
 def visible(

@@ -90,8 +90,8 @@ def delete(dataset: Dataset) -> None:
         dataset.delete()
     except ProtectedError as error:
         raise DatasetInUse(
-            f"Dataset {dataset.name!r} is named by {len(error.protected_objects)} job(s); "
-            "delete those first."
+            f"Dataset {dataset.name!r} is named by {len(error.protected_objects)} job(s) or "
+            "sweep(s); delete those first."
         ) from error
     if dataset.path:
         Path(dataset.path).unlink(missing_ok=True)

@@ -31,7 +31,7 @@ class ConfigForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, info in self.model.model_fields.items():
             if name not in self.left_out:
-                self.fields[name] = _field(info)
+                self.fields[name] = model_field(info)
             if name in self.may_be_left:
                 self.fields[name].required = False
 
@@ -159,7 +159,7 @@ class ImportForm(ConfigForm):
         return datasets.import_upload(owner, name, file, cast(ImportConfig, self.config))
 
 
-def _field(info: FieldInfo) -> forms.Field:
+def model_field(info: FieldInfo) -> forms.Field:
     words = {
         "label": info.title,
         "help_text": info.description or "",
@@ -174,7 +174,7 @@ def _field(info: FieldInfo) -> forms.Field:
     if kind is str:
         return forms.CharField(max_length=_bound(info, MaxLen, "max_length"), **words)
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
-    if kind is int:
+    if kind is int or int in get_args(kind):
         return forms.IntegerField(**bounds, **words)
     least = bounds["min_value"]
     if least is None:

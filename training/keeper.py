@@ -18,8 +18,10 @@ from django.db.models.functions import Now
 
 from training import dispatch, outcome, publishing, workers
 from training.attempt import Attempt, Superseded
+from training.hooks.sender import Sender
 from training.models import Job
 from training.states import Status
+from training.sweeps import advance
 
 # A queued job that nobody picked up for this long is announced again.
 ANNOUNCE_AGAIN_SECONDS = 5
@@ -34,14 +36,17 @@ class Keeper:
         self.worker, self.slots = worker, slots
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._sender = Sender()
         self._say = workers.arrived
         self._leases_count_from = time.monotonic()
 
     def start(self) -> None:
         self._thread.start()
+        self._sender.start()
 
     def stop(self) -> None:
         self._stop.set()
+        self._sender.stop()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -66,13 +71,14 @@ class Keeper:
                 return self._say_goodbye()
 
     def look(self) -> None:
-        """One round: expired leases, jobs that nobody picked up, events that were not sent."""
+        """One round: expired leases, jobs that nobody picked up, sweeps, events not yet sent."""
         self._say(self.worker, self.slots)
         self._say = workers.seen
         if time.monotonic() >= self._leases_count_from:
             expired = Q(lease_expires_at__lt=Now())
             reap(self.worker, expired, "The worker was lost: no heartbeat.", crashed=True)
         announce_again()
+        advance.look()
         publishing.publisher().sweep()
 
     def _say_goodbye(self) -> None:

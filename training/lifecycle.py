@@ -22,7 +22,8 @@ from django.utils import timezone
 from realtime import events
 from training import dispatch, publishing, runs
 from training.engine.config import GenerateConfig, TrainConfig
-from training.models import Dataset, Job, JobEvent
+from training.hooks import outbox
+from training.models import Dataset, Job, JobEvent, Sweep
 from training.states import AT_REST, Status, Stop
 
 Told = Callable[[Job], events.Event]
@@ -55,6 +56,7 @@ def _write(job: Job, happened: list[events.Event]) -> None:
         for seq, event in enumerate(happened, first)
     )
     if happened:
+        outbox.job_changed(job, happened)
         transaction.on_commit(partial(publishing.nudge, job.pk))
 
 
@@ -86,8 +88,10 @@ def submit(
     notes: str = "",
     tags: Sequence[str] = (),
     parent: Job | None = None,
+    sweep: Sweep | None = None,
+    trial: int | None = None,
 ) -> Job:
-    """Queue a training."""
+    """Queue a training; as a trial where a sweep wants it."""
     return _queue(
         Job(
             owner=owner,
@@ -97,6 +101,8 @@ def submit(
             tags=list(tags),
             dataset=dataset,
             parent=parent,
+            sweep=sweep,
+            trial=trial,
             config=config.model_dump(mode="json"),
             total_epochs=config.epochs,
         )
@@ -148,23 +154,25 @@ def request_pause(job: Job, actor: str) -> Job:
     )
 
 
-def request_cancel(job: Job, actor: str) -> Job:
+def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
     """Cancel at once what does not run; what runs is ended within a moment."""
+    why = {"cancel_reason": reason} if reason else {}
     waiting = Q(status__in=[Status.QUEUED, Status.PAUSED])
     with transaction.atomic():
         cancelled = change(
             job.pk,
             waiting,
-            status_by(actor),
+            status_by(actor, reason),
             told_cancelled,
             status=Status.CANCELLED,
             finished_at=Now(),
+            **why,
         )
         if cancelled:
             leave_no_dataset(cancelled)
     return (
         cancelled
-        or _ask(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor)
+        or _ask(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor, reason, **why)
         or _as_it_is(job, Q(status=Status.RUNNING, stop_requested=Stop.CANCEL), "cancel")
     )
 
@@ -220,9 +228,9 @@ def delete(job: Job, when: Q | None = None) -> None:
         transaction.on_commit(partial(runs.remove, job.pk))
 
 
-def _ask(job: Job, when: Q, stop: Stop, actor: str) -> Job | None:
+def _ask(job: Job, when: Q, stop: Stop, actor: str, reason: str = "", **values: Any) -> Job | None:
     running = Q(status=Status.RUNNING) & when
-    return change(job.pk, running, status_by(actor), stop_requested=stop)
+    return change(job.pk, running, status_by(actor, reason), stop_requested=stop, **values)
 
 
 def _as_it_is(job: Job, fine: Q, wish: str) -> Job:

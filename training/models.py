@@ -1,6 +1,6 @@
 """What is kept: datasets, jobs, their epochs and events, trained models, tokens.
 
-Only `training.lifecycle` writes a Job, an Epoch or a JobEvent.
+Only `training.lifecycle` writes a Job, an Epoch or a JobEvent; `training.sweeps` writes a Sweep.
 """
 
 from __future__ import annotations
@@ -48,6 +48,45 @@ class Dataset(models.Model):
         return self.name
 
 
+class Sweep(models.Model):
+    """Trainings that differ in a few parameters: what to try, and how far it is."""
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        PAUSED = "paused"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="sweeps")
+    name = models.CharField(max_length=200)
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="sweeps")
+    # As `training.sweeps.plan.Plan` has them.
+    config = models.JSONField(default=dict)
+    space = models.JSONField()
+    method = models.CharField(max_length=10)
+    seed = models.PositiveIntegerField(default=0)
+    max_parallel = models.PositiveIntegerField()
+    objective = models.CharField(max_length=20)
+    early_stopping = models.JSONField()
+    total_trials = models.PositiveIntegerField()
+
+    status = models.CharField(max_length=10, choices=State, default=State.RUNNING, db_index=True)
+    # Trials 1 to this have been started: the next one is a compare-and-set on it.
+    started_trials = models.PositiveIntegerField(default=0)
+    error_message = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["-created_at", "-id"], name="sweep_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Job(models.Model):
     """One training or generation, through all its attempts."""
 
@@ -64,10 +103,13 @@ class Job(models.Model):
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="jobs")
     config = models.JSONField(default=dict)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
+    sweep = models.ForeignKey(Sweep, models.SET_NULL, null=True, blank=True, related_name="jobs")
+    trial = models.PositiveIntegerField(null=True, blank=True)  # its number within the sweep
 
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED, db_index=True)
     stop_requested = models.CharField(max_length=6, choices=Stop, blank=True, default=Stop.NONE)
     error_message = models.TextField(blank=True)
+    cancel_reason = models.TextField(blank=True, default="")
 
     # The newest event, and the newest one that the broker has confirmed.
     seq = models.PositiveIntegerField(default=0)
@@ -106,6 +148,9 @@ class Job(models.Model):
             models.Index(Parameter("seed", "config"), name="job_seed"),
             models.Index(Parameter("learning_rate", "config"), name="job_learning_rate"),
             models.Index(fields=["id"], condition=Q(seq__gt=F("sent_seq")), name="job_unsent"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["sweep", "trial"], name="trial_once_per_sweep")
         ]
 
     def __str__(self) -> str:

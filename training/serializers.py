@@ -24,16 +24,17 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     dataset_hash = serializers.CharField(source="dataset.content_hash", read_only=True)
     owner = serializers.CharField(source="owner.username", read_only=True)
     parent_id = serializers.UUIDField(read_only=True, allow_null=True)
+    sweep_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
 
     class Meta:
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "dataset_id", "dataset_hash", "parent_id", "config", "current_epoch", "total_epochs",
-            "progress_percent", "best_epoch", "best_val_loss", "best_val_rmse", "checkpoint_path",
-            "error_message", "attempt", "crashes", "worker", "created_at", "started_at",
-            "finished_at", "heartbeat_at",
+            "dataset_id", "dataset_hash", "parent_id", "sweep_id", "trial", "config",
+            "current_epoch", "total_epochs", "progress_percent", "best_epoch", "best_val_loss",
+            "best_val_rmse", "checkpoint_path", "error_message", "cancel_reason", "attempt",
+            "crashes", "worker", "created_at", "started_at", "finished_at", "heartbeat_at",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -20,6 +20,7 @@ from training.attempt import Attempt, Superseded
 from training.models import Job
 from training.patience import patiently
 from training.states import Stop
+from training.sweeps import advance
 from training.trainer import Trainer
 
 # A pause or a cancel is heard within a tick; a query costs a fifth of a millisecond.
@@ -45,6 +46,16 @@ def supervise(job_id: UUID, worker: str) -> None:
         patiently(partial(end, attempt), give_up=leaving.is_set)
     except Superseded as error:
         log.warning("Stopped: %s", error)
+    if job.sweep_id and not leaving.is_set():
+        _next_trial(job.sweep_id)
+
+
+def _next_trial(sweep_id: UUID) -> None:
+    """At once, where a keeper would come to it within its next round."""
+    try:
+        advance.advance(sweep_id)
+    except Exception:
+        log.exception("Sweep %s waits for the keeper.", sweep_id)
 
 
 def _run(attempt: Attempt, job: Job, worker: str) -> End:

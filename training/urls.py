@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 from django.views.generic import RedirectView
 
-from training.pages import compare, datasets, job, jobs, models, start
+from training.pages import compare, datasets, job, jobs, models, start, startsweep, sweeps
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="jobs"), name="home"),
@@ -19,6 +19,12 @@ urlpatterns = [
     path("jobs/<uuid:pk>/epochs", job.epochs, name="epochs"),
     path("jobs/<uuid:pk>/epochs.csv", job.epochs_csv, name="epochs-csv"),
     path("compare", compare.compare, name="compare"),
+    path("sweeps", sweeps.sweeps, name="sweeps"),
+    path("sweeps/new", startsweep.start_sweep, name="start-sweep"),
+    path("sweeps/<uuid:pk>", sweeps.sweep, name="sweep"),
+    path("sweeps/<uuid:pk>/pause", sweeps.steer, {"wish": "pause"}, name="pause-sweep"),
+    path("sweeps/<uuid:pk>/resume", sweeps.steer, {"wish": "resume"}, name="resume-sweep"),
+    path("sweeps/<uuid:pk>/cancel", sweeps.cancel, name="cancel-sweep"),
     path("datasets", datasets.datasets, name="datasets"),
     path("datasets/<uuid:pk>", datasets.dataset, name="dataset"),
     path("datasets/<uuid:pk>/delete", datasets.delete_dataset, name="delete-dataset"),

@@ -37,6 +37,7 @@ class JobFilter(filters.FilterSet):
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     kind = filters.ChoiceFilter(choices=Job.Kind.choices)
     dataset_id = filters.UUIDFilter(field_name="dataset_id")
+    sweep_id = filters.UUIDFilter(field_name="sweep_id")
     owner = filters.CharFilter(field_name="owner__username")
 
 

@@ -12,12 +12,16 @@ from rest_framework.routers import SimpleRouter
 from training.api.datasets import DatasetViewSet
 from training.api.jobs import JobViewSet
 from training.api.models import ModelViewSet
+from training.api.sweeps import SweepViewSet
 from training.api.tokens import TokenView
+from training.api.webhooks import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("jobs", JobViewSet, basename="job")
 router.register("datasets", DatasetViewSet, basename="dataset")
 router.register("models", ModelViewSet, basename="model")
+router.register("sweeps", SweepViewSet, basename="sweep")
+router.register("webhooks", WebhookViewSet, basename="webhook")
 
 # What the API can do is no secret.
 OPEN: dict[str, Any] = {"permission_classes": [AllowAny], "authentication_classes": []}

@@ -43,7 +43,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         request,
         "training/jobs.html",
         {
-            "rows": [_row(job, sparks) for job, sparks in _with_sparks(rows)],
+            "rows": [_row(job, sparks) for job, sparks in with_sparks(rows)],
             "status": status,
             "search": search,
             "chips": [(one.value, standing.WORDS[one], counts.get(one, 0)) for one in Status],
@@ -102,7 +102,7 @@ def spark(values: list[float | None]) -> SafeString:
     return sparkline(values, "Validation RMSE over the epochs")
 
 
-def _with_sparks(jobs: Sequence[Job]) -> list[tuple[Job, list[float | None]]]:
+def with_sparks(jobs: Sequence[Job]) -> list[tuple[Job, list[float | None]]]:
     """Each with the validation RMSE at evenly spread epochs: one query for all."""
     wanted = Q(pk=None)
     for job in jobs:

@@ -32,6 +32,18 @@ def get(mapping: dict[str, Any] | None, key: str) -> Any:
 
 
 @register.filter
+def parameter(value: Any) -> str:
+    """As it was chosen, and a drawn number no longer than it can be read."""
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else words.NOTHING
+        if value is None
+        else str(value)
+    )
+
+
+@register.filter
 def spaced(name: str) -> str:
     """A name of the wire as words."""
     return str(name).replace("_", " ")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from training.models import Dataset, Job, Sweep
+
+SWEEPS = "/api/v1/training/sweeps"
+SPACE = {"learning_rate": {"values": [0.01, 0.001, 0.0001]}}
+
+
+@pytest.fixture
+def sweep(api: APIClient, dataset: Dataset) -> dict[str, Any]:
+    body = {"name": "Rates", "dataset_id": str(dataset.pk), "space": SPACE, "method": "grid"}
+    answer = api.post(SWEEPS, body, format="json")
+    assert answer.status_code == 201, answer.json()
+    return dict(answer.json())
+
+
+def test_a_sweep_starts_its_first_trials_at_once(api: APIClient, sweep: dict[str, Any]) -> None:
+    assert (sweep["status"], sweep["total_trials"], sweep["started_trials"]) == ("running", 3, 2)
+    assert [one["parameters"]["learning_rate"] for one in sweep["trials"]] == [0.01, 0.001]
+    assert sweep["counts"] == {"queued": 2}
+    assert sweep["best"] is None
+    found = api.get(f"/api/v1/training/jobs?sweep_id={sweep['id']}").json()["results"]
+    assert {(one["sweep_id"], one["trial"]) for one in found} == {
+        (sweep["id"], 1),
+        (sweep["id"], 2),
+    }
+    assert [one["id"] for one in api.get(SWEEPS).json()["results"]] == [sweep["id"]]
+    assert api.get(f"{SWEEPS}/{sweep['id']}").json() == sweep
+
+
+def test_a_wrong_field_is_named_and_nothing_is_made(api: APIClient, dataset: Dataset) -> None:
+    body = {"name": "S", "dataset_id": str(dataset.pk), "space": {"width": {"values": [1]}}}
+    answer = api.post(SWEEPS, body, format="json")
+    assert answer.status_code == 400
+    assert list(answer.json()["errors"]) == ["space.width"]
+    assert not Sweep.objects.exists()
+
+
+def test_pause_resume_cancel_rename_and_forget(api: APIClient, sweep: dict[str, Any]) -> None:
+    path = f"{SWEEPS}/{sweep['id']}"
+    assert api.delete(path).status_code == 409
+    for wish, status in [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")]:
+        answer = api.post(f"{path}/{wish}")
+        assert (answer.status_code, answer.json()["status"]) == (202, status)
+    refused = api.post(f"{path}/pause")
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "Cannot pause this sweep: it is cancelled."
+    named = api.patch(path, {"name": "Other", "max_parallel": 4}, format="json").json()
+    assert (named["name"], named["max_parallel"]) == ("Other", 4)
+    assert api.patch(path, {"max_parallel": 5}, format="json").json()["name"] == "Other"
+    assert api.patch(path, {"seed": 1}, format="json").json()["errors"] == {
+        "seed": ["Unknown field."]
+    }
+    assert api.delete(f"{path}?jobs=some").status_code == 400
+    assert api.delete(path).status_code == 204
+    assert [one.sweep_id for one in Job.objects.all()] == [None, None]
+
+
+def test_its_trainings_are_forgotten_with_it_where_that_is_asked(
+    api: APIClient, sweep: dict[str, Any]
+) -> None:
+    api.post(f"{SWEEPS}/{sweep['id']}/cancel")
+    assert api.delete(f"{SWEEPS}/{sweep['id']}?jobs=delete").status_code == 204
+    assert not Job.objects.exists()
+
+
+def test_somebody_elses_sweep_is_as_unknown_as_none(
+    api: APIClient, sweep: dict[str, Any], bob: User
+) -> None:
+    api.force_authenticate(bob)
+    assert api.get(SWEEPS).json()["results"] == []
+    for wish in ("pause", "resume", "cancel"):
+        assert api.post(f"{SWEEPS}/{sweep['id']}/{wish}").status_code == 404
+    assert api.get(f"{SWEEPS}/{sweep['id']}").status_code == 404
+
+
+def test_a_dataset_of_a_sweep_is_in_use(api: APIClient, sweep: dict[str, Any]) -> None:
+    Job.objects.all().delete()
+    answer = api.delete(f"/api/v1/training/datasets/{sweep['dataset_id']}")
+    assert answer.status_code == 409
+    assert "sweep" in answer.json()["detail"]

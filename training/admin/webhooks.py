@@ -1,0 +1,50 @@
+"""Webhooks on the desk, and the log of what they were told; secrets are not shown."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from training.admin.readonly import ReadOnly
+from training.hooks import outbox
+from training.subscriptions import Delivery, Webhook
+from training.templatetags.heimdall import ago
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnly):
+    list_display = ("url", "description", "owner", "enabled", "failures", "disabled_reason",
+                    "created_at")  # fmt: skip
+    list_filter = ("enabled", "owner")
+    search_fields = ("url", "description", "id")
+    list_select_related = ("owner",)
+    exclude = ("secret", "old_secret")
+    actions = ("disable",)
+
+    @admin.action(description="Disable")
+    def disable(self, request: HttpRequest, rows: QuerySet[Webhook]) -> None:
+        count = rows.update(enabled=False, disabled_reason="Disabled by an operator.")
+        messages.success(request, f"{count} disabled.")
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly):
+    list_display = ("event", "webhook", "status", "attempts", "response_code", "duration_ms",
+                    "attempted", "error")  # fmt: skip
+    list_filter = ("status", "event", "webhook", "created_at")
+    search_fields = ("id", "body", "webhook__url")
+    list_select_related = ("webhook",)
+    date_hierarchy = "created_at"
+    actions = ("resend",)
+
+    @admin.display(description="last attempt", ordering="attempted_at")
+    def attempted(self, delivery: Delivery) -> SafeString:
+        return ago(delivery.attempted_at)
+
+    @admin.action(description="Send once more")
+    def resend(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
+        for delivery in rows:
+            outbox.again(delivery)
+        messages.success(request, f"{len(rows)} wait to be sent.")

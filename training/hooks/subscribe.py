@@ -1,0 +1,95 @@
+"""What people ask of webhooks, checked at the door."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.hooks import addresses
+from training.subscriptions import Webhook, new_secret
+
+MOST = 50  # for each user
+# For so long after a rotation both secrets sign.
+OVERLAP = timedelta(days=1)
+
+EventName = Literal[
+    "job.started", "job.completed", "job.failed", "job.cancelled", "job.paused",
+    "sweep.started", "sweep.completed", "sweep.failed", "sweep.cancelled", "sweep.paused",
+]  # fmt: skip
+Events = Annotated[
+    list[EventName], Field(min_length=1, max_length=20, description="What it is told of.")
+]
+Url = Annotated[
+    str, Field(min_length=1, max_length=2000, description="An https address that takes a POST.")
+]
+
+
+class WebhookPatch(BaseModel):
+    """What of a webhook may be changed; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Url = ""
+    events: Events = []
+    description: str = Field("", max_length=500, description="Shown in lists.")
+    enabled: bool = Field(True, description="Off: nothing is sent, and nothing new kept to send.")
+
+
+class CreateWebhook(WebhookPatch):
+    """A webhook to make."""
+
+    url: Url
+    events: Events
+
+
+class Refused(ValueError):
+    """`field` and the sentence that says why it is refused."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+def create(owner: User, wanted: CreateWebhook) -> Webhook:
+    """A webhook; Refused where its address is not allowed or there are too many."""
+    _check(wanted.url)
+    if Webhook.objects.filter(owner=owner).count() >= MOST:
+        raise Refused("url", f"You have {MOST} webhooks already; delete one first.")
+    return Webhook.objects.create(owner=owner, **_values(wanted.model_dump()))
+
+
+def change(webhook: Webhook, patch: WebhookPatch) -> None:
+    """Change what was sent; one that is enabled again begins with a clean slate."""
+    sent = patch.model_dump(exclude_unset=True)
+    if "url" in sent:
+        _check(sent["url"])
+    if sent.get("enabled"):
+        sent |= {"disabled_reason": "", "failures": 0, "failing_since": None}
+    if sent:
+        Webhook.objects.filter(pk=webhook.pk).update(**_values(sent))
+
+
+def rotate(webhook: Webhook) -> str:
+    """A new secret; the old one signs beside it for a day."""
+    secret = new_secret()
+    Webhook.objects.filter(pk=webhook.pk).update(
+        secret=secret, old_secret=webhook.secret, old_secret_until=Now() + OVERLAP
+    )
+    return secret
+
+
+def _check(url: str) -> None:
+    try:
+        addresses.check(url)
+    except addresses.Forbidden as refusal:
+        raise Refused("url", str(refusal)) from None
+
+
+def _values(sent: dict[str, Any]) -> dict[str, Any]:
+    if "events" in sent:
+        sent["events"] = list(dict.fromkeys(sent["events"]))
+    return sent

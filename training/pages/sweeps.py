@@ -1,0 +1,166 @@
+"""Sweeps: the list, and one whose trials are compared live."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from training import lifecycle, series, standing, words
+from training.access import signed_in, visible
+from training.drawing.curves import curves
+from training.engine.config import TrainConfig
+from training.models import Dataset, Sweep
+from training.pages.answers import see_other
+from training.pages.jobs import spark, with_sparks
+from training.states import ACTIVE, Status
+from training.sweeps import advance, steering, trials
+from training.sweeps import words as written
+from training.sweeps.trials import Trial
+
+PAGE = 30
+CURVES, POINTS = 8, 300
+OBJECTIVES = {"val_loss": "Validation loss", "val_rmse": "Validation RMSE"}
+WISHES = {
+    "pause": (steering.pause, "It starts nothing new; what trains pauses after its epoch."),
+    "resume": (steering.resume, "It goes on."),
+    "cancel": (steering.cancel, "It is cancelled, with what was training."),
+}
+
+
+@require_safe
+@login_required
+def sweeps(request: HttpRequest) -> HttpResponse:
+    """All sweeps, the newest first."""
+    user = signed_in(request)
+    done = Count("jobs", filter=~Q(jobs__status__in=[*ACTIVE, Status.PAUSED]))
+    rows = visible(Sweep.objects.select_related("dataset", "owner"), user).annotate(done=done)
+    page = Paginator(rows.order_by("-created_at", "-id"), PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "rows": [(one, _space(one)) for one in page],
+        "any_dataset": visible(Dataset.objects.filter(status="ready"), user).exists(),
+    }
+    return render(request, "training/sweeps.html", context)
+
+
+@require_safe
+@login_required
+def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One sweep, its trials and the curves of the best, live."""
+    found = _sweep(request, pk)
+    rows = trials.of(found)
+    sparks = dict(with_sparks([row.job for row in rows]))
+    drawn = sorted(rows, key=lambda row: math.inf if row.value is None else row.value)[:CURVES]
+    drawn = sorted(drawn, key=lambda row: row.job.trial or 0)
+    columns = {row.job.pk: series.columns(row.job, [found.objective], POINTS) for row in drawn}
+    colours = {row.job.pk: f"c{index}" for index, row in enumerate(drawn)}
+    best = next((row for row in rows if row.is_best), None)
+    context = {
+        "sweep": found,
+        "rows": [_row(found, row, sparks[row.job], colours.get(row.job.pk)) for row in rows],
+        "parameters": [TrainConfig.model_fields[name].title for name in found.space],
+        "space": _space(found),
+        "objective": OBJECTIVES[found.objective],
+        "best": best and {"trial": best, "value": _say(found, best.value)},
+        "over": sum(row.job.status not in (*ACTIVE, Status.PAUSED) for row in rows),
+        "stopped": sum(bool(row.job.cancel_reason) for row in rows),
+        "chart": _chart(found, columns, colours),
+        "compare": ",".join(str(row.job.pk) for row in drawn) if len(drawn) > 1 else "",
+        "may": {
+            "pause": found.status == "running",
+            "resume": found.status == "paused",
+            "cancel": found.status in ("running", "paused"),
+        },
+        "script": {
+            "metric": found.objective,
+            "title": OBJECTIVES[found.objective],
+            "active": found.status in ("running", "paused"),
+            "trials": [str(row.job.pk) for row in rows],
+            "runs": [
+                {"id": str(pk := row.job.pk), "seq": row.job.seq, "columns": columns[pk].as_json()}
+                for row in drawn
+            ],
+        },
+    }  # fmt: skip
+    return render(request, "training/sweep.html", context)
+
+
+def _row(
+    found: Sweep, row: Trial, sparks: list[float | None], colour: str | None
+) -> dict[str, Any]:
+    return {
+        "job": row.job,
+        "state": standing.state(row.job),
+        "values": list(row.point.values()),
+        "value": _say(found, row.value),
+        "is_best": row.is_best,
+        "spark": spark(sparks),
+        "colour": colour,
+    }
+
+
+def _say(found: Sweep, value: float | None) -> str:
+    return words.metres(value) if found.objective == "val_rmse" else words.figure(value)
+
+
+def _space(found: Sweep) -> list[tuple[str | None, str]]:
+    """What it varies, in words."""
+    return [
+        (TrainConfig.model_fields[name].title, written.said(given))
+        for name, given in found.space.items()
+    ]
+
+
+def _chart(
+    found: Sweep, columns: dict[uuid.UUID, series.Columns], colours: dict[uuid.UUID, str]
+) -> SafeString | None:
+    """The curves on a common axis, for whoever has no script."""
+    epochs = sorted({epoch for one in columns.values() for epoch in one.epoch})
+    if not epochs:
+        return None
+    lines = {}
+    for pk, one in columns.items():
+        at = dict(zip(one.epoch, one.series[found.objective], strict=True))
+        lines[colours[pk]] = [at.get(epoch) for epoch in epochs]
+    say = words.metres if found.objective == "val_rmse" else words.figure
+    return curves(f"{OBJECTIVES[found.objective]} of the best trials", epochs, lines, say)
+
+
+def _sweep(request: HttpRequest, pk: uuid.UUID) -> Sweep:
+    rows = Sweep.objects.select_related("dataset", "owner")
+    return get_object_or_404(visible(rows, signed_in(request)), pk=pk)
+
+
+@require_POST
+@login_required
+def steer(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
+    """Pause, resume or cancel; back to the page either way."""
+    found = _sweep(request, pk)
+    ask, done = WISHES[wish]
+    try:
+        ask(found, signed_in(request).username)
+    except lifecycle.Conflict as refusal:
+        messages.warning(request, str(refusal))
+    else:
+        messages.success(request, done)
+        advance.advance(found.pk)
+    return see_other("sweep", found.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A cancel is for good, so it is asked twice."""
+    if request.method == "POST":
+        return steer(request, pk, "cancel")
+    return render(request, "training/cancel_sweep.html", {"sweep": _sweep(request, pk)})
