@@ -76,12 +76,14 @@ def answer(request: Request, job: Job) -> StreamingHttpResponse:
     parts = write(job)
     # Handed a plain iterator, Django would gather all of it before it sends the first byte.
     is_async = isinstance(request._request, ASGIRequest)  # noqa: SLF001
-    sent = StreamingHttpResponse(_one_by_one(parts) if is_async else parts, media_type)
+    sent = StreamingHttpResponse(_one_by_one(parts) if is_async else parts, content_type=media_type)
     sent["Content-Disposition"] = f'attachment; filename="{job.pk}.{wanted}"'
     return sent
 
 
 async def _one_by_one(parts: Iterator[str]) -> AsyncIterator[str]:
-    following = sync_to_async(next)
-    while (part := await following(parts, None)) is not None:
+    def following() -> str | None:
+        return next(parts, None)
+
+    while (part := await sync_to_async(following)()) is not None:
         yield part

@@ -17,20 +17,20 @@ from training.states import Status
 
 
 @JSONField.register_lookup
-class Holds(Lookup):  # type: ignore[type-arg]
+class Holds(Lookup):
     """`tags__holds="x"`: the JSON list has this text among its items."""
 
     lookup_name = "holds"
     prepare_rhs = False
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
         found = f"EXISTS (SELECT 1 FROM json_each({lhs}) WHERE value = %s)"  # noqa: S608
-        return found, [*params, self.rhs]
+        return found, (*params, self.rhs)
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} @> %s::jsonb", [*params, json.dumps([self.rhs])]
+        return f"{lhs} @> %s::jsonb", (*params, json.dumps([self.rhs]))
 
 
 class JobFilter(filters.FilterSet):
