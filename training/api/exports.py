@@ -76,7 +76,9 @@ def answer(request: Request, job: Job) -> StreamingHttpResponse:
     parts = write(job)
     # Handed a plain iterator, Django would gather all of it before it sends the first byte.
     is_async = isinstance(request._request, ASGIRequest)  # noqa: SLF001
-    sent = StreamingHttpResponse(_one_by_one(parts) if is_async else parts, media_type)
+    sent = StreamingHttpResponse(_one_by_one(parts) if is_async else parts, content_type=media_type)
+    # Django would compress each part by itself, and many a client reads only the first.
+    sent["Content-Encoding"] = "identity"
     sent["Content-Disposition"] = f'attachment; filename="{job.pk}.{wanted}"'
     return sent
 

@@ -28,9 +28,9 @@ class Holds(Lookup):
         found = f"EXISTS (SELECT 1 FROM json_each({lhs}) WHERE value = %s)"  # noqa: S608
         return found, (*params, self.rhs)
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} @> %s::jsonb", [*params, json.dumps([self.rhs])]
+        return f"{lhs} @> %s::jsonb", (*params, json.dumps([self.rhs]))
 
 
 class JobFilter(filters.FilterSet):

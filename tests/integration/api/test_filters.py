@@ -41,4 +41,4 @@ def test_on_postgresql_an_index_may_serve(db: None) -> None:
     where = query.where.children[0]
     assert isinstance(where, Holds)
     told, values = where.as_postgresql(compiler, connection)
-    assert told.endswith('"tags" @> %s::jsonb') and values == ['["x"]']
+    assert told.endswith('"tags" @> %s::jsonb') and values == ('["x"]',)
