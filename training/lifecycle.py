@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
-from training import dispatch, publishing, runs
+from training import audit, dispatch, publishing, runs
 from training.engine.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Job, JobEvent
 from training.states import AT_REST, Status, Stop
@@ -85,6 +85,7 @@ def submit(
     notes: str = "",
     tags: Sequence[str] = (),
     parent: Job | None = None,
+    team: Group | None = None,
 ) -> Job:
     """Queue a training."""
     return _queue(
@@ -98,6 +99,9 @@ def submit(
             parent=parent,
             config=config.model_dump(mode="json"),
             total_epochs=config.epochs,
+            needs=config.needs,
+            priority=config.priority,
+            team=team,
         )
     )
 
@@ -208,6 +212,7 @@ def delete(job: Job) -> None:
         at_rest = Job.objects.select_for_update().filter(pk=job.pk, status__in=AT_REST).first()
         if at_rest is None:
             raise Conflict(Job.objects.get(pk=job.pk), "delete")
+        audit.note("delete", at_rest)
         at_rest.delete()
         transaction.on_commit(partial(runs.remove, job.pk))
 

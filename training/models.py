@@ -9,10 +9,11 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
 
-from training.states import Status, Stop
+from training.states import Needs, Status, Stop
 
 
 class Dataset(models.Model):
@@ -31,6 +32,8 @@ class Dataset(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="datasets", db_index=True
     )
+    # Its members see it and may steer it, as its owner does.
+    team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind)
     status = models.CharField(max_length=10, choices=State, default=State.READY)
@@ -56,6 +59,8 @@ class Job(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="jobs")
+    # Its members see it and may steer it, as its owner does.
+    team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.TRAINING)
     name = models.CharField(max_length=200, blank=True)
     notes = models.TextField(blank=True)
@@ -80,6 +85,9 @@ class Job(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     enqueued_at = models.DateTimeField(null=True)
+    # What the worker has to have, and who goes first; both copied from the config.
+    needs = models.CharField(max_length=4, choices=Needs, default=Needs.AUTO)
+    priority = models.SmallIntegerField(default=0)
 
     current_epoch = models.PositiveIntegerField(default=0)
     total_epochs = models.PositiveIntegerField(default=0)
@@ -100,6 +108,11 @@ class Job(models.Model):
             models.Index(fields=["-created_at", "-id"], name="job_newest"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
             models.Index(fields=["id"], condition=Q(seq__gt=F("sent_seq")), name="job_unsent"),
+            models.Index(
+                fields=["-priority", "created_at"],
+                condition=Q(status=Status.QUEUED),
+                name="job_next",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -178,6 +191,7 @@ class Worker(models.Model):
 
     name = models.CharField(max_length=200, unique=True)
     slots = models.PositiveIntegerField()  # jobs it trains at once
+    has = models.JSONField(default=list)  # of cpu and gpu
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(db_index=True)
 
@@ -193,7 +207,32 @@ class ApiToken(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=100, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
 
     def __str__(self) -> str:
-        return f"token of {self.user_id}"
+        return self.name or f"token {self.pk}"
+
+
+class AuditEntry(models.Model):
+    """Who did what, and from where; what happened to a job's state stands in its events."""
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    actor = models.CharField(max_length=150)  # by name: it outlives the user
+    action = models.CharField(max_length=40, db_index=True)
+    target = models.CharField(max_length=250, blank=True)
+    detail = models.JSONField(default=dict)
+    request_id = models.CharField(max_length=64, blank=True)
+    address = models.CharField(max_length=45, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-at", "-id"]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.action} {self.target}"

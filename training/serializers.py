@@ -6,8 +6,11 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from training import workers
 from training.engine.config import ImportConfig
-from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
+from training.models import ApiToken, Dataset, Epoch, Job, JobEvent, TrainedModel
+from training.states import Status
+from training.tokens import DAYS
 
 
 def _help(field: str) -> str:
@@ -22,6 +25,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     owner = serializers.CharField(source="owner.username", read_only=True)
     parent_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
+    team = serializers.CharField(source="team.name", read_only=True, default=None)
+    waits_for = serializers.SerializerMethodField(
+        help_text="Why a queued job can not start; empty where a worker is there for it."
+    )
 
     class Meta:
         model = Job
@@ -30,15 +37,24 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "dataset_id", "dataset_hash", "parent_id", "config", "current_epoch", "total_epochs",
             "progress_percent", "best_epoch", "best_val_loss", "best_val_rmse", "checkpoint_path",
             "error_message", "attempt", "crashes", "worker", "created_at", "started_at",
-            "finished_at", "heartbeat_at",
+            "finished_at", "heartbeat_at", "team", "needs", "priority", "waits_for",
         ]  # fmt: skip
         read_only_fields = fields
+
+    def get_waits_for(self, job: Job) -> str:
+        if job.status != Status.QUEUED:
+            return ""
+        # One look for a whole list.
+        if "hardware" not in self._context:
+            self._context["hardware"] = workers.hardware()
+        return workers.lacking(job.needs, self._context["hardware"])
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     """A dataset's facts."""
 
     owner = serializers.CharField(source="owner.username", read_only=True)
+    team = serializers.CharField(source="team.name", read_only=True, default=None)
     receivers = serializers.SerializerMethodField()
     split = serializers.SerializerMethodField()
 
@@ -46,7 +62,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         model = Dataset
         fields: ClassVar = [
             "id", "name", "owner", "kind", "status", "samples", "receivers", "split", "facts",
-            "content_hash", "created_at",
+            "content_hash", "team", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -93,10 +109,25 @@ class ColumnsSerializer(serializers.Serializer[Job]):
 class TokenRequestSerializer(serializers.Serializer[Any]):
     username = serializers.CharField()
     password = serializers.CharField(trim_whitespace=False)
+    name = serializers.CharField(
+        max_length=100, default="", allow_blank=True, help_text="To know it again by."
+    )
+    days = serializers.IntegerField(
+        min_value=1, max_value=3650, default=DAYS, help_text="Until it runs out."
+    )
 
 
 class TokenSerializer(serializers.Serializer[Any]):
     token = serializers.CharField()
+    id = serializers.IntegerField()
+    expires_at = serializers.DateTimeField()
+
+
+class TokenRowSerializer(serializers.ModelSerializer[ApiToken]):
+    class Meta:
+        model = ApiToken
+        fields: ClassVar = ["id", "name", "created_at", "expires_at", "last_used_at"]
+        read_only_fields = fields
 
 
 class UploadSerializer(serializers.Serializer[Any]):

@@ -17,10 +17,10 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from training import datasets, lifecycle
-from training.access import visible
+from training.access import must_own, share, visible
 from training.api import pages
 from training.api.queries import json_object
-from training.api.requests import CreateDataset
+from training.api.requests import CreateDataset, DatasetPatch
 from training.configs import read
 from training.engine.config import ImportConfig
 from training.models import Dataset
@@ -46,7 +46,7 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     queryset = Dataset.objects.none()
 
     def get_queryset(self) -> QuerySet[Dataset]:
-        return visible(Dataset.objects.select_related("owner"), self._user)
+        return visible(Dataset.objects.select_related("owner", "team"), self._user)
 
     @property
     def _user(self) -> User:
@@ -54,11 +54,23 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
 
     @extend_schema(
         summary="Forget a dataset that no job names",
-        responses={204: None, 409: ProblemSerializer},
+        responses={204: None, 403: ProblemSerializer, 409: ProblemSerializer},
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        datasets.delete(self.get_object())
+        dataset = self.get_object()
+        must_own(dataset, self._user)
+        datasets.delete(dataset)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        summary="Share a dataset",
+        request=DatasetPatch,
+        responses={200: DatasetSerializer, 400: ProblemSerializer, 403: ProblemSerializer},
+    )
+    def partial_update(self, request: Request, pk: str) -> Response:
+        dataset = self.get_object()
+        share(dataset, self._user, read(DatasetPatch, json_object(request)).team)
+        return Response(DatasetSerializer(dataset).data)
 
     @extend_schema(
         summary="Make a synthetic dataset",
@@ -74,7 +86,7 @@ class DatasetViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Dataset]
     @extend_schema(
         summary="Import measured data",
         request={"multipart/form-data": UploadSerializer},
-        responses={201: DatasetSerializer, 400: ProblemSerializer},
+        responses={201: DatasetSerializer, 400: ProblemSerializer, 413: ProblemSerializer},
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
     def import_zip(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from training import artifacts, lifecycle, series
-from training.access import visible
+from training.access import must_own, share, team_of, visible
 from training.api import pages, queries, stream
 from training.api.requests import CreateJob, JobPatch
 from training.configs import BadConfig, read
@@ -70,7 +70,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return visible(Job.objects.select_related("owner", "dataset"), self._user)
+        return visible(Job.objects.select_related("owner", "dataset", "team"), self._user)
 
     @property
     def _user(self) -> User:
@@ -84,7 +84,13 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     def create(self, request: Request) -> Response:
         wanted = read(CreateJob, queries.json_object(request))
         dataset = queries.usable_dataset(self._user, str(wanted.dataset_id))
-        job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
+        job = lifecycle.submit(
+            self._user,
+            dataset,
+            wanted.config(),
+            team=team_of(self._user, wanted.team),
+            **wanted.labels(),
+        )
         return self._job(job, status.HTTP_201_CREATED)
 
     @extend_schema(
@@ -92,11 +98,19 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     )
     def partial_update(self, request: Request, pk: str) -> Response:
         patch = read(JobPatch, queries.json_object(request)).model_dump(exclude_unset=True)
-        return self._job(lifecycle.relabel(self.get_object(), **patch), status.HTTP_200_OK)
+        job = self.get_object()
+        if "team" in patch:
+            share(job, self._user, patch.pop("team"))
+        return self._job(lifecycle.relabel(job, **patch), status.HTTP_200_OK)
 
-    @extend_schema(summary="Forget a job", responses={204: None, 409: ProblemSerializer})
+    @extend_schema(
+        summary="Forget a job",
+        responses={204: None, 403: ProblemSerializer, 409: ProblemSerializer},
+    )
     def destroy(self, request: Request, pk: str) -> Response:
-        lifecycle.delete(self.get_object())
+        job = self.get_object()
+        must_own(job, self._user)
+        lifecycle.delete(job)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(summary="Pause after the running epoch", request=None, responses=ASKED)
@@ -127,7 +141,14 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         dataset = queries.usable_dataset(self._user, str(job.dataset_id))
         config = TrainConfig.model_validate(job.config)
         twin = lifecycle.submit(
-            self._user, dataset, config, job.name, notes=job.notes, tags=job.tags, parent=job
+            self._user,
+            dataset,
+            config,
+            job.name,
+            notes=job.notes,
+            tags=job.tags,
+            parent=job,
+            team=job.team,
         )
         return self._job(twin, status.HTTP_201_CREATED)
 

@@ -14,8 +14,9 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from training.access import NoSuchTeam
 from training.configs import BadConfig
-from training.datasets import DatasetInUse
+from training.datasets import DatasetInUse, TooLarge
 from training.engine.importer import BadRow, ImportProblem
 from training.lifecycle import Conflict
 from training.predictor import Refused
@@ -38,6 +39,10 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         case BadRow():
             row = {"file": error.file, "line": error.line, "reason": error.reason}
             return _answer(400, f"{error}.", **row, errors={"file": [f"{error}."]})
+        case TooLarge():
+            return _answer(413, f"{error}.", errors={"file": [f"{error}."]})
+        case NoSuchTeam():
+            return _answer(400, "Some fields are wrong.", errors={"team": [str(error)]})
         case ImportProblem():
             return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
         case Conflict() | DatasetInUse() | Refused():
