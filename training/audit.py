@@ -30,7 +30,7 @@ def note(action: str, target: Model | str, actor: str = "", **detail: Any) -> No
 
 
 def _named(row: Model) -> str:
-    return f"{row._meta.model_name} {row.pk} {row}"
+    return f"{type(row).__name__.lower()} {row.pk} {row}"
 
 
 def _signed_in(user: User, **_: Any) -> None:

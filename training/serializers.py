@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 from rest_framework import serializers
@@ -41,13 +42,13 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         ]  # fmt: skip
         read_only_fields = fields
 
+    @cached_property
+    def _hardware(self) -> set[str] | None:
+        """One look for a whole list."""
+        return workers.hardware()
+
     def get_waits_for(self, job: Job) -> str:
-        if job.status != Status.QUEUED:
-            return ""
-        # One look for a whole list.
-        if "hardware" not in self._context:
-            self._context["hardware"] = workers.hardware()
-        return workers.lacking(job.needs, self._context["hardware"])
+        return workers.lacking(job.needs, self._hardware) if job.status == Status.QUEUED else ""
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
