@@ -36,15 +36,10 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     match error:
         case BadConfig():
             return _answer(400, "Some fields are wrong.", errors=error.errors)
-        case BadRow():
-            row = {"file": error.file, "line": error.line, "reason": error.reason}
-            return _answer(400, f"{error}.", **row, errors={"file": [f"{error}."]})
-        case TooLarge():
-            return _answer(413, f"{error}.", errors={"file": [f"{error}."]})
         case NoSuchTeam():
             return _answer(400, "Some fields are wrong.", errors={"team": [str(error)]})
         case ImportProblem():
-            return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
+            return _import_refused(error)
         case Conflict() | DatasetInUse() | Refused():
             return _answer(409, str(error))
         case ObjectDoesNotExist():
@@ -55,8 +50,18 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             away["Retry-After"] = "2"
             return away
     response = exception_handler(error, context)
-    if response is None:
-        return None
+    return None if response is None else _as_problem(error, response)
+
+
+def _import_refused(error: ImportProblem) -> Response:
+    row = {}
+    if isinstance(error, BadRow):
+        row = {"file": error.file, "line": error.line, "reason": error.reason}
+    status = 413 if isinstance(error, TooLarge) else 400
+    return _answer(status, f"{error}.", **row, errors={"file": [f"{error}."]})
+
+
+def _as_problem(error: Exception, response: Response) -> Response:
     if isinstance(error, exceptions.ValidationError):
         errors = response.data if isinstance(response.data, dict) else {"": response.data}
         response.data = body(400, "Some fields are wrong.", errors=errors)
