@@ -5,8 +5,10 @@ Settings must load even where a value is wrong, or else nothing could say so in 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ _ENGINES = {
     "django.db.backends.sqlite3": "sqlite:///FILE",
     "django.db.backends.postgresql": "postgres://USER:PASSWORD@HOST:PORT/NAME",
 }
+_NVIDIA = "/dev/nvidiactl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,32 @@ class Environment:
                 self._refuse("E006", name, host, "holds more than a host name", way_out)
         return found
 
+    def choice(self, name: str, known: tuple[str, ...]) -> str:
+        """One of `known`; the first is the default."""
+        value = self.text(name, known[0])
+        if value not in known:
+            self._refuse("E008", name, value, "is unknown", f"Write {' or '.join(known)}.")
+            return known[0]
+        return value
+
+    def hardware(self, name: str) -> tuple[str, ...]:
+        """What this machine has, of cpu and gpu."""
+        found = self.words(name, ["cpu", "gpu"] if Path(_NVIDIA).exists() else ["cpu"])
+        for one in found:
+            if one not in ("cpu", "gpu"):
+                self._refuse("E009", name, one, "is no hardware that is known", "Write cpu,gpu.")
+        return tuple(one for one in ("cpu", "gpu") if one in found)
+
     def _refuse(self, number: str, name: str, value: str, why: str, hint: str) -> None:
         self.problems.append(Problem(f"heimdall.{number}", f"{name}={value!r} {why}.", hint))
+
+
+def is_public(host: str) -> bool:
+    """Whether certificates are made out for such a name: it has a dot and is no address."""
+    with contextlib.suppress(ValueError):
+        ip_address(host.strip("[]"))
+        return False
+    return "." in host.strip(".")
 
 
 def _masked(url: str) -> str:

@@ -16,11 +16,13 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 
+from heimdall import bodies
 from realtime.protocol import Close
 
 FLUSH_SECONDS = 0.2
 # Requests under way are waited for, but not for ever: whoever stops this process wants it stopped.
 GOODBYE_SECONDS = 5.0
+LONGEST_FRAME = 64 * 1024
 
 
 class Protocol(WebSocketProtocol):
@@ -85,7 +87,12 @@ class Factory(WebSocketFactory):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.setProtocolOptions(perMessageCompressionAccept=_accept_compression)
+        self.setProtocolOptions(
+            perMessageCompressionAccept=_accept_compression,
+            # What a client has to say is short; a longer one is cut off (1009).
+            maxFramePayloadSize=LONGEST_FRAME,
+            maxMessagePayloadSize=LONGEST_FRAME,
+        )
 
 
 def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:
@@ -123,6 +130,7 @@ def _later(seconds: float) -> Any:
 def install() -> None:
     """Teach daphne, however it was started; doing so twice changes nothing."""
     daphne.server.WebSocketFactory = Factory
+    daphne.server.HTTPFactory = bodies.Factory
     daphne.server.Server.handle_reply = _send_when_taken
     daphne.server.Server.kill_all_applications = _say_goodbye
 

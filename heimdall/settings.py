@@ -9,7 +9,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from heimdall.environment import Environment
+from kombu import Queue
+
+from heimdall import logs
+from heimdall.environment import Environment, is_public
 from heimdall.secret import kept_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -19,6 +22,9 @@ DATA_DIR = env.folder("HEIMDALL_DATA_DIR", default=BASE_DIR / "data")
 DEBUG = env.switch("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.text("DJANGO_SECRET_KEY") or kept_secret(DATA_DIR / "secret_key")
 ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+# A name that others reach is served behind a proxy that speaks TLS; a bare machine is not.
+HTTPS = env.switch("HEIMDALL_HTTPS", default=not DEBUG and any(map(is_public, ALLOWED_HOSTS)))
 
 # Unset: everything runs in one process, with nothing else to install or start.
 RABBITMQ_URL = env.broker("RABBITMQ_URL")
@@ -36,6 +42,12 @@ UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 # What the API takes of each user, and how often one address may try a password.
 REQUESTS_PER_MINUTE = env.count("HEIMDALL_REQUESTS_PER_MINUTE", default=6000)
 SIGN_INS_PER_MINUTE = env.count("HEIMDALL_SIGN_INS_PER_MINUTE", default=30)
+# Of any other body: a prediction for 200,000 measurements fits.
+BODY_MAX_BYTES = 64 * 1024 * 1024
+# In one web process; each costs memory and a share of every event.
+SOCKETS_PER_USER = env.count("HEIMDALL_SOCKETS_PER_USER", default=2000)
+# What trainings may ask of this machine (`needs`); unset: a GPU counts where its driver is.
+WORKER_HAS = env.hardware("HEIMDALL_WORKER_HAS")
 
 INSTALLED_APPS = [
     "heimdall.apps.HeimdallConfig",
@@ -54,6 +66,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "heimdall.asked.asked",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -119,6 +132,10 @@ CHANNEL_LAYERS = {
 # (RabbitMQ closes a channel that holds one for 30 minutes) and no result is kept.
 CELERY_BROKER_URL = RABBITMQ_URL or "memory://localhost"
 CELERY_TASK_DEFAULT_QUEUE = "heimdall.jobs"
+# One queue for each need; a worker listens to those that it can meet. `-Q` narrows them.
+CELERY_TASK_QUEUES = [
+    Queue(name) for name in (CELERY_TASK_DEFAULT_QUEUE, *(f"heimdall.{one}" for one in WORKER_HAS))
+]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -144,6 +161,23 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "jobs"
 LOGOUT_REDIRECT_URL = "login"
+
+if HTTPS:
+    # TLS ends in the proxy, which sets this header and strips what a client sent under its name.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    # Probes and scrapers come from inside, without the proxy.
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+    SECURE_HSTS_SECONDS = env.count("HEIMDALL_HSTS_SECONDS", default=365 * 24 * 3600)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host != "*"]
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+X_FRAME_OPTIONS = "DENY"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -191,13 +225,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": env.text("HEIMDALL_LOG_LEVEL", default="WARNING")},
-}
+LOGGING = logs.configuration(
+    level=env.text("HEIMDALL_LOG_LEVEL", default="WARNING"),
+    form=env.choice("HEIMDALL_LOG_FORMAT", ("text", "json")),
+)
 
 # What was wrong in the environment; `heimdall.checks` says it and nothing starts.
 ENVIRONMENT_PROBLEMS = tuple(env.problems)

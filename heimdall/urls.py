@@ -10,6 +10,7 @@ from django.views.defaults import bad_request as page_of_refusal
 from django.views.defaults import server_error as page_of_error
 
 from heimdall.health import healthz, readyz
+from heimdall.meters import metrics
 from training.api.problems import bad_request, server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
@@ -20,6 +21,7 @@ admin.site.enable_nav_sidebar = False  # the list needs the room
 urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),

@@ -15,8 +15,9 @@ from channels.db import database_sync_to_async
 from channels.security.websocket import OriginValidator
 from django.conf import settings
 
-from realtime import protocol
+from realtime import lines, protocol
 from realtime.hub import Hub
+from realtime.meters import REFUSED
 from realtime.protocol import BadFrame, Close, Ping, Subscribe, Unsubscribe
 from realtime.watch import Watch
 
@@ -41,9 +42,18 @@ class Socket:
         # A browser is told the reason of a refusal only on a socket that was open.
         await send({"type": "websocket.accept", "subprotocol": spoken})
         if refused is not None or user_id is None:
-            await send({"type": "websocket.close", "code": refused or Close.NOT_AUTHENTICATED})
+            code = refused or Close.NOT_AUTHENTICATED
+            await send({"type": "websocket.close", "code": code})
+            REFUSED.labels(code).inc()
             return
-        await _Conversation(Watch(self._hub(), user_id), scope, receive, send).run()
+        try:
+            with lines.line(user_id):
+                await _Conversation(Watch(self._hub(), user_id), scope, receive, send).run()
+        except lines.TooMany as error:
+            log.warning("User %s: %s", user_id, error)
+            await send({"type": "websocket.send", "text": protocol.error("too_many", str(error))})
+            await send({"type": "websocket.close", "code": Close.TOO_MANY})
+            REFUSED.labels(Close.TOO_MANY).inc()
 
     async def _who(self, scope: Scope) -> tuple[int | None, int | None]:
         """The user, or why nobody is let in. A page of another site must not use the cookie."""
@@ -80,6 +90,7 @@ class _Conversation:
 
     def __init__(self, watch: Watch, scope: Scope, receive: Receive, send: Send) -> None:
         self._watch, self._scope, self._receive, self._send = watch, scope, receive, send
+        self._may_say = lines.Bucket()
 
     async def run(self) -> None:
         try:
@@ -125,6 +136,10 @@ class _Conversation:
 
     async def _listen(self) -> None:
         while (message := await self._receive())["type"] != "websocket.disconnect":
+            if not self._may_say.take():
+                REFUSED.labels(Close.TOO_MANY).inc()
+                await self._send({"type": "websocket.close", "code": Close.TOO_MANY})
+                return
             try:
                 await self._answer(message.get("text"))
             except BadFrame as error:
@@ -142,6 +157,8 @@ class _Conversation:
                     raise BadFrame("no_such_job", f"There is no job {job_id} that you may see.")
                 await self._watch.unfollow_everything()
                 await self._watch.unfollow(job_id)
+                if self._watch.count >= lines.MOST_JOBS:
+                    raise BadFrame("too_many", f"{lines.MOST_JOBS} jobs at most; leave some.")
                 await self._watch.follow(job_id, after)
             case Unsubscribe(job_id):
                 await self._watch.unfollow(job_id)

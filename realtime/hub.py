@@ -22,6 +22,7 @@ from channels.layers import BaseChannelLayer
 
 from realtime.broker import EVERYTHING, group_of
 from realtime.journal import Frame, Journal
+from realtime.meters import LATENCY
 
 RING = 512
 PAGE = 200
@@ -163,6 +164,9 @@ class Hub:
 
     def _take(self, body: bytes) -> None:
         frame = orjson.loads(body)
+        if "timestamp" in frame:
+            happened = datetime.fromisoformat(frame["timestamp"])
+            LATENCY.observe(max(0.0, (datetime.now(UTC) - happened).total_seconds()))
         job_id, seq = UUID(frame["data"]["job_id"]), frame.get("seq")
         for moved in list(self._everything):
             moved(job_id)

@@ -21,6 +21,7 @@ class Close:
     NOT_AUTHENTICATED = 4401
     FORBIDDEN = 4403
     NOT_FOUND = 4404
+    TOO_MANY = 4429
 
 
 class BadFrame(ValueError):

@@ -66,6 +66,11 @@ class Watch:
                 await self.unfollow(job_id)
 
     @property
+    def count(self) -> int:
+        """How many jobs it follows."""
+        return len(self._followed)
+
+    @property
     def everything(self) -> bool:
         return self._began is not None
 

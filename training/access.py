@@ -1,17 +1,27 @@
-"""Who may see and steer what: its owner, and staff."""
+"""Who may see what, and steer it: its owner, the team it is shared with, and staff.
+
+The one place that decides, for pages, API, sockets, streams and desk. What one may not see is not
+there (404). Members of the team steer as the owner does; to share and to delete is the owner's.
+"""
 
 from __future__ import annotations
 
 from typing import TypeVar, cast
 
-from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import QuerySet
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from training import audit
 from training.models import Dataset, Job, Sweep, TrainedModel
 from training.subscriptions import Webhook
 
 Owned = TypeVar("Owned", Job, Dataset, TrainedModel, Sweep, Webhook)
+
+
+class NoSuchTeam(ValueError):
+    """There is none of that name that the user belongs to."""
 
 
 def visible(
@@ -20,7 +30,38 @@ def visible(
     """Those of `rows` that this user may see and steer; nobody signed in sees nothing."""
     if not user.is_authenticated or not user.is_active:
         return rows.none()
-    return rows if user.is_staff else rows.filter(**{owner: user.pk})
+    if user.is_staff:
+        return rows
+    team = owner.removesuffix("owner") + "team"
+    # A handful of ids, asked for once, instead of a join on every list.
+    teams = list(user.groups.values_list("pk", flat=True))
+    mine = Q(**{owner: user.pk})
+    return rows.filter(mine | Q(**{f"{team}__in": teams}) if teams else mine)
+
+
+def must_own(row: Job | Dataset, user: User) -> None:
+    """PermissionDenied where the row is only shared with this user."""
+    if not user.is_staff and row.owner_id != user.pk:
+        raise PermissionDenied(f"Only {row.owner.username}, who owns it, may do this.")
+
+
+def team_of(user: User, name: str | None) -> Group | None:
+    """The team of that name; None for none. NoSuchTeam where the user does not belong to it."""
+    if not name:
+        return None
+    teams = Group.objects.all() if user.is_staff else user.groups.all()
+    found = teams.filter(name=name).first()
+    if found is None:
+        raise NoSuchTeam(f"You belong to no team {name!r}.")
+    return found
+
+
+def share(row: Job | Dataset, user: User, name: str | None) -> None:
+    """Let a team see and steer the row; None or an empty name: nobody but its owner."""
+    must_own(row, user)
+    row.team = team_of(user, name)
+    type(row).objects.filter(pk=row.pk).update(team=row.team)
+    audit.note("share", row, team=name or "")
 
 
 def signed_in(request: HttpRequest) -> User:

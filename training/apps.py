@@ -6,5 +6,7 @@ class TrainingConfig(AppConfig):
     verbose_name = "Training"
 
     def ready(self) -> None:
-        """Django looks for models in `models` alone."""
-        from training import subscriptions  # noqa: F401
+        """Django looks for models in `models` alone; sign-ins are heard of by a signal."""
+        from training import audit, subscriptions  # noqa: F401
+
+        audit.listen()

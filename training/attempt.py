@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
+from training import workers
 from training.lifecycle import Told, change, status_by
 from training.models import Epoch, Job
 from training.states import Status, Stop
@@ -62,10 +63,10 @@ def _lease() -> dict[str, Any]:
 
 
 def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
-    """Make a queued job this worker's; None where it is not queued (any more)."""
+    """Make a queued job this worker's; None where it is not queued, or needs what is not here."""
     job = change(
         job_id,
-        Q(status=Status.QUEUED),
+        Q(status=Status.QUEUED) & workers.meets(settings.WORKER_HAS),
         status_by(worker, "claimed"),
         status=Status.RUNNING,
         worker=worker,

@@ -10,8 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files import File
+from django.db import transaction
 from django.db.models import ProtectedError
 
+from training import audit
 from training.engine import importer
 from training.engine.config import ImportConfig
 from training.engine.dataset import Dataset as Arrays
@@ -24,6 +26,10 @@ AS_IT_COMES = ImportConfig()
 
 class DatasetInUse(Exception):
     """Jobs name the dataset, so it cannot go."""
+
+
+class TooLarge(ImportProblem):
+    """More bytes than are taken."""
 
 
 def import_folder(
@@ -42,7 +48,7 @@ def read_zip(archive: Path, config: ImportConfig = AS_IT_COMES) -> Arrays:
 def read_upload(file: File[Any], config: ImportConfig = AS_IT_COMES) -> Arrays:
     """The same, from an upload."""
     if file.size > settings.UPLOAD_MAX_BYTES:
-        raise ImportProblem(
+        raise TooLarge(
             f"The file has {file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are taken"
         )
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
@@ -57,7 +63,14 @@ def import_upload(
     owner: User, name: str, file: File[Any], config: ImportConfig = AS_IT_COMES
 ) -> Dataset:
     """Import an upload."""
-    return store(owner, name, read_upload(file, config))
+    return store_upload(owner, name, file, read_upload(file, config))
+
+
+def store_upload(owner: User, name: str, file: File[Any], arrays: Arrays) -> Dataset:
+    """Keep what was read of an upload, and who brought it."""
+    dataset = store(owner, name, arrays)
+    audit.note("import", dataset, owner.username, bytes=file.size, sha256=dataset.content_hash)
+    return dataset
 
 
 def store(owner: User, name: str, arrays: Arrays) -> Dataset:
@@ -87,7 +100,9 @@ def store(owner: User, name: str, arrays: Arrays) -> Dataset:
 def delete(dataset: Dataset) -> None:
     """Forget a dataset that no job names, and its file."""
     try:
-        dataset.delete()
+        with transaction.atomic():
+            audit.note("delete", dataset)
+            dataset.delete()
     except ProtectedError as error:
         raise DatasetInUse(
             f"Dataset {dataset.name!r} is named by {len(error.protected_objects)} job(s) or "

@@ -7,11 +7,17 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
+
+from training import asked, workers
+from training.models import Job
+from training.states import Needs, Status
 
 TASK = "training.run"
 # The keeper sends again what nobody picked up, so an old message has nothing left to say.
@@ -19,36 +25,61 @@ EXPIRES_SECONDS = 60
 # Enough for any rush; while the broker is silent more would only wait.
 WAITING = 100
 
+REQUEST = "request_id"  # the header that says on whose behalf
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    job_id: UUID
+    queue: str
+    request_id: str
+
+
 log = logging.getLogger(__name__)
 
 
 def announce(job_id: UUID) -> None:
-    """Send the job to the queue, from a thread of its own: a dead broker holds nobody up."""
+    """Send the job to its queue, from a thread of its own: a dead broker holds nobody up."""
+    needs = Job.objects.filter(pk=job_id).values_list("needs", flat=True).first()
+    if needs is None:
+        return
+    where = settings.CELERY_TASK_DEFAULT_QUEUE if needs == Needs.AUTO else f"heimdall.{needs}"
     # Full: the row says `queued`, and the keeper sends it again.
     with contextlib.suppress(queue.Full):
-        _waiting(os.getpid()).put_nowait(job_id)
+        _waiting(os.getpid()).put_nowait(Message(job_id, where, asked.request_id.get()))
+
+
+def first(has: Collection[str], named: UUID) -> UUID:
+    """The queued job whose turn it is on this hardware; the named one where there is none.
+
+    A message only says that there is something to do: which job goes first the rows decide.
+    """
+    rows = Job.objects.filter(workers.meets(has), status=Status.QUEUED)
+    found = rows.order_by("-priority", "created_at").values_list("pk", flat=True).first()
+    return found or named
 
 
 @cache
-def _waiting(pid: int) -> queue.Queue[UUID]:
+def _waiting(pid: int) -> queue.Queue[Message]:
     """What this process's sender has to send; a fork copies no thread, so each pid has its own."""
-    waiting: queue.Queue[UUID] = queue.Queue(WAITING)
+    waiting: queue.Queue[Message] = queue.Queue(WAITING)
     # As a daemon: a process that ends does not wait for a broker that is away.
     threading.Thread(target=_send_all, args=[waiting], name="dispatch", daemon=True).start()
     return waiting
 
 
-def _send_all(waiting: queue.Queue[UUID]) -> None:
+def _send_all(waiting: queue.Queue[Message]) -> None:
     while True:
         _send(waiting.get())
 
 
-def _send(job_id: UUID) -> None:
+def _send(message: Message) -> None:
     try:
         current_app.send_task(
             TASK,
-            args=[str(job_id)],
-            queue=settings.CELERY_TASK_DEFAULT_QUEUE,
+            args=[str(message.job_id)],
+            queue=message.queue,
+            headers={REQUEST: message.request_id},
             expires=EXPIRES_SECONDS,
             # Once, at once: RabbitMQ cuts off a connection that was idle for long.
             retry=True,
@@ -56,4 +87,4 @@ def _send(job_id: UUID) -> None:
         )
     except Exception as error:
         # Any fault of the broker: the keeper sends it again.
-        log.info("Job %s waits for the broker: %s", job_id, error)
+        log.info("Job %s waits for the broker: %s", message.job_id, error)

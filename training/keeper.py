@@ -72,7 +72,7 @@ class Keeper:
 
     def look(self) -> None:
         """One round: expired leases, jobs that nobody picked up, sweeps, events not yet sent."""
-        self._say(self.worker, self.slots)
+        self._say(self.worker, self.slots, settings.WORKER_HAS)
         self._say = workers.seen
         if time.monotonic() >= self._leases_count_from:
             expired = Q(lease_expires_at__lt=Now())
@@ -101,6 +101,8 @@ def announce_again() -> None:
     """Send every queued job whose message seems to be lost."""
     stale = Q(enqueued_at__lt=Now() - timedelta(seconds=ANNOUNCE_AGAIN_SECONDS))
     waiting = Job.objects.filter(stale, status=Status.QUEUED)
-    for pk in waiting.order_by("created_at").values_list("pk", flat=True):
+    first = waiting.order_by("-priority", "created_at")
+    # No more than the sender takes: what is left over is the next round's.
+    for pk in first.values_list("pk", flat=True)[: dispatch.WAITING]:
         if waiting.filter(pk=pk).update(enqueued_at=Now()):
             dispatch.announce(pk)

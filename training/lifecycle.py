@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
-from training import dispatch, publishing, runs
+from training import audit, dispatch, publishing, runs
 from training.engine.config import GenerateConfig, TrainConfig
 from training.hooks import outbox
 from training.models import Dataset, Job, JobEvent, Sweep
@@ -90,6 +90,7 @@ def submit(
     parent: Job | None = None,
     sweep: Sweep | None = None,
     trial: int | None = None,
+    team: Group | None = None,
 ) -> Job:
     """Queue a training; as a trial where a sweep wants it."""
     return _queue(
@@ -105,6 +106,9 @@ def submit(
             trial=trial,
             config=config.model_dump(mode="json"),
             total_epochs=config.epochs,
+            needs=config.needs,
+            priority=config.priority,
+            team=team,
         )
     )
 
@@ -224,6 +228,7 @@ def delete(job: Job, when: Q | None = None) -> None:
         at_rest = rows.filter(status__in=AT_REST).first()
         if at_rest is None:
             raise Conflict(Job.objects.get(pk=job.pk), "delete")
+        audit.note("delete", at_rest)
         at_rest.delete()
         transaction.on_commit(partial(runs.remove, job.pk))
 

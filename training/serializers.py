@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
 from rest_framework import serializers
 
+from training import workers
 from training.engine.config import ImportConfig
-from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
+from training.models import ApiToken, Dataset, Epoch, Job, JobEvent, TrainedModel
+from training.states import Status
+from training.tokens import DAYS
 
 
 def _help(field: str) -> str:
@@ -26,6 +30,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     parent_id = serializers.UUIDField(read_only=True, allow_null=True)
     sweep_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
+    team = serializers.CharField(source="team.name", read_only=True, default=None)
+    waits_for = serializers.SerializerMethodField(
+        help_text="Why a queued job can not start; empty where a worker is there for it."
+    )
 
     class Meta:
         model = Job
@@ -35,13 +43,29 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "current_epoch", "total_epochs", "progress_percent", "best_epoch", "best_val_loss",
             "best_val_rmse", "checkpoint_path", "error_message", "cancel_reason", "attempt",
             "crashes", "worker", "created_at", "started_at", "finished_at", "heartbeat_at",
+            "team", "needs", "priority", "waits_for",
         ]  # fmt: skip
         read_only_fields = fields
 
     def to_representation(self, instance: Job) -> dict[str, Any]:
         """Straight from the attributes: DRF, field by field, takes ten times as long for a list."""
-        sources = [(name, str(field.source)) for name, field in self.fields.items()]
-        return {name: _plain(attrgetter(source)(instance)) for name, source in sources}
+        plain = {name: _plain(source(instance)) for name, source in self._sources.items()}
+        team = instance.team.name if instance.team else None
+        return {**plain, "team": team, "waits_for": self.get_waits_for(instance)}
+
+    @cached_property
+    def _sources(self) -> dict[str, attrgetter[Any]]:
+        derived = {"team", "waits_for"}
+        names = {name: str(field.source) for name, field in self.fields.items()}
+        return {name: attrgetter(names[name]) for name in names if name not in derived}
+
+    @cached_property
+    def _hardware(self) -> set[str] | None:
+        """One look for a whole list."""
+        return workers.hardware()
+
+    def get_waits_for(self, job: Job) -> str:
+        return workers.lacking(job.needs, self._hardware) if job.status == Status.QUEUED else ""
 
 
 def _plain(value: Any) -> Any:
@@ -56,6 +80,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     """A dataset's facts."""
 
     owner = serializers.CharField(source="owner.username", read_only=True)
+    team = serializers.CharField(source="team.name", read_only=True, default=None)
     receivers = serializers.SerializerMethodField()
     split = serializers.SerializerMethodField()
 
@@ -63,7 +88,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         model = Dataset
         fields: ClassVar = [
             "id", "name", "owner", "kind", "status", "samples", "receivers", "split", "facts",
-            "content_hash", "created_at",
+            "content_hash", "team", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -110,10 +135,25 @@ class ColumnsSerializer(serializers.Serializer[Job]):
 class TokenRequestSerializer(serializers.Serializer[Any]):
     username = serializers.CharField()
     password = serializers.CharField(trim_whitespace=False)
+    name = serializers.CharField(
+        max_length=100, default="", allow_blank=True, help_text="To know it again by."
+    )
+    days = serializers.IntegerField(
+        min_value=1, max_value=3650, default=DAYS, help_text="Until it runs out."
+    )
 
 
 class TokenSerializer(serializers.Serializer[Any]):
     token = serializers.CharField()
+    id = serializers.IntegerField()
+    expires_at = serializers.DateTimeField()
+
+
+class TokenRowSerializer(serializers.ModelSerializer[ApiToken]):
+    class Meta:
+        model = ApiToken
+        fields: ClassVar = ["id", "name", "created_at", "expires_at", "last_used_at"]
+        read_only_fields = fields
 
 
 class UploadSerializer(serializers.Serializer[Any]):

@@ -24,6 +24,14 @@ class Stop(models.TextChoices):
     CANCEL = "cancel"
 
 
+class Needs(models.TextChoices):
+    """What the worker has to have."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
     Status.RUNNING: frozenset(

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from uuid import UUID
 
 from celery import Task, shared_task
+from django.conf import settings
 
-from training.dispatch import TASK
+from training import asked
+from training.dispatch import REQUEST, TASK, first
 from training.supervisor import supervise
+
+log = logging.getLogger(__name__)
 
 
 @shared_task(name=TASK, bind=True)
 def run(task: Task[Any, Any], job_id: str) -> None:
-    """Run the job if it is queued; a doubled or late message finds that it is not, and returns."""
-    supervise(UUID(job_id), worker=task.request.hostname or "worker")
+    """Run what is first in the queue; a doubled or late message finds nothing, and returns."""
+    mine = first(settings.WORKER_HAS, UUID(job_id))
+    for_whom = getattr(task.request, REQUEST, None) if str(mine) == job_id else None
+    asked.job_id.set(str(mine))
+    asked.request_id.set(for_whom or "")
+    log.info("Looks at job %s.", mine)
+    try:
+        supervise(mine, worker=task.request.hostname or "worker")
+    finally:
+        # The process is used again.
+        asked.job_id.set("")
+        asked.request_id.set("")

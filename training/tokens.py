@@ -4,27 +4,56 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import timedelta
 
 from django.contrib.auth.models import User
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
+from training import audit
 from training.models import ApiToken
 
+DAYS = 90
+# A busy program must not cost a write with every call.
+USE_NOTED_EVERY = timedelta(minutes=1)
 
-def issue(user: User) -> str:
+
+def issue(user: User, name: str = "", days: int = DAYS) -> str:
     """A new token for this user; it can not be read again."""
+    return make(user, name, days)[1]
+
+
+def make(user: User, name: str = "", days: int = DAYS) -> tuple[ApiToken, str]:
+    """The row, and the token itself."""
     token = secrets.token_urlsafe(32)
-    ApiToken.objects.create(user=user, digest=_digest(token))
-    return token
+    row = ApiToken.objects.create(
+        user=user,
+        digest=_digest(token),
+        name=name,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    audit.note("token made", row, user.username, days=days)
+    return row, token
+
+
+def revoke(row: ApiToken) -> None:
+    """From now on it opens nothing."""
+    audit.note("token revoked", row, of=row.user.username)
+    row.delete()
 
 
 def user_for(token: str) -> User | None:
-    """Whose token this is; None where it is unknown or its user may not sign in."""
-    found = (
-        ApiToken.objects.filter(digest=_digest(token), user__is_active=True)
-        .select_related("user")
-        .first()
-    )
-    return found.user if found else None
+    """Whose token this is; None where it is unknown or run out, or its user may not sign in."""
+    valid = Q(expires_at=None) | Q(expires_at__gt=Now())
+    rows = ApiToken.objects.filter(valid, digest=_digest(token), user__is_active=True)
+    found = rows.select_related("user").first()
+    if found is None:
+        return None
+    now = timezone.now()
+    if found.last_used_at is None or now - found.last_used_at > USE_NOTED_EVERY:
+        ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
+    return found.user
 
 
 def _digest(token: str) -> str:

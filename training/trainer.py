@@ -46,6 +46,7 @@ class Trainer:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=settings.BASE_DIR,
+                env=_environment(spec),
                 start_new_session=True,
             )
         assert self._process.stdout is not None
@@ -115,6 +116,14 @@ class Trainer:
     def _signal(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, which)
+
+
+def _environment(spec: dict[str, Any]) -> dict[str, str]:
+    """A job that asked for a CPU sees no GPU, and no trainer needs a password of ours."""
+    ours = ("RABBITMQ_URL", "DATABASE_URL", "DJANGO_SECRET_KEY")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    on_cpu = spec.get("config", {}).get("needs") == "cpu"
+    return kept | ({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {})
 
 
 def _launcher(spec: dict[str, Any]) -> list[str]:

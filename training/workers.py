@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from training.models import Worker
+from training.states import Needs
 
 # One that was lost is shown for so long, so that somebody may wonder why.
 KEPT = timedelta(days=1)
@@ -19,21 +21,41 @@ def lost() -> Q:
     return Q(seen_at__lt=Now() - timedelta(seconds=settings.LEASE_SECONDS))
 
 
-def arrived(name: str, slots: int) -> None:
+def arrived(name: str, slots: int, has: Collection[str] = ("cpu",)) -> None:
     """A worker starts, perhaps under the name of one that was here before."""
     Worker.objects.bulk_create(
-        [Worker(name=name, slots=slots, started_at=Now(), seen_at=Now())],
+        [Worker(name=name, slots=slots, has=list(has), started_at=Now(), seen_at=Now())],
         update_conflicts=True,
         unique_fields=["name"],
-        update_fields=["slots", "started_at", "seen_at"],
+        update_fields=["slots", "has", "started_at", "seen_at"],
     )
 
 
-def seen(name: str, slots: int) -> None:
+def seen(name: str, slots: int, has: Collection[str] = ("cpu",)) -> None:
     """It is still there; those that have long been gone are forgotten."""
     if not Worker.objects.filter(name=name).update(seen_at=Now()):
-        arrived(name, slots)
+        arrived(name, slots, has)
     Worker.objects.filter(seen_at__lt=Now() - KEPT).delete()
+
+
+def hardware() -> set[str] | None:
+    """What the workers that are there have between them; None where there is none."""
+    found = list(Worker.objects.exclude(lost()).values_list("has", flat=True))
+    return {one for has in found for one in has} if found else None
+
+
+def lacking(needs: str, there: set[str] | None) -> str:
+    """Why a queued job can not start, in words; empty where it only waits for its turn."""
+    if there is None:
+        return "No worker is there."
+    if needs == Needs.AUTO or needs in there:
+        return ""
+    return f"No worker with a {needs.upper()} is there."
+
+
+def meets(has: Collection[str]) -> Q:
+    """The jobs that a worker with this hardware may run."""
+    return Q(needs__in=[Needs.AUTO, *has])
 
 
 def left(name: str) -> None:

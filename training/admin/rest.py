@@ -7,9 +7,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from training import datasets, standing, words
+from training import datasets, standing, tokens, words
 from training.admin.readonly import ReadOnly
-from training.models import Dataset, TrainedModel, Worker
+from training.models import ApiToken, AuditEntry, Dataset, TrainedModel, Worker
 from training.templatetags.heimdall import ago, state_pill
 
 
@@ -51,7 +51,11 @@ class TrainedModelAdmin(ReadOnly):
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnly):
-    list_display = ("name", "state", "slots", "started_at", "seen")
+    list_display = ("name", "state", "slots", "hardware", "started_at", "seen")
+
+    @admin.display(description="has")
+    def hardware(self, worker: Worker) -> str:
+        return ", ".join(worker.has)
 
     @admin.display(description="state")
     def state(self, worker: Worker) -> str:
@@ -60,3 +64,27 @@ class WorkerAdmin(ReadOnly):
     @admin.display(description="seen", ordering="seen_at")
     def seen(self, worker: Worker) -> SafeString:
         return ago(worker.seen_at)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnly):
+    list_display = ("name", "user", "created_at", "expires_at", "last_used_at")
+    list_filter = ("user",)
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    exclude = ("digest",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke")
+    def revoke(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:
+        for row in rows.select_related("user"):
+            tokens.revoke(row)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnly):
+    list_display = ("at", "actor", "action", "target", "address", "request_id")
+    list_filter = ("action", "at")
+    search_fields = ("actor", "target", "request_id", "address")
+    date_hierarchy = "at"
+    show_full_result_count = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
@@ -16,11 +17,11 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from training import datasets, lifecycle
-from training.access import visible
+from training.access import must_own, share, visible
 from training.api import conditional, pages
 from training.api.once import PARAMETER, REFUSALS, once
 from training.api.queries import json_object
-from training.api.requests import CreateDataset
+from training.api.requests import CreateDataset, DatasetPatch
 from training.configs import read
 from training.engine.config import ImportConfig
 from training.engine.dataset import Dataset as Arrays
@@ -47,7 +48,7 @@ class DatasetViewSet(GenericViewSet[Dataset]):
     queryset = Dataset.objects.none()
 
     def get_queryset(self) -> QuerySet[Dataset]:
-        return visible(Dataset.objects.select_related("owner"), self._user)
+        return visible(Dataset.objects.select_related("owner", "team"), self._user)
 
     @property
     def _user(self) -> User:
@@ -71,13 +72,29 @@ class DatasetViewSet(GenericViewSet[Dataset]):
     @extend_schema(
         summary="Forget a dataset that no job names",
         parameters=[conditional.IF_MATCH],
-        responses={204: None, 409: ProblemSerializer, 412: ProblemSerializer},
+        responses={
+            204: None,
+            403: ProblemSerializer,
+            409: ProblemSerializer,
+            412: ProblemSerializer,
+        },
     )
     def destroy(self, request: Request, pk: str) -> Response:
         dataset = self.get_object()
+        must_own(dataset, self._user)
         conditional.must_match(request, conditional.of_dataset(dataset))
         datasets.delete(dataset)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        summary="Share a dataset",
+        request=DatasetPatch,
+        responses={200: DatasetSerializer, 400: ProblemSerializer, 403: ProblemSerializer},
+    )
+    def partial_update(self, request: Request, pk: str) -> Response:
+        dataset = self.get_object()
+        share(dataset, self._user, read(DatasetPatch, json_object(request)).team)
+        return Response(DatasetSerializer(dataset).data)
 
     @extend_schema(
         summary="Make a synthetic dataset",
@@ -97,19 +114,19 @@ class DatasetViewSet(GenericViewSet[Dataset]):
         summary="Import measured data",
         request={"multipart/form-data": UploadSerializer},
         parameters=[PARAMETER],
-        responses={201: DatasetSerializer, **REFUSALS},
+        responses={201: DatasetSerializer, 413: ProblemSerializer, **REFUSALS},
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
     def import_zip(self, request: Request) -> Response:
-        def prepare() -> tuple[str, Arrays]:
+        def prepare() -> tuple[str, UploadedFile, Arrays]:
             upload = UploadSerializer(data=request.data)
             upload.is_valid(raise_exception=True)
             sent = dict(upload.validated_data)
             name, file = sent.pop("name"), sent.pop("file")
-            return name, datasets.read_upload(file, read(ImportConfig, sent))
+            return name, file, datasets.read_upload(file, read(ImportConfig, sent))
 
-        def create(wanted: tuple[str, Arrays]) -> Response:
-            dataset = datasets.store(self._user, *wanted)
+        def create(wanted: tuple[str, UploadedFile, Arrays]) -> Response:
+            dataset = datasets.store_upload(self._user, *wanted)
             return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 
         return once(request, prepare, create)

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from training import lifecycle, orderings
-from training.access import visible
+from training.access import must_own, share, team_of, visible
 from training.api import conditional, filters, queries
 from training.api.job_history import JobHistory
 from training.api.keyset import Keyset
@@ -60,7 +60,7 @@ class JobViewSet(JobHistory):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return visible(Job.objects.select_related("owner", "dataset"), self._user)
+        return visible(Job.objects.select_related("owner", "dataset", "team"), self._user)
 
     @extend_schema(
         summary="Queue a training",
@@ -75,7 +75,8 @@ class JobViewSet(JobHistory):
 
         def create(prepared: tuple[CreateJob, Dataset]) -> Response:
             wanted, dataset = prepared
-            job = lifecycle.submit(self._user, dataset, wanted.config(), **wanted.labels())
+            labels = {**wanted.labels(), "team": team_of(self._user, wanted.team)}
+            job = lifecycle.submit(self._user, dataset, wanted.config(), **labels)
             return self._job(job, status.HTTP_201_CREATED)
 
         return once(request, prepare, create)
@@ -103,15 +104,23 @@ class JobViewSet(JobHistory):
     def partial_update(self, request: Request, pk: str) -> Response:
         patch = read(JobPatch, queries.json_object(request)).model_dump(exclude_unset=True)
         with self._as_the_client_knows_it() as (job, when):
+            if "team" in patch:
+                share(job, self._user, patch.pop("team"))
             return self._job(lifecycle.relabel(job, when, **patch), status.HTTP_200_OK)
 
     @extend_schema(
         summary="Forget a job",
         parameters=[conditional.IF_MATCH],
-        responses={204: None, 409: ProblemSerializer, 412: ProblemSerializer},
+        responses={
+            204: None,
+            403: ProblemSerializer,
+            409: ProblemSerializer,
+            412: ProblemSerializer,
+        },
     )
     def destroy(self, request: Request, pk: str) -> Response:
         with self._as_the_client_knows_it() as (job, when):
+            must_own(job, self._user)
             lifecycle.delete(job, when)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -146,7 +155,7 @@ class JobViewSet(JobHistory):
 
         def create(prepared: tuple[Job, Dataset]) -> Response:
             job, dataset = prepared
-            labels = {"notes": job.notes, "tags": job.tags, "parent": job}
+            labels = {"notes": job.notes, "tags": job.tags, "parent": job, "team": job.team}
             config = TrainConfig.model_validate(job.config)
             twin = lifecycle.submit(self._user, dataset, config, job.name, **labels)
             return self._job(twin, status.HTTP_201_CREATED)

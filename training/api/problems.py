@@ -24,8 +24,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from training.access import NoSuchTeam
 from training.configs import BadConfig
-from training.datasets import DatasetInUse
+from training.datasets import DatasetInUse, TooLarge
 from training.engine.importer import BadRow, ImportProblem
 from training.idempotency import InProgress, OtherRequest
 from training.lifecycle import Conflict
@@ -68,11 +69,10 @@ def _ours(error: Exception) -> Response | None:
     match error:
         case BadConfig():
             return _answer(400, "Some fields are wrong.", errors=error.errors)
-        case BadRow():
-            row = {"file": error.file, "line": error.line, "reason": error.reason}
-            return _answer(400, f"{error}.", **row, errors={"file": [f"{error}."]})
+        case NoSuchTeam():
+            return _answer(400, "Some fields are wrong.", errors={"team": [str(error)]})
         case ImportProblem():
-            return _answer(400, f"{error}.", errors={"file": [f"{error}."]})
+            return _import_refused(error)
     for kinds, status, said in KNOWN:
         if isinstance(error, kinds):
             answer = _answer(status, said(error) or HTTPStatus(status).description)
@@ -86,8 +86,18 @@ def _ours(error: Exception) -> Response | None:
 
 def _rest_framework(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(error, context)
-    if response is None:
-        return None
+    return None if response is None else _as_problem(error, response)
+
+
+def _import_refused(error: ImportProblem) -> Response:
+    row = {}
+    if isinstance(error, BadRow):
+        row = {"file": error.file, "line": error.line, "reason": error.reason}
+    status = 413 if isinstance(error, TooLarge) else 400
+    return _answer(status, f"{error}.", **row, errors={"file": [f"{error}."]})
+
+
+def _as_problem(error: Exception, response: Response) -> Response:
     if isinstance(error, exceptions.ValidationError):
         errors = response.data if isinstance(response.data, dict) else {"": response.data}
         response.data = body(400, "Some fields are wrong.", errors=errors)

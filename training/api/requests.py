@@ -23,6 +23,9 @@ class JobPatch(BaseModel):
     name: str = Field("", max_length=200, description="Shown in lists.")
     notes: str = Field("", max_length=20_000, description="Free text.")
     tags: Tags = []
+    team: str | None = Field(
+        None, max_length=150, description="Whose members see and steer it too; null: nobody."
+    )
 
 
 class CreateJob(TrainConfig, JobPatch):
@@ -34,7 +37,15 @@ class CreateJob(TrainConfig, JobPatch):
         return TrainConfig(**_only(self, TrainConfig))
 
     def labels(self) -> dict[str, Any]:
-        return _only(self, JobPatch)
+        return {name: getattr(self, name) for name in ("name", "notes", "tags")}
+
+
+class DatasetPatch(BaseModel):
+    """What of a dataset may be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    team: str | None = Field(max_length=150, description="Whose members may use it too.")
 
 
 class CreateDataset(GenerateConfig):

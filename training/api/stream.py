@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from django.http import StreamingHttpResponse
+from rest_framework.exceptions import Throttled
 from rest_framework.renderers import JSONRenderer
 
-from realtime import protocol
+from realtime import lines, protocol
 from realtime.watch import Watch
 from training.watching import hub
 
@@ -31,6 +32,8 @@ class EventStream(JSONRenderer):
 
 def answer(user_id: int, job_id: UUID, after: int) -> StreamingHttpResponse:
     """The events after `after`, then what comes, until the other side goes."""
+    if lines.full(user_id):
+        raise Throttled(detail="You have too many streams and sockets open; close some first.")
     stream = StreamingHttpResponse(
         _stream(user_id, job_id, after), content_type="text/event-stream"
     )
@@ -42,6 +45,12 @@ def answer(user_id: int, job_id: UUID, after: int) -> StreamingHttpResponse:
 
 async def _stream(user_id: int, job_id: UUID, after: int) -> AsyncIterator[bytes]:
     watch = Watch(hub(), user_id)
+    with lines.line(user_id):
+        async for message in _messages(watch, job_id, after):
+            yield message
+
+
+async def _messages(watch: Watch, job_id: UUID, after: int) -> AsyncIterator[bytes]:
     try:
         head = await watch.follow(job_id, after)
         yield f"retry: {RETRY_MS}\n".encode() + _message(protocol.connected(job_id, head).encode())

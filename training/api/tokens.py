@@ -5,16 +5,25 @@ from __future__ import annotations
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from drf_spectacular.utils import extend_schema
+from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from training.access import signed_in
 from training.api.auth import BearerAuthentication
 from training.api.limits import PerAddress
-from training.serializers import ProblemSerializer, TokenRequestSerializer, TokenSerializer
-from training.tokens import issue
+from training.models import ApiToken
+from training.serializers import (
+    ProblemSerializer,
+    TokenRequestSerializer,
+    TokenRowSerializer,
+    TokenSerializer,
+)
+from training.tokens import make, revoke
 
 
 class TokenView(APIView):
@@ -39,7 +48,27 @@ class TokenView(APIView):
     def post(self, request: Request) -> Response:
         sent = TokenRequestSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        user = authenticate(request, **sent.validated_data)
+        names = ("username", "password")
+        user = authenticate(request, **{name: sent.validated_data[name] for name in names})
         if not isinstance(user, User):
             raise AuthenticationFailed("The user name or the password is wrong.")
-        return Response({"token": issue(user)})
+        row, token = make(user, sent.validated_data["name"], sent.validated_data["days"])
+        return Response({"token": token, "id": row.pk, "expires_at": row.expires_at})
+
+
+class TokensView(APIView):
+    """One's own tokens: what they are called and when they were used, never what they say."""
+
+    @extend_schema(summary="Your tokens", responses={200: TokenRowSerializer(many=True)})
+    def get(self, request: Request) -> Response:
+        rows = ApiToken.objects.filter(user=signed_in(request))
+        return Response(TokenRowSerializer(rows, many=True).data)
+
+
+class TokenDetailView(APIView):
+    """One of them."""
+
+    @extend_schema(summary="Revoke a token", responses={204: None, 404: ProblemSerializer})
+    def delete(self, request: Request, pk: int) -> Response:
+        revoke(get_object_or_404(ApiToken.objects.filter(user=signed_in(request)), pk=pk))
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -13,7 +13,7 @@ from training.api.datasets import DatasetViewSet
 from training.api.jobs import JobViewSet
 from training.api.models import ModelViewSet
 from training.api.sweeps import SweepViewSet
-from training.api.tokens import TokenView
+from training.api.tokens import TokenDetailView, TokensView, TokenView
 from training.api.webhooks import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -29,6 +29,8 @@ OPEN: dict[str, Any] = {"permission_classes": [AllowAny], "authentication_classe
 urlpatterns = [
     path("training/", include(router.urls)),
     path("auth/token", TokenView.as_view(), name="token"),
+    path("auth/tokens", TokensView.as_view(), name="tokens"),
+    path("auth/tokens/<int:pk>", TokenDetailView.as_view(), name="token-detail"),
     path("schema", SpectacularAPIView.as_view(**OPEN), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", **OPEN), name="docs"),
 ]

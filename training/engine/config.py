@@ -113,6 +113,19 @@ class TrainConfig(BaseModel):
         "rounding.",
     )
 
+    needs: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        title="Needs",
+        description="auto: whichever worker is free; gpu: one that has a GPU; cpu: none is used.",
+    )
+    priority: int = Field(
+        0,
+        ge=-100,
+        le=100,
+        title="Priority",
+        description="Of the jobs that wait, the one with the highest goes first.",
+    )
+
     @model_validator(mode="after")
     def _heads_divide_hidden(self) -> Self:
         if self.hidden % self.heads:

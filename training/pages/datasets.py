@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from training import datasets as stored
 from training import lifecycle
-from training.access import signed_in, visible
+from training.access import must_own, signed_in, visible
 from training.configs import BadConfig
 from training.drawing.map import map_of_dataset
 from training.engine.config import GenerateConfig
@@ -108,6 +108,7 @@ def dataset(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 def delete_dataset(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = _dataset(request, pk)
+    must_own(found, signed_in(request))
     try:
         stored.delete(found)
     except stored.DatasetInUse as refusal:

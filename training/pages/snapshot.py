@@ -76,6 +76,7 @@ class Snapshot:
             "job": self.job,
             "state": standing.state(self.job),
             "may": standing.may(self.job),
+            "waits_for": standing.waits_for(self.job),
             "active": self.job.status in ("queued", "running"),
             "progress": progress(self.job, self.ends),
             "rows": rows,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -87,10 +88,10 @@ def test_after_the_database_was_away_every_lease_gets_its_time(
     away, looked = [True], []
     real = workers.arrived
 
-    def arrive(name: str, slots: int) -> None:
+    def arrive(name: str, slots: int, has: Collection[str]) -> None:
         if away[0]:
             raise OperationalError("away")
-        real(name, slots)
+        real(name, slots, has)
         looked.append(time.monotonic())
 
     monkeypatch.setattr(workers, "arrived", arrive)

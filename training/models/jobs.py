@@ -1,4 +1,4 @@
-"""What is kept: datasets, jobs, their epochs and events, trained models, tokens.
+"""Datasets, jobs, sweeps, their epochs, events and models, and the workers that train them.
 
 Only `training.lifecycle` writes a Job, an Epoch or a JobEvent; `training.sweeps` writes a Sweep.
 """
@@ -9,11 +9,12 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
 
 from training.orderings import OrGreatest, Parameter
-from training.states import Status, Stop
+from training.states import Needs, Status, Stop
 
 
 class Dataset(models.Model):
@@ -32,6 +33,8 @@ class Dataset(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="datasets", db_index=True
     )
+    # Its members see it and may steer it, as its owner does.
+    team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind)
     status = models.CharField(max_length=10, choices=State, default=State.READY)
@@ -96,6 +99,8 @@ class Job(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="jobs")
+    # Its members see it and may steer it, as its owner does.
+    team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.TRAINING)
     name = models.CharField(max_length=200, blank=True)
     notes = models.TextField(blank=True)
@@ -123,6 +128,9 @@ class Job(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     enqueued_at = models.DateTimeField(null=True)
+    # What the worker has to have, and who goes first; both copied from the config.
+    needs = models.CharField(max_length=4, choices=Needs, default=Needs.AUTO)
+    priority = models.SmallIntegerField(default=0)
 
     current_epoch = models.PositiveIntegerField(default=0)
     total_epochs = models.PositiveIntegerField(default=0)
@@ -148,6 +156,11 @@ class Job(models.Model):
             models.Index(Parameter("seed", "config"), name="job_seed"),
             models.Index(Parameter("learning_rate", "config"), name="job_learning_rate"),
             models.Index(fields=["id"], condition=Q(seq__gt=F("sent_seq")), name="job_unsent"),
+            models.Index(
+                fields=["-priority", "created_at"],
+                condition=Q(status=Status.QUEUED),
+                name="job_next",
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["sweep", "trial"], name="trial_once_per_sweep")
@@ -229,6 +242,7 @@ class Worker(models.Model):
 
     name = models.CharField(max_length=200, unique=True)
     slots = models.PositiveIntegerField()  # jobs it trains at once
+    has = models.JSONField(default=list)  # of cpu and gpu
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(db_index=True)
 
@@ -237,46 +251,3 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class ApiToken(models.Model):
-    """A bearer token, kept only as its digest."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
-    digest = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    def __str__(self) -> str:
-        return f"token of {self.user_id}"
-
-
-class IdempotencyKey(models.Model):
-    """A creation that carried a key, and how it was answered (`training.idempotency`)."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
-    key = models.CharField(max_length=255)
-    digest = models.CharField(max_length=64)  # of what was asked for
-    claim = models.UUIDField(default=uuid.uuid4)
-    claimed_at = models.DateTimeField()
-    status = models.PositiveSmallIntegerField(null=True)  # of the answer; None: none yet
-    body = models.TextField(blank=True)
-    created_at = models.DateTimeField(db_index=True)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_of_user")
-        ]
-
-    def __str__(self) -> str:
-        return self.key
-
-
-class Allowance(models.Model):
-    """How much of a limit was drawn in the present window (`training.allowances`)."""
-
-    who = models.CharField(max_length=100, unique=True)
-    window = models.PositiveBigIntegerField(db_index=True)  # counted since 1970
-    drawn = models.PositiveIntegerField()
-
-    def __str__(self) -> str:
-        return f"{self.who}: {self.drawn}"

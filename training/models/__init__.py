@@ -1,0 +1,18 @@
+"""What is kept, as rows."""
+
+from training.models.callers import Allowance, ApiToken, AuditEntry, IdempotencyKey
+from training.models.jobs import Dataset, Epoch, Job, JobEvent, Sweep, TrainedModel, Worker
+
+__all__ = [
+    "Allowance",
+    "ApiToken",
+    "AuditEntry",
+    "Dataset",
+    "Epoch",
+    "IdempotencyKey",
+    "Job",
+    "JobEvent",
+    "Sweep",
+    "TrainedModel",
+    "Worker",
+]
