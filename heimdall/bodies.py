@@ -25,6 +25,7 @@ class Request(daphne.http_protocol.WebRequest):
     refused = False
     _received = 0
     _most = 0
+    content: Any
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         path = bytes(self.channel._path).partition(b"?")[0]  # noqa: SLF001
@@ -65,7 +66,7 @@ class Request(daphne.http_protocol.WebRequest):
             f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {len(told)}\r\n\r\n"
         )
         self.channel.transport.write(head.encode() + told)
-        patience = reactor.callLater(LINGER_SECONDS, self.channel.abortConnection)  # type: ignore[attr-defined]
+        patience = reactor.callLater(LINGER_SECONDS, self.channel.forceAbortClient)
         gone = self.notifyFinish()
         gone.addBoth(lambda _: patience.cancel() if patience.active() else None)
 

@@ -35,7 +35,7 @@ def test_pause_resume_and_cancel_at_any_moment(disturbed: Stack, tally: Tally) -
     chance, heard = random.Random(5), []
     job_id = disturbed.submit(**ENDLESS)
     with ThreadPoolExecutor(2) as both:
-        for attempt in range(1, often(3, 50)):
+        for attempt in range(1, often(3, 51)):
             until(disturbed, job_id, "running")
             time.sleep(chance.choice([0, chance.uniform(0, 4)]))
             assert ask(disturbed, job_id, "pause") == 202

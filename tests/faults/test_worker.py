@@ -87,7 +87,7 @@ def test_a_frozen_worker_that_thaws_writes_nothing(
         pytest.skip("needs PostgreSQL")
     for _ in range(times := often(1, 3)):
         frozen = disturbed.only_worker()
-        job_id = disturbed.submit(**{**CONFIG, "epochs": 400, "patience": 400})
+        job_id = disturbed.submit(**{**CONFIG, "epochs": 100_000, "patience": 100_000})
         at_epoch(disturbed, job_id, 5)
         pid = trainer(job_id)
         other = disturbed.start_worker()

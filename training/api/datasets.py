@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
@@ -118,14 +118,14 @@ class DatasetViewSet(GenericViewSet[Dataset]):
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
     def import_zip(self, request: Request) -> Response:
-        def prepare() -> tuple[str, UploadedFile, Arrays]:
+        def prepare() -> tuple[str, UploadedFile[Any], Arrays]:
             upload = UploadSerializer(data=request.data)
             upload.is_valid(raise_exception=True)
             sent = dict(upload.validated_data)
             name, file = sent.pop("name"), sent.pop("file")
             return name, file, datasets.read_upload(file, read(ImportConfig, sent))
 
-        def create(wanted: tuple[str, UploadedFile, Arrays]) -> Response:
+        def create(wanted: tuple[str, UploadedFile[Any], Arrays]) -> Response:
             dataset = datasets.store_upload(self._user, *wanted)
             return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 

@@ -1,7 +1,8 @@
 """What is kept, as rows."""
 
 from training.models.callers import Allowance, ApiToken, AuditEntry, IdempotencyKey
-from training.models.jobs import Dataset, Epoch, Job, JobEvent, Sweep, TrainedModel, Worker
+from training.models.jobs import Dataset, Epoch, Job, JobEvent, Sweep, TrainedModel
+from training.models.workers import Worker
 
 __all__ = [
     "Allowance",

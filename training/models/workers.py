@@ -1,0 +1,23 @@
+"""The processes that train."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Worker(models.Model):
+    """A worker that said it is there; one that says so no more is lost."""
+
+    name = models.CharField(max_length=200, unique=True)
+    slots = models.PositiveIntegerField()  # jobs it trains at once
+    has = models.JSONField(default=list)  # of cpu and gpu
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
