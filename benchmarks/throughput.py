@@ -1,10 +1,10 @@
 """Training samples a second through Heimdall: `python -m benchmarks.throughput`.
 
 All of it is there: the web process, a worker, the trainer's process, RabbitMQ, PostgreSQL, an
-event, a row and a synced checkpoint for each epoch. Beside it a bare loop that one might write by
-hand: the same network, batches, optimiser, schedule and loss on the same tensors in memory, and the
-validation split once an epoch; it writes and tells nothing. Runs alternate; the figures are medians
-of seconds an epoch, the first epoch left out.
+event, a row and a synced checkpoint for each epoch. Beside it a bare loop that somebody might
+write by hand: the same network, batches, optimiser, schedule and loss on the same tensors in
+memory, and the validation split once an epoch; it writes and tells nothing. Runs alternate; the
+figures are medians of seconds an epoch, the first epoch left out.
 """
 
 from __future__ import annotations
