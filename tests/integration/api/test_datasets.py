@@ -113,7 +113,7 @@ def test_a_dataset_goes_with_its_file_unless_a_job_names_it(
     lifecycle.submit(ada, dataset, TrainConfig())
     refused = api.delete(f"{DATASETS}/{dataset.pk}")
     assert refused.status_code == 409
-    assert "is named by 1 job(s); delete those first" in refused.json()["detail"]
+    assert "is named by 1 job(s) or sweep(s); delete those first" in refused.json()["detail"]
     Job.objects.all().delete()
     assert api.delete(f"{DATASETS}/{dataset.pk}").status_code == 204
     assert not Path(dataset.path).exists()
