@@ -20,6 +20,8 @@ from realtime.protocol import Close
 
 FLUSH_SECONDS = 0.2
 LONGEST_FRAME = 64 * 1024
+# Requests under way are waited for, but not for ever: whoever stops this process wants it stopped.
+GOODBYE_SECONDS = 5.0
 
 
 class Protocol(WebSocketProtocol):
@@ -96,8 +98,13 @@ def _say_goodbye(self: Any) -> Any:
         if getattr(protocol, "may_write", None) is not None:
             protocol.serverClose(Close.SERVICE_RESTART)
     # The reactor stops as soon as what it waits for is done: the frames have to leave first.
-    flushed = deferLater(daphne.server.reactor, FLUSH_SECONDS, lambda: None)
-    return DeferredList([flushed, maybeDeferred(_end, self)])
+    flushed = _later(FLUSH_SECONDS)
+    ended = DeferredList([flushed, maybeDeferred(_end, self)])
+    return DeferredList([ended, _later(GOODBYE_SECONDS)], fireOnOneCallback=True)
+
+
+def _later(seconds: float) -> Any:
+    return deferLater(daphne.server.reactor, seconds, lambda: None)
 
 
 def install() -> None:

@@ -54,7 +54,6 @@ def _run(attempt: Attempt, job: Job, worker: str) -> End:
         with Trainer(*_order(job, folder), folder=folder) as trainer:
             if end := _Watch(attempt, trainer, worker).follow():
                 return end
-            trainer.end()
             return partial(
                 outcome.interrupted, actor=worker, reason=trainer.obituary(), crashed=True
             )

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from django.conf import settings
 
-TERMINATE_SECONDS = 2.0
+# From its last word to its end.
+EXIT_SECONDS = 2.0
 
 
 class Trainer:
@@ -62,7 +63,10 @@ class Trainer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.end()
+        """End it for certain, and at once: what it has said is kept, and the rest is not wanted."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._close()
 
     def lines(self, tick: float) -> Iterator[dict[str, Any] | None]:
         """Each line it writes, and None every `tick` seconds of silence, until it closes."""
@@ -86,25 +90,13 @@ class Trainer:
             self._process.stdin.write(f"{wish}\n".encode())
             self._process.stdin.flush()
 
-    def end(self) -> int:
-        """End it, politely first; its exit status."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._selector.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(TERMINATE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-        # Its helpers (loader, ranks) belong to the same group and must not outlive it.
-        self._signal(signal.SIGKILL)
-        self._process.stdout.close()
-        return self._process.returncode
-
     def obituary(self) -> str:
         """One sentence about an end that was not announced, with the last words of its log."""
-        status = self._process.returncode
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_SECONDS)
+        status = self._process.poll()
+        if status is None:
+            return "The trainer fell silent, and did not end."
         how = f"exit status {status}"
         if status < 0:
             # Its log's last line is older than what killed it.
@@ -113,6 +105,13 @@ class Trainer:
             return f"The trainer was killed (signal {name}{hint})."
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         return f"The trainer ended without a result ({': '.join([how, *last])})."
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._selector.close()
+        self._process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     def _signal(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

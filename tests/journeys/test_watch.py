@@ -46,11 +46,13 @@ def watch_to_the_end(tab: Page) -> None:
     expect(tab.locator("#evaluation")).to_contain_text("Cramér-Rao bound")
     expect(tab.locator("#timeline li").first).to_contain_text("Completed")
     expect(tab.get_by_role("button", name="Pause")).to_be_hidden()
+    expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
     assert tab.locator("canvas").count() == 2
     assert tab.evaluate("window.untouched") is True
     live = content(tab)
     tab.reload()
     expect(tab.locator("#live")).to_contain_text("Live")
+    expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
     assert content(tab) == live
 
 

@@ -38,17 +38,8 @@ from training.serializers import (
     JobSerializer,
     ProblemSerializer,
 )
-from training.states import Status
 
 EVENTS_PAGE = 500
-FEWEST_POINTS, MOST_POINTS = 10, 10_000
-
-
-class JobFilter(filters.FilterSet):
-    status = filters.MultipleChoiceFilter(choices=Status.choices)
-    kind = filters.ChoiceFilter(choices=Job.Kind.choices)
-    dataset_id = filters.UUIDFilter(field_name="dataset_id")
-    owner = filters.CharFilter(field_name="owner__username")
 
 
 ASKED = {202: JobSerializer, 404: ProblemSerializer, 409: ProblemSerializer}
@@ -64,7 +55,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     serializer_class = JobSerializer
     pagination_class = pages.Newest
     filter_backends = (filters.DjangoFilterBackend, SearchFilter, OrderingFilter)
-    filterset_class = JobFilter
+    filterset_class = queries.JobFilter
     search_fields = ("name", "notes")
     ordering_fields = ("created_at", "finished_at", "best_val_loss", "best_val_rmse", "name")
     queryset = Job.objects.none()
@@ -208,11 +199,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
     @action(detail=True, pagination_class=None, filter_backends=[])
     def metrics(self, request: Request, pk: str) -> Response:
         job = self.get_object()
-        limit = queries.whole(request, "max_points", 1000)
-        if not FEWEST_POINTS <= limit <= MOST_POINTS:
-            raise BadConfig(
-                {"max_points": [f"{limit} is not between {FEWEST_POINTS} and {MOST_POINTS}."]}
-            )
+        limit = queries.points(request)
         names = queries.named_series(request, series.known(job))
         return Response(series.columns(job, names, limit).as_json())
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
+from django_filters import rest_framework as filters
 from rest_framework.request import Request
 
 from training.access import visible
 from training.configs import BadConfig
-from training.models import Dataset
+from training.models import Dataset, Job
+from training.states import Status
+
+FEWEST_POINTS, MOST_POINTS = 10, 10_000
+
+
+class JobFilter(filters.FilterSet):
+    status = filters.MultipleChoiceFilter(choices=Status.choices)
+    kind = filters.ChoiceFilter(choices=Job.Kind.choices)
+    dataset_id = filters.UUIDFilter(field_name="dataset_id")
+    owner = filters.CharFilter(field_name="owner__username")
 
 
 def json_object(request: Request) -> dict[str, Any]:
@@ -34,6 +45,16 @@ def whole(request: Request, name: str, default: int) -> int:
     if not sent.isascii() or not sent.isdigit():
         raise BadConfig({name: [f"{sent!r} is not a whole number of at least 0."]})
     return int(sent)
+
+
+def points(request: Request) -> int:
+    """How many points of a chart are asked for."""
+    limit = whole(request, "max_points", 1000)
+    if not FEWEST_POINTS <= limit <= MOST_POINTS:
+        raise BadConfig(
+            {"max_points": [f"{limit} is not between {FEWEST_POINTS} and {MOST_POINTS}."]}
+        )
+    return limit
 
 
 def named_series(request: Request, known: list[str]) -> list[str]:

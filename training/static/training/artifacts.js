@@ -7,12 +7,16 @@ function size(bytes) {
   return bytes === undefined || bytes === null ? "" : `${bytes} B`;
 }
 
+let newest = 0;
+
 export async function artifacts(api, job) {
   const panel = $("artifacts");
   if (job.kind !== "training" || !job.current_epoch || !("artifacts" in $("job").dataset)) return;
+  const asked = (newest += 1);
   const answer = await fetch(`${api}/artifacts`);
   if (!answer.ok) return;
   const told = await answer.json();
+  if (asked !== newest) return; // a later question's answer may have come first
   const rows = (Array.isArray(told) ? told : (told.results ?? [])).map((one) => {
     const row = document.createElement("tr");
     const link = Object.assign(document.createElement("a"), { href: one.url ?? `${api}/artifacts/${one.name}`, textContent: one.name, download: "" });
