@@ -183,8 +183,7 @@ class JobViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Job]):
         renderer_classes=[stream.EventStream, JSONRenderer],
     )
     def events_stream(self, request: Request, pk: str) -> StreamingHttpResponse:
-        job = self.get_object()
-        return stream.answer(self._user.pk, job.pk, queries.last_seen(request))
+        return stream.answer(self._user.pk, self.get_object().pk, queries.last_seen(request))
 
     @extend_schema(
         summary="Its metrics over the epochs, as columns for a chart",
