@@ -134,7 +134,8 @@ CELERY_BROKER_URL = RABBITMQ_URL or "memory://localhost"
 CELERY_TASK_DEFAULT_QUEUE = "heimdall.jobs"
 # One queue for each need; a worker listens to those that it can meet. `-Q` narrows them.
 CELERY_TASK_QUEUES = [
-    Queue(name) for name in (CELERY_TASK_DEFAULT_QUEUE, *(f"heimdall.{one}" for one in WORKER_HAS))
+    Queue(name, routing_key=name)
+    for name in (CELERY_TASK_DEFAULT_QUEUE, *(f"heimdall.{one}" for one in WORKER_HAS))
 ]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"

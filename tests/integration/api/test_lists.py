@@ -117,10 +117,10 @@ def test_a_long_list_asks_the_database_as_often_as_a_short_one(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     stored(ada, dataset, count)
-    with django_assert_num_queries(1) as asked:
+    with django_assert_num_queries(3) as asked:
         found = api.get(f"{JOBS}?page_size=200&ordering=best_val_rmse&param.model=mlp").json()
     assert len(found["results"]) == count
-    assert "COUNT" not in asked.captured_queries[0]["sql"].upper()
+    assert not any("COUNT" in query["sql"].upper() for query in asked.captured_queries)
 
 
 @pytest.mark.parametrize("count", [10, 200])
@@ -137,9 +137,9 @@ def test_a_long_history_asks_the_database_as_often_as_a_short_one(
               at=timezone.now())
         for epoch in range(1, count + 1)
     )  # fmt: skip
-    with django_assert_num_queries(3):  # the job, its new epochs, and whether there are newer
+    with django_assert_num_queries(4):  # teams, job, its new epochs, whether there are newer
         told = api.get(f"{JOBS}/{job.pk}/metrics?max_points=10000").json()
     assert len(told["epoch"]) == count
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         epochs = api.get(f"{JOBS}/{job.pk}/epochs").json()
     assert len(epochs["results"]) == count

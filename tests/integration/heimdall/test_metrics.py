@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from training import lifecycle, workers
+from training.engine.config import TrainConfig
+from training.models import Dataset
+
+
+def test_prometheus_reads_what_is_going_on(
+    client: Client,
+    ada: User,
+    dataset: Dataset,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for needs in ("auto", "gpu", "gpu"):
+        lifecycle.submit(ada, dataset, TrainConfig(needs=needs))
+    workers.arrived("here", 3, ["cpu"])
+    client.get("/healthz")
+    with django_assert_max_num_queries(11):
+        answer = client.get("/metrics")
+    found = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.content.decode())
+        for sample in family.samples
+    }
+    assert found["heimdall_queue_jobs", ("needs", "gpu")] == 2
+    assert found["heimdall_jobs", ("status", "queued")] == 3
+    assert found["heimdall_workers", ("state", "idle")] == 1
+    assert found["heimdall_worker_slots",] == 3
+    assert found["heimdall_outbox_events",] == 3
+    assert found["heimdall_database_up",] == 1
+    health = ("method", "GET"), ("route", "healthz"), ("status", "200")
+    assert found[("heimdall_http_seconds_count", *health)] >= 1
