@@ -5,40 +5,25 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from tests.integration.training.receiver import Receiver, receiver
+from tests.integration.training.receiver import Receiver
 from training import attempt as attempts
 from training import lifecycle, outcome
 from training.engine.config import TrainConfig
-from training.hooks import addresses, outbox, post, sender, subscribe
-from training.hooks.sender import GIVE_UP_FAILURES, PAUSES, Sender, claim, send
+from training.hooks import addresses, outbox, post, subscribe
+from training.hooks.sender import GIVE_UP_FAILURES, PAUSES, claim, send
 from training.hooks.signing import signature
 from training.models import Dataset, Job
 from training.subscriptions import Delivery, Webhook
-
-
-@pytest.fixture
-def there(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_ALLOW_PRIVATE = True
-    with receiver() as found:
-        yield found
-
-
-@pytest.fixture
-def webhook(ada: User, there: Receiver) -> Webhook:
-    wanted = subscribe.CreateWebhook(url=f"{there.url}/hook?a=1", events=["job.completed",
-                                     "job.cancelled", "job.started"])  # fmt: skip
-    return subscribe.create(ada, wanted)
 
 
 @pytest.fixture
@@ -215,55 +200,3 @@ def test_for_a_day_after_a_rotation_both_secrets_sign(webhook: Webhook, there: R
     outbox.test(webhook)
     attempt_one(webhook)
     assert len(there.got[1][1]["webhook-signature"].split(" ")) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_many_senders_one_has_a_delivery(webhook: Webhook) -> None:
-    outbox.test(webhook)
-
-    def one(_: int) -> bool:
-        try:
-            return claim(webhook) is not None
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(one, range(6))) == 1
-
-
-def test_what_a_dead_sender_had_claimed_is_sent_by_another(
-    webhook: Webhook, there: Receiver
-) -> None:
-    outbox.test(webhook)
-    lost = claim(webhook) or pytest.fail("nothing is due")
-    assert claim(webhook) is None
-    Delivery.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
-    assert attempt_one(webhook).status == "delivered"
-    sender.settle(lost, post.Answer(None, "late", 1))
-    assert Delivery.objects.get().status == "delivered"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_thread_sends_what_is_due_and_one_that_hangs_holds_up_no_other(
-    webhook: Webhook, ada: User, there: Receiver, settings: Any
-) -> None:
-    settings.KEEPER_SECONDS = 0.02
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        hangs = subscribe.create(ada, subscribe.CreateWebhook(url=url, events=["job.failed"]))
-        for _ in range(5):
-            outbox.test(hangs)
-            outbox.test(webhook)
-        thread = Sender()
-        thread.start()
-        until = time.monotonic() + 30
-        while Delivery.objects.filter(webhook=webhook, status="pending").exists():
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        assert Delivery.objects.filter(webhook=hangs, status="pending").count() == 5
-        silent.close()
-        thread.stop()
-        while thread._busy and time.monotonic() < until:
-            time.sleep(0.05)
-            thread._busy = {one: pk for one, pk in thread._busy.items() if not one.done()}
-    assert len(there.got) == 5

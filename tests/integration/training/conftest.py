@@ -1,0 +1,27 @@
+"""A real server, and a webhook of Ada's that leads to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.integration.training.receiver import Receiver, receiver
+from training.hooks import subscribe
+from training.subscriptions import Webhook
+
+
+@pytest.fixture
+def there(settings: Any) -> Iterator[Receiver]:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture
+def webhook(ada: User, there: Receiver) -> Webhook:
+    wanted = subscribe.CreateWebhook(url=f"{there.url}/hook?a=1", events=["job.completed",
+                                     "job.cancelled", "job.started"])  # fmt: skip
+    return subscribe.create(ada, wanted)
