@@ -36,7 +36,7 @@ class OrFarthest(Func):
 class Parameter(KeyTransform):
     """`Parameter(name, "config")`: a hyper-parameter; again in words that an index is found by."""
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, Any]:
         if not self.key_name.isidentifier():
             raise ValueError(f"{self.key_name!r} is no name of a hyper-parameter")
         lhs, values, _ = self.preprocess_lhs(compiler, connection)

@@ -39,7 +39,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     def to_representation(self, instance: Job) -> dict[str, Any]:
         """Straight from the attributes: DRF, field by field, takes ten times as long for a list."""
-        sources = [(name, field.source) for name, field in self.fields.items()]
+        sources = [(name, field.source or name) for name, field in self.fields.items()]
         return {name: _plain(attrgetter(source)(instance)) for name, source in sources}
 
 
