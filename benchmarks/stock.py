@@ -18,7 +18,7 @@ settings.configure(
         "default": {
             "BACKEND": "channels_rabbitmq.core.RabbitmqChannelLayer",
             # With its default of 100 a burst is lost, and would be quicker for it.
-            "CONFIG": {"host": os.environ["RABBITMQ_URL"], "local_capacity": 100_000,
+            "CONFIG": {"host": os.environ["RABBITMQ_URL"], "local_capacity": 50_000,
                        "remote_capacity": 1_000_000},
         }
     }
