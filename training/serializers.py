@@ -91,8 +91,8 @@ class ColumnsSerializer(serializers.Serializer[Job]):
 
 
 class TokenRequestSerializer(serializers.Serializer[Any]):
-    username = serializers.CharField()
-    password = serializers.CharField(trim_whitespace=False)
+    username = serializers.CharField(min_length=1)
+    password = serializers.CharField(min_length=1, trim_whitespace=False)
 
 
 class TokenSerializer(serializers.Serializer[Any]):
