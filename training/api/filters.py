@@ -40,6 +40,19 @@ class JobFilter(filters.FilterSet):
     owner = filters.CharFilter(field_name="owner__username")
 
 
+class Facts(filters.DjangoFilterBackend):  # type: ignore[misc]
+    """`JobFilter`; an empty value is told, since it would narrow nothing unseen."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        for name in JobFilter.base_filters:
+            if request.query_params.get(name) == "":
+                raise BadConfig({name: ["It is empty; leave it out, or say which."]})
+        found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return found
+
+
 class Tags(BaseFilterBackend):
     """`tag=a&tag=b`: those that have both."""
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db.models import Q, QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.exceptions import APIException
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
@@ -22,7 +22,7 @@ from training.api import conditional, filters, pages, queries
 from training.api.job_history import JobHistory
 from training.api.once import PARAMETER, REFUSALS, once
 from training.api.requests import CreateJob, JobPatch
-from training.configs import BadConfig, read
+from training.configs import read
 from training.engine.config import TrainConfig
 from training.models import Dataset, Job
 from training.serializers import (
@@ -46,12 +46,19 @@ ASKED: dict[str, Any] = {
     list=extend_schema(summary="Jobs, the newest first"),
     retrieve=extend_schema(summary="One job", responses={200: JobSerializer}),
 )
+class NoTraining(APIException):
+    """A generation is asked for by another call."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "A generation cannot be cloned; POST /datasets/generate."
+
+
 class JobViewSet(JobHistory):
     """One's own jobs, and for staff everyone's."""
 
     serializer_class = JobSerializer
     pagination_class = pages.Newest
-    filter_backends = (DjangoFilterBackend, SearchFilter, OrderingFilter, filters.Tags)
+    filter_backends = (filters.Facts, SearchFilter, OrderingFilter, filters.Tags)
     filterset_class = filters.JobFilter
     search_fields = ("name", "notes")
     ordering_fields = ("created_at", "finished_at", "best_val_loss", "best_val_rmse", "name")
@@ -139,7 +146,7 @@ class JobViewSet(JobHistory):
         def prepare() -> tuple[Job, Dataset]:
             job = self.get_object()
             if job.kind != Job.Kind.TRAINING:
-                raise BadConfig({"id": ["A generation cannot be cloned; POST /datasets/generate."]})
+                raise NoTraining
             return job, queries.usable_dataset(self._user, str(job.dataset_id))
 
         def create(prepared: tuple[Job, Dataset]) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -18,6 +20,13 @@ class _Pages(CursorPagination):
         if size < 1:
             raise BadConfig({"page_size": [f"{size} is too small: at least 1."]})
         return min(size, self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        said: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for one in said:
+            if one["name"] == self.page_size_query_param:
+                one["schema"] = {"type": "integer", "minimum": 1, "maximum": queries.MOST}
+        return said
 
 
 class Newest(_Pages):
