@@ -40,7 +40,7 @@ class JobFilter(filters.FilterSet):
     owner = filters.CharFilter(field_name="owner__username")
 
 
-class Facts(filters.DjangoFilterBackend):  # type: ignore[misc]
+class Facts(filters.DjangoFilterBackend):
     """`JobFilter`; an empty value is told, since it would narrow nothing unseen."""
 
     def filter_queryset(

@@ -42,10 +42,6 @@ ASKED: dict[str, Any] = {
 }
 
 
-@extend_schema_view(
-    list=extend_schema(summary="Jobs, the newest first"),
-    retrieve=extend_schema(summary="One job", responses={200: JobSerializer}),
-)
 class NoTraining(APIException):
     """A generation is asked for by another call."""
 
@@ -53,6 +49,10 @@ class NoTraining(APIException):
     default_detail = "A generation cannot be cloned; POST /datasets/generate."
 
 
+@extend_schema_view(
+    list=extend_schema(summary="Jobs, the newest first"),
+    retrieve=extend_schema(summary="One job", responses={200: JobSerializer}),
+)
 class JobViewSet(JobHistory):
     """One's own jobs, and for staff everyone's."""
 

@@ -22,7 +22,8 @@ def test_every_answer_is_one_that_was_announced(embedded: Stack) -> None:
     program = str(Path(sys.executable).parent / "schemathesis")
     done = subprocess.run(
         [
-            program, "--config-file", "tests/schemathesis.toml", "run", f"{embedded.url}/api/v1/schema",
+            program, "--config-file", "tests/schemathesis.toml",
+            "run", f"{embedded.url}/api/v1/schema",
             "--header", f"Authorization: Bearer {embedded.tokens['bob']}",
             "--checks", "all", *PHASES, "--generation-deterministic", "--no-color",
         ],
