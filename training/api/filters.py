@@ -46,8 +46,9 @@ class Facts(filters.DjangoFilterBackend):
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        for name in JobFilter.base_filters:
-            if request.query_params.get(name) == "":
+        for name, one in JobFilter.base_filters.items():
+            is_word = isinstance(one, filters.CharFilter)
+            if request.query_params.get(name) == "" and not is_word:
                 raise BadConfig({name: ["It is empty; leave it out, or say which."]})
         found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return found
