@@ -133,8 +133,8 @@ class ColumnsSerializer(serializers.Serializer[Job]):
 
 
 class TokenRequestSerializer(serializers.Serializer[Any]):
-    username = serializers.CharField()
-    password = serializers.CharField(trim_whitespace=False)
+    username = serializers.CharField(min_length=1)
+    password = serializers.CharField(min_length=1, trim_whitespace=False)
     name = serializers.CharField(
         max_length=100, default="", allow_blank=True, help_text="To know it again by."
     )

@@ -41,6 +41,20 @@ class JobFilter(filters.FilterSet):
     owner = filters.CharFilter(field_name="owner__username")
 
 
+class Facts(filters.DjangoFilterBackend):
+    """`JobFilter`; an empty value is told, since it would narrow nothing unseen."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        for name, one in JobFilter.base_filters.items():
+            is_word = isinstance(one, filters.CharFilter)
+            if request.query_params.get(name) == "" and not is_word:
+                raise BadConfig({name: ["It is empty; leave it out, or say which."]})
+        found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return found
+
+
 class Tags(BaseFilterBackend):
     """`tag=a&tag=b`: those that have both."""
 

@@ -57,7 +57,7 @@ class JobHistory(GenericViewSet[Job]):
 
     @extend_schema(
         summary="The events after a seq, as on the wire",
-        parameters=[OpenApiParameter("after", OpenApiTypes.INT, description="default 0: all")],
+        parameters=[queries.AFTER],
         responses={200: EventPageSerializer},
     )
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -79,8 +79,8 @@ class JobHistory(GenericViewSet[Job]):
     @extend_schema(
         summary="The same live, as server-sent events",
         description="The frames of the socket; `Last-Event-ID` is honoured.",
-        parameters=[OpenApiParameter("after", OpenApiTypes.INT, description="default 0: all")],
-        responses={(200, "text/event-stream"): OpenApiTypes.STR, 404: ProblemSerializer},
+        parameters=[queries.AFTER],
+        responses={(200, "text/event-stream"): OpenApiTypes.OBJECT, 404: ProblemSerializer},
     )
     @action(
         detail=True,
@@ -98,7 +98,9 @@ class JobHistory(GenericViewSet[Job]):
         parameters=[
             OpenApiParameter("series", OpenApiTypes.STR, description="names, by commas: all"),
             OpenApiParameter(
-                "max_points", OpenApiTypes.INT, description="10 to 10000, default 1000"
+                "max_points",
+                {"type": "integer", "minimum": FEWEST_POINTS, "maximum": MOST_POINTS},
+                description="10 to 10000, default 1000",
             ),
         ],
         responses={200: ColumnsSerializer, 400: ProblemSerializer, 404: ProblemSerializer},

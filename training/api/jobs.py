@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db.models import Q, QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.exceptions import APIException
 from rest_framework.filters import SearchFilter
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
@@ -24,7 +24,7 @@ from training.api.keyset import Keyset
 from training.api.once import PARAMETER, REFUSALS, once
 from training.api.parameters import ParameterFilter
 from training.api.requests import CreateJob, JobPatch
-from training.configs import BadConfig, read
+from training.configs import read
 from training.engine.config import TrainConfig
 from training.models import Dataset, Job
 from training.serializers import (
@@ -44,6 +44,13 @@ ASKED: dict[str, Any] = {
 }
 
 
+class NoTraining(APIException):
+    """A generation is asked for by another call."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "A generation cannot be cloned; POST /datasets/generate."
+
+
 @extend_schema_view(
     list=extend_schema(summary="Jobs, the newest first"),
     retrieve=extend_schema(summary="One job", responses={200: JobSerializer}),
@@ -53,7 +60,7 @@ class JobViewSet(JobHistory):
 
     serializer_class = JobSerializer
     pagination_class = Keyset
-    filter_backends = (DjangoFilterBackend, SearchFilter, ParameterFilter, filters.Tags)
+    filter_backends = (filters.Facts, SearchFilter, ParameterFilter, filters.Tags)
     filterset_class = filters.JobFilter
     search_fields = ("name", "notes")
     orderings, ordering = orderings.JOBS, "-created_at"
@@ -150,7 +157,7 @@ class JobViewSet(JobHistory):
         def prepare() -> tuple[Job, Dataset]:
             job = self.get_object()
             if job.kind != Job.Kind.TRAINING:
-                raise BadConfig({"id": ["A generation cannot be cloned; POST /datasets/generate."]})
+                raise NoTraining
             return job, queries.usable_dataset(self._user, str(job.dataset_id))
 
         def create(prepared: tuple[Job, Dataset]) -> Response:

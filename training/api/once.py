@@ -23,7 +23,7 @@ HEADER = "Idempotency-Key"
 LONGEST = 255
 PARAMETER = OpenApiParameter(
     HEADER,
-    str,
+    {"type": "string", "pattern": r"^[!#-~]{1,255}$"},
     OpenApiParameter.HEADER,
     description="Any text of at most 255 characters, a UUID say: for 24 hours the same key and "
     "body get the first answer again, and nothing is made twice.",

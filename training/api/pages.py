@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+from training.api import queries
+from training.configs import BadConfig
 
 
-class Newest(CursorPagination):
+class _Pages(CursorPagination):
+    page_size: int
+    max_page_size: int
+
+    def get_page_size(self, request: Request) -> int:
+        size = queries.whole(request, "page_size", self.page_size)
+        if size < 1:
+            raise BadConfig({"page_size": [f"{size} is too small: at least 1."]})
+        return min(size, self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        said: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for one in said:
+            if one["name"] == self.page_size_query_param:
+                one["schema"] = {"type": "integer", "minimum": 1, "maximum": queries.MOST}
+        return said
+
+
+class Newest(_Pages):
     """Jobs and datasets."""
 
     page_size = 50
@@ -14,7 +38,7 @@ class Newest(CursorPagination):
     ordering = ("-created_at", "-id")
 
 
-class ByEpoch(CursorPagination):
+class ByEpoch(_Pages):
     """Epochs from the first on."""
 
     page_size = 500

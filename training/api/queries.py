@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from training.access import visible
@@ -12,6 +13,11 @@ from training.configs import BadConfig
 from training.models import Dataset
 
 MOST = 2**31 - 1  # that a column of the database holds
+AFTER = OpenApiParameter(
+    "after",
+    {"type": "integer", "minimum": 0, "maximum": MOST},
+    description="The newest seq that one has; default 0: all.",
+)
 
 
 def json_object(request: Request) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def test_an_address_that_guesses_passwords_is_slowed_down(
     wrong = {"username": "ada", "password": "guess"}
     # Whoever writes the header himself is not believed.
     codes = [
-        client.post(TOKEN, wrong, headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code
+        client.post(
+            TOKEN, wrong, "application/json", headers={"X-Forwarded-For": f"10.0.0.{n}"}
+        ).status_code
         for n in range(3)
     ]
     assert codes == [401, 401, 429]

@@ -91,7 +91,7 @@ def test_a_fault_of_ours(client: Client, ada: User) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["cursor=cD1ub25zZW5zZQ==", "status=x", "dataset_id=x", "owner=%00", "tag=%00"],
+    ["cursor=cD1ub25zZW5zZQ==", "status=x", "dataset_id=x", "dataset_id=", "owner=%00", "tag=%00"],
 )  # fmt: skip
 def test_a_filter_that_makes_no_sense(api: APIClient, query: str) -> None:
     is_problem(api.get(f"{JOBS}?{query}"), 400)
