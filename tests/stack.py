@@ -70,7 +70,7 @@ class Stack:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.web: subprocess.Popen[bytes] | None = None
         self._workers: list[subprocess.Popen[bytes]] = []
-        self.port = 0
+        self.port, self._own = 0, uuid4().hex[:6]
         prepared = self.python("-c", PREPARE % PASSWORD)
         told = json.loads(prepared.splitlines()[-1])
         self.tokens: dict[str, str] = told["tokens"]
@@ -105,7 +105,9 @@ class Stack:
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Returns once it takes jobs, or, where the broker is away, would."""
         log = self.folder / f"worker-{len(self.processes)}.log"
-        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", f"{log.stem}@%h"]
+        # Another stack may share the virtual host, and a name is one worker's.
+        name = f"{log.stem}-{self._own}@%h"
+        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", name]
         worker = self._start([*command, "--loglevel", "INFO"], log)
 
         def ready() -> bool:

@@ -146,8 +146,8 @@ def test_a_job_whose_message_is_lost_or_sent_five_times_is_claimed_once(
         line.channel().queue_purge("heimdall.jobs")
     program = (
         "import django; django.setup()\n"
-        "from training.dispatch import _send\n"
-        f"for _ in range(5): _send({often_sent!r})\n"
+        "from training.dispatch import Message, _send\n"
+        f"for _ in range(5): _send(Message({often_sent!r}, 'heimdall.jobs', ''))\n"
     )
     disturbed.python("-c", program)
     disturbed.start_worker()

@@ -68,6 +68,8 @@ def everyone(chromium: Browser, embedded: Stack) -> Iterator[Page]:
 
 def findings(page: Page, scheme: str) -> list[str]:
     """What is serious or worse."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
     found: dict[str, Any] = page.evaluate("rules => axe.run(document, rules)", RULES[scheme])
     return [
         f"{one['id']}: {node['target']} {node['html'][:160]}"
@@ -80,7 +82,6 @@ def findings(page: Page, scheme: str) -> list[str]:
 def look(tab: Page, url: str, name: str) -> list[str]:
     """What is wrong with the page in any size and colour."""
     tab.goto(url)
-    tab.evaluate(AXE)
     wrong = []
     for width, height in SIZES.items():
         tab.set_viewport_size({"width": width, "height": height})

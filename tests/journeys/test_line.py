@@ -20,10 +20,12 @@ pytestmark = JOURNEY
 def ends_as_a_fresh_page(tab: Page) -> None:
     expect(tab.locator("#pill")).to_have_text("Completed", timeout=PATIENCE)
     expect(tab.locator("#timeline li").first).to_contain_text("Completed", timeout=PATIENCE)
+    expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
     tab.wait_for_timeout(400)
     live = content(tab)
     tab.reload()
     expect(tab.locator("#live")).to_contain_text(re.compile("Live|Reconnecting|Asking"))
+    expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
     assert content(tab) == live
 
 

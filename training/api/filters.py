@@ -42,12 +42,13 @@ class JobFilter(filters.FilterSet):
 
 
 class Facts(filters.DjangoFilterBackend):
-    """`JobFilter`; an empty value is told, since it would narrow nothing unseen."""
+    """The view's filter set; an empty value is told, since it would narrow nothing unseen."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        for name, one in JobFilter.base_filters.items():
+        kind = self.get_filterset_class(view, queryset)
+        for name, one in kind.base_filters.items():
             is_word = isinstance(one, filters.CharFilter)
             if request.query_params.get(name) == "" and not is_word:
                 raise BadConfig({name: ["It is empty; leave it out, or say which."]})

@@ -20,6 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from training.access import visible
 from training.api import pages, queries
+from training.api.filters import Facts
 from training.configs import BadConfig, read
 from training.models import Sweep
 from training.serializers import ProblemSerializer
@@ -85,7 +86,7 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Sweep]):
 
     serializer_class = SweepSerializer
     pagination_class = pages.Newest
-    filter_backends = (filters.DjangoFilterBackend, SearchFilter)
+    filter_backends = (Facts, SearchFilter)
     filterset_class = SweepFilter
     search_fields = ("name",)
     queryset = Sweep.objects.none()

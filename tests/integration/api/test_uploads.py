@@ -52,9 +52,11 @@ STRANGE: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("what", STRANGE)
 def test_it_is_refused_and_nothing_stays(
-    api: APIClient, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: APIClient, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    work, settings.DATA_DIR = tmp_path / "work", str(tmp_path / "data")
+    work.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(work))
     content, why = STRANGE[what]
     before = stored_files()
     file = io.BytesIO(content)
@@ -65,7 +67,7 @@ def test_it_is_refused_and_nothing_stays(
     assert why in answer.json()["detail"]
     assert not Dataset.objects.exists()
     assert stored_files() == before
-    assert list(tmp_path.iterdir()) == []
+    assert list(work.iterdir()) == []
 
 
 def test_a_file_past_the_bound_is_413(api: APIClient, settings: Any) -> None:
