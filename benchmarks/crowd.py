@@ -2,8 +2,8 @@
 
 It reads `{port, token, paths, frames}`, opens a socket for each path, says `open` once all are,
 and ends when each has had so many frames after the first. It prints when the frames came: the last
-minus the first, and of each the time since the `timestamp` in it. A protocol of its own spends
-about 5 us on a frame where a library spends 50 or more, which would be measured in their place.
+minus the first, and of each the time since the `timestamp` in it. It parses frames itself:
+a library's work on them would be measured in their place.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 frames a second beside the stock channel layer, in the same run.
 
 python -m benchmarks.events [--short]. Publisher, broker, server, raw consumer and the sockets'
-other ends share this machine; what the latter cost stands in the last line of each table.
+other ends share this machine, and so each other's time.
 """
 
 from __future__ import annotations
