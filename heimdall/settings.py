@@ -115,6 +115,9 @@ else:
     # A server or a network that has gone silent is given up after ten seconds, not after hours.
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
+        # A worker that is frozen or cut off in the middle of a write holds the job's row, which
+        # nobody else could then take over: PostgreSQL takes the lock away within a lease.
+        "options": f"-c idle_in_transaction_session_timeout={LEASE_SECONDS * 1000}",
         "connect_timeout": 5,
         "keepalives_idle": 4,
         "keepalives_interval": 2,

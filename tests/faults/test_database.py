@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not postgres_is_there(), reason="needs PostgreSQL"),
 ]
+LEASE_SECONDS = 4  # of the stack
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
@@ -75,3 +78,35 @@ def test_a_database_that_is_down_for_longer_than_a_lease_costs_no_attempt(
     job = disturbed.job(job_id)
     assert (job["attempt"], job["crashes"]) == (1, 0)
     tally(f"database down for {often(7, 30)} s (lease 4 s)", 1, seconds=[went_on])
+
+
+def test_a_process_that_is_frozen_in_mid_transaction_holds_up_nobody_for_long(
+    disturbed: Stack, tally: Tally
+) -> None:
+    """It holds the lock of the job's row, as a worker that falls asleep in a write does."""
+    job_id = disturbed.submit(epochs=100_000, patience=100_000)
+    at_epoch(disturbed, job_id, 1)
+    program = (
+        "import django, os, signal; django.setup()\n"
+        "from django.db import transaction\n"
+        "from training.models import Job\n"
+        "with transaction.atomic():\n"
+        f"    Job.objects.select_for_update().get(pk={job_id!r})\n"
+        "    print('holds', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=disturbed.environment, stdout=subprocess.PIPE
+    ) as frozen:
+        assert frozen.stdout is not None
+        try:
+            assert frozen.stdout.readline() == b"holds\n"
+            began = time.monotonic()
+            with disturbed.api() as api:
+                assert api.post(f"/jobs/{job_id}/cancel").status_code == 202
+            took = time.monotonic() - began
+        finally:
+            frozen.kill()
+    disturbed.until(job_id, "cancelled")
+    assert took < LEASE_SECONDS + 5
+    tally("frozen in mid-transaction: until its lock was taken away", 1, seconds=[took])
