@@ -6,6 +6,8 @@ Import it only where daphne serves: importing daphne takes this process's event 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -22,6 +24,7 @@ from realtime.protocol import Close
 FLUSH_SECONDS = 0.2
 # Requests under way are waited for, but not for ever: whoever stops this process wants it stopped.
 GOODBYE_SECONDS = 5.0
+LEAVE_SECONDS = 3.0
 LONGEST_FRAME = 64 * 1024
 
 
@@ -102,6 +105,7 @@ def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | Non
 
 _send = daphne.server.Server.handle_reply
 _end = daphne.server.Server.kill_all_applications
+_run = daphne.server.Server.run
 
 
 async def _send_when_taken(self: Any, protocol: Any, message: dict[str, Any]) -> None:
@@ -123,6 +127,19 @@ def _say_goodbye(self: Any) -> Any:
     return DeferredList([ended, _later(GOODBYE_SECONDS)], fireOnOneCallback=True)
 
 
+def end_in_time(status: int = 0) -> None:
+    """A request that was cut off can leave a thread behind that waits for ever, and a process that
+    ends waits for all its threads: for no longer than this."""
+    last = threading.Timer(LEAVE_SECONDS, os._exit, [status])
+    last.daemon = True
+    last.start()
+
+
+def _run_to_the_end(self: Any) -> None:
+    _run(self)
+    end_in_time()
+
+
 def _later(seconds: float) -> Any:
     return deferLater(daphne.server.reactor, seconds, lambda: None)
 
@@ -133,10 +150,14 @@ def install() -> None:
     daphne.server.HTTPFactory = bodies.Factory
     daphne.server.Server.handle_reply = _send_when_taken
     daphne.server.Server.kill_all_applications = _say_goodbye
+    daphne.server.Server.run = _run_to_the_end
 
 
 class Server(daphne.server.Server):
-    """Tells `ready` the port once it listens; `run` returns after SIGINT or SIGTERM."""
+    """Tells `ready` the port once it listens; `run` returns after SIGINT or SIGTERM.
+
+    Whoever runs it has more to end than daphne, and calls `end_in_time` itself.
+    """
 
     def __init__(
         self, application: Any, host: str, port: int, ready: Callable[[int], None]
@@ -152,3 +173,6 @@ class Server(daphne.server.Server):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ready(port.getHost().port)
+
+    def run(self) -> None:
+        _run(self)

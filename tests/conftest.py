@@ -23,6 +23,7 @@ os.environ.update(
     DJANGO_ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
 )
 
+from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.test import Client  # noqa: E402
 from rest_framework.test import APIClient  # noqa: E402
@@ -33,6 +34,9 @@ from tests.stack import Stack, own_database  # noqa: E402
 from training.engine.config import GenerateConfig  # noqa: E402
 from training.engine.dataset import Dataset as Arrays  # noqa: E402
 from training.engine.synthetic import generate  # noqa: E402
+
+# A process of xdist has read its settings before this file, with the folder of the one it is of.
+settings.DATA_DIR = _DATA
 
 BROKER = "HEIMDALL_TEST_BROKER"
 _private: list[broker.PrivateBroker] = []
@@ -122,7 +126,6 @@ def private_broker() -> Iterator[broker.PrivateBroker]:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_passwords() -> None:
     """A slow hash guards real people; here it would only cost half a second for each."""
-    from django.conf import settings
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -59,6 +59,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         finally:
             demo.close()
+        from heimdall.server import end_in_time
+
+        end_in_time(demo.exit_status)
         sys.exit(demo.exit_status)
 
 

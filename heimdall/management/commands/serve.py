@@ -30,3 +30,6 @@ class Command(BaseCommand):
             web.run(host, port, ready)
         except AlreadyRunning as error:
             raise CommandError(str(error)) from error
+        from heimdall.server import end_in_time
+
+        end_in_time()

@@ -8,26 +8,39 @@ from contextlib import suppress
 from urllib.error import URLError
 from urllib.request import urlopen
 
-# A request that will not hear that it is over: it swallows every cancel.
-STUBBORN = """
-import asyncio
+import pytest
 
-async def application(scope, receive, send):
-    print("asked", flush=True)
+# Requests that will not hear that they are over.
+STUBBORN = {
+    "a task that swallows every cancel": """
     while True:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             pass
+""",
+    "a thread that waits for ever": """
+    await sync_to_async(threading.Event().wait)()
+""",
+}
+PROGRAM = """
+import asyncio, threading
+from asgiref.sync import sync_to_async
 
-from heimdall.server import Server
+async def application(scope, receive, send):
+    print("asked", flush=True)
+{}
+from heimdall.server import Server, end_in_time
 Server(application, "127.0.0.1", 0, lambda port: print(port, flush=True)).run()
+end_in_time()
 """
 
 
-def test_a_request_that_never_ends_does_not_keep_the_server_from_ending() -> None:
+@pytest.mark.parametrize("what", STUBBORN)
+def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(what: str) -> None:
+    program = PROGRAM.format(STUBBORN[what])
     with subprocess.Popen(
-        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
     ) as web:
         assert web.stdout is not None
         port = int(web.stdout.readline())
