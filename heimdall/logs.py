@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from training import asked
+from training import context
 
 # The password of a URL; a bearer token, however it is announced.
 _SECRETS = (
@@ -25,7 +25,7 @@ def masked(text: str) -> str:
 
 
 def _context() -> dict[str, str]:
-    found = {"request_id": asked.request_id.get(), "job_id": asked.job_id.get()}
+    found = {"request_id": context.request_id.get(), "job_id": context.job_id.get()}
     return {name: value for name, value in found.items() if value}
 
 

@@ -25,6 +25,8 @@ ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0
 
 # A name that others reach is served behind a proxy that speaks TLS; a bare machine is not.
 HTTPS = env.switch("HEIMDALL_HTTPS", default=not DEBUG and any(map(is_public, ALLOWED_HOSTS)))
+# How many proxies of ours stand in front, whose word for the client's address is taken.
+PROXIES = env.count("HEIMDALL_PROXIES", default=int(HTTPS), least=0)
 
 # Unset: everything runs in one process, with nothing else to install or start.
 RABBITMQ_URL = env.broker("RABBITMQ_URL")
@@ -66,7 +68,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "heimdall.asked.asked",
+    "heimdall.context.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -207,8 +209,6 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["training.api.limits.PerUser"],
-    # How many proxies of ours stand in front, whose word for the client's address is taken.
-    "NUM_PROXIES": env.count("HEIMDALL_PROXIES", default=0, least=0),
     "EXCEPTION_HANDLER": "training.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
 }

@@ -14,9 +14,9 @@ from tests.stack import Stack
 ENDS = ("completed", "failed", "cancelled")
 
 
-def open_socket(stack: Stack, path: str = "", who: str = "ada") -> connect:
+def open_socket(stack: Stack, path: str = "", who: str = "ada", **options: Any) -> connect:
     headers = {"Authorization": f"Bearer {stack.tokens[who]}"}
-    return connect(f"{stack.ws}{path}", additional_headers=headers)
+    return connect(f"{stack.ws}{path}", additional_headers=headers, **options)
 
 
 async def frame(socket: ClientConnection, seconds: float = 20) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from training import audit
 from training.models import Dataset, Job, Sweep, TrainedModel
 from training.subscriptions import Webhook
 
 Owned = TypeVar("Owned", Job, Dataset, TrainedModel, Sweep, Webhook)
+SHARED = (Job, Dataset, TrainedModel)  # a model goes with its job
 
 
 class NoSuchTeam(ValueError):
@@ -32,10 +32,12 @@ def visible(
         return rows.none()
     if user.is_staff:
         return rows
+    mine = Q(**{owner: user.pk})
+    if not issubclass(rows.model, SHARED):
+        return rows.filter(mine)
     team = owner.removesuffix("owner") + "team"
     # A handful of ids, asked for once, instead of a join on every list.
     teams = list(user.groups.values_list("pk", flat=True))
-    mine = Q(**{owner: user.pk})
     return rows.filter(mine | Q(**{f"{team}__in": teams}) if teams else mine)
 
 
@@ -54,14 +56,6 @@ def team_of(user: User, name: str | None) -> Group | None:
     if found is None:
         raise NoSuchTeam(f"You belong to no team {name!r}.")
     return found
-
-
-def share(row: Job | Dataset, user: User, name: str | None) -> None:
-    """Let a team see and steer the row; None or an empty name: nobody but its owner."""
-    must_own(row, user)
-    row.team = team_of(user, name)
-    type(row).objects.filter(pk=row.pk).update(team=row.team)
-    audit.note("share", row, team=name or "")
 
 
 def signed_in(request: HttpRequest) -> User:

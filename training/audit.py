@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.http import HttpRequest
 
-from training import asked
+from training import context
 from training.models import AuditEntry
 
 SYSTEM = "system"
@@ -17,15 +17,15 @@ SYSTEM = "system"
 
 def note(action: str, target: Model | str, actor: str = "", **detail: Any) -> None:
     """Record it as the doing of whoever asks; of `actor` where that is told."""
-    request = asked.request.get()
+    request = context.request.get()
     user = getattr(request, "user", None)
     AuditEntry.objects.create(
         actor=(actor or getattr(user, "username", "") or SYSTEM)[:150],
         action=action,
         target=(target if isinstance(target, str) else _named(target))[:250],
         detail=detail,
-        request_id=asked.request_id.get(),
-        address=asked.address(request) if request else "",
+        request_id=context.request_id.get(),
+        address=context.address(request) if request else "",
     )
 
 

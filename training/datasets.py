@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.files import File
 from django.db import transaction
 from django.db.models import ProtectedError
@@ -95,6 +95,14 @@ def store(owner: User, name: str, arrays: Arrays) -> Dataset:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def share(dataset: Dataset, team: Group | None) -> None:
+    """Let the team's members use it too; None: nobody but its owner."""
+    with transaction.atomic():
+        audit.note("share", dataset, team=str(team or ""))
+        dataset.team = team
+        dataset.save(update_fields=["team"])
 
 
 def delete(dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 from celery import current_app
 from django.conf import settings
 
-from training import asked, workers
+from training import context, workers
 from training.models import Job
 from training.states import Needs, Status
 
@@ -38,15 +38,13 @@ class Message:
 log = logging.getLogger(__name__)
 
 
-def announce(job_id: UUID) -> None:
-    """Send the job to its queue, from a thread of its own: a dead broker holds nobody up."""
-    needs = Job.objects.filter(pk=job_id).values_list("needs", flat=True).first()
-    if needs is None:
-        return
+def announce(job_id: UUID, needs: str) -> None:
+    """Send the job to the queue of its needs, from a thread of its own: a dead broker holds nobody
+    up."""
     where = settings.CELERY_TASK_DEFAULT_QUEUE if needs == Needs.AUTO else f"heimdall.{needs}"
     # Full: the row says `queued`, and the keeper sends it again.
     with contextlib.suppress(queue.Full):
-        _waiting(os.getpid()).put_nowait(Message(job_id, where, asked.request_id.get()))
+        _waiting(os.getpid()).put_nowait(Message(job_id, where, context.request_id.get()))
 
 
 def first(has: Collection[str], named: UUID) -> UUID:

@@ -103,6 +103,6 @@ def announce_again() -> None:
     waiting = Job.objects.filter(stale, status=Status.QUEUED)
     first = waiting.order_by("-priority", "created_at")
     # No more than the sender takes: what is left over is the next round's.
-    for pk in first.values_list("pk", flat=True)[: dispatch.WAITING]:
+    for pk, needs in first.values_list("pk", "needs")[: dispatch.WAITING]:
         if waiting.filter(pk=pk).update(enqueued_at=Now()):
-            dispatch.announce(pk)
+            dispatch.announce(pk, needs)

@@ -139,7 +139,7 @@ def _queue(job: Job) -> Job:
     with transaction.atomic():
         job.save(force_insert=True)
         _write(job, [status_by(job.owner.username)(job)])
-        transaction.on_commit(partial(dispatch.announce, job.pk))
+        transaction.on_commit(partial(dispatch.announce, job.pk, job.needs))
     return job
 
 
@@ -206,7 +206,7 @@ def resume(job: Job, actor: str) -> Job:
             return _as_it_is(job, Q(pk=None), "resume")
         if queued.kind == Job.Kind.GENERATION:
             Dataset.objects.filter(pk=queued.dataset_id).update(status=Dataset.State.GENERATING)
-        transaction.on_commit(partial(dispatch.announce, job.pk))
+        transaction.on_commit(partial(dispatch.announce, job.pk, job.needs))
     return queued
 
 
@@ -217,8 +217,11 @@ def as_read(job: Job) -> Q:
 
 
 def relabel(job: Job, when: Q | None = None, **labels: Any) -> Job:
-    """Change name, notes or tags: words about the job, which no event tells."""
-    return change(job.pk, when or Q(), **labels) or _as_it_is(job, when or Q(), "relabel")
+    """Change name, notes, tags or team: words about the job, which no event tells."""
+    with transaction.atomic():
+        if "team" in labels:
+            audit.note("share", job, team=str(labels["team"] or ""))
+        return change(job.pk, when or Q(), **labels) or _as_it_is(job, when or Q(), "relabel")
 
 
 def delete(job: Job, when: Q | None = None) -> None:

@@ -97,4 +97,4 @@ def _interrupted(attempt: Attempt, job: Job, actor: str, reason: str, crashed: b
     if crashes >= settings.MAX_CRASHES:
         return fail(attempt, f"{reason} That was crash {crashes} in a row without a new epoch.")
     attempt.end(status_by(actor, reason), status=Status.QUEUED, crashes=crashes, enqueued_at=Now())
-    return transaction.on_commit(partial(dispatch.announce, attempt.job_id))
+    return transaction.on_commit(partial(dispatch.announce, job.pk, job.needs))

@@ -10,11 +10,10 @@ from uuid import UUID
 
 from rest_framework import serializers
 
-from training import workers
 from training.engine.config import ImportConfig
 from training.models import ApiToken, Dataset, Epoch, Job, JobEvent, TrainedModel
-from training.states import Status
 from training.tokens import DAYS
+from training.workers import Hardware
 
 
 def _help(field: str) -> str:
@@ -60,12 +59,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         return {name: attrgetter(names[name]) for name in names if name not in derived}
 
     @cached_property
-    def _hardware(self) -> set[str] | None:
-        """One look for a whole list."""
-        return workers.hardware()
+    def _hardware(self) -> Hardware:
+        found: Hardware = self.context.get("hardware") or Hardware()
+        return found
 
     def get_waits_for(self, job: Job) -> str:
-        return workers.lacking(job.needs, self._hardware) if job.status == Status.QUEUED else ""
+        return self._hardware.waits_for(job)
 
 
 def _plain(value: Any) -> Any:

@@ -32,13 +32,6 @@ def state(job: Job) -> str:
     return job.status
 
 
-def waits_for(job: Job) -> str:
-    """Why a queued job can not start; empty where it can, or only waits for its turn."""
-    if job.status != Status.QUEUED:
-        return ""
-    return workers.lacking(job.needs, workers.hardware())
-
-
 def may(job: Job) -> dict[str, bool]:
     """What can be asked of it now."""
     training = job.kind == Job.Kind.TRAINING

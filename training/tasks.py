@@ -9,7 +9,7 @@ from uuid import UUID
 from celery import Task, shared_task
 from django.conf import settings
 
-from training import asked
+from training import context
 from training.dispatch import REQUEST, TASK, first
 from training.supervisor import supervise
 
@@ -21,12 +21,12 @@ def run(task: Task[Any, Any], job_id: str) -> None:
     """Run what is first in the queue; a doubled or late message finds nothing, and returns."""
     mine = first(settings.WORKER_HAS, UUID(job_id))
     for_whom = getattr(task.request, REQUEST, None) if str(mine) == job_id else None
-    asked.job_id.set(str(mine))
-    asked.request_id.set(for_whom or "")
+    context.job_id.set(str(mine))
+    context.request_id.set(for_whom or "")
     log.info("Looks at job %s.", mine)
     try:
         supervise(mine, worker=task.request.hostname or "worker")
     finally:
         # The process is used again.
-        asked.job_id.set("")
-        asked.request_id.set("")
+        context.job_id.set("")
+        context.request_id.set("")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from functools import cached_property
 
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from training.models import Worker
-from training.states import Needs
+from training.models import Job, Worker
+from training.states import Needs, Status
 
 # One that was lost is shown for so long, so that somebody may wonder why.
 KEPT = timedelta(days=1)
@@ -38,19 +39,23 @@ def seen(name: str, slots: int, has: Collection[str] = ("cpu",)) -> None:
     Worker.objects.filter(seen_at__lt=Now() - KEPT).delete()
 
 
-def hardware() -> set[str] | None:
-    """What the workers that are there have between them; None where there is none."""
-    found = list(Worker.objects.exclude(lost()).values_list("has", flat=True))
-    return {one for has in found for one in has} if found else None
+class Hardware:
+    """What the workers that are there have between them: asked for once, if at all."""
 
+    @cached_property
+    def _there(self) -> set[str]:
+        found = Worker.objects.exclude(lost()).values_list("has", flat=True)
+        return {one for has in found for one in has}
 
-def lacking(needs: str, there: set[str] | None) -> str:
-    """Why a queued job can not start, in words; empty where it only waits for its turn."""
-    if there is None:
-        return "No worker is there."
-    if needs == Needs.AUTO or needs in there:
-        return ""
-    return f"No worker with a {needs.upper()} is there."
+    def waits_for(self, job: Job) -> str:
+        """Why a queued job can not start; empty where it can, or only waits for its turn."""
+        if job.status != Status.QUEUED:
+            return ""
+        if not self._there:
+            return "No worker is there."
+        if job.needs == Needs.AUTO or job.needs in self._there:
+            return ""
+        return f"No worker with a {job.needs.upper()} is there."
 
 
 def meets(has: Collection[str]) -> Q:

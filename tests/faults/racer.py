@@ -72,7 +72,7 @@ def racer(orders: Any, answers: Any, barrier: Any) -> None:
     django.setup()
     from training import dispatch, publishing
 
-    dispatch.announce = publishing.nudge = lambda job_id: None
+    dispatch.announce = publishing.nudge = lambda *_: None
     while (order := orders.get()) is not None:
         answers.put(race(*order, barrier))
 
@@ -138,7 +138,7 @@ def main(seconds: float) -> None:
     from training import dispatch, publishing
     from training.models import Dataset
 
-    dispatch.announce = publishing.nudge = lambda job_id: None
+    dispatch.announce = publishing.nudge = lambda *_: None
     dataset, owner = Dataset.objects.get(), User.objects.get(username="ada")
     pairs, chance = list(combinations_with_replacement(actions(), 2)), random.Random(1)
     came_to: Counter[str] = Counter()

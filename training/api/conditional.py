@@ -42,14 +42,15 @@ def tag(*marks: Any) -> str:
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
 
 
-def of_job(job: Job) -> str:
-    """Each change of a job moves `updated_at`, but that of its parent, its dataset or its owner."""
-    told = job.dataset.content_hash, job.owner.username
+def of_job(job: Job, waits_for: str) -> str:
+    """Each change of a job moves `updated_at`; what others change of it does not: the workers that
+    are there, its parent, dataset, owner and the name of its team."""
+    told = waits_for, job.dataset.content_hash, job.owner.username, job.team
     return tag("job", job.pk, job.seq, job.updated_at, job.parent_id, *told)
 
 
 def of_dataset(dataset: Dataset) -> str:
-    told = dataset.samples, dataset.content_hash, dataset.owner.username
+    told = dataset.samples, dataset.content_hash, dataset.owner.username, dataset.team
     return tag("dataset", dataset.pk, dataset.name, dataset.status, *told)
 
 

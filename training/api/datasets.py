@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -14,14 +13,14 @@ from rest_framework.filters import SearchFilter
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from training import datasets, lifecycle
-from training.access import must_own, share, visible
+from training.access import must_own, team_of, visible
 from training.api import conditional, pages
 from training.api.once import PARAMETER, REFUSALS, once
 from training.api.queries import json_object
 from training.api.requests import CreateDataset, DatasetPatch
+from training.api.views import Tagged
 from training.configs import read
 from training.engine.config import ImportConfig
 from training.engine.dataset import Dataset as Arrays
@@ -38,7 +37,7 @@ from training.serializers import (
     list=extend_schema(summary="Datasets, the newest first"),
     retrieve=extend_schema(summary="One dataset's facts"),
 )
-class DatasetViewSet(GenericViewSet[Dataset]):
+class DatasetViewSet(Tagged[Dataset]):
     """One's own datasets, and for staff everyone's."""
 
     serializer_class = DatasetSerializer
@@ -50,24 +49,8 @@ class DatasetViewSet(GenericViewSet[Dataset]):
     def get_queryset(self) -> QuerySet[Dataset]:
         return visible(Dataset.objects.select_related("owner", "team"), self._user)
 
-    @property
-    def _user(self) -> User:
-        return cast(User, self.request.user)
-
-    def list(self, request: Request) -> Response:
-        pager = self.pagination_class()
-        rows = pager.paginate_queryset(self.filter_queryset(self.get_queryset()), request, self)
-        return conditional.page(
-            request,
-            rows or [],
-            conditional.of_dataset,
-            lambda: pager.get_paginated_response(DatasetSerializer(rows, many=True).data).data,
-        )
-
-    def retrieve(self, request: Request, pk: str) -> Response:
-        dataset = self.get_object()
-        etag = conditional.of_dataset(dataset)
-        return conditional.answer(request, etag, lambda: DatasetSerializer(dataset).data)
+    def tag_of(self, row: Dataset) -> str:
+        return conditional.of_dataset(row)
 
     @extend_schema(
         summary="Forget a dataset that no job names",
@@ -80,21 +63,31 @@ class DatasetViewSet(GenericViewSet[Dataset]):
         },
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        dataset = self.get_object()
-        must_own(dataset, self._user)
-        conditional.must_match(request, conditional.of_dataset(dataset))
-        datasets.delete(dataset)
+        datasets.delete(self._own())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
         summary="Share a dataset",
+        parameters=[conditional.IF_MATCH],
         request=DatasetPatch,
-        responses={200: DatasetSerializer, 400: ProblemSerializer, 403: ProblemSerializer},
+        responses={
+            200: DatasetSerializer,
+            400: ProblemSerializer,
+            403: ProblemSerializer,
+            412: ProblemSerializer,
+        },
     )
     def partial_update(self, request: Request, pk: str) -> Response:
-        dataset = self.get_object()
-        share(dataset, self._user, read(DatasetPatch, json_object(request)).team)
+        patch, dataset = read(DatasetPatch, json_object(request)), self._own()
+        datasets.share(dataset, team_of(self._user, patch.team))
         return Response(DatasetSerializer(dataset).data)
+
+    def _own(self) -> Dataset:
+        """The dataset, for its owner; 412 where the client names a state that it no longer has."""
+        dataset = self.get_object()
+        must_own(dataset, self._user)
+        conditional.must_match(self.request, self.tag_of(dataset))
+        return dataset
 
     @extend_schema(
         summary="Make a synthetic dataset",

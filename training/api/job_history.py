@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
-from django.contrib.auth.models import User
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -15,10 +14,10 @@ from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from training import artifacts, series
 from training.api import conditional, exports, files, pages, queries, stream
+from training.api.views import Tagged
 from training.configs import BadConfig
 from training.journal import frames
 from training.models import Job, TrainedModel
@@ -34,12 +33,8 @@ EVENTS_PAGE = 500
 FEWEST_POINTS, MOST_POINTS = 10, 10_000
 
 
-class JobHistory(GenericViewSet[Job]):
+class JobHistory(Tagged[Job]):
     """The calls below /jobs/{id} that only read."""
-
-    @property
-    def _user(self) -> User:
-        return cast(User, self.request.user)
 
     @extend_schema(summary="Every stored epoch", responses={200: EpochSerializer(many=True)})
     @action(detail=True, pagination_class=pages.ByEpoch, filter_backends=[])

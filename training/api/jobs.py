@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -17,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from training import lifecycle, orderings
-from training.access import must_own, share, team_of, visible
+from training.access import must_own, team_of, visible
 from training.api import conditional, filters, queries
 from training.api.job_history import JobHistory
 from training.api.keyset import Keyset
@@ -31,6 +32,7 @@ from training.serializers import (
     JobSerializer,
     ProblemSerializer,
 )
+from training.workers import Hardware
 
 ASKED: dict[str, Any] = {
     "parameters": [conditional.IF_MATCH],
@@ -69,6 +71,16 @@ class JobViewSet(JobHistory):
     def get_queryset(self) -> QuerySet[Job]:
         return visible(Job.objects.select_related("owner", "dataset", "team"), self._user)
 
+    @cached_property
+    def _hardware(self) -> Hardware:
+        return Hardware()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "hardware": self._hardware}
+
+    def tag_of(self, row: Job) -> str:
+        return conditional.of_job(row, self._hardware.waits_for(row))
+
     @extend_schema(
         summary="Queue a training",
         request=CreateJob,
@@ -88,20 +100,6 @@ class JobViewSet(JobHistory):
 
         return once(request, prepare, create)
 
-    def list(self, request: Request) -> Response:
-        pager = self.pagination_class()
-        rows = pager.paginate_queryset(self.filter_queryset(self.get_queryset()), request, self)
-        return conditional.page(
-            request,
-            rows or [],
-            conditional.of_job,
-            lambda: pager.get_paginated_response(JobSerializer(rows, many=True).data).data,
-        )
-
-    def retrieve(self, request: Request, pk: str) -> Response:
-        job = self.get_object()
-        return conditional.answer(request, conditional.of_job(job), lambda: JobSerializer(job).data)
-
     @extend_schema(
         summary="Change name, notes or tags",
         parameters=[conditional.IF_MATCH],
@@ -112,7 +110,8 @@ class JobViewSet(JobHistory):
         patch = read(JobPatch, queries.json_object(request)).model_dump(exclude_unset=True)
         with self._as_the_client_knows_it() as (job, when):
             if "team" in patch:
-                share(job, self._user, patch.pop("team"))
+                must_own(job, self._user)
+                patch["team"] = team_of(self._user, patch["team"])
             return self._job(lifecycle.relabel(job, when, **patch), status.HTTP_200_OK)
 
     @extend_schema(
@@ -172,14 +171,14 @@ class JobViewSet(JobHistory):
     def _known(self) -> Job:
         """The job; 412 where the client names a state that it no longer has."""
         job = self.get_object()
-        conditional.must_match(self.request, conditional.of_job(job))
+        conditional.must_match(self.request, self.tag_of(job))
         return job
 
     @contextmanager
     def _as_the_client_knows_it(self) -> Iterator[tuple[Job, Q]]:
         """The job, and what must still hold of it when it is changed."""
         job = self.get_object()
-        named = conditional.must_match(self.request, conditional.of_job(job))
+        named = conditional.must_match(self.request, self.tag_of(job))
         when = lifecycle.as_read(job) if named else Q()
         try:
             yield job, when
@@ -190,4 +189,4 @@ class JobViewSet(JobHistory):
 
     def _job(self, job: Job, code: int = status.HTTP_202_ACCEPTED) -> Response:
         fresh = get_object_or_404(self.get_queryset(), pk=job.pk)
-        return Response(JobSerializer(fresh).data, status=code)
+        return Response(self.get_serializer(fresh).data, status=code)

@@ -17,6 +17,7 @@ from django.utils.decorators import sync_and_async_middleware
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from training import context
 from training.allowances import MINUTE, Standing, purse
 
 if TYPE_CHECKING:  # its import asks the settings for the classes below
@@ -67,7 +68,7 @@ class PerAddress(_Throttle):
     name = "address"
 
     def who(self, request: Request) -> str | None:
-        return self.get_ident(request)
+        return context.address(request)
 
     def limit(self) -> int:
         return int(settings.SIGN_INS_PER_MINUTE)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
@@ -14,12 +13,12 @@ from rest_framework.exceptions import NotFound
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from training.access import visible
 from training.api import conditional, pages
 from training.api.queries import json_object
 from training.api.requests import Predict
+from training.api.views import Tagged
 from training.artifacts import MODEL
 from training.configs import BadConfig, read
 from training.models import TrainedModel
@@ -33,7 +32,7 @@ from training.serializers import (
 
 
 @extend_schema_view(list=extend_schema(summary="Trained models, the newest first"))
-class ModelViewSet(GenericViewSet[TrainedModel]):
+class ModelViewSet(Tagged[TrainedModel]):
     """What one's own jobs have learnt, and for staff everyone's."""
 
     serializer_class = ModelSerializer
@@ -41,9 +40,11 @@ class ModelViewSet(GenericViewSet[TrainedModel]):
     queryset = TrainedModel.objects.none()
 
     def get_queryset(self) -> QuerySet[TrainedModel]:
-        user = cast(User, self.request.user)
         found = TrainedModel.objects.select_related("job__dataset", "job__owner")
-        return visible(found, user, owner="job__owner")
+        return visible(found, self._user, owner="job__owner")
+
+    def tag_of(self, row: TrainedModel) -> str:
+        return conditional.of_model(row)
 
     @extend_schema(summary="One model and its card", responses={200: ModelCardSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -54,17 +55,7 @@ class ModelViewSet(GenericViewSet[TrainedModel]):
             written = json.loads(card.read_text(encoding="utf-8")) if card.exists() else None
             return {**ModelSerializer(model).data, "card": written}
 
-        return conditional.answer(request, conditional.of_model(model), told)
-
-    def list(self, request: Request) -> Response:
-        pager = self.pagination_class()
-        rows = pager.paginate_queryset(self.filter_queryset(self.get_queryset()), request, self)
-        return conditional.page(
-            request,
-            rows or [],
-            conditional.of_model,
-            lambda: pager.get_paginated_response(ModelSerializer(rows, many=True).data).data,
-        )
+        return conditional.answer(request, self.tag_of(model), told)
 
     @extend_schema(
         summary="Where the transmitters stand, and how surely",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
@@ -16,13 +15,14 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from training.access import visible
 from training.api import pages, queries
 from training.api.filters import Facts
+from training.api.once import PARAMETER, REFUSALS, once
+from training.api.views import Own
 from training.configs import BadConfig, read
-from training.models import Sweep
+from training.models import Dataset, Sweep
 from training.serializers import ProblemSerializer
 from training.sweeps import advance, steering, trials
 from training.sweeps.plan import Plan, SweepPatch, checked
@@ -81,7 +81,7 @@ ASKED = {202: SweepDetailSerializer, 404: ProblemSerializer, 409: ProblemSeriali
 
 
 @extend_schema_view(list=extend_schema(summary="Sweeps, the newest first"))
-class SweepViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Sweep]):
+class SweepViewSet(ListModelMixin, RetrieveModelMixin, Own[Sweep]):
     """One's own sweeps, and for staff everyone's."""
 
     serializer_class = SweepSerializer
@@ -94,23 +94,25 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Sweep]):
     def get_queryset(self) -> QuerySet[Sweep]:
         return visible(Sweep.objects.select_related("owner", "dataset"), self._user)
 
-    @property
-    def _user(self) -> User:
-        return cast(User, self.request.user)
-
     @extend_schema(
         summary="Start a sweep",
         description="Its trainings are ordinary jobs that name it in `sweep_id`. In `space` each "
         'field has `{"values": [...]}` or `{"min", "max"}` with `"log": true` or a `"step"`.',
         request=Plan,
-        responses={201: SweepDetailSerializer, 400: ProblemSerializer},
+        parameters=[PARAMETER],
+        responses={201: SweepDetailSerializer, **REFUSALS},
     )
     def create(self, request: Request) -> Response:
-        plan = checked(queries.json_object(request))
-        dataset = queries.usable_dataset(self._user, str(plan.dataset_id))
-        sweep = steering.create(self._user, dataset, plan)
-        advance.advance(sweep.pk)
-        return self._sweep(sweep, status.HTTP_201_CREATED)
+        def prepare() -> tuple[Dataset, Plan]:
+            plan = checked(queries.json_object(request))
+            return queries.usable_dataset(self._user, str(plan.dataset_id)), plan
+
+        def create(prepared: tuple[Dataset, Plan]) -> Response:
+            sweep = steering.create(self._user, *prepared)
+            advance.advance(sweep.pk)
+            return self._sweep(sweep, status.HTTP_201_CREATED)
+
+        return once(request, prepare, create)
 
     @extend_schema(summary="One sweep with its trials", responses={200: SweepDetailSerializer})
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from uuid import UUID
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
@@ -16,10 +15,10 @@ from rest_framework.exceptions import APIException, NotFound
 from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from training.access import visible
 from training.api import pages, queries
+from training.api.views import Own
 from training.configs import BadConfig, read
 from training.hooks import outbox, subscribe
 from training.hooks.subscribe import CreateWebhook, WebhookPatch
@@ -79,9 +78,7 @@ class Disabled(APIException):
     retrieve=extend_schema(summary="One webhook"),
     destroy=extend_schema(summary="Forget a webhook and its deliveries"),
 )
-class WebhookViewSet(
-    ListModelMixin, RetrieveModelMixin, DestroyModelMixin, GenericViewSet[Webhook]
-):
+class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Own[Webhook]):
     """One's own webhooks, and for staff everyone's."""
 
     serializer_class = WebhookSerializer
@@ -90,10 +87,6 @@ class WebhookViewSet(
 
     def get_queryset(self) -> QuerySet[Webhook]:
         return visible(Webhook.objects.select_related("owner"), self._user)
-
-    @property
-    def _user(self) -> User:
-        return cast(User, self.request.user)
 
     @extend_schema(
         summary="Make a webhook",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpResponseRedirect
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import Resolver404, resolve, reverse
+
+from training import lifecycle
 
 
 class SeeOther(HttpResponseRedirect):
@@ -16,6 +20,17 @@ class SeeOther(HttpResponseRedirect):
 
 def see_other(name: str, *args: Any) -> SeeOther:
     return SeeOther(reverse(name, args=args))
+
+
+def tried(request: HttpRequest, ask: Callable[[], object], done: str) -> bool:
+    """Whether what was asked by a form was done; the next page says so, or why not."""
+    try:
+        ask()
+    except lifecycle.Conflict as refusal:
+        messages.warning(request, str(refusal))
+        return False
+    messages.success(request, done)
+    return True
 
 
 def known_address(address: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from training import lifecycle, series
 from training.access import signed_in, visible
 from training.models import Job
-from training.pages.answers import known_address, see_other
+from training.pages.answers import known_address, see_other, tried
 from training.pages.snapshot import Snapshot, epochs_before
 
 EPOCHS_PAGE = 500
@@ -59,12 +59,7 @@ def steer(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
     """Pause, resume or cancel, asked by a form; back to the page either way."""
     found = _job(request, pk)
     ask, done = WISHES[wish]
-    try:
-        ask(found, signed_in(request).username)
-    except lifecycle.Conflict as refusal:
-        messages.warning(request, str(refusal))
-    else:
-        messages.success(request, done)
+    tried(request, partial(ask, found, signed_in(request).username), done)
     return see_other("job", found.pk)
 
 

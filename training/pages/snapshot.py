@@ -19,6 +19,7 @@ from training.models import Epoch, Job, TrainedModel
 from training.runs import run_folder
 from training.serializers import JobSerializer
 from training.states import Status
+from training.workers import Hardware
 
 # A chart has about as many pixels across.
 CHART_POINTS = 800
@@ -76,7 +77,7 @@ class Snapshot:
             "job": self.job,
             "state": standing.state(self.job),
             "may": standing.may(self.job),
-            "waits_for": standing.waits_for(self.job),
+            "waits_for": Hardware().waits_for(self.job),
             "active": self.job.status in ("queued", "running"),
             "progress": progress(self.job, self.ends),
             "rows": rows,

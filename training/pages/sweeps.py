@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import uuid
+from functools import partial
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
@@ -15,12 +15,12 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from training import lifecycle, series, standing, words
+from training import series, standing, words
 from training.access import signed_in, visible
 from training.drawing.curves import curves
 from training.engine.config import TrainConfig
 from training.models import Dataset, Sweep
-from training.pages.answers import see_other
+from training.pages.answers import see_other, tried
 from training.pages.jobs import spark, with_sparks
 from training.states import ACTIVE, Status
 from training.sweeps import advance, steering, trials
@@ -147,12 +147,7 @@ def steer(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
     """Pause, resume or cancel; back to the page either way."""
     found = _sweep(request, pk)
     ask, done = WISHES[wish]
-    try:
-        ask(found, signed_in(request).username)
-    except lifecycle.Conflict as refusal:
-        messages.warning(request, str(refusal))
-    else:
-        messages.success(request, done)
+    if tried(request, partial(ask, found, signed_in(request).username), done):
         advance.advance(found.pk)
     return see_other("sweep", found.pk)
 

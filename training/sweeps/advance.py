@@ -11,7 +11,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
@@ -27,12 +27,22 @@ State = Sweep.State
 FIRST_FAILURES = 5
 
 log = logging.getLogger(__name__)
+_told: set[UUID] = set()  # of which sweeps it has been said that they are stuck
 
 
 def look() -> None:
     """Every running sweep; one that cannot be carried on holds up no other."""
     for pk in Sweep.objects.filter(status=State.RUNNING).values_list("pk", flat=True):
-        advance(pk)
+        try:
+            advance(pk)
+        except DatabaseError:
+            raise
+        except Exception:
+            if pk not in _told:
+                log.exception("Sweep %s cannot be carried on; it is tried again.", pk)
+            _told.add(pk)
+        else:
+            _told.discard(pk)
 
 
 def advance(sweep_id: UUID) -> None:

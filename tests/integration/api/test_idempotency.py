@@ -150,7 +150,7 @@ def test_the_other_creations_take_keys_too(api: APIClient, dataset: Dataset) -> 
 def test_ten_at_once_make_one_job(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.dispatch.announce", lambda job_id: None)
+    monkeypatch.setattr("training.dispatch.announce", lambda job_id, needs: None)
     codes: list[int] = []
     together = threading.Barrier(10)
 

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from training.allowances import Purse, purse
-from training.models import Allowance
+from training.models import Allowance, AuditEntry
 
 JOBS, TOKEN = "/api/v1/training/jobs", "/api/v1/auth/token"
 
@@ -101,3 +101,19 @@ def test_rows_of_the_past_go(clock: list[float]) -> None:
 
 def test_each_answer_says_what_is_left(api: APIClient) -> None:
     assert re.fullmatch(r'"user";r=\d+;t=\d+', api.get(JOBS)["RateLimit"])
+
+
+def test_behind_a_proxy_each_address_has_its_own(
+    client: Any, ada: User, settings: Settings
+) -> None:
+    settings.SIGN_INS_PER_MINUTE, settings.PROXIES = 1, 1
+    wrong = {"username": "ada", "password": "guess"}
+    # The proxy writes behind whatever the client has written.
+    sent = [f"1.2.3.4, 10.0.0.{n}" for n in (1, 2, 1)]
+    codes = [
+        client.post(TOKEN, wrong, "application/json", headers={"X-Forwarded-For": one}).status_code
+        for one in sent
+    ]
+    assert codes == [401, 401, 429]
+    refused = AuditEntry.objects.filter(action="sign in refused").order_by("pk")
+    assert [one.address for one in refused] == ["10.0.0.1", "10.0.0.2"]

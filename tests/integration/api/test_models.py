@@ -27,7 +27,7 @@ ROWS = [
 
 @pytest.fixture
 def model(ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainedModel]:
-    monkeypatch.setattr("training.dispatch.announce", lambda job_id: None)
+    monkeypatch.setattr("training.dispatch.announce", lambda job_id, needs: None)
     job = lifecycle.submit(ada, dataset, TrainConfig.model_validate(SMALL), "First")
     supervise(job.pk, "worker")
     yield TrainedModel.objects.get(job=job)

@@ -34,6 +34,17 @@ def test_a_sweep_starts_its_first_trials_at_once(api: APIClient, sweep: dict[str
     assert api.get(f"{SWEEPS}/{sweep['id']}").json() == sweep
 
 
+def test_with_the_same_key_it_is_made_once(api: APIClient, dataset: Dataset) -> None:
+    body = {"name": "Rates", "dataset_id": str(dataset.pk), "space": SPACE, "method": "grid"}
+    key = {"Idempotency-Key": "once"}
+    first, again = (api.post(SWEEPS, body, format="json", headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again["Idempotency-Replayed"] == "true"
+    assert again.json() == first.json()
+    assert Sweep.objects.count() == 1
+    assert Job.objects.count() == 2
+
+
 def test_a_wrong_field_is_named_and_nothing_is_made(api: APIClient, dataset: Dataset) -> None:
     body = {"name": "S", "dataset_id": str(dataset.pk), "space": {"width": {"values": [1]}}}
     answer = api.post(SWEEPS, body, format="json")

@@ -50,6 +50,41 @@ def test_what_is_shared_is_seen_and_steered_and_not_deleted(
     assert AuditEntry.objects.filter(action="share").count() == 2
 
 
+@pytest.mark.parametrize("path", ["jobs", "datasets", "models", "sweeps", "webhooks"])
+def test_who_belongs_to_a_team_sees_each_list(theirs: APIClient, bob: User, path: str) -> None:
+    Group.objects.create(name="lab").user_set.add(bob)
+    assert theirs.get(f"/api/v1/training/{path}").status_code == 200
+
+
+def test_a_tag_says_that_something_was_shared(
+    api: APIClient, ada: User, dataset: Dataset, job: Job
+) -> None:
+    Group.objects.create(name="lab").user_set.add(ada)
+    for url in (f"{JOBS}/{job.pk}", f"/api/v1/training/datasets/{dataset.pk}"):
+        tag = api.get(url)["ETag"]
+        api.patch(url, {"team": "lab"}, format="json")
+        changed = api.get(url, headers={"If-None-Match": tag})
+        assert (changed.status_code, changed.json()["team"]) == (200, "lab")
+
+
+def test_a_tag_says_that_a_job_waits_for_something_else(api: APIClient, job: Job) -> None:
+    url = f"{JOBS}/{job.pk}"
+    alone = api.get(url)
+    assert alone.json()["waits_for"] == "No worker is there."
+    workers.arrived("w", 1)
+    changed = api.get(url, headers={"If-None-Match": alone["ETag"]})
+    assert (changed.status_code, changed.json()["waits_for"]) == (200, "")
+
+
+def test_a_job_that_has_changed_is_not_shared(api: APIClient, ada: User, job: Job) -> None:
+    Group.objects.create(name="lab").user_set.add(ada)
+    patch = {"team": "lab", "name": "Ours"}
+    old = api.patch(f"{JOBS}/{job.pk}", patch, format="json", headers={"If-Match": '"old"'})
+    assert old.status_code == 412
+    assert not AuditEntry.objects.filter(action="share").exists()
+    assert api.get(f"{JOBS}/{job.pk}").json()["team"] is None
+
+
 def test_one_shares_with_a_team_of_ones_own_only(api: APIClient, job: Job) -> None:
     Group.objects.create(name="others")
     answer = api.patch(f"{JOBS}/{job.pk}", {"team": "others"}, format="json")

@@ -50,6 +50,21 @@ async def test_what_was_is_replayed_after_any_seq(embedded: Stack, done: str) ->
     assert await watch(embedded, done, after=4) == everything[4:]
 
 
+async def test_without_compression_the_same_is_sent(embedded: Stack, done: str) -> None:
+    """Frames of each length that the protocol writes differently, the longest by a long name."""
+    with embedded.api() as api:
+        name = {"name": "x" * 200}
+        job_id = api.post("/jobs", json={"dataset_id": embedded.dataset, "epochs": 1, **name})
+    embedded.until(long := job_id.json()["id"], "completed")
+    for one in (done, long):
+        plain = open_socket(embedded, f"/training/{one}?after=0", compression=None)
+        async with plain as socket:
+            await frame(socket)
+            assert [await frame(socket) for _ in embedded.events(one)] == embedded.events(one)
+            await say(socket, action="ping")
+            assert (await frame(socket))["event"] == "pong"
+
+
 async def test_a_running_job_is_live_without_a_broker(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=5)
     frames = await watch(embedded, job_id)

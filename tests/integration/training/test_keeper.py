@@ -22,7 +22,7 @@ from training.states import Status
 @pytest.fixture
 def announced(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     found: list[UUID] = []
-    monkeypatch.setattr(dispatch, "announce", found.append)
+    monkeypatch.setattr(dispatch, "announce", lambda job_id, needs: found.append(job_id))
     return found
 
 

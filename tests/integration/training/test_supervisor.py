@@ -26,7 +26,7 @@ LONG = TrainConfig(epochs=10_000, patience=10_000, **SMALL)
 
 @pytest.fixture(autouse=True)
 def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.dispatch.announce", lambda job_id: None)
+    monkeypatch.setattr("training.dispatch.announce", lambda job_id, needs: None)
 
 
 def now(job: Job) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -180,3 +181,20 @@ def test_a_paused_trial_keeps_the_sweep_open(ada: User, dataset: Dataset) -> Non
     lifecycle.request_cancel(job(sweep, 1), "ada")
     advance.look()
     assert fresh(sweep).status == "cancelled"
+
+
+def test_a_sweep_that_cannot_be_carried_on_holds_up_no_other_and_no_keeper(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = begin(ada, dataset), begin(ada, dataset)
+    finish, seen = advance.finish, []
+
+    def fails_for_one(pk: UUID) -> None:
+        seen.append(pk)
+        if pk == broken.pk:
+            raise RuntimeError("a sampler that fails")
+        finish(pk)
+
+    monkeypatch.setattr(advance, "finish", fails_for_one)
+    advance.look()
+    assert set(seen) == {broken.pk, sound.pk}

@@ -5,7 +5,7 @@ import logging
 import sys
 
 from heimdall.logs import Json, Text
-from training import asked
+from training import context
 
 URL = "amqp://user:very-secret@broker:5672/%2F"
 TOKEN = "Bearer abcdefgh_IJKLMNOP-123456"
@@ -28,19 +28,19 @@ def test_no_password_and_no_token_is_logged_in_either_form() -> None:
 
 
 def test_a_line_says_which_request_and_job_it_belongs_to() -> None:
-    asked.request_id.set("r-1")
-    asked.job_id.set("j-1")
+    context.request_id.set("r-1")
+    context.job_id.set("j-1")
     try:
         told = json.loads(Json().format(record("%s%s")))
         assert (told["request_id"], told["job_id"], told["level"]) == ("r-1", "j-1", "ERROR")
         line = Text("{message}", style="{").format(record("%s%s"))
         assert line.split("\n")[0].endswith("request_id=r-1 job_id=j-1")
     finally:
-        asked.request_id.set("")
-        asked.job_id.set("")
+        context.request_id.set("")
+        context.job_id.set("")
 
 
 def test_a_request_may_name_itself_if_the_name_fits_a_line() -> None:
-    assert asked.named("mine-1") == "mine-1"
-    assert asked.named("two\nlines") != "two\nlines"
-    assert len(asked.named("x" * 65)) == 16
+    assert context.named("mine-1") == "mine-1"
+    assert context.named("two\nlines") != "two\nlines"
+    assert len(context.named("x" * 65)) == 16

@@ -12,14 +12,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from heimdall.meters import HTTP
-from training import asked as context
+from training import context
 
 HEADER = "X-Request-ID"
 
 log = logging.getLogger(__name__)
 
 
-class asked:  # noqa: N801
+class RequestContext:
     """Names the request, measures it, and says both."""
 
     async_capable = sync_capable = True

@@ -25,8 +25,9 @@ def named(sent: str) -> str:
 
 
 def address(asked: HttpRequest) -> str:
-    """Where it comes from; behind the proxy that is what the proxy says last."""
+    """Where it comes from: what the outermost of our own proxies says, if there is one."""
     here = str(asked.META.get("REMOTE_ADDR") or "")
-    if settings.HTTPS:
-        here = asked.headers.get("X-Forwarded-For", here).rpartition(",")[2].strip()
+    told = asked.headers.get("X-Forwarded-For", "").split(",")
+    if settings.PROXIES and told != [""]:
+        here = told[-min(settings.PROXIES, len(told))].strip()
     return here[:45]

@@ -1,0 +1,43 @@
+"""What the calls of each kind of row share: who asks, and lists and rows with their tags."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from django.contrib.auth.models import User
+from django.db.models import Model
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from training.api import conditional
+
+Row = TypeVar("Row", bound=Model)
+
+
+class Own(GenericViewSet[Row]):
+    """Rows of whoever asks."""
+
+    @property
+    def _user(self) -> User:
+        return cast(User, self.request.user)
+
+
+class Tagged(Own[Row]):
+    """A list and single rows that are known by their tags (`conditional`)."""
+
+    def tag_of(self, row: Row) -> str:
+        raise NotImplementedError
+
+    def list(self, request: Request) -> Response:
+        rows = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return conditional.page(
+            request,
+            rows,
+            self.tag_of,
+            lambda: self.get_paginated_response(self.get_serializer(rows, many=True).data).data,
+        )
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        row = self.get_object()
+        return conditional.answer(request, self.tag_of(row), lambda: self.get_serializer(row).data)
