@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,19 @@ class Stack:
         self.port = eventually(port, why="the web process did not say that it serves")
         return web
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        """Returns once it takes jobs, or, where the broker is away, would."""
+    def start_worker(
+        self, *options: str, prefix: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Returns once it takes jobs, or, where the broker is away, would.
+
+        `prefix` stands before the command, as where it is to run on another host.
+        """
         log = self.folder / f"worker-{len(self.processes)}.log"
         # Another stack may share the virtual host, and a name is one worker's.
         name = f"{log.stem}-{self._own}@%h"
         command = ["-m", "celery", "-A", "heimdall", "worker", "-n", name]
-        worker = self._start([*command, "--loglevel", "INFO"], log)
+        command += ["--loglevel", "INFO", *options]
+        worker = self._start(command, log, prefix, environment)
 
         def ready() -> bool:
             assert worker.poll() is None, log.read_text()
@@ -182,12 +188,18 @@ class Stack:
                 process.kill()
                 process.wait()
 
-    def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    def _start(
+        self,
+        command: list[str],
+        log: Path,
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, *command],
+                [*prefix, sys.executable, *command],
                 cwd=settings.BASE_DIR,
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

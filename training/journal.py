@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import close_old_connections, connection
+from django.db import connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -56,13 +56,12 @@ class DatabaseOutbox:
     """`realtime.journal.Outbox` over the rows."""
 
     def waiting(self, limit: int) -> Sequence[UUID]:
-        # The publisher's thread lives long: a connection that broke must not stay.
-        if not connection.in_atomic_block:
-            close_old_connections()
+        _on_a_sound_connection()
         rows = Job.objects.filter(UNSENT, UNCLAIMED).order_by("pk")
         return list(rows.values_list("pk", flat=True)[:limit])
 
     def claim(self, job_id: UUID, seconds: float) -> bool:
+        _on_a_sound_connection()
         mine = Job.objects.filter(UNSENT, UNCLAIMED, pk=job_id)
         return mine.update(sending_until=Now() + timedelta(seconds=seconds)) == 1
 
@@ -80,3 +79,9 @@ class DatabaseOutbox:
             # A slow sender whose claim ran out must not move the mark back.
             job.filter(sent_seq__lt=sent_seq).update(sent_seq=sent_seq)
         job.update(sending_until=None)
+
+
+def _on_a_sound_connection() -> None:
+    """The publisher's thread lives long: a connection that broke must not stay."""
+    if connection.errors_occurred and not connection.in_atomic_block:
+        connection.close()

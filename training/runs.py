@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
+
+from training.engine import kept
 
 
 def folder_of(job_id: UUID) -> Path:
@@ -22,6 +25,12 @@ def earlier_runs(job_id: UUID, attempt: int) -> list[Path]:
     """The folders of the attempts before this one, the oldest first."""
     mine = run_folder(job_id, attempt)
     return sorted(one for one in mine.parent.glob("attempt-*") if one.name < mine.name)
+
+
+def forget_older(job_id: UUID, attempt: int, epoch: int) -> None:
+    """Let go of the checkpoints that nobody needs any more, now that `epoch` is stored."""
+    with contextlib.suppress(OSError):  # the next epoch tries again
+        kept.forget_older(run_folder(job_id, attempt), earlier_runs(job_id, attempt), epoch)
 
 
 def remove(job_id: UUID) -> None:

@@ -168,6 +168,7 @@ class _Watch:
                 # Which epoch was best so far follows from the rows.
                 kept = ("epoch", "metrics", "seconds", "is_best", "checkpoint_path")
                 attempts.record_epoch(self._attempt, **{name: fields[name] for name in kept})
+                runs.forget_older(self._attempt.job_id, self._attempt.number, fields["epoch"])
             case "generation":
                 attempts.record_generation(self._attempt, **fields)
             case "completed" if "evaluation" in fields:

@@ -11,8 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests.stack import Stack, eventually
 
+LEASE_SECONDS = 4  # of a stack
 CONFIG: dict[str, Any] = {"epochs": 40, "patience": 40, "seed": 11}
 
 
@@ -78,6 +81,20 @@ def kill(pid: int, which: signal.Signals = signal.SIGKILL) -> float:
 def claims(stack: Stack, job_id: str) -> list[float]:
     """When each attempt took the job."""
     return [moment(one) for one in stack.events(job_id) if one["data"].get("reason") == "claimed"]
+
+
+def taken_over(stack: Stack, job_id: str, since: float) -> float:
+    """How long the next attempt took to take the job."""
+    eventually(lambda: len(claims(stack, job_id)) > 1, LEASE_SECONDS + 30)
+    return claims(stack, job_id)[-1] - since
+
+
+def rows_of_attempt(stack: Stack, job_id: str, attempt: int) -> int:
+    query = "SELECT count(*) FROM training_epoch WHERE job_id = %s AND attempt = %s"
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as database:
+        found = database.execute(query, [job_id, attempt]).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def starts(stack: Stack, job_id: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.faults.jobs import CONFIG, at_epoch, numbers
+from tests.faults.jobs import CONFIG, LEASE_SECONDS, at_epoch, numbers
 from tests.faults.tally import Tally, often
 from tests.stack import POSTGRES, Stack, eventually, postgres_is_there
 
@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not postgres_is_there(), reason="needs PostgreSQL"),
 ]
-LEASE_SECONDS = 4  # of the stack
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
@@ -110,3 +109,24 @@ def test_a_process_that_is_frozen_in_mid_transaction_holds_up_nobody_for_long(
     disturbed.until(job_id, "cancelled")
     assert took < LEASE_SECONDS + 5
     tally("frozen in mid-transaction: until its lock was taken away", 1, seconds=[took])
+
+
+def test_a_publisher_whose_connection_was_cut_has_a_new_one_at_its_next_event(
+    disturbed: Stack,
+) -> None:
+    program = (
+        "import django; django.setup()\n"
+        "from uuid import uuid4\n"
+        "import psycopg\n"
+        "from django.db import OperationalError, connection\n"
+        "from training.journal import DatabaseOutbox\n"
+        "outbox = DatabaseOutbox()\n"
+        "outbox.claim(uuid4(), 1)\n"
+        "own = connection.connection.info\n"
+        "with psycopg.connect(own.dsn) as other:\n"
+        "    other.execute('SELECT pg_terminate_backend(%s)', [own.backend_pid])\n"
+        "try: outbox.claim(uuid4(), 1)\n"
+        "except OperationalError: print('cut')\n"
+        "print(outbox.claim(uuid4(), 1))\n"
+    )
+    assert disturbed.python("-c", program).split() == ["cut", "False"]

@@ -8,16 +8,18 @@ import time
 from functools import partial
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.faults.jobs import (
     CONFIG,
+    LEASE_SECONDS,
     at_epoch,
     claims,
     kill,
     numbers,
     parent,
+    rows_of_attempt,
+    taken_over,
     trainer,
     trainers,
     wait_for_end,
@@ -26,13 +28,6 @@ from tests.faults.tally import Tally, often
 from tests.stack import Stack, eventually
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
-LEASE_SECONDS = 4  # of the stack
-
-
-def taken_over(stack: Stack, job_id: str, since: float) -> float:
-    """How long the next attempt took to take the job."""
-    eventually(lambda: len(claims(stack, job_id)) > 1, LEASE_SECONDS + 30)
-    return claims(stack, job_id)[-1] - since
 
 
 def test_a_killed_pool_process_takes_its_trainer_along_and_the_job_goes_on(
@@ -70,14 +65,6 @@ def test_a_killed_worker_leaves_its_job_to_the_next(
         assert numbers(disturbed, job_id) == undisturbed
     assert max(took) < LEASE_SECONDS + 5
     tally(f"worker, kill -9 (lease {LEASE_SECONDS} s)", times, seconds=took)
-
-
-def rows_of_attempt(stack: Stack, job_id: str, attempt: int) -> int:
-    query = "SELECT count(*) FROM training_epoch WHERE job_id = %s AND attempt = %s"
-    with psycopg.connect(stack.environment["DATABASE_URL"]) as database:
-        found = database.execute(query, [job_id, attempt]).fetchone()
-    assert found is not None
-    return int(found[0])
 
 
 def test_a_frozen_worker_that_thaws_writes_nothing(

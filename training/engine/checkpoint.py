@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,11 @@ from typing import Any
 import torch
 
 from training.engine.config import TrainConfig
+from training.engine.kept import BESTS, EPOCHS, epoch_of, file_of, newest_first, sum_file
 from training.engine.normaliser import Normaliser
 from training.engine.state import TrainState
 
 FORMAT = 2
-KEPT = 2  # so that a damaged one has one before it
-# Each file has a name of its own: one that is written over would not match its checksum meanwhile.
-EPOCHS, BESTS = "epoch", "best"
 
 
 class CheckpointError(Exception):
@@ -48,16 +45,16 @@ class Store:
     @property
     def best(self) -> Path:
         """The checkpoint of the best epoch so far; CheckpointError where there is none."""
-        found = _newest_first([self.folder], BESTS)
+        found = newest_first([self.folder], BESTS)
         if not found:
             raise CheckpointError(f"{self.folder} has no best checkpoint")
         return found[0]
 
     def save(self, state: TrainState, is_best: bool) -> Path:
-        """Write the epoch's checkpoint, keep it as the best if it is, forget the older ones."""
+        """Write the epoch's checkpoint, and keep it as the best if it is."""
         packed = io.BytesIO()
         torch.save(_as_dict(state), packed)
-        path, best = self._file(EPOCHS, state.epoch), self._file(BESTS, state.epoch)
+        path, best = (file_of(self.folder, kind, state.epoch) for kind in (EPOCHS, BESTS))
         try:
             # The best first: wherever this is cut off, a checkpoint has the best that it names.
             if is_best and not best.exists():  # it does where this epoch had to be done again
@@ -68,12 +65,11 @@ class Store:
                 f"The checkpoint of epoch {state.epoch} cannot be written to {self.folder}: "
                 f"{error.strerror}. Once that is put right, resume: nothing before it is lost"
             ) from error
-        self._forget_older()
         return path
 
     def resume(self, path: Path) -> Resumed:
         """The state at `path`, or where it is damaged the one before; the best comes along."""
-        older = [one for one in _newest_first(self._all_runs(path), EPOCHS) if one.name < path.name]
+        older = [one for one in newest_first(self._all_runs(path), EPOCHS) if one.name < path.name]
         damaged: list[str] = []
         for candidate in [path, *older]:
             try:
@@ -92,39 +88,28 @@ class Store:
         One of a later epoch will do: the training comes to that epoch again.
         """
         problems: list[str] = []
-        for best in _newest_first(folders, BESTS):
+        bests = [path for path in newest_first(folders, BESTS) if epoch_of(path) >= epoch]
+        for best in reversed(bests):
             try:
-                if load(best).epoch >= epoch:
-                    if best.parent != self.folder:
-                        _write(self.folder / best.name, best.read_bytes())
-                    return
+                load(best)
+                if best.parent != self.folder:
+                    _write(self.folder / best.name, best.read_bytes())
+                return
             except CheckpointError as error:
                 problems.append(str(error))
         raise CheckpointError(
             "The best model cannot be loaded: " + ("; ".join(problems) or "its file is gone")
         )
 
-    def _forget_older(self) -> None:
-        epochs, bests = (_newest_first([self.folder], kind) for kind in (EPOCHS, BESTS))
-        old = epochs[KEPT:] + bests[1:]
-        if len(epochs) >= KEPT:
-            old += [path for kind in (EPOCHS, BESTS) for path in _newest_first(self.earlier, kind)]
-        for path in old:
-            path.unlink(missing_ok=True)
-            _sum_file(path).unlink(missing_ok=True)
-
     def _all_runs(self, path: Path) -> set[Path]:
         return {path.parent, self.folder, *self.earlier}
-
-    def _file(self, kind: str, epoch: int) -> Path:
-        return self.folder / f"{kind}-{epoch:06d}.pt"
 
 
 def load(path: Path) -> TrainState:
     """One checkpoint; CheckpointError where it is missing, damaged or of another kind."""
     try:
         packed = path.read_bytes()
-        said = _sum_file(path).read_text(encoding="ascii").split()[0]
+        said = sum_file(path).read_text(encoding="ascii").split()[0]
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(packed).hexdigest() != said:
@@ -174,7 +159,7 @@ def _write(path: Path, content: bytes) -> None:
     line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
     aside = path.with_suffix(".part")
     try:
-        for target, data in ((_sum_file(path), line.encode()), (path, content)):
+        for target, data in ((sum_file(path), line.encode()), (path, content)):
             with aside.open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -192,14 +177,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _sum_file(path: Path) -> Path:
-    """In the form that `sha256sum --check` reads."""
-    return path.with_suffix(".pt.sha256")
-
-
-def _newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
-    """All checkpoints of a kind that lie there, by epoch, then by run."""
-    found = [path for folder in folders for path in folder.glob(f"{kind}-*.pt")]
-    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)

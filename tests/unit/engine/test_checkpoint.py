@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.engine import checkpoint
+from training.engine import checkpoint, kept
 from training.engine.checkpoint import CheckpointError, Store
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
@@ -21,11 +21,30 @@ def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
     return [Store(folder).save(state, state.finish_epoch(loss)) for loss in losses]
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.glob("*.pt"))
+
+
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [3, 1, 2, 4, 5])
-    names = sorted(one.name for one in tmp_path.glob("*.pt"))
-    assert names == ["best-000002.pt", "epoch-000004.pt", "epoch-000005.pt"]
+    kept.forget_older(tmp_path, [], epoch=5)
+    assert names(tmp_path) == ["best-000002.pt", "epoch-000004.pt", "epoch-000005.pt"]
+    assert len(list(tmp_path.glob("*.sha256"))) == 3
     assert checkpoint.load(Store(tmp_path).best).epoch == 2
+
+
+def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_path: Path) -> None:
+    """As where the database is away, and somebody else takes over from what it names."""
+    _, _, stored, *_ = saved(state, tmp_path, [3, 1, 2, 4, 0])
+    kept.forget_older(tmp_path, [], epoch=3)
+    assert names(tmp_path) == [
+        "best-000002.pt", "best-000005.pt",
+        "epoch-000002.pt", "epoch-000003.pt", "epoch-000004.pt", "epoch-000005.pt",
+    ]  # fmt: skip
+    other = tmp_path / "other"
+    other.mkdir()
+    assert Store(other, (tmp_path,)).resume(stored).state.best_epoch == 2
+    assert names(other) == ["best-000002.pt"]
 
 
 def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
@@ -110,11 +129,12 @@ def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
     (old / "trainer.log").touch()
     store = Store(new, (old,))
     state = store.resume(newest).state
-    store.save(state, state.finish_epoch(4))
-    assert len(list(old.glob("*.pt"))) == 3
-    store.save(state, state.finish_epoch(5))
+    for epoch in (4, 5):
+        assert len(names(old)) == 4
+        store.save(state, state.finish_epoch(epoch))
+        kept.forget_older(new, [old], epoch)
     assert [one.name for one in old.iterdir()] == ["trainer.log"]
-    assert sorted(one.name for one in new.glob("*.pt")) == [
+    assert names(new) == [
         "best-000001.pt", "epoch-000004.pt", "epoch-000005.pt",
     ]  # fmt: skip
 
