@@ -5,13 +5,9 @@ Content Security Policy, level 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
-from django.utils.decorators import sync_and_async_middleware
+
+from training.middleware import Around, middleware
 
 OURS = {
     "default-src": "'self'",
@@ -37,25 +33,9 @@ def content_security_policy(request: HttpRequest) -> str:
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
-@sync_and_async_middleware
-def policy(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Middleware: each answer says what it may load."""
-
-    def said(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        response.headers.setdefault("Content-Security-Policy", content_security_policy(request))
-        response.headers.setdefault(
-            "Permissions-Policy", "camera=(), microphone=(), geolocation=()"
-        )
-        return response
-
-    if iscoroutinefunction(get_response):
-
-        async def around_async(request: HttpRequest) -> HttpResponseBase:
-            return said(request, await get_response(request))
-
-        return around_async
-
-    def around(request: HttpRequest) -> HttpResponseBase:
-        return said(request, get_response(request))
-
-    return around
+@middleware
+def policy(request: HttpRequest) -> Around:
+    """Each answer says what it may load."""
+    headers = (yield).headers
+    headers.setdefault("Content-Security-Policy", content_security_policy(request))
+    headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")

@@ -30,7 +30,8 @@ from rest_framework.test import APIClient  # noqa: E402
 
 from tests import broker  # noqa: E402
 from tests.faults.tally import PROPERTY, Tally, row, table  # noqa: E402
-from tests.stack import Stack, own_database  # noqa: E402
+from tests.served import served  # noqa: E402
+from tests.stack import Stack  # noqa: E402
 from training.engine.config import GenerateConfig  # noqa: E402
 from training.engine.dataset import Dataset as Arrays  # noqa: E402
 from training.engine.synthetic import generate  # noqa: E402
@@ -196,23 +197,12 @@ def _quiet_publisher(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack(amqp: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """As in production: RabbitMQ, PostgreSQL, one web process, two workers."""
-    with own_database() as database:
-        running = Stack(tmp_path_factory.mktemp("stack"), amqp, database)
-        try:
-            running.start_web()
-            running.start_worker()
-            running.start_worker()
-            yield running
-        finally:
-            running.close()
+    with served(tmp_path_factory.mktemp("stack"), amqp, workers=2) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """As on a bare machine: one process and SQLite."""
-    running = Stack(tmp_path_factory.mktemp("embedded"))
-    try:
-        running.start_web()
+    with served(tmp_path_factory.mktemp("embedded")) as running:
         yield running
-    finally:
-        running.close()

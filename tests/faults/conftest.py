@@ -9,7 +9,8 @@ import pytest
 
 from tests.broker import PrivateBroker, server_program
 from tests.faults.jobs import CONFIG, numbers
-from tests.stack import Stack, own_database
+from tests.served import served
+from tests.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +25,8 @@ def broker() -> Iterator[PrivateBroker]:
 @pytest.fixture(scope="session")
 def disturbed(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One web process and one worker; each test leaves as much behind."""
-    with own_database() as database:
-        stack = Stack(tmp_path_factory.mktemp("disturbed"), broker.url, database)
-        try:
-            stack.start_web()
-            stack.start_worker()
-            yield stack
-        finally:
-            stack.close()
+    with served(tmp_path_factory.mktemp("disturbed"), broker.url, workers=1) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,9 @@ from tests.broker import PrivateBroker
 from tests.faults.jobs import CONFIG, at_epoch, moment, numbers, seqs
 from tests.faults.tally import FULL, Tally, often
 from tests.listener import Follower, Listener
+from tests.served import served
 from tests.sockets import watch
-from tests.stack import Stack, eventually, own_database
+from tests.stack import Stack, eventually
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 SOCKETS = 40
@@ -190,13 +191,10 @@ def test_a_job_that_outlasts_the_brokers_patience_runs_once(
 ) -> None:
     """A message that is held for 8 s closes the channel of whoever holds it."""
     impatient = PrivateBroker("consumer_timeout = 8000").start()
-    with own_database() as database:
-        stack = Stack(
-            tmp_path_factory.mktemp("impatient"), impatient.url, database, HEIMDALL_JOBS_AT_ONCE="1"
-        )
-        try:
-            stack.start_web()
-            workers = [stack.start_worker()]
+    folder = tmp_path_factory.mktemp("impatient")
+    try:
+        with served(folder, impatient.url, workers=1, HEIMDALL_JOBS_AT_ONCE="1") as stack:
+            workers = stack.workers
             jobs = [stack.submit(epochs=100_000, patience=100_000) for _ in range(2)]
             at_epoch(stack, jobs[0], 1)
             workers.append(stack.start_worker())
@@ -213,9 +211,8 @@ def test_a_job_that_outlasts_the_brokers_patience_runs_once(
             assert [worker.poll() for worker in workers] == [None, None]
             again = stack.submit(epochs=1)
             stack.until(again, "completed")
-        finally:
-            stack.close()
-            impatient.close()
+    finally:
+        impatient.close()
     tally("consumer_timeout of 8 s, two jobs, two workers", 1, seconds=[moment(second) - ready])
 
 

@@ -22,7 +22,8 @@ from tests.faults.jobs import (
     wait_for_end,
 )
 from tests.faults.tally import Tally
-from tests.stack import Stack, own_database, postgres_is_there
+from tests.served import served
+from tests.stack import Stack, postgres_is_there
 
 pytestmark = [
     pytest.mark.rabbit,
@@ -40,13 +41,8 @@ LONG = {**CONFIG, "epochs": 400, "patience": 400}
 
 @pytest.fixture
 def stack(amqp: str, tmp_path: Path) -> Iterator[Stack]:
-    with own_database() as database:
-        stack = Stack(tmp_path, amqp, database)
-        try:
-            stack.start_web()
-            yield stack
-        finally:
-            stack.close()
+    with served(tmp_path, amqp) as stack:
+        yield stack
 
 
 def start_worker_on(stack: Stack, host: Host, jobs_at_once: int) -> subprocess.Popen[bytes]:

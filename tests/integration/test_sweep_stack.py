@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.integration.training.receiver import Receiver, receiver
-from tests.stack import SMALL, Stack, eventually, own_database
+from tests.served import served
+from tests.stack import SMALL, Stack, eventually
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -52,24 +53,13 @@ def all_of_it(running: Stack, there: Receiver) -> None:
 
 
 def test_embedded(tmp_path: Path, there: Receiver) -> None:
-    running = Stack(tmp_path, HEIMDALL_WEBHOOK_ALLOW_PRIVATE="1")
-    try:
-        running.start_web()
+    with served(tmp_path, HEIMDALL_WEBHOOK_ALLOW_PRIVATE="1") as running:
         all_of_it(running, there)
-    finally:
-        running.close()
 
 
 @pytest.mark.rabbit
 def test_on_rabbitmq_and_postgresql_with_two_workers(
     tmp_path: Path, amqp: str, there: Receiver
 ) -> None:
-    with own_database() as database:
-        running = Stack(tmp_path, amqp, database, HEIMDALL_WEBHOOK_ALLOW_PRIVATE="1")
-        try:
-            running.start_web()
-            running.start_worker()
-            running.start_worker()
-            all_of_it(running, there)
-        finally:
-            running.close()
+    with served(tmp_path, amqp, workers=2, HEIMDALL_WEBHOOK_ALLOW_PRIVATE="1") as running:
+        all_of_it(running, there)

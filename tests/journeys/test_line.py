@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.broker import PrivateBroker
 from tests.faults.tally import often
 from tests.journeys.conftest import JOURNEY, PATIENCE, content, person
-from tests.stack import SMALL, Stack, own_database
+from tests.served import served
+from tests.stack import SMALL, Stack
 
 pytestmark = JOURNEY
 
@@ -89,14 +90,8 @@ def test_a_server_that_is_away_is_said_and_the_chart_stays(
 @pytest.fixture
 def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
     """With a broker to kill."""
-    with own_database() as database:
-        running = Stack(tmp_path, private_broker.url, database)
-        try:
-            running.start_web()
-            running.start_worker()
-            yield running
-        finally:
-            running.close()
+    with served(tmp_path, private_broker.url, workers=1) as running:
+        yield running
 
 
 @pytest.mark.rabbit

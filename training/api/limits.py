@@ -6,19 +6,16 @@ sees the same ones, and nothing but the database is needed for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
-from django.utils.decorators import sync_and_async_middleware
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from training import context
 from training.allowances import MINUTE, Standing, purse
+from training.middleware import Around, middleware
 
 if TYPE_CHECKING:  # its import asks the settings for the classes below
     from rest_framework.views import APIView
@@ -74,23 +71,9 @@ class PerAddress(_Throttle):
         return int(settings.SIGN_INS_PER_MINUTE)
 
 
-@sync_and_async_middleware
-def told(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Middleware: each answer that was counted says what is left."""
-
-    def say(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        for name, value in request.META.get(__name__, {}).items():
-            response[name] = value
-        return response
-
-    if iscoroutinefunction(get_response):
-
-        async def around_async(request: HttpRequest) -> HttpResponseBase:
-            return say(request, await get_response(request))
-
-        return around_async
-
-    def around(request: HttpRequest) -> HttpResponseBase:
-        return say(request, get_response(request))
-
-    return around
+@middleware
+def told(request: HttpRequest) -> Around:
+    """Each answer that was counted says what is left."""
+    response = yield
+    for name, value in request.META.get(__name__, {}).items():
+        response.headers[name] = value

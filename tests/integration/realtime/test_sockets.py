@@ -11,6 +11,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.served import served
 from tests.sockets import closed_with, frame, open_socket, watch
 from tests.stack import PASSWORD, Stack, eventually
 
@@ -173,14 +174,12 @@ async def test_a_reader_that_stalls_holds_up_nobody(embedded: Stack) -> None:
 async def test_a_web_server_that_ends_tells_its_sockets_to_come_back(
     embedded: Stack, tmp_path: Any
 ) -> None:
-    own = Stack(tmp_path)
-    try:
-        web = own.start_web()
+    with served(tmp_path) as own:
+        web = own.web
+        assert web is not None
         async with open_socket(own) as socket:
             await frame(socket)
             web.terminate()
             assert await closed_with(socket) == 1012
         eventually(lambda: web.poll() is not None, 20)
         assert web.returncode == 0
-    finally:
-        own.close()

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+
+from training.middleware import Around, middleware
+
+said: list[str] = []
+
+
+@middleware
+def polite(request: HttpRequest) -> Around:
+    said.append("before")
+    response = yield
+    response.headers["X-Said"] = ", ".join(said)
+
+
+def answer(request: HttpRequest) -> HttpResponse:
+    said.append("answered")
+    return HttpResponse()
+
+
+async def answer_later(request: HttpRequest) -> HttpResponse:
+    return answer(request)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_it_does_what_comes_before_and_is_sent_the_answer(synchronous: bool) -> None:
+    said.clear()
+    if synchronous:
+        response = polite(answer)(HttpRequest())
+    else:
+        response = asyncio.run(polite(answer_later)(HttpRequest()))
+    assert response.headers["X-Said"] == "before, answered"
