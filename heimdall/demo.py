@@ -165,7 +165,7 @@ def _facts(job: Job) -> str:
     if newest is None:
         return ""
     loss, rmse = newest.metrics["val_loss"], newest.metrics["val_rmse"]
-    return f"loss {loss:.4g}  RMSE {_metres(rmse)}  best {_metres(job.best_val_rmse)}"
+    return f"loss {loss:.4g}  RMSE {_metres(rmse)}  at best epoch {_metres(job.best_val_rmse)}"
 
 
 def _table(evaluation: dict[str, Any]) -> Table:

@@ -41,18 +41,28 @@ def visible(
     return rows.filter(mine | Q(**{f"{team}__in": teams}) if teams else mine)
 
 
+def owns(row: Job | Dataset, user: User) -> bool:
+    """Whether this user may share and delete the row; staff may."""
+    return user.is_staff or row.owner_id == user.pk
+
+
 def must_own(row: Job | Dataset, user: User) -> None:
     """PermissionDenied where the row is only shared with this user."""
-    if not user.is_staff and row.owner_id != user.pk:
+    if not owns(row, user):
         raise PermissionDenied(f"Only {row.owner.username}, who owns it, may do this.")
+
+
+def teams(user: User) -> QuerySet[Group]:
+    """Those that this user may share with."""
+    rows = Group.objects.all() if user.is_staff else user.groups.all()
+    return rows.order_by("name")
 
 
 def team_of(user: User, name: str | None) -> Group | None:
     """The team of that name; None for none. NoSuchTeam where the user does not belong to it."""
     if not name:
         return None
-    teams = Group.objects.all() if user.is_staff else user.groups.all()
-    found = teams.filter(name=name).first()
+    found = teams(user).filter(name=name).first()
     if found is None:
         raise NoSuchTeam(f"You belong to no team {name!r}.")
     return found

@@ -7,12 +7,12 @@ from typing import Any, Literal, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MaxLen
 from django import forms
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from training import datasets, lifecycle
-from training.access import visible
+from training.access import teams, visible
 from training.configs import BadConfig, read
 from training.engine.config import GenerateConfig, ImportConfig, TrainConfig
 from training.models import Dataset, Job
@@ -49,6 +49,24 @@ class ConfigForm(forms.Form):
             for name, sentences in error.errors.items():
                 self.add_error(name if name in self.fields else None, sentences)
         return cleaned
+
+    def share_with(self, user: User) -> None:
+        """Ask for a team, where the user belongs to one."""
+        mine = teams(user)
+        if mine.exists():
+            self.fields["team"] = forms.ModelChoiceField(
+                mine,
+                required=False,
+                label="Share with",
+                empty_label="Nobody",
+                help_text="A team whose members see and steer it too.",
+            )
+            self.order_fields(["dataset", "name", "file", "team"])
+
+    @property
+    def team(self) -> Group | None:
+        """The one that a valid form says."""
+        return cast("Group | None", self.cleaned_data.get("team"))
 
     def main_fields(self) -> list[forms.BoundField]:
         """What everyone looks at."""
@@ -111,6 +129,7 @@ class JobForm(ConfigForm):
         self.user = user
         ready = visible(Dataset.objects.filter(status=Dataset.State.READY), user)
         self.fields["dataset"].queryset = ready  # type: ignore[attr-defined]
+        self.share_with(user)
 
     def submit(self, parent: Job | None = None) -> Job:
         """Queue what a valid form says, under the tags of the job that it was cloned from."""
@@ -122,6 +141,7 @@ class JobForm(ConfigForm):
             notes=self.cleaned_data["notes"],
             tags=parent.tags if parent else (),
             parent=parent,
+            team=self.team,
         )
 
 
@@ -134,9 +154,16 @@ class GenerateForm(ConfigForm):
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         # Two forms share a page: a label has to find its own field.
         super().__init__(*args, **{"auto_id": "generate_%s", **kwargs})
+        self.user = user
+        self.share_with(user)
+
+    def submit(self) -> Job:
+        """Queue what a valid form says."""
+        config, name = cast(GenerateConfig, self.config), self.cleaned_data["name"]
+        return lifecycle.submit_generation(self.user, name, config, self.team)
 
 
 class ImportForm(ConfigForm):
@@ -150,13 +177,18 @@ class ImportForm(ConfigForm):
         label="Zip file", help_text="A zip of receivers.csv, samples.csv and measurements.csv."
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "import_%s", **kwargs})
+        self.user = user
+        self.share_with(user)
 
-    def store(self, owner: User) -> Dataset:
+    def store(self) -> Dataset:
         """Import what a valid form sent (`training.datasets.import_upload` has the errors)."""
         name, file = self.cleaned_data["name"], self.cleaned_data["file"]
-        return datasets.import_upload(owner, name, file, cast(ImportConfig, self.config))
+        made = datasets.import_upload(self.user, name, file, cast(ImportConfig, self.config))
+        if self.team:
+            datasets.share(made, self.team)
+        return made
 
 
 def model_field(info: FieldInfo) -> forms.Field:

@@ -113,16 +113,15 @@ def submit(
     )
 
 
-def submit_generation(owner: User, name: str, config: GenerateConfig) -> Job:
+def submit_generation(
+    owner: User, name: str, config: GenerateConfig, team: Group | None = None
+) -> Job:
     """Queue the making of a synthetic dataset; the job names the dataset that will be."""
     with transaction.atomic():
         dataset = Dataset.objects.create(
-            owner=owner,
-            name=name,
-            kind=Dataset.Kind.SYNTHETIC,
-            status=Dataset.State.GENERATING,
-            samples=config.samples,
-        )
+            owner=owner, name=name, team=team, kind=Dataset.Kind.SYNTHETIC,
+            status=Dataset.State.GENERATING, samples=config.samples,
+        )  # fmt: skip
         return _queue(
             Job(
                 owner=owner,
@@ -130,6 +129,7 @@ def submit_generation(owner: User, name: str, config: GenerateConfig) -> Job:
                 name=f"Generate {name}",
                 dataset=dataset,
                 config=config.model_dump(mode="json"),
+                team=team,
             )
         )
 

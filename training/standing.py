@@ -13,8 +13,9 @@ from training import workers
 from training.models import Job, JobEvent, TrainedModel, Worker
 from training.states import Status, Stop
 
-# The pace is that of the last fifth of what is done, within these bounds.
-FEWEST, MOST = 5, 60
+# The pace is that of the newer half of so many epochs, the newest of the present attempt, and of
+# FEWEST where there are so many: a few tell too little, and old ones what no longer holds.
+FEWEST, MOST = 20, 120
 
 WORDS = {
     "queued": "Queued", "running": "Running", "pausing": "Pausing", "cancelling": "Cancelling",
@@ -46,16 +47,16 @@ def may(job: Job) -> dict[str, bool]:
 
 def epoch_ends(job: Job) -> list[datetime]:
     """When the newest epochs of the present attempt ended, the oldest first."""
-    count = min(MOST, max(FEWEST, job.current_epoch // 5)) + 1
-    rows = job.epochs.filter(attempt=job.attempt).order_by("-epoch")[:count]
-    return sorted(row.at for row in rows)
+    rows = job.epochs.filter(attempt=job.attempt).order_by("-epoch")
+    return sorted(rows.values_list("at", flat=True)[:MOST])
 
 
 def pace(ends: list[datetime]) -> float | None:
-    """Seconds an epoch takes; None before there are two."""
-    if len(ends) < 2:
+    """Seconds an epoch takes; None before there are two. The first ever is in no pace."""
+    newer = ends[-max(FEWEST + 1, len(ends) // 2) :]
+    if len(newer) < 2:
         return None
-    return (ends[-1] - ends[0]).total_seconds() / (len(ends) - 1)
+    return (newer[-1] - newer[0]).total_seconds() / (len(newer) - 1)
 
 
 def seconds_left(job: Job, ends: list[datetime]) -> float | None:
@@ -65,6 +66,12 @@ def seconds_left(job: Job, ends: list[datetime]) -> float | None:
         return None
     since = (timezone.now() - ends[-1]).total_seconds()
     return max(0.0, each * (job.total_epochs - job.current_epoch) - min(since, each))
+
+
+def may_end_sooner(job: Job) -> bool:
+    """Whether early stopping ends it before its last epoch if none is better any more."""
+    patience = int(job.config.get("patience", job.total_epochs))
+    return (job.best_epoch or 0) + patience < job.total_epochs
 
 
 @dataclass(frozen=True, slots=True)

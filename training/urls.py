@@ -5,7 +5,17 @@ from __future__ import annotations
 from django.urls import path
 from django.views.generic import RedirectView
 
-from training.pages import compare, datasets, job, jobs, models, start, startsweep, sweeps
+from training.pages import (
+    compare,
+    datasets,
+    job,
+    jobs,
+    models,
+    sharing,
+    start,
+    startsweep,
+    sweeps,
+)
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="jobs"), name="home"),
@@ -16,6 +26,7 @@ urlpatterns = [
     path("jobs/<uuid:pk>/pause", job.steer, {"wish": "pause"}, name="pause"),
     path("jobs/<uuid:pk>/resume", job.steer, {"wish": "resume"}, name="resume"),
     path("jobs/<uuid:pk>/cancel", job.cancel, name="cancel"),
+    path("jobs/<uuid:pk>/share", sharing.share, {"kind": "job"}, name="share-job"),
     path("jobs/<uuid:pk>/epochs", job.epochs, name="epochs"),
     path("jobs/<uuid:pk>/epochs.csv", job.epochs_csv, name="epochs-csv"),
     path("compare", compare.compare, name="compare"),
@@ -27,6 +38,7 @@ urlpatterns = [
     path("sweeps/<uuid:pk>/cancel", sweeps.cancel, name="cancel-sweep"),
     path("datasets", datasets.datasets, name="datasets"),
     path("datasets/<uuid:pk>", datasets.dataset, name="dataset"),
+    path("datasets/<uuid:pk>/share", sharing.share, {"kind": "dataset"}, name="share-dataset"),
     path("datasets/<uuid:pk>/delete", datasets.delete_dataset, name="delete-dataset"),
     path("models", models.models, name="models"),
     path("models/<uuid:pk>", models.model, name="model"),

@@ -7,6 +7,11 @@ from datetime import datetime
 from typing import TypeGuard
 
 NOTHING = "–"
+# What lists and pages call `best_val_rmse`, and why it need not be the least of all.
+BEST_RMSE = "RMSE at best epoch"
+BEST_RMSE_MEANS = (
+    "Of the validation split, at the epoch with the least validation loss, whose weights are kept"
+)
 # What the time left is rounded to, in seconds.
 STEPS = (1, 5, 30, 60, 300, 600, 3600)
 
@@ -63,6 +68,15 @@ def about(seconds: float | None) -> str:
     step = max(step for step in STEPS if step <= max(1, 0.08 * seconds))
     said = duration(max(1, step * math.floor(seconds / step + 0.5)))
     return said.replace(" 0 s", "").replace(" 0 min", "").replace(" 0 h", "")
+
+
+def rate(seconds: float | None) -> tuple[str, str]:
+    """How fast epochs of so many seconds come: 2.1 epochs/s, 12 s an epoch, 1 min 5 s an epoch."""
+    if not _known(seconds) or seconds <= 0:
+        return NOTHING, ""
+    if seconds < 1:
+        return figure(1 / seconds, 2), "epochs/s"
+    return duration(seconds) if seconds >= 60 else f"{figure(seconds, 2)} s", "an epoch"
 
 
 def ago(then: datetime | None, now: datetime) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.journeys.conftest import JOURNEY
-from training import words
+from tests.unit.training.test_standing import epochs
+from training import standing, words
 
 pytestmark = JOURNEY
 NUMBERS = [None, 0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 10_000, 123_456.7,
@@ -25,13 +29,13 @@ def module(tab: Page, name: str, body: str, *arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "values"),
     [("metres", NUMBERS), ("figure", NUMBERS), ("percent", NUMBERS[:5]), ("duration", SECONDS),
-     ("about", SECONDS)],
+     ("about", SECONDS), ("rate", [None, 0, 0.04, 0.47, 1, 2.35, 12.3, *SECONDS])],
 )  # fmt: skip
 def test_page_and_server_say_numbers_in_the_same_words(
     tab: Page, name: str, values: list[Any]
 ) -> None:
     said = module(tab, "words", f"return a[0].map((one) => m.{name}(one));", values)
-    assert said == [getattr(words, name)(value) for value in values]
+    assert said == json.loads(json.dumps([getattr(words, name)(value) for value in values]))
 
 
 def test_a_line_that_fails_thrice_takes_another_way(tab: Page) -> None:
@@ -82,18 +86,16 @@ def test_a_rest_lifts_the_pen(tab: Page) -> None:
     assert told == [[1, 2, 2.5, 3], [5, 4, None, 3]]
 
 
-def test_the_time_left_is_right_within_a_tenth_after_a_fifth(tab: Page) -> None:
-    """Epochs of 2 s that vary by a third, and a slow first one."""
-    told = module(
-        tab,
-        "pace",
-        """
-        const p = new m.Pace(); let now = 0, seed = 1;
-        for (let epoch = 1; epoch <= 40; epoch += 1) {
-          seed = (seed * 16807) % 2147483647;
-          now += epoch === 1 ? 9000 : 2000 * (0.67 + 0.66 * seed / 2147483647);
-          p.add(now);
-        }
-        return p.each;""",
-    )
-    assert told == pytest.approx(2.0, rel=0.1)
+def test_page_and_server_reckon_the_same_pace(tab: Page) -> None:
+    ends = list(accumulate(epochs(130), initial=datetime(2026, 1, 1, tzinfo=UTC)))[1:]
+    counts = [1, 2, 10, 50, 121, 130]
+    script = """
+        const grown = new m.Pace();
+        return a[0].map((end, n) => {
+          grown.add(Date.parse(end));
+          return a[1].includes(n + 1) && [grown.each, new m.Pace(a[0].slice(0, n + 1).slice(-120)).each];
+        }).filter(Boolean);"""  # noqa: E501
+    said = module(tab, "pace", script, [end.isoformat() for end in ends], counts)
+    reckoned = [standing.pace(ends[:count][-standing.MOST :]) for count in counts]
+    for each, server in zip(said, reckoned, strict=True):
+        assert each == ([None, None] if server is None else [pytest.approx(server, abs=2e-3)] * 2)

@@ -76,7 +76,7 @@ def test_pause_resume_and_cancel_by_button_and_by_key(tab: Page) -> None:
     expect(tab.locator("#timeline")).to_contain_text("Went on from epoch", timeout=PATIENCE)
     tab.keyboard.press("c")
     expect(tab.get_by_role("dialog")).to_contain_text("Cancel “Steered”?")
-    tab.get_by_role("button", name="Let it run").click()
+    tab.get_by_role("button", name="Keep it").click()
     state(tab, "Running")
     tab.get_by_role("link", name="Cancel").click()
     tab.get_by_role("button", name="Cancel the job").click()

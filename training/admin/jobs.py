@@ -113,7 +113,7 @@ class JobAdmin(ReadOnly):
             f"{job.progress_percent:.0f}",
         )
 
-    @admin.display(description="best RMSE", ordering="best_val_rmse")
+    @admin.display(description=words.BEST_RMSE, ordering="best_val_rmse")
     def best(self, job: Job) -> SafeString:
         return format_html('<span data-is="best">{}</span>', words.metres(job.best_val_rmse))
 

@@ -34,7 +34,7 @@ METRICS = {
 }
 # What is measured of each: title, where it is found, how it is said. The smallest is the best.
 RESULTS = (
-    ("RMSE of the best epoch", "val_rmse", words.metres),
+    (words.BEST_RMSE, "val_rmse", words.metres),
     ("Test RMSE", "rmse_m", words.metres),
     ("Test median", "median_m", words.metres),
     ("Test 95 %", "p95_m", words.metres),

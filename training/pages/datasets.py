@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -15,16 +15,15 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from training import datasets as stored
-from training import lifecycle
 from training.access import must_own, signed_in, visible
 from training.configs import BadConfig
 from training.drawing.map import map_of_dataset
-from training.engine.config import GenerateConfig
 from training.engine.geometry import LocalFrame
 from training.engine.importer import ImportProblem
 from training.forms import GenerateForm, ImportForm
 from training.models import Dataset, Job
 from training.pages.answers import SeeOther, see_other
+from training.pages.sharing import sharing
 
 PAGE = 30
 NEWEST_JOBS = 20
@@ -33,13 +32,14 @@ NEWEST_JOBS = 20
 @login_required
 def datasets(request: HttpRequest) -> HttpResponse:
     """All datasets, and the forms that make one."""
-    forms = {"generate_form": GenerateForm(), "import_form": ImportForm()}
+    user = signed_in(request)
+    forms = {"generate_form": GenerateForm(user), "import_form": ImportForm(user)}
     if request.method == "POST":
         name, response = _new_dataset(request)
         if isinstance(response, HttpResponse):
             return response
         forms[name] = response
-    found = visible(Dataset.objects.select_related("owner"), signed_in(request))
+    found = visible(Dataset.objects.select_related("owner", "team"), user)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     bound = any(form.is_bound for form in forms.values())
     making = {
@@ -57,23 +57,21 @@ def _new_dataset(
     request: HttpRequest,
 ) -> tuple[str, HttpResponse | GenerateForm | ImportForm]:
     """Where to go next; or the form again, with what is wrong."""
+    user = signed_in(request)
     if "import" in request.POST:
-        upload = ImportForm(request.POST, request.FILES)
+        upload = ImportForm(user, request.POST, request.FILES)
         if upload.is_valid():
             try:
-                made = upload.store(signed_in(request))
+                made = upload.store()
             except (ImportProblem, BadConfig) as error:
                 upload.add_error("file", f"{error}.")
             else:
                 messages.success(request, f"Imported {made.samples:,} samples.")
                 return "import_form", _after_upload(request, reverse("dataset", args=[made.pk]))
         return "import_form", upload
-    wanted = GenerateForm(request.POST)
+    wanted = GenerateForm(user, request.POST)
     if wanted.is_valid():
-        config = cast(GenerateConfig, wanted.config)
-        name = wanted.cleaned_data["name"]
-        made_by = lifecycle.submit_generation(signed_in(request), name, config)
-        return "generate_form", see_other("job", made_by.pk)
+        return "generate_form", see_other("job", wanted.submit().pk)
     return "generate_form", wanted
 
 
@@ -85,7 +83,7 @@ def _after_upload(request: HttpRequest, page: str) -> HttpResponse:
 
 
 def _dataset(request: HttpRequest, pk: uuid.UUID) -> Dataset:
-    rows = visible(Dataset.objects.select_related("owner"), signed_in(request))
+    rows = visible(Dataset.objects.select_related("owner", "team"), signed_in(request))
     return get_object_or_404(rows, pk=pk)
 
 
@@ -97,6 +95,7 @@ def dataset(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     jobs = visible(Job.objects.select_related("owner", "dataset"), signed_in(request))
     context = {
         "dataset": found,
+        **sharing(found, signed_in(request)),
         "map": _map(found),
         "maker": jobs.filter(dataset=found, kind=Job.Kind.GENERATION).first(),
         "jobs": jobs.filter(dataset=found, kind=Job.Kind.TRAINING)[:NEWEST_JOBS],

@@ -18,6 +18,7 @@ from training import lifecycle, series
 from training.access import signed_in, visible
 from training.models import Job
 from training.pages.answers import known_address, see_other, tried
+from training.pages.sharing import sharing
 from training.pages.snapshot import Snapshot, epochs_before
 
 EPOCHS_PAGE = 500
@@ -35,7 +36,7 @@ WISHES = {
 
 
 def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
-    rows = Job.objects.select_related("dataset", "owner", "parent")
+    rows = Job.objects.select_related("dataset", "owner", "parent", "team")
     return get_object_or_404(visible(rows, signed_in(request)), pk=pk)
 
 
@@ -43,9 +44,11 @@ def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
 @login_required
 def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One job, live."""
-    snapshot = Snapshot.of(_job(request, pk))
+    found = _job(request, pk)
+    snapshot = Snapshot.of(found)
     context = {
         **snapshot.for_template(),
+        **sharing(found, signed_in(request)),
         "snapshot": snapshot.for_script(),
         "modules": MODULES,
         "has_artifacts": bool(known_address(f"/api/v1/training/jobs/{pk}/artifacts")),

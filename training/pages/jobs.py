@@ -31,7 +31,7 @@ SPARKS = 24
 def jobs(request: HttpRequest) -> HttpResponse:
     """All jobs; `status`, `search` and `owner` narrow them, `before` goes on from a page's end."""
     user = signed_in(request)
-    mine = visible(Job.objects.select_related("dataset", "owner"), user)
+    mine = visible(Job.objects.select_related("dataset", "owner", "team"), user)
     status, search = request.GET.get("status", ""), request.GET.get("search", "").strip()
     found = _searched(mine, search)
     counts = _counts(found)

@@ -142,7 +142,9 @@ def progress(job: Job, ends: list[datetime]) -> str:
     if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
         return f"{said}, now judged on the test split"
     left = words.about(standing.seconds_left(job, ends))
-    return f"{said}, about {left} left" if left else said
+    if not left:
+        return said
+    return f"{said}, {'at most ' if standing.may_end_sooner(job) else ''}about {left} left"
 
 
 def times_bound(job: Job, yardsticks: standing.Yardsticks) -> float | None:

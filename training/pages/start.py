@@ -62,7 +62,7 @@ def _chosen(request: HttpRequest, parent: Job | None) -> dict[str, Any]:
     if parent is not None:
         return {
             **parent.config, "dataset": parent.dataset_id, "name": parent.name,
-            "notes": parent.notes,
+            "notes": parent.notes, "team": parent.team_id,
         }  # fmt: skip
     preset = PRESETS.get(request.GET.get("preset", ""), {})
     chosen = dict(cast(dict[str, Any], preset.get("values", {})))

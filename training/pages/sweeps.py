@@ -30,6 +30,8 @@ from training.sweeps.trials import Trial
 PAGE = 30
 CURVES, POINTS = 8, 300
 OBJECTIVES = {"val_loss": "Validation loss", "val_rmse": "Validation RMSE"}
+# What a trial is judged by.
+JUDGED_BY = {"val_loss": "Least validation loss", "val_rmse": words.BEST_RMSE}
 WISHES = {
     "pause": (steering.pause, "It starts nothing new; what trains pauses after its epoch."),
     "resume": (steering.resume, "It goes on."),
@@ -71,6 +73,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "parameters": [TrainConfig.model_fields[name].title for name in found.space],
         "space": _space(found),
         "objective": OBJECTIVES[found.objective],
+        "judged_by": JUDGED_BY[found.objective],
         "best": best and {"trial": best, "value": _say(found, best.value)},
         "over": sum(row.job.status not in (*ACTIVE, Status.PAUSED) for row in rows),
         "stopped": sum(bool(row.job.cancel_reason) for row in rows),

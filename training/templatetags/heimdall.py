@@ -20,6 +20,7 @@ register.filter("figure", lambda value, digits=4: words.figure(_number(value), d
 register.filter("percent", lambda value: words.percent(_number(value)))
 register.filter("duration", lambda value: words.duration(_number(value)))
 register.filter("size", words.size)
+register.filter("count", lambda value: f"{value:,}" if isinstance(value, int) else value)
 
 
 def _number(value: Any) -> float | None:
@@ -41,6 +42,18 @@ def parameter(value: Any) -> str:
         if value is None
         else str(value)
     )
+
+
+@register.simple_tag
+def best_rmse() -> SafeString:
+    """The heading over `best_val_rmse`, wherever it stands."""
+    return format_html('<span title="{}">{}</span>', words.BEST_RMSE_MEANS, words.BEST_RMSE)
+
+
+@register.simple_tag
+def rate(seconds: float | None) -> SafeString:
+    """How fast epochs of so many seconds come; job.js draws the same."""
+    return format_html("{} <small>{}</small>", *words.rate(seconds))
 
 
 @register.filter

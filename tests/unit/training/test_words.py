@@ -36,6 +36,15 @@ def test_what_is_left_is_rounded_by_no_more_than_a_twentieth(
     assert words.about(seconds) == said
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, ("–", "")), (0.476, ("2.1", "epochs/s")), (1.0, ("1.0 s", "an epoch")),
+     (12.3, ("12 s", "an epoch")), (80, ("1 min 20 s", "an epoch"))],
+)  # fmt: skip
+def test_a_pace_is_said_as_it_is_read(seconds: float | None, said: tuple[str, str]) -> None:
+    assert words.rate(seconds) == said
+
+
 def test_durations_ages_and_sizes() -> None:
     assert [words.duration(s) for s in (5, 65, 3700, 90_000)] == [
         "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h",

@@ -2,6 +2,8 @@
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT = "11px Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
+/** Ticks at whole epochs. */
+export const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const remembered = (name) => ({ 0: false, 1: true })[localStorage.getItem(`heimdall.log.${name}`)];
 
 export class Chart {
@@ -169,8 +171,8 @@ export class Chart {
     ctx.fill();
     ctx.stroke();
     ctx.fillStyle = css("--accent");
-    const right = x > bbox.left + bbox.width - 60 * devicePixelRatio;
-    this.text(ctx, "best", x + (right ? -8 : 8) * devicePixelRatio, y - 7 * devicePixelRatio, right ? "right" : "left");
+    const right = x > bbox.left + bbox.width - 80 * devicePixelRatio;
+    this.text(ctx, "best epoch", x + (right ? -8 : 8) * devicePixelRatio, y - 7 * devicePixelRatio, right ? "right" : "left");
     ctx.restore();
   }
 

@@ -1,9 +1,9 @@
 // Several jobs' curves in one chart, each growing as its job trains.
 
-import { Chart, paced } from "./chart.js";
+import { Chart, paced, WHOLE } from "./chart.js";
 import { Columns } from "./columns.js";
 import { Line, showState } from "./live.js";
-import { $, dialogs, freshen, help, keys, single } from "./page.js";
+import { $, freshen, keys, single } from "./page.js";
 import { duration, figure, metres, shortFigure, shortMetres } from "./words.js";
 
 const told = JSON.parse($("told").textContent);
@@ -19,7 +19,7 @@ const chart = new Chart($("curves"), {
   say: inMetres ? metres : (value) => figure(value),
   tick: inMetres ? shortMetres : shortFigure,
   x: byTime ? (seconds) => duration(seconds) : undefined,
-  incrs: byTime ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000],
+  incrs: byTime ? undefined : WHOLE,
   series: runs.map((_, index) => ({ colour: `--c${index}`, spanGaps: true })),
 });
 
@@ -48,8 +48,7 @@ function take(frame) {
 }
 
 paint();
-dialogs();
-keys({ ...help, l: () => $("log").click(), "/": () => (location.href = "/jobs?focus=search") });
+keys({ l: () => $("log").click() });
 if (runs.some(active)) {
   const line = new Line({
     socket: () => "/ws",

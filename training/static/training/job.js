@@ -4,10 +4,10 @@ import { Columns } from "./columns.js";
 import { addRow, starRow } from "./epochs.js";
 import { charts, paintCharts } from "./jobcharts.js";
 import { Line, showState } from "./live.js";
-import { $, ages, dialogs, freshen, help, keys, paintPill, say, serverTime, setClock, single, walk } from "./page.js";
+import { $, freshen, paintPill, say, serverTime, setClock, single } from "./page.js";
 import { paced } from "./chart.js";
 import { Pace } from "./pace.js";
-import { ago, count, figure, metres } from "./words.js";
+import { ago, count, figure, metres, rate } from "./words.js";
 import { steering } from "./steer.js";
 import { artifacts } from "./artifacts.js";
 
@@ -41,7 +41,8 @@ function progressLine() {
   if (job.status !== "running") return said;
   if (job.current_epoch === job.total_epochs) return `${said}, now judged on the test split`;
   const left = pace.left(job.total_epochs - job.current_epoch, serverTime());
-  return said + (left && `, about ${left} left`);
+  const sooner = (job.best_epoch ?? 0) + job.config.patience < job.total_epochs;
+  return said + (left && `, ${sooner ? "at most " : ""}about ${left} left`);
 }
 
 function paint() {
@@ -68,8 +69,9 @@ function paintTraining() {
   const { bound } = snapshot.yardsticks;
   say($("times"), bound && job.best_val_rmse ? `${figure(job.best_val_rmse / bound, 3)} ×` : "–");
   say($("bound"), bound ? `of ${metres(bound)}` : "");
-  if (pace.each) $("pace").firstChild.textContent = `${figure(pace.each, 2)} s `;
-  if (pace.each && !$("pace").querySelector("small")) $("pace").append(Object.assign(document.createElement("small"), { textContent: "an epoch" }));
+  const [fast, unit] = rate(pace.each);
+  $("pace").firstChild.data = `${fast} `;
+  say($("pace").lastElementChild, unit);
   pending.forEach((one) => addRow(one, snapshot.table_rows));
   pending = [];
   starRow(job.best_epoch);
@@ -77,9 +79,8 @@ function paintTraining() {
 }
 const repaint = paced(paint);
 
-/** Once a second: ages, and whether the worker is still heard of. */
+/** Once a second: whether the worker is still heard of. */
 function tick() {
-  ages();
   const running = job.status === "running";
   if (training) say($("heartbeat"), running ? ago((serverTime() - alive) / 1000) : "–");
   if (running && serverTime() - alive > 5000) lookForHeartbeat();
@@ -213,8 +214,6 @@ for (const button of document.querySelectorAll("[data-log]")) {
   chart.onLog = show;
   show();
 }
-dialogs();
-keys({ ...help, ...walk("#epochs tbody tr"), "/": () => (location.href = "/jobs?focus=search") });
 job.interrupted = state === "interrupted";
 artifacts(api, job);
 paint();

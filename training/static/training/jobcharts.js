@@ -1,9 +1,8 @@
 // The two charts of a training, side by side and in step.
 
-import { Chart } from "./chart.js";
+import { Chart, WHOLE } from "./chart.js";
 import { figure, metres, shortFigure, shortMetres } from "./words.js";
 
-const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const TRAIN = { colour: "--train" }, VAL = { colour: "--accent", dash: [5, 3] };
 
 export function charts({ columns, job, yardsticks }) {

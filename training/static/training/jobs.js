@@ -2,7 +2,7 @@
 
 import { paced } from "./chart.js";
 import { Line, showState } from "./live.js";
-import { $, ages, dialogs, freshen, help, keys, paintPill, say, single, walk } from "./page.js";
+import { $, ages, freshen, paintPill, say, single } from "./page.js";
 import { metres } from "./words.js";
 
 const WORDS = {
@@ -142,10 +142,7 @@ if ($("compare")) {
   document.addEventListener("change", choosing);
 }
 
-dialogs();
-keys({ ...help, ...walk("#jobs tr"), "/": () => $("search")?.focus() });
 if (new URLSearchParams(location.search).get("focus") === "search") $("search")?.focus();
-setInterval(ages, 1000);
 const refetch = single(again);
 new Line({
   socket: () => "/ws",

@@ -2,31 +2,27 @@
 
 import { about } from "./words.js";
 
-const FEWEST = 5, MOST = 60;
+const FEWEST = 20, MOST = 120;
 
 export class Pace {
   /** `ends`: when the newest epochs of this attempt ended. */
   constructor(ends = []) {
     this.ends = ends.map((end) => Date.parse(end));
-    this.done = this.ends.length;
   }
 
   begin() {
     this.ends = [];
-    this.done = 0;
   }
 
   add(at) {
     this.ends.push(at);
-    this.done += 1;
-    const keep = Math.min(MOST, Math.max(FEWEST, Math.floor(this.done / 5))) + 1;
-    if (this.ends.length > keep) this.ends.splice(0, this.ends.length - keep);
+    if (this.ends.length > MOST) this.ends.shift();
   }
 
   /** Seconds an epoch; null before there are two. */
   get each() {
-    if (this.ends.length < 2) return null;
-    return (this.ends.at(-1) - this.ends[0]) / 1000 / (this.ends.length - 1);
+    const newer = this.ends.slice(-Math.max(FEWEST + 1, Math.floor(this.ends.length / 2)));
+    return newer.length < 2 ? null : (newer.at(-1) - newer[0]) / 1000 / (newer.length - 1);
   }
 
   left(epochs, now) {

@@ -85,7 +85,9 @@ export function walk(selector) {
     const rows = [...document.querySelectorAll(selector)];
     const here = rows.findIndex((row) => row.contains(document.activeElement));
     const row = rows[Math.min(rows.length - 1, Math.max(0, here + by))];
-    (row?.querySelector("a") ?? row)?.focus();
+    const link = row?.querySelector("a");
+    if (row && !link) row.tabIndex = -1;
+    (link ?? row)?.focus();
   };
   return { j: () => move(1), k: () => move(-1) };
 }

@@ -1,9 +1,9 @@
 // Sweeps: the list, or one whose trials come, train and go while it is looked at.
 
-import { Chart, paced } from "./chart.js";
+import { Chart, paced, WHOLE } from "./chart.js";
 import { Columns } from "./columns.js";
 import { Line, showState } from "./live.js";
-import { $, ages, dialogs, freshen, help, keys, single, walk } from "./page.js";
+import { $, ages, freshen, keys, single } from "./page.js";
 import { figure, metres, shortFigure, shortMetres } from "./words.js";
 
 const EVERY = 1000; // ms between two looks at the rows
@@ -28,6 +28,7 @@ const chart = told && new Chart($("curves"), {
   title: told.title,
   say: inMetres ? metres : (value) => figure(value),
   tick: inMetres ? shortMetres : shortFigure,
+  incrs: WHOLE,
   series: Array.from({ length: SLOTS }, (_, index) => ({ colour: `--c${index}`, spanGaps: true })),
 });
 
@@ -73,7 +74,5 @@ if (told) {
   take(told);
   paint();
 }
-dialogs();
-keys({ ...help, ...walk("#trials tbody tr, #sweeps tbody tr"), l: () => chart?.toggleLog(), "/": () => (location.href = "/jobs?focus=search") });
-setInterval(ages, 1000);
+keys({ l: () => chart?.setLog(!chart.log) });
 if (!told || told.active) new Line({ socket: () => "/ws", ask: async () => again(), onFrame: hear, onState: showState($("live")) });
