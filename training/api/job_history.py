@@ -86,7 +86,7 @@ class JobHistory(Tagged[Job]):
     )
     def events_stream(self, request: Request, pk: str) -> StreamingHttpResponse:
         job = self.get_object()
-        return stream.answer(self._user.pk, job.pk, queries.last_seen(request))
+        return stream.answer(request, job.pk, queries.last_seen(request))
 
     @extend_schema(
         summary="Its metrics over the epochs, as columns for a chart",
