@@ -88,14 +88,16 @@ class Factory(WebSocketFactory):
 
     protocol = Protocol
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.setProtocolOptions(
-            perMessageCompressionAccept=_accept_compression,
-            # What a client has to say is short; a longer one is cut off (1009).
-            maxFramePayloadSize=LONGEST_FRAME,
-            maxMessagePayloadSize=LONGEST_FRAME,
-        )
+    def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
+        """Daphne says its own bounds, a megabyte, when it begins to serve."""
+        ours = {
+            "perMessageCompressionAccept": _accept_compression,
+            # What a client has to say is short; a longer one is closed (1009), not dropped.
+            "maxFramePayloadSize": LONGEST_FRAME,
+            "maxMessagePayloadSize": LONGEST_FRAME,
+            "failByDrop": False,
+        }
+        super().setProtocolOptions(**{**options, **ours})
 
 
 def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:

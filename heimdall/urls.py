@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import include, path, re_path
 from django.views.defaults import bad_request as page_of_refusal
@@ -11,6 +11,7 @@ from django.views.defaults import server_error as page_of_error
 
 from heimdall.health import healthz, readyz
 from heimdall.meters import metrics
+from heimdall.signin import SignIn, to_the_desk
 from training.api.problems import bad_request, server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
@@ -22,8 +23,9 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", metrics),
+    path("admin/login/", to_the_desk),
     path("admin/", admin.site.urls),
-    path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login", SignIn.as_view(), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("api/v1/", include("training.api.urls")),
     re_path(r"^api(?:/|$)", unknown_path),

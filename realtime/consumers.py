@@ -37,37 +37,39 @@ class Socket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        user_id, refused = await self._who(scope)
+        credential, refused = await self._who(scope)
         spoken = protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in scope["subprotocols"] else None
         # A browser is told the reason of a refusal only on a socket that was open.
         await send({"type": "websocket.accept", "subprotocol": spoken})
-        if refused is not None or user_id is None:
+        if credential is None:
             code = refused or Close.NOT_AUTHENTICATED
             await send({"type": "websocket.close", "code": code})
             REFUSED.labels(code).inc()
             return
         try:
-            with lines.line(user_id):
-                await _Conversation(Watch(self._hub(), user_id), scope, receive, send).run()
+            with lines.line(credential) as line:
+                watch = Watch(self._hub(), credential.user_id)
+                await _Conversation(watch, line, scope, receive, send).run()
         except lines.TooMany as error:
-            log.warning("User %s: %s", user_id, error)
+            log.warning("User %s: %s", credential.user_id, error)
             await send({"type": "websocket.send", "text": protocol.error("too_many", str(error))})
             await send({"type": "websocket.close", "code": Close.TOO_MANY})
             REFUSED.labels(Close.TOO_MANY).inc()
 
-    async def _who(self, scope: Scope) -> tuple[int | None, int | None]:
-        """The user, or why nobody is let in. A page of another site must not use the cookie."""
+    async def _who(self, scope: Scope) -> tuple[lines.Credential | None, int | None]:
+        """Who comes, or why nobody is let in. A page of another site must not use the cookie."""
         headers = dict(scope["headers"])
         token = _token(headers.get(b"authorization", b"").decode("latin1"), scope["subprotocols"])
         if token is not None:
             user = await database_sync_to_async(self._user_for_token, thread_sensitive=False)(token)
-            return (user.pk, None) if user else (None, Close.NOT_AUTHENTICATED)
+            return (lines.Credential(user.pk, token=token) if user else None), None
         origin = headers.get(b"origin")
         if origin is not None and not _is_ours(origin.decode("latin1")):
             return None, Close.FORBIDDEN
         user = scope["user"]
-        signed_in = user.is_authenticated and user.is_active
-        return (user.pk, None) if signed_in else (None, Close.NOT_AUTHENTICATED)
+        if not user.is_authenticated or not user.is_active:
+            return None, None
+        return lines.Credential(user.pk, session=scope["session"].session_key), None
 
 
 def _token(authorization: str, subprotocols: list[str]) -> str | None:
@@ -88,8 +90,11 @@ def _is_ours(origin: str) -> bool:
 class _Conversation:
     """One open socket: what the client says is answered while what it follows is sent."""
 
-    def __init__(self, watch: Watch, scope: Scope, receive: Receive, send: Send) -> None:
-        self._watch, self._scope, self._receive, self._send = watch, scope, receive, send
+    def __init__(
+        self, watch: Watch, line: lines.Line, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._watch, self._line, self._scope = watch, line, scope
+        self._receive, self._send = receive, send
         self._may_say = lines.Bucket()
 
     async def run(self) -> None:
@@ -97,10 +102,13 @@ class _Conversation:
             if await self._open():
                 sender = asyncio.ensure_future(self._deliver())
                 listener = asyncio.ensure_future(self._listen())
+                ends = {sender, listener, self._line.revoked}
                 try:
-                    await asyncio.wait({sender, listener}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     await _end(sender, listener)
+                if self._line.revoked.done():
+                    await self._refuse(Close.NOT_AUTHENTICATED)
         except Exception as error:
             # Most likely the database is away: who comes back soon is served then.
             log.warning("A socket was closed: %r", error)
@@ -137,8 +145,7 @@ class _Conversation:
     async def _listen(self) -> None:
         while (message := await self._receive())["type"] != "websocket.disconnect":
             if not self._may_say.take():
-                REFUSED.labels(Close.TOO_MANY).inc()
-                await self._send({"type": "websocket.close", "code": Close.TOO_MANY})
+                await self._refuse(Close.TOO_MANY)
                 return
             try:
                 await self._answer(message.get("text"))
@@ -162,6 +169,10 @@ class _Conversation:
                 await self._watch.follow(job_id, after)
             case Unsubscribe(job_id):
                 await self._watch.unfollow(job_id)
+
+    async def _refuse(self, code: int) -> None:
+        REFUSED.labels(code).inc()
+        await self._send({"type": "websocket.close", "code": code})
 
     async def _text(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})

@@ -20,6 +20,7 @@ import orjson
 from channels.db import database_sync_to_async
 from channels.layers import BaseChannelLayer
 
+from realtime import lines
 from realtime.broker import EVERYTHING, group_of
 from realtime.journal import Frame, Journal
 from realtime.meters import LATENCY
@@ -27,6 +28,8 @@ from realtime.meters import LATENCY
 RING = 512
 PAGE = 200
 HEAL_SECONDS = 2.0
+# So long a socket may outlive the token or the session that opened it.
+CREDENTIALS_SECONDS = 5.0
 # Changes are looked for from this long before the last look: clocks differ, commits take time.
 OVERLAP = timedelta(seconds=30)
 
@@ -151,7 +154,7 @@ class Hub:
 
     async def _open(self) -> None:
         self._channel = await self._layer.new_channel()
-        for run in (self._listen, self._heal):
+        for run in (self._listen, self._heal, self._check_credentials):
             self._tasks.append(asyncio.ensure_future(_supervised(run)))
 
     async def _listen(self) -> None:
@@ -196,6 +199,13 @@ class Hub:
                 for job_id, head in (await self.heads(list(self._logs))).items():
                     if job_id in self._logs:
                         self._logs[job_id].move_to(head)
+
+    async def _check_credentials(self) -> None:
+        """One query for all that is open."""
+        while True:
+            await asyncio.sleep(CREDENTIALS_SECONDS)
+            if held := lines.credentials():
+                lines.revoke(held - await _in_thread(self.journal.valid, held))
 
 
 async def _supervised(run: Callable[[], Any]) -> None:

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from realtime.lines import Credential
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -41,6 +43,10 @@ class Journal(Protocol):
 
     def may_watch(self, user_id: int, job_id: UUID) -> bool:
         """Whether the job exists and this user may see it."""
+        ...
+
+    def valid(self, credentials: Collection[Credential]) -> set[Credential]:
+        """Those of them that would still open a socket."""
         ...
 
 

@@ -1,11 +1,14 @@
-"""How many sockets and streams one user may have, and how much a client may say."""
+"""The open sockets and streams: how many one user may have, what they were opened with, and how
+much a client may say."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from django.conf import settings
 
@@ -15,7 +18,25 @@ from realtime.meters import SOCKETS
 BURST, PER_SECOND = 200.0, 20.0
 MOST_JOBS = 1000  # that one socket subscribes
 
-_open: Counter[int] = Counter()
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What somebody came in with: a token, or a session. Either may be taken back meanwhile."""
+
+    user_id: int
+    token: str = field(default="", repr=False)
+    session: str = field(default="", repr=False)
+
+
+class Line:
+    """One open socket or stream; `revoked` is done once its credential counts no more."""
+
+    def __init__(self, credential: Credential) -> None:
+        self.credential = credential
+        self.revoked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+_open: defaultdict[int, set[Line]] = defaultdict(set)
 
 
 class TooMany(Exception):
@@ -23,23 +44,38 @@ class TooMany(Exception):
 
 
 def full(user_id: int) -> bool:
-    return _open[user_id] >= settings.SOCKETS_PER_USER
+    return len(_open.get(user_id, ())) >= settings.SOCKETS_PER_USER
 
 
 @contextmanager
-def line(user_id: int) -> Iterator[None]:
+def line(credential: Credential) -> Iterator[Line]:
     """Counts as open inside; TooMany where that would be one too many."""
-    if full(user_id):
-        raise TooMany(f"You have {_open[user_id]} sockets open already; close some first.")
-    _open[user_id] += 1
+    mine = credential.user_id
+    if full(mine):
+        raise TooMany(f"You have {len(_open[mine])} sockets open already; close some first.")
+    opened = Line(credential)
+    _open[mine].add(opened)
     SOCKETS.inc()
     try:
-        yield
+        yield opened
     finally:
         SOCKETS.dec()
-        _open[user_id] -= 1
-        if not _open[user_id]:
-            del _open[user_id]
+        _open[mine].discard(opened)
+        if not _open[mine]:
+            del _open[mine]
+
+
+def credentials() -> set[Credential]:
+    """With what all that is open was opened."""
+    return {one.credential for lines in _open.values() for one in lines}
+
+
+def revoke(gone: Collection[Credential]) -> None:
+    """Tell those that were opened with one of these."""
+    for lines in _open.values():
+        for one in lines:
+            if one.credential in gone and not one.revoked.done():
+                one.revoked.set_result(None)
 
 
 class Bucket:

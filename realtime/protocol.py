@@ -71,9 +71,10 @@ def parse(text: str | None) -> Action:
         case "unsubscribe":
             return Unsubscribe(_job_id(frame))
         case unknown:
+            said = repr(unknown)[:50]
             raise BadFrame(
                 "unknown_action",
-                f"action {unknown!r} is unknown; known are ping, subscribe and unsubscribe.",
+                f"action {said} is unknown; known are ping, subscribe and unsubscribe.",
             )
 
 

@@ -24,9 +24,21 @@ class BadConfig(ValueError):
 def read(model: type[Model], sent: Mapping[str, Any], *, strict: bool = True) -> Model:
     """`sent` as the model; `strict`: JSON's types are meant as they are, "5" is no number."""
     try:
-        return model.model_validate_json(json.dumps(sent), strict=strict)
+        return model.model_validate_json(json.dumps(_whole(sent)), strict=strict)
     except ValidationError as error:
         raise BadConfig(_sentences(error.errors(), model)) from error
+
+
+def _whole(sent: Any) -> Any:
+    """JSON has one kind of number: 162.0 is a whole one (JSON Schema, 6.1.1)."""
+    match sent:
+        case float() if sent.is_integer() and abs(sent) < 2**53:
+            return int(sent)
+        case Mapping():
+            return {name: _whole(value) for name, value in sent.items()}
+        case list():
+            return [_whole(value) for value in sent]
+    return sent
 
 
 def _sentences(problems: list[ErrorDetails], model: type[BaseModel]) -> dict[str, list[str]]:

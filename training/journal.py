@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from realtime.events import encode, routing_key
 from realtime.journal import Frame
+from realtime.lines import Credential
+from training import tokens
 from training.access import visible
 from training.models import Job, JobEvent
 
@@ -50,6 +53,21 @@ class DatabaseJournal:
     def may_watch(self, user_id: int, job_id: UUID) -> bool:
         user = User.objects.filter(pk=user_id).first()
         return user is not None and visible(Job.objects.filter(pk=job_id), user).exists()
+
+    def valid(self, credentials: Collection[Credential]) -> set[Credential]:
+        known = tokens.valid([one.token for one in credentials if one.token])
+        keys = [one.session for one in credentials if one.session]
+        rows = Session.objects.filter(session_key__in=keys, expire_date__gt=Now())
+        signed_in = set(rows.values_list("session_key", flat=True))
+        users = User.objects.filter(pk__in={one.user_id for one in credentials}, is_active=True)
+        active = set(users.values_list("pk", flat=True))
+        return {
+            one
+            for one in credentials
+            if one.user_id in active
+            and one.token in {"", *known}
+            and one.session in {"", *signed_in}
+        }
 
 
 class DatabaseOutbox:

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from rest_framework import serializers
 
+from training import shapes
 from training.engine.config import ImportConfig
-from training.models import ApiToken, Dataset, Epoch, Job, JobEvent, TrainedModel
+from training.models import ApiToken, Dataset, Epoch, Job, JobEvent
 from training.tokens import DAYS
 from training.workers import Hardware
 
@@ -29,7 +30,9 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     parent_id = serializers.UUIDField(read_only=True, allow_null=True)
     sweep_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
-    team = serializers.CharField(source="team.name", read_only=True, default=None)
+    tags = shapes.Words(read_only=True)
+    config = shapes.Object(read_only=True, help_text="The hyper-parameters, every one of them.")
+    team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
     waits_for = serializers.SerializerMethodField(
         help_text="Why a queued job can not start; empty where a worker is there for it."
     )
@@ -79,9 +82,10 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     """A dataset's facts."""
 
     owner = serializers.CharField(source="owner.username", read_only=True)
-    team = serializers.CharField(source="team.name", read_only=True, default=None)
+    team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
     receivers = serializers.SerializerMethodField()
     split = serializers.SerializerMethodField()
+    facts = shapes.Object(read_only=True, help_text="What was counted when it was stored.")
 
     class Meta:
         model = Dataset
@@ -99,6 +103,8 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
 
 class EpochSerializer(serializers.ModelSerializer[Epoch]):
+    metrics = shapes.Numbers(read_only=True, help_text="By series; distances in metres.")
+
     class Meta:
         model = Epoch
         fields: ClassVar = ["epoch", "metrics", "is_best", "seconds", "at"]
@@ -173,68 +179,3 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     errors = serializers.DictField(required=False)  # type: ignore[assignment]
-
-
-class ModelSerializer(serializers.ModelSerializer[TrainedModel]):
-    """A trained model, where it comes from, and how good it is on the test split."""
-
-    job_id = serializers.UUIDField(read_only=True)
-    name = serializers.CharField(source="job.name", read_only=True)
-    owner = serializers.CharField(source="job.owner.username", read_only=True)
-    dataset_id = serializers.UUIDField(source="job.dataset_id", read_only=True)
-    dataset_hash = serializers.CharField(source="job.dataset.content_hash", read_only=True)
-    test = serializers.SerializerMethodField()
-
-    class Meta:
-        model = TrainedModel
-        fields: ClassVar = [
-            "id", "job_id", "name", "owner", "dataset_id", "dataset_hash", "test", "created_at",
-        ]  # fmt: skip
-        read_only_fields = fields
-
-    def get_test(self, model: TrainedModel) -> dict[str, float]:
-        return dict(model.evaluation["test"])
-
-
-class ModelCardSerializer(ModelSerializer):
-    card = serializers.DictField(read_only=True, allow_null=True)
-
-    class Meta(ModelSerializer.Meta):
-        fields: ClassVar = [*ModelSerializer.Meta.fields, "card"]
-
-
-class EllipseSerializer(serializers.Serializer[Any]):
-    semi_major_m = serializers.FloatField()
-    semi_minor_m = serializers.FloatField()
-    azimuth_deg = serializers.FloatField(help_text="Of the longer axis, clockwise from north.")
-
-
-class PredictionSerializer(serializers.Serializer[Any]):
-    sample_id = serializers.CharField(allow_blank=True)
-    lat = serializers.FloatField()
-    lon = serializers.FloatField()
-    covariance_m2 = serializers.ListField(
-        child=serializers.ListField(child=serializers.FloatField()), help_text="East, north."
-    )
-    ellipse_68 = EllipseSerializer()
-    ellipse_95 = EllipseSerializer()
-
-
-class PredictionsSerializer(serializers.Serializer[Any]):
-    predictions = PredictionSerializer(many=True)
-
-
-class ArtifactSerializer(serializers.Serializer[Any]):
-    """`bytes` null: it is made at the first download."""
-
-    name = serializers.CharField()
-    kind = serializers.CharField()
-    description = serializers.CharField()
-    bytes = serializers.IntegerField(allow_null=True)
-    url = serializers.CharField()
-
-
-class ArtifactsSerializer(serializers.Serializer[Any]):
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True)
-    results = ArtifactSerializer(many=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.contrib.auth.models import User
@@ -17,6 +18,7 @@ from training.models import ApiToken
 DAYS = 90
 # A busy program must not cost a write with every call.
 USE_NOTED_EVERY = timedelta(minutes=1)
+VALID = Q(expires_at=None) | Q(expires_at__gt=Now())
 
 
 def issue(user: User, name: str = "", days: int = DAYS) -> str:
@@ -45,8 +47,7 @@ def revoke(row: ApiToken) -> None:
 
 def user_for(token: str) -> User | None:
     """Whose token this is; None where it is unknown or run out, or its user may not sign in."""
-    valid = Q(expires_at=None) | Q(expires_at__gt=Now())
-    rows = ApiToken.objects.filter(valid, digest=_digest(token), user__is_active=True)
+    rows = ApiToken.objects.filter(VALID, digest=_digest(token), user__is_active=True)
     found = rows.select_related("user").first()
     if found is None:
         return None
@@ -54,6 +55,13 @@ def user_for(token: str) -> User | None:
     if found.last_used_at is None or now - found.last_used_at > USE_NOTED_EVERY:
         ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
     return found.user
+
+
+def valid(tokens: Collection[str]) -> set[str]:
+    """Those of them that are known and have not run out."""
+    digests = {_digest(token): token for token in tokens}
+    rows = ApiToken.objects.filter(VALID, digest__in=digests)
+    return {digests[digest] for digest in rows.values_list("digest", flat=True)}
 
 
 def _digest(token: str) -> str:

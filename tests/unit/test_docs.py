@@ -11,6 +11,12 @@ from django.core.management import get_commands
 
 ROOT = Path(settings.BASE_DIR)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    "README.md",
+    "CHANGELOG.md",
+    *(str(one.relative_to(ROOT)) for one in ROOT.glob("docs/*.md")),
+]
+COMMANDS = r"manage\.py (?!check --)(\w+)"
 
 
 def test_every_variable_is_explained() -> None:
@@ -23,16 +29,27 @@ def test_every_variable_is_explained() -> None:
 
 
 def test_every_command_that_is_named_exists() -> None:
-    named = set(re.findall(r"manage\.py (\w+)", README))
+    named = set(re.findall(COMMANDS, README))
     assert {"demo", "test", "serve", "check_all"} <= named
     assert named <= set(get_commands())
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "CHANGELOG.md"])
-def test_every_link_leads_somewhere(page: str) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_and_path_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+    rooms = "heimdall|training|realtime|tests|benchmarks|deploy|docs"
+    paths = re.findall(rf"`((?:{rooms})/[\w./@-]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_variable_and_command_of_a_page_is_one_that_there_is(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"\b((?:HEIMDALL|DJANGO)_[A-Z_]+)\b", text)) - {"HEIMDALL_FAULTS"}
+    assert {name for name in named if f"| `{name}` |" not in README} == set()
+    assert set(re.findall(COMMANDS, text)) <= set(get_commands())
 
 
 def test_every_file_is_one_idea() -> None:

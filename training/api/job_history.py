@@ -17,12 +17,12 @@ from rest_framework.response import Response
 
 from training import artifacts, series
 from training.api import conditional, exports, files, pages, queries, stream
+from training.api.outcomes import ArtifactsSerializer, EvaluationSerializer
 from training.api.views import Tagged
 from training.configs import BadConfig
 from training.journal import frames
 from training.models import Job, TrainedModel
 from training.serializers import (
-    ArtifactsSerializer,
     ColumnsSerializer,
     EpochSerializer,
     EventPageSerializer,
@@ -74,7 +74,7 @@ class JobHistory(Tagged[Job]):
     @extend_schema(
         summary="The same live, as server-sent events",
         description="The frames of the socket; `Last-Event-ID` is honoured.",
-        parameters=[queries.AFTER],
+        parameters=[queries.AFTER, OpenApiParameter("format", exclude=True)],
         responses={(200, "text/event-stream"): OpenApiTypes.OBJECT, 404: ProblemSerializer},
     )
     @action(
@@ -86,7 +86,7 @@ class JobHistory(Tagged[Job]):
     )
     def events_stream(self, request: Request, pk: str) -> StreamingHttpResponse:
         job = self.get_object()
-        return stream.answer(self._user.pk, job.pk, queries.last_seen(request))
+        return stream.answer(request, job.pk, queries.last_seen(request))
 
     @extend_schema(
         summary="Its metrics over the epochs, as columns for a chart",
@@ -118,7 +118,7 @@ class JobHistory(Tagged[Job]):
 
     @extend_schema(
         summary="How good it is on the test split",
-        responses={200: OpenApiTypes.OBJECT, 404: ProblemSerializer},
+        responses={200: EvaluationSerializer, 404: ProblemSerializer},
     )
     @action(detail=True)
     def evaluation(self, request: Request, pk: str) -> Response:
@@ -147,12 +147,15 @@ class JobHistory(Tagged[Job]):
 
     @extend_schema(
         summary="The whole run, to take away",
+        description="`tensorboard`: an event file; `mlflow`: a zip of a folder `mlruns`.",
         parameters=[
             OpenApiParameter("format", OpenApiTypes.STR, enum=list(exports.FORMATS), default="csv")
         ],
         responses={
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "application/jsonl"): OpenApiTypes.STR,
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (200, "application/zip"): OpenApiTypes.BINARY,
             400: ProblemSerializer,
             404: ProblemSerializer,
         },

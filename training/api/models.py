@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from training.access import visible
 from training.api import conditional, pages
+from training.api.outcomes import ModelCardSerializer, ModelSerializer, PredictionsSerializer
 from training.api.queries import json_object
 from training.api.requests import Predict
 from training.api.views import Tagged
@@ -24,9 +25,6 @@ from training.configs import BadConfig, read
 from training.models import TrainedModel
 from training.predictor import Refused, predictor
 from training.serializers import (
-    ModelCardSerializer,
-    ModelSerializer,
-    PredictionsSerializer,
     ProblemSerializer,
 )
 

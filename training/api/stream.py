@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 from django.http import StreamingHttpResponse
 from rest_framework.exceptions import Throttled
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 
 from realtime import lines, protocol
 from realtime.watch import Watch
+from training.access import signed_in
 from training.watching import hub
 
 # A line that stays silent is cut by proxies, and a browser cannot tell it from a dead one.
@@ -30,12 +33,14 @@ class EventStream(JSONRenderer):
     format = "stream"
 
 
-def answer(user_id: int, job_id: UUID, after: int) -> StreamingHttpResponse:
+def answer(request: Request, job_id: UUID, after: int) -> StreamingHttpResponse:
     """The events after `after`, then what comes, until the other side goes."""
-    if lines.full(user_id):
+    token, session = str(request.auth or ""), request.session.session_key or ""
+    credential = lines.Credential(signed_in(request).pk, token, "" if token else session)
+    if lines.full(credential.user_id):
         raise Throttled(detail="You have too many streams and sockets open; close some first.")
     stream = StreamingHttpResponse(
-        _stream(user_id, job_id, after), content_type="text/event-stream"
+        _stream(credential, job_id, after), content_type="text/event-stream"
     )
     stream["Cache-Control"] = "no-store"
     stream["X-Accel-Buffering"] = "no"
@@ -43,14 +48,16 @@ def answer(user_id: int, job_id: UUID, after: int) -> StreamingHttpResponse:
     return stream
 
 
-async def _stream(user_id: int, job_id: UUID, after: int) -> AsyncIterator[bytes]:
-    watch = Watch(hub(), user_id)
-    with lines.line(user_id):
-        async for message in _messages(watch, job_id, after):
+async def _stream(credential: lines.Credential, job_id: UUID, after: int) -> AsyncIterator[bytes]:
+    watch = Watch(hub(), credential.user_id)
+    with lines.line(credential) as line:
+        async for message in _messages(watch, line, job_id, after):
             yield message
 
 
-async def _messages(watch: Watch, job_id: UUID, after: int) -> AsyncIterator[bytes]:
+async def _messages(
+    watch: Watch, line: lines.Line, job_id: UUID, after: int
+) -> AsyncIterator[bytes]:
     try:
         head = await watch.follow(job_id, after)
         yield f"retry: {RETRY_MS}\n".encode() + _message(protocol.connected(job_id, head).encode())
@@ -58,7 +65,12 @@ async def _messages(watch: Watch, job_id: UUID, after: int) -> AsyncIterator[byt
         coming = asyncio.ensure_future(anext(frames))
         try:
             while True:
-                done, _ = await asyncio.wait({coming}, timeout=PULSE_SECONDS)
+                either: set[asyncio.Future[Any]] = {coming, line.revoked}
+                done, _ = await asyncio.wait(
+                    either, timeout=PULSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if line.revoked.done():
+                    return  # whoever comes back is told 401
                 if not done:
                     yield b"event: pulse\ndata:\n\n"
                     continue

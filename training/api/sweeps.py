@@ -16,6 +16,7 @@ from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from training import shapes
 from training.access import visible
 from training.api import pages, queries
 from training.api.filters import Facts
@@ -33,6 +34,9 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
 
     owner = serializers.CharField(source="owner.username", read_only=True)
     dataset_id = serializers.UUIDField(read_only=True)
+    config = shapes.Object(read_only=True, help_text="Hyper-parameters that all trials share.")
+    space = shapes.Object(read_only=True, help_text="By field: values, or min and max.")
+    early_stopping = shapes.Object(read_only=True)
 
     class Meta:
         model = Sweep

@@ -117,6 +117,9 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Own[
         webhook.refresh_from_db()
         return Response(WebhookSerializer(webhook).data)
 
+    def perform_destroy(self, instance: Webhook) -> None:
+        subscribe.forget(instance)
+
     @extend_schema(
         summary="A new secret; for a day the old one signs beside it",
         request=None,

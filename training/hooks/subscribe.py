@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from pydantic import BaseModel, ConfigDict, Field
 
+from training import audit
 from training.hooks import addresses
 from training.subscriptions import Webhook, new_secret
 
@@ -59,7 +61,9 @@ def create(owner: User, wanted: CreateWebhook) -> Webhook:
     _check(wanted.url)
     if Webhook.objects.filter(owner=owner).count() >= MOST:
         raise Refused("url", f"You have {MOST} webhooks already; delete one first.")
-    return Webhook.objects.create(owner=owner, **_values(wanted.model_dump()))
+    made = Webhook.objects.create(owner=owner, **_values(wanted.model_dump()))
+    _note("webhook made", made)
+    return made
 
 
 def change(webhook: Webhook, patch: WebhookPatch) -> None:
@@ -71,6 +75,8 @@ def change(webhook: Webhook, patch: WebhookPatch) -> None:
         sent |= {"disabled_reason": "", "failures": 0, "failing_since": None}
     if sent:
         Webhook.objects.filter(pk=webhook.pk).update(**_values(sent))
+        webhook.refresh_from_db()
+        _note("webhook changed", webhook, fields=sorted(patch.model_fields_set))
 
 
 def rotate(webhook: Webhook) -> str:
@@ -79,7 +85,20 @@ def rotate(webhook: Webhook) -> str:
     Webhook.objects.filter(pk=webhook.pk).update(
         secret=secret, old_secret=webhook.secret, old_secret_until=Now() + OVERLAP
     )
+    _note("webhook rotated", webhook)
     return secret
+
+
+def forget(webhook: Webhook) -> None:
+    """It is told nothing more, and its deliveries go with it."""
+    _note("webhook deleted", webhook)
+    webhook.delete()
+
+
+def _note(action: str, webhook: Webhook, **detail: Any) -> None:
+    # The host alone: with many a receiver the rest of the address is a secret.
+    host = urlsplit(webhook.url).hostname
+    audit.note(action, f"webhook {webhook.pk} to {host}", **detail)
 
 
 def _check(url: str) -> None:

@@ -61,6 +61,12 @@ def test_an_address_that_guesses_passwords_is_slowed_down(
         for n in range(3)
     ]
     assert codes == [401, 401, 429]
+    # One door more is no more tries, and the right password is not looked at either.
+    assert client.get("/admin/", follow=True).redirect_chain[-1][0] == "/login?next=/admin/"
+    refused = client.post("/login", {"username": "ada", "password": "ada-secret-1"})
+    assert (refused.status_code, refused["Retry-After"]) == (429, "45")
+    assert "Too many tries" in refused.content.decode()
+    assert "sessionid" not in client.cookies
 
 
 @pytest.mark.django_db

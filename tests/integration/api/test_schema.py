@@ -29,4 +29,5 @@ def test_every_answer_is_one_that_was_announced(embedded: Stack) -> None:
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:]
+    print(done.stdout)  # noqa: T201  (with -s: what was tried, and how often)
+    assert done.returncode == 0

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from training.models import AuditEntry
 from training.subscriptions import Webhook
 
 HOOKS = "/api/v1/training/webhooks"
@@ -65,6 +66,8 @@ def test_it_is_changed_disabled_and_forgotten(api: APIClient, hook: dict[str, An
     assert api.patch(path, {"url": "gopher://x"}, format="json").status_code == 400
     assert api.delete(path).status_code == 204
     assert api.get(path).status_code == 404
+    trail = AuditEntry.objects.order_by("pk").values_list("action", flat=True)
+    assert list(trail) == ["webhook made", "webhook changed", "webhook deleted"]
 
 
 def test_deliveries_are_listed_and_sent_once_more(api: APIClient, hook: dict[str, Any]) -> None:

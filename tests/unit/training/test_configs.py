@@ -45,6 +45,11 @@ def test_all_wrong_fields_are_told_at_once() -> None:
     }
 
 
+def test_162_0_is_a_whole_number_as_the_schema_says() -> None:
+    wanted = read(TrainConfig, {"epochs": 162.0, "learning_rate": 1e-3})
+    assert (wanted.epochs, wanted.learning_rate) == (162, 1e-3)
+
+
 def test_a_whole_number_is_a_fine_learning_rate() -> None:
     assert read(TrainConfig, {"learning_rate": 1}).learning_rate == 1
 

@@ -1,0 +1,130 @@
+"""What sockets and streams may take, and how they end with what opened them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.integration.realtime.test_sockets import session_cookie
+from tests.sockets import closed_with, frame, open_socket
+from tests.stack import PASSWORD, Stack
+
+pytestmark = [pytest.mark.xdist_group("lines"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A server that gives each user two lines."""
+    running = Stack(tmp_path_factory.mktemp("lines"), HEIMDALL_SOCKETS_PER_USER="2")
+    try:
+        running.start_web()
+        yield running
+    finally:
+        running.close()
+
+
+def refused(stack: Stack, code: int) -> float:
+    told = httpx.get(f"{stack.url}/metrics").text
+    name = f'heimdall_sockets_refused_total{{code="{code}"}}'
+    found = [line.split()[-1] for line in told.splitlines() if line.startswith(name)]
+    return float(found[0]) if found else 0.0
+
+
+async def test_a_third_socket_is_told_why_it_is_closed_and_another_user_is_served(
+    two: Stack,
+) -> None:
+    before = refused(two, 4429)
+    async with open_socket(two) as first, open_socket(two) as second:
+        await frame(first)
+        await frame(second)
+        async with open_socket(two) as third:
+            said = await frame(third)
+            assert "2 sockets open already" in said["data"]["message"]
+            assert await closed_with(third) == 4429
+        job_id = two.submit(epochs=1)
+        with two.api() as api:
+            assert api.get(f"/jobs/{job_id}/events/stream").status_code == 429
+        async with open_socket(two, who="bob") as other:
+            assert (await frame(other))["event"] == "connected"
+    assert refused(two, 4429) == before + 1
+
+
+async def test_who_says_too_much_is_closed_with_4429_and_who_says_too_long_a_thing_with_1009(
+    two: Stack,
+) -> None:
+    async with open_socket(two) as socket:
+        await frame(socket)
+        for _ in range(300):
+            await socket.send('{"action":"ping"}')
+        assert await closed_with(socket) == 4429
+    async with open_socket(two, compression=None) as socket:
+        await frame(socket)
+        fits = json.dumps({"action": "x" * 60_000})
+        await socket.send(fits)
+        assert (await frame(socket))["data"]["code"] == "unknown_action"
+        await socket.send(fits + " " * 6000)
+        assert await closed_with(socket) == 1009
+
+
+def fresh_token(stack: Stack) -> tuple[int, str]:
+    body = {"username": "ada", "password": PASSWORD}
+    told = httpx.post(f"{stack.url}/api/v1/auth/token", json=body).json()
+    return told["id"], told["token"]
+
+
+def write(stack: Stack, statement: str, *values: object) -> None:
+    with sqlite3.connect(stack.folder / "heimdall.sqlite3", timeout=20) as rows:
+        rows.execute(statement, values)
+
+
+async def test_a_token_that_is_revoked_closes_its_socket_and_leaves_the_others(two: Stack) -> None:
+    pk, token = fresh_token(two)
+    mine = {"Authorization": f"Bearer {token}"}
+    async with connect(two.ws, additional_headers=mine) as socket, open_socket(two) as other:
+        await frame(socket)
+        await frame(other)
+        async with httpx.AsyncClient(headers=mine) as program:
+            gone = await program.delete(f"{two.url}/api/v1/auth/tokens/{pk}")
+        assert gone.status_code == 204
+        assert await closed_with(socket) == 4401
+        await other.send('{"action":"ping"}')
+        while (await frame(other))["event"] != "pong":  # a job of another test may be heard
+            pass
+
+
+async def test_a_token_that_runs_out_closes_its_socket_and_ends_its_stream(two: Stack) -> None:
+    pk, token = fresh_token(two)
+    mine = {"Authorization": f"Bearer {token}"}
+    job = f"{two.url}/api/v1/training/jobs/{two.submit(epochs=1)}"
+    async with (
+        connect(two.ws, additional_headers=mine) as socket,
+        httpx.AsyncClient(headers=mine, timeout=20) as program,
+        program.stream("GET", f"{job}/events/stream") as stream,
+    ):
+        await frame(socket)
+        write(two, "UPDATE training_apitoken SET expires_at = '2020-01-01' WHERE id = ?", pk)
+        assert await closed_with(socket) == 4401
+        async with asyncio.timeout(20):
+            assert "connected" in "".join([part async for part in stream.aiter_text()])
+        assert (await program.get(f"{job}/events/stream")).status_code == 401
+
+
+async def test_who_signs_out_or_may_not_sign_in_any_more_is_closed_out(two: Stack) -> None:
+    cookie = {"Cookie": session_cookie(two, "bob")}
+    async with (
+        connect(two.ws, additional_headers=cookie) as page,
+        open_socket(two, who="grace") as program,
+    ):
+        await frame(page)
+        await frame(program)
+        key = cookie["Cookie"].partition("=")[2]
+        write(two, "DELETE FROM django_session WHERE session_key = ?", key)
+        assert await closed_with(page) == 4401
+        write(two, "UPDATE auth_user SET is_active = 0 WHERE username = 'grace'")
+        assert await closed_with(program) == 4401

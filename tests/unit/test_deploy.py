@@ -1,0 +1,183 @@
+"""What operators copy: it parses, and names nothing that is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import get_commands
+from prometheus_client import REGISTRY
+
+from heimdall import meters
+from tests.unit.test_docs import README
+
+ROOT = Path(settings.BASE_DIR)
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+OURS = re.compile(r"\b(?:HEIMDALL|DJANGO|RABBITMQ|DATABASE)_[A-Z_]+")
+VARIABLES = set(OURS.findall((ROOT / "heimdall/settings.py").read_text())) | {"HEIMDALL_NO_VENV"}
+
+
+def parsed(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+SERVICES: dict[str, dict[str, Any]] = parsed("compose.yaml")["services"]
+
+
+def unit(path: Path) -> ConfigParser:
+    found = ConfigParser(interpolation=None, strict=False)
+    found.optionxform = str  # type: ignore[assignment,method-assign]
+    found.read_string(path.read_text(encoding="utf-8"))
+    return found
+
+
+def runs_something_that_is_there(command: list[str]) -> bool:
+    match command:
+        case [python, "manage.py", name, *_] if python.endswith("python"):
+            return name in get_commands()
+        case [celery, "-A", "heimdall", "worker", *_]:
+            return celery.endswith("celery") and (ROOT / "heimdall/celery.py").exists()
+    return False
+
+
+def test_each_variable_is_one_that_is_read() -> None:
+    lines = (DEPLOY / "systemd/heimdall.env").read_text().splitlines()
+    named = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    for service in ("migrate", "web", "worker", "worker-gpu"):
+        named |= SERVICES[service]["environment"].keys()
+    named |= set(re.findall(r"HEIMDALL_[A-Z_]+(?==)", (ROOT / "Dockerfile").read_text()))
+    assert {"DATABASE_URL", "RABBITMQ_URL", "HEIMDALL_DATA_DIR", "HEIMDALL_WORKER_HAS"} <= named
+    assert named <= VARIABLES
+    assert {name for name in named if f"`{name}`" not in README} == set()
+
+
+def test_no_secret_is_written_down() -> None:
+    for service in SERVICES.values():
+        for name, value in service["environment"].items():
+            if any(word in name for word in ("SECRET", "PASS", "URL")):
+                assert re.search(r"\$\{[A-Z_]+:\?[^}]+\}", value), name
+    secrets = re.findall(
+        r"^.*(?:SECRET|PASSWORD).*$", (DEPLOY / "systemd/heimdall.env").read_text(), re.MULTILINE
+    )
+    assert [one for one in secrets if not re.search(r"(=|:PASSWORD@.*)$", one)] == []
+
+
+def test_what_is_waited_for_is_there_and_says_that_it_is_well() -> None:
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_completed_successfully" or (
+                "healthcheck" in SERVICES[other]
+            ), name
+        for mount in service.get("volumes", []):
+            assert mount.partition(":")[0] in parsed("compose.yaml")["volumes"]
+    commands = [one["command"] for one in SERVICES.values() if "command" in one]
+    (image,) = re.findall(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert [
+        one for one in [*commands, json.loads(image)] if not runs_something_that_is_there(one)
+    ] == []
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+
+
+def test_the_image_is_not_root_and_has_only_what_is_there() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^USER (?!root)", text, re.MULTILINE)
+    kept = [
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"
+    ]
+    assert [one for one in kept if not (ROOT / one).exists()] == []
+    copied = [
+        word for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for word in line.split()
+    ]
+    assert [one for one in copied if not (ROOT / one).exists()] == []
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_each_unit_runs_a_command_that_is_there(path: Path, tmp_path: Path) -> None:
+    service = unit(path)["Service"]
+    assert runs_something_that_is_there(service["ExecStart"].split())
+    assert service["User"] != "root"
+    if not (analyze := shutil.which("systemd-analyze")):
+        pytest.skip("needs systemd-analyze")
+    # It asks whether the program is there, and knows no units but those of this machine.
+    program = tmp_path / ".venv/bin/any"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(shutil.which("true") or "/bin/true")
+    text = path.read_text().replace("/opt/heimdall", str(tmp_path))
+    copy = tmp_path / path.name.replace("@", "@1")
+    copy.write_text(re.sub(r"bin/(python|celery)", "bin/any", text))
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False,
+        env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if copy.name in line] == []
+
+
+def metrics() -> dict[str, set[str]]:
+    """Every sample's name with its labels; of a family without any yet, the names it will have."""
+    found: dict[str, set[str]] = {"up": {"job", "instance"}}
+    kinds = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
+    for family in REGISTRY.collect():
+        for end in kinds.get(family.type, ("",)):
+            found[family.name + end] = {"job", "instance", "le"}
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels, {"job", "instance"})
+    for metric in (meters.HTTP,):
+        for end in kinds["histogram"]:
+            found[f"heimdall_http_seconds{end}"] |= set(metric._labelnames)
+    found["heimdall_sockets_refused_total"].add("code")
+    return found
+
+
+def expressions() -> Iterator[str]:
+    for group in parsed("deploy/alerts.yml")["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"]["summary"] and rule["labels"]["severity"]
+            yield rule["expr"]
+    board = json.loads((DEPLOY / "grafana/heimdall.json").read_text())
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${source}"
+            yield target["expr"]
+
+
+@pytest.mark.django_db
+def test_alerts_and_panels_ask_for_what_is_measured() -> None:
+    there = metrics()
+    for expression in expressions():
+        assert expression.count("(") == expression.count(")"), expression
+        named = re.findall(r"\b((?:heimdall|process|python)_\w+|up)\b(?:\{(.*?)\})?", expression)
+        assert named, expression
+        grouped = {one for by in re.findall(r"by \((.*?)\)", expression) for one in by.split(", ")}
+        for name, labels in named:
+            assert name in there, expression
+            assert set(re.findall(r"(\w+)[=!]~?\"", labels)) <= there[name], expression
+        assert grouped <= {label for name, _ in named for label in there[name]}, expression
+
+
+def test_prometheus_reads_our_rules_and_each_alert_is_explained() -> None:
+    (rules,) = parsed("deploy/prometheus.yml")["rule_files"]
+    groups = parsed(f"deploy/{rules}")["groups"]
+    told = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    alerts = [rule["alert"] for group in groups for rule in group["rules"]]
+    assert [name for name in alerts if f"`{name}`" not in told] == []
+
+
+def test_the_proxies_let_sockets_and_streams_through_and_keep_metrics_inside() -> None:
+    nginx, caddy = (DEPLOY / "nginx.conf").read_text(), (DEPLOY / "Caddyfile").read_text()
+    assert nginx.count("{") == nginx.count("}") and caddy.count("{") == caddy.count("}")
+    for directive in ("Upgrade $http_upgrade", "proxy_buffering off", "X-Forwarded-Proto $scheme"):
+        assert directive in nginx
+    assert "flush_interval -1" in caddy
+    for text in (nginx, caddy):
+        assert "metrics" in text and "readyz" in text

@@ -1,0 +1,106 @@
+"""What a job comes to, as the API tells it: its model, its errors, its answers, its files."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from training.models import TrainedModel
+
+
+class ModelSerializer(serializers.ModelSerializer[TrainedModel]):
+    """A trained model, where it comes from, and how good it is on the test split."""
+
+    job_id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(source="job.name", read_only=True)
+    owner = serializers.CharField(source="job.owner.username", read_only=True)
+    dataset_id = serializers.UUIDField(source="job.dataset_id", read_only=True)
+    dataset_hash = serializers.CharField(source="job.dataset.content_hash", read_only=True)
+    test = serializers.SerializerMethodField()
+
+    class Meta:
+        model = TrainedModel
+        fields: ClassVar = [
+            "id", "job_id", "name", "owner", "dataset_id", "dataset_hash", "test", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_test(self, model: TrainedModel) -> dict[str, float]:
+        return dict(model.evaluation["test"])
+
+
+class ModelCardSerializer(ModelSerializer):
+    card = serializers.DictField(read_only=True, allow_null=True)
+
+    class Meta(ModelSerializer.Meta):
+        fields: ClassVar = [*ModelSerializer.Meta.fields, "card"]
+
+
+class EllipseSerializer(serializers.Serializer[Any]):
+    semi_major_m = serializers.FloatField()
+    semi_minor_m = serializers.FloatField()
+    azimuth_deg = serializers.FloatField(help_text="Of the longer axis, clockwise from north.")
+
+
+class PredictionSerializer(serializers.Serializer[Any]):
+    sample_id = serializers.CharField(allow_blank=True)
+    lat = serializers.FloatField()
+    lon = serializers.FloatField()
+    covariance_m2 = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField()), help_text="East, north."
+    )
+    ellipse_68 = EllipseSerializer()
+    ellipse_95 = EllipseSerializer()
+
+
+class PredictionsSerializer(serializers.Serializer[Any]):
+    predictions = PredictionSerializer(many=True)
+
+
+class PositionErrorsSerializer(serializers.Serializer[Any]):
+    """Of position, in metres."""
+
+    mean_m = serializers.FloatField()
+    rmse_m = serializers.FloatField(allow_null=True)
+    median_m = serializers.FloatField()
+    p68_m = serializers.FloatField(required=False)
+    p95_m = serializers.FloatField()
+
+
+class TestErrorsSerializer(PositionErrorsSerializer):
+    samples = serializers.IntegerField()
+    coverage_68 = serializers.FloatField(help_text="The share inside the ellipse for 68 %.")
+    coverage_95 = serializers.FloatField()
+    nll = serializers.FloatField(help_text="Nats of the density per square metre.")
+
+
+class GoodGeometrySerializer(serializers.Serializer[Any]):
+    samples = serializers.IntegerField()
+    rmse_m = serializers.FloatField(allow_null=True)
+    definition = serializers.CharField()
+
+
+class EvaluationSerializer(serializers.Serializer[Any]):
+    """On the test split; beside these there is what the job's page draws."""
+
+    test = TestErrorsSerializer()
+    baselines = serializers.DictField(child=PositionErrorsSerializer())
+    bound_rmse_m = serializers.FloatField(allow_null=True)
+    good_geometry = GoodGeometrySerializer()
+
+
+class ArtifactSerializer(serializers.Serializer[Any]):
+    """`bytes` null: it is made at the first download."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    description = serializers.CharField()
+    bytes = serializers.IntegerField(allow_null=True)
+    url = serializers.CharField()
+
+
+class ArtifactsSerializer(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = ArtifactSerializer(many=True)
