@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
+    from training.engine.loop import EpochResult, Step
     from training.engine.machine import Machine
 
 # One batch line a second is enough for anyone to see that it moves.
@@ -42,6 +43,7 @@ class Pipe:
         self.asked = ""
         self._out = sys.stdout
         self._next_batch = 0.0
+        self._speaking = threading.Lock()  # epochs are told by a thread of their own
         self._talks = os.environ.get("RANK", "0") == "0"
         # Whatever else prints must not look like a line of ours.
         sys.stdout = sys.stderr
@@ -57,13 +59,31 @@ class Pipe:
         if not self._talks:
             return
         # JSON has no NaN and no infinity: orjson writes null.
-        self._out.write(orjson.dumps({"type": kind, **fields}, option=_OPTIONS).decode())
-        self._out.flush()
+        line = orjson.dumps({"type": kind, **fields}, option=_OPTIONS).decode()
+        with self._speaking:
+            self._out.write(line)
+            self._out.flush()
 
-    def say_now_and_then(self, kind: str, **fields: Any) -> None:
-        if time.monotonic() >= self._next_batch:
+    def say_epoch(self, result: EpochResult, checkpoint: Path) -> None:
+        self.say(
+            "epoch",
+            epoch=result.epoch,
+            metrics=result.metrics,
+            seconds=result.seconds,
+            is_best=result.is_best,
+            checkpoint_path=str(checkpoint),
+        )
+
+    def say_batch_now_and_then(self, step: Step) -> None:
+        if self._talks and time.monotonic() >= self._next_batch:
             self._next_batch = time.monotonic() + BATCH_SECONDS
-            self.say(kind, **fields)
+            self.say(
+                "batch",
+                epoch=step.epoch,
+                batch=step.batch,
+                total_batches=step.total_batches,
+                loss=float(step.loss),
+            )
 
     def heed_pause(self) -> None:
         if self.asked == "pause":
@@ -89,6 +109,7 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
     from training.engine import calibration, checkpoint, evaluation, loop, trained
     from training.engine.config import TrainConfig
     from training.engine.dataset import Dataset
+    from training.engine.recorder import Recorder
     from training.engine.state import TrainState
 
     dataset = Dataset.load(Path(spec["dataset"]))
@@ -113,28 +134,19 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
         val_samples=len(dataset.rows("val")),
         resumed_from_epoch=state.epoch or None,
     )
-    for progress in loop.fit(state, dataset, machine):
-        if isinstance(progress, loop.Step):
-            pipe.say_now_and_then(
-                "batch",
-                epoch=progress.epoch,
-                batch=progress.batch,
-                total_batches=progress.total_batches,
-                loss=progress.loss,
-            )
-            continue
-        path = store.save(state, progress.is_best) if machine.leads else store.folder
-        pipe.say(
-            "epoch",
-            epoch=progress.epoch,
-            metrics=progress.metrics,
-            seconds=progress.seconds,
-            is_best=progress.is_best,
-            checkpoint_path=str(path),
-        )
-        if machine.agree(pipe.asked == "pause") and not state.is_over:
-            pipe.say("paused")
-            return
+    with Recorder(store, pipe.say_epoch) as recorder:
+        for progress in loop.fit(state, dataset, machine):
+            if isinstance(progress, loop.Step):
+                recorder.check()
+                if recorder.is_idle:  # the epochs before are told first
+                    pipe.say_batch_now_and_then(progress)
+                continue
+            if machine.leads:
+                recorder.keep(state, progress)
+            if machine.agree(pipe.asked == "pause") and not state.is_over:
+                recorder.finish()
+                pipe.say("paused")
+                return
     if machine.leads:
         best = checkpoint.load(store.best)
         answer = calibration.answer(best, dataset, machine)

@@ -7,16 +7,14 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from training.engine.config import TrainConfig
 from training.engine.kept import BESTS, EPOCHS, epoch_of, file_of, newest_first, sum_file
-from training.engine.normaliser import Normaliser
+from training.engine.snapshot import Snapshot
 from training.engine.state import TrainState
 
-FORMAT = 2
+FORMAT = 3
 
 
 class CheckpointError(Exception):
@@ -52,17 +50,22 @@ class Store:
 
     def save(self, state: TrainState, is_best: bool) -> Path:
         """Write the epoch's checkpoint, and keep it as the best if it is."""
+        return self.write(Snapshot.of(state), is_best)
+
+    def write(self, taken: Snapshot, is_best: bool) -> Path:
+        """The same with a state that was taken before."""
         packed = io.BytesIO()
-        torch.save(_as_dict(state), packed)
-        path, best = (file_of(self.folder, kind, state.epoch) for kind in (EPOCHS, BESTS))
+        torch.save({"format": FORMAT, "torch": str(torch.__version__), **taken.to_dict()}, packed)
+        content = packed.getbuffer()
+        path, best = (file_of(self.folder, kind, taken.epoch) for kind in (EPOCHS, BESTS))
         try:
             # The best first: wherever this is cut off, a checkpoint has the best that it names.
             if is_best and not best.exists():  # it does where this epoch had to be done again
-                _write(best, packed.getvalue())
-            _write(path, packed.getvalue())
+                _write(best, content)
+            _write(path, content)
         except OSError as error:
             raise CheckpointError(
-                f"The checkpoint of epoch {state.epoch} cannot be written to {self.folder}: "
+                f"The checkpoint of epoch {taken.epoch} cannot be written to {self.folder}: "
                 f"{error.strerror}. Once that is put right, resume: nothing before it is lost"
             ) from error
         return path
@@ -117,44 +120,10 @@ def load(path: Path) -> TrainState:
     kept = torch.load(io.BytesIO(packed), weights_only=True)  # noqa: TID251
     if kept["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {kept['format']}, this version reads {FORMAT}")
-    return _from_dict(kept)
+    return Snapshot.from_dict(kept).restore()
 
 
-def _as_dict(state: TrainState) -> dict[str, Any]:
-    """Plain types only, so that `weights_only` can load it."""
-    return {
-        "format": FORMAT,
-        "config": state.config.model_dump(mode="json"),
-        "normaliser": state.normaliser.to_dict(),
-        "receivers": list(state.receivers),
-        "dataset_hash": state.dataset_hash,
-        "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "epoch": state.epoch,
-        "best_epoch": state.best_epoch,
-        "best_val_loss": state.best_val_loss,
-        "torch": str(torch.__version__),
-        # Another number of threads adds up in another order: the last bits would differ.
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _from_dict(kept: dict[str, Any]) -> TrainState:
-    torch.set_num_threads(kept["threads"])
-    state = TrainState.around(
-        TrainConfig.model_validate(kept["config"]),
-        Normaliser.from_dict(kept["normaliser"]),
-        tuple(kept["receivers"]),
-        kept["dataset_hash"],
-    )
-    state.model.load_state_dict(kept["model"])
-    state.optimizer.load_state_dict(kept["optimizer"])
-    state.epoch, state.best_epoch = kept["epoch"], kept["best_epoch"]
-    state.best_val_loss = kept["best_val_loss"]
-    return state
-
-
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes | memoryview) -> None:
     """The sum first: a sum without its file harms nobody, a file without its sum is lost."""
     line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
     aside = path.with_suffix(".part")

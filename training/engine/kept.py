@@ -30,7 +30,13 @@ def epoch_of(path: Path) -> int:
 
 def newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
     """All checkpoints of a kind that lie there, by epoch, then by run."""
-    found = [path for folder in folders for path in folder.glob(f"{kind}-*.pt")]
+    found = [
+        path
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()  # a glob takes ten times as long
+        if path.name.startswith(f"{kind}-") and path.suffix == ".pt"
+    ]
     return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)
 
 

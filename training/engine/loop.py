@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from training.engine.samples import Samples, predict
 from training.engine.state import TrainState, learning_rate, seed_everything
 
 _SEEN = 512  # samples of the training split, on which `train_rmse` is measured
+_LOOK = 32  # batches, after which the losses are looked at; each look waits for the device
 
 
 class DivergedError(Exception):
@@ -29,12 +31,12 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One batch is done."""
+    """One batch is done; `loss` is still on the device, and reading it waits for it."""
 
     epoch: int
     batch: int
     total_batches: int
-    loss: float
+    loss: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,6 @@ class EpochResult:
     metrics: dict[str, float | None]
     is_best: bool
     seconds: float
-
-
-@dataclass(slots=True)
-class _Running:
-    """Sums over an epoch's batches."""
-
-    samples: int = 0
-    loss: float = 0.0
-
-    def add(self, batch_loss: float, size: int) -> None:
-        self.samples += size
-        self.loss += batch_loss * size
 
 
 def fit(
@@ -75,8 +65,7 @@ def fit(
     good = bounds.good_geometry(dataset, dataset.rows("val")).mask
     while not state.is_over:
         started = time.perf_counter()
-        running = _Running()
-        yield from _train(state, train, running, machine)
+        train_loss = yield from _train(state, train, machine)
         predicted = predict(plain, val)
         # The network alone is judged by its loss; the metrics are of what will be answered.
         val_loss = calibrated_loss(predicted, val, state.normaliser.metres, state.config.loss)
@@ -87,7 +76,7 @@ def fit(
         rate = learning_rate(state.config, state.epoch / state.config.epochs)
         is_best = state.finish_epoch(val_loss)
         found: dict[str, float | None] = {
-            "train_loss": running.loss / running.samples,
+            "train_loss": train_loss,
             "val_loss": val_loss,
             "train_rmse": metrics.rmse(on_train),
             **metrics.of_validation(predicted, val.metres, good),
@@ -110,28 +99,46 @@ def calibrated_loss(
     return pull + nll
 
 
-def _train(
-    state: TrainState, train: Samples, running: _Running, machine: Machine
-) -> Iterator[Step]:
+def _train(state: TrainState, train: Samples, machine: Machine) -> Generator[Step, None, float]:
+    """One epoch; the mean loss of its samples."""
     config, epoch = state.config, state.epoch + 1
     seed_everything(config.seed, epoch)
     batches = torch.randperm(len(train)).split(config.batch_size)
     state.model.train()
+    # Found once: to walk through the modules again for each batch costs as much as a layer.
+    members = [list(member.parameters()) for member in state.model.members]
+    losses: list[Tensor] = []
     for index, rows in enumerate(batches):
         rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        value = _step(state, train, rows, machine)
+        losses.append(_step(state, train, rows, members, machine))
+        if len(losses) % _LOOK == 0:
+            _look(losses[-_LOOK:], epoch, index + 2 - _LOOK, config.learning_rate)
+        yield Step(epoch, index + 1, len(batches), losses[-1])
+    each = _look(losses, epoch, 1, config.learning_rate)
+    return float(np.average(each, weights=[len(rows) for rows in batches]))
+
+
+def _look(losses: list[Tensor], epoch: int, first: int, rate: float) -> list[float]:
+    """The losses of the batches from `first` on; DivergedError where one is no number."""
+    found: list[float] = torch.stack(losses).tolist()
+    for batch, value in enumerate(found, first):
         if not math.isfinite(value):
             raise DivergedError(
-                f"The loss became {value} in epoch {epoch}, batch {index + 1}: try a smaller "
-                f"learning_rate than {config.learning_rate:g}"
+                f"The loss became {value} in epoch {epoch}, batch {batch}: try a smaller "
+                f"learning_rate than {rate:g}"
             )
-        running.add(value, len(rows))
-        yield Step(epoch, index + 1, len(batches), value)
+    return found
 
 
-def _step(state: TrainState, train: Samples, rows: Tensor, machine: Machine) -> float:
+def _step(
+    state: TrainState,
+    train: Samples,
+    rows: Tensor,
+    members: list[list[nn.Parameter]],
+    machine: Machine,
+) -> Tensor:
     """Learn from one batch, of which each process takes a part; its loss."""
     total, mine = len(rows), machine.share(len(rows))
     # Random numbers are drawn for the whole batch everywhere, so that the number of processes
@@ -144,16 +151,17 @@ def _step(state: TrainState, train: Samples, rows: Tensor, machine: Machine) -> 
     target = train.target[rows]
     with torch.autocast(machine.device.type, torch.bfloat16, enabled=_in_bf16(state, machine)):
         means, factors = state.model(train.tokens[rows], mask)
-    losses = loss(means, factors, target, state.config.loss).sum(dim=1) / total  # [K]
+    # Summed over the members, of which each is a training of its own.
+    value = loss(means, factors, target, state.config.loss).sum() / total
     state.optimizer.zero_grad()
-    losses.sum().backward()
-    told = losses.detach().mean()
-    gradients = [one.grad for one in state.model.parameters() if one.grad is not None]
+    value.backward()
+    told = value.detach() / len(members)
+    gradients = [one.grad for member in members for one in member if one.grad is not None]
     machine.add_up([*gradients, told])
-    for member in state.model.members:  # each is a training of its own
-        nn.utils.clip_grad_norm_(member.parameters(), state.config.gradient_clip)
+    for member in members:
+        nn.utils.clip_grad_norm_(member, state.config.gradient_clip)
     state.optimizer.step()
-    return float(told)
+    return told
 
 
 def _in_bf16(state: TrainState, machine: Machine) -> bool:
