@@ -25,13 +25,19 @@ FLUSH_SECONDS = 0.2
 # Requests under way are waited for, but not for ever: whoever stops this process wants it stopped.
 GOODBYE_SECONDS = 5.0
 LEAVE_SECONDS = 3.0
-LONGEST_FRAME = 64 * 1024
+LONGEST_FRAME = LONGEST_WRITE = 64 * 1024
 
 
 class Protocol(WebSocketProtocol):
     """A socket that says when the other side does not take what was sent."""
 
     may_write: asyncio.Event | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._in_turn = False
 
     def onOpen(self) -> None:  # noqa: N802
         self.may_write = asyncio.Event()
@@ -59,9 +65,33 @@ class Protocol(WebSocketProtocol):
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
         plain = self._perMessageCompress is None and not self.send_queue
         if plain and not binary and self.state == self.STATE_OPEN:
-            self.transport.write(_framed(content))
+            self._write_soon(_framed(content))
         else:
             super().serverSend(content, binary)
+
+    def sendData(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        self._write_now()
+        super().sendData(*args, **options)
+
+    def _write_soon(self, frame: bytes) -> None:
+        """The first frame of a turn of the loop goes at once, what a burst adds to it in one."""
+        if not self._in_turn:
+            self._in_turn = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            _write(self.transport, frame)
+            return
+        self._waiting.append(frame)
+        self._waiting_bytes += len(frame)
+        if self._waiting_bytes > LONGEST_WRITE:
+            self._write_now()
+
+    def _end_turn(self) -> None:
+        self._in_turn = False
+        self._write_now()
+
+    def _write_now(self) -> None:
+        data, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+        _write(self.transport, data)
 
     stopProducing = resumeProducing  # noqa: N815
 
@@ -81,6 +111,17 @@ def _framed(text: str) -> bytes:
     if size < 1 << 16:
         return b"\x81\x7e" + size.to_bytes(2, "big") + payload
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def _write(transport: Any, data: bytes) -> None:
+    """At once, where nothing waits before it: left to itself, Twisted writes at the loop's next
+    turn, and tells the kernel twice what to watch, for each socket of each frame."""
+    if data and transport.connected and getattr(transport, "_tempDataBuffer", None) == []:
+        sent = 0 if transport.dataBuffer else transport.writeSomeData(data)
+        if isinstance(sent, int):  # or else the connection is lost, as the write below will find
+            data = data[sent:]
+    if data:
+        transport.write(data)
 
 
 class Factory(WebSocketFactory):

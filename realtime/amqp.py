@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import carehare
@@ -46,6 +47,35 @@ async def open_connection(url: str, seconds: float) -> AsyncIterator[carehare.Co
             spoken._crash_exc = TimeoutError("no greeting")  # noqa: SLF001
         transport.abort()
         await asyncio.sleep(0)  # the socket itself is closed in the loop's next round
+
+
+async def consume(
+    connection: carehare.Connection, queue: str, prefetch: int, take: Callable[[bytes], None]
+) -> None:
+    """Hand each message to `take` as it is read, and acknowledge it; until the channel is closed.
+
+    `take` must neither wait nor raise. Raises what closed the channel.
+    """
+    consumer = connection.acking_consumer(queue, prefetch_count=prefetch)
+    # Its own queue is read by a new task for each message, which costs three turns of the loop.
+    consumer._queue = _Straight(take, consumer.ack)  # noqa: SLF001
+    forget_errors(consumer.closed)
+    # Whoever gives up waiting must not cancel the future that carehare sets.
+    await asyncio.wait([consumer.closed])
+    consumer.closed.result()
+    raise carehare.ChannelClosed
+
+
+class _Straight:
+    """In the place of a queue: what is put in is taken at once."""
+
+    def __init__(self, take: Callable[[bytes], None], ack: Callable[[int], None]) -> None:
+        self._take, self._ack = take, ack
+
+    def put_nowait(self, delivery: Any) -> None:
+        self._take(b"".join(part.value for part in delivery.body))
+        # A message is a hint, and a slow member must not stop the others'.
+        self._ack(delivery.deliver.delivery_tag)
 
 
 def forget_errors(future: asyncio.Future[None]) -> None:

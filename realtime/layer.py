@@ -19,7 +19,7 @@ from channels.exceptions import ChannelFull
 from channels_rabbitmq.core import RabbitmqChannelLayer
 from channels_rabbitmq.util import ChannelRecipient, deserialize_message, serialize_message
 
-from realtime.amqp import forget_errors, open_connection
+from realtime.amqp import consume, open_connection
 from realtime.broker import EVERYTHING, EXCHANGE, binding_key, group_of
 from realtime.mailboxes import Mailboxes
 
@@ -127,7 +127,7 @@ class HeimdallLayer(RabbitmqChannelLayer):
                 async with open_connection(self.host, HANDSHAKE_SECONDS) as connection:
                     await self._set_up(connection)
                     pause = FIRST_PAUSE_SECONDS
-                    await self._consume(connection)
+                    await consume(connection, self._queue_name, self.local_capacity, self._deliver)
             except Exception as error:
                 # Whatever it was: without this task the whole process would hear nothing more.
                 if self._well:
@@ -163,15 +163,6 @@ class HeimdallLayer(RabbitmqChannelLayer):
             log.warning("The channel layer has RabbitMQ again.")
         self._well = True
         self._multi_queue.tell_all(LOOK)
-
-    async def _consume(self, connection: carehare.Connection) -> None:
-        consumer = connection.acking_consumer(self._queue_name, prefetch_count=self.local_capacity)
-        forget_errors(consumer.closed)
-        while True:
-            body, tag = await consumer.next_delivery()
-            # At once: a message is a hint, and a slow member must not stop the others'.
-            consumer.ack(tag)
-            self._deliver(body)
 
     def _deliver(self, body: bytes) -> None:
         try:
