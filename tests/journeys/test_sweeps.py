@@ -43,6 +43,8 @@ def test_trials_come_train_and_end_while_the_page_is_looked_at(tab: Page) -> Non
     expect(tab.locator("#state")).to_have_text("Completed", timeout=PATIENCE)
     expect(tab.locator("#trials tr.best .winner")).to_have_count(1)
     expect(tab.locator("#going")).to_contain_text("3 of 3 trials are over")
+    tab.keyboard.press("l")
+    assert tab.evaluate("localStorage['heimdall.log.sweep']") == "1"
     assert tab.evaluate("window.untouched")
     tab.get_by_role("link", name="Compare these").click()
     expect(tab.locator("#table")).to_contain_text("Learning rate")

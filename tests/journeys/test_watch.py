@@ -39,7 +39,7 @@ def watch_to_the_end(tab: Page) -> None:
     expect(tab.locator("#progress")).to_have_text("Epoch 6 of 6, 100 %")
     expect(tab.locator("#evaluation")).to_contain_text("Weighted centroid")
     expect(tab.locator("#evaluation")).to_contain_text("Cramér-Rao bound")
-    expect(tab.locator("#timeline li").first).to_contain_text("Completed")
+    expect(tab.locator("#timeline li:not(.day)").first).to_contain_text("Completed")
     expect(tab.get_by_role("button", name="Pause")).to_be_hidden()
     expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
     assert tab.locator("canvas").count() == 2
@@ -133,6 +133,21 @@ def test_the_list_moves_as_its_jobs_do_and_tells_of_new_ones(tab: Page, embedded
     expect(tab.locator("#jobs")).not_to_contain_text("Comes later")
     tab.get_by_role("link", name="Listed").first.focus()
     tab.keyboard.press("j")
+
+
+def test_every_page_has_keys(tab: Page, embedded: Stack, finished: list[str]) -> None:
+    tab.goto(f"{embedded.url}/models")
+    tab.keyboard.press("?")
+    expect(tab.get_by_role("dialog")).to_contain_text("search the jobs")
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("j")
+    expect(tab.locator("tbody a:focus")).to_have_count(1)
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
+    for key, epoch in {"j": "8", "k": "8"}.items():
+        tab.keyboard.press(key)
+        expect(tab.locator("#epochs tr:focus")).to_have_attribute("data-epoch", epoch)
+    tab.keyboard.press("/")
+    expect(tab.locator("#search")).to_be_focused()
 
 
 def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack, finished: list[str]) -> None:

@@ -53,7 +53,7 @@ class JobAdmin(ReadOnly):
     list_display = ("name_and_page", "state", "progress", "best", "heartbeat", "owner_name",
                     "created")  # fmt: skip
     list_display_links = None
-    list_filter = ("status", "kind", "stop_requested", "owner", "dataset", "created_at")
+    list_filter = ("status", "kind", "stop_requested", "owner", "team", "dataset", "created_at")
     search_fields = ("name", "id", "error_message", "worker")
     list_select_related = ("owner", "dataset")
     list_per_page = 50
@@ -63,8 +63,8 @@ class JobAdmin(ReadOnly):
     fieldsets: ClassVar = [
         (None, {"fields": ["live_page", "state", "progress", "best", "heartbeat",
                            "error_message"]}),
-        ("What was asked for", {"fields": ["name", "kind", "owner", "dataset", "parent", "notes",
-                                           "labels", "settings"]}),
+        ("What was asked for", {"fields": ["name", "kind", "owner", "team", "dataset",
+                                           "parent", "notes", "labels", "settings"]}),
         ("How it went", {"fields": ["created_at", "started_at", "finished_at", "attempt",
                                     "crashes", "worker", "lease_expires_at", "seq", "sent_seq",
                                     "checkpoint_path"]}),

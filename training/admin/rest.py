@@ -15,10 +15,10 @@ from training.templatetags.heimdall import ago, state_pill
 
 @admin.register(Dataset)
 class DatasetAdmin(ReadOnly):
-    list_display = ("name", "kind", "state", "samples", "owner", "created_at")
+    list_display = ("name", "kind", "state", "samples", "owner", "team", "created_at")
     list_filter = ("kind", "status", "owner", "created_at")
     search_fields = ("name", "id", "content_hash")
-    list_select_related = ("owner",)
+    list_select_related = ("owner", "team")
     actions = ("forget",)
 
     @admin.display(description="state", ordering="status")
