@@ -1,27 +1,29 @@
-"""A training on disk: written whole or not at all, and never loaded without its checksum."""
+"""A training on disk, and back: never loaded without its checksum."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from training.engine.files import (
+    BESTS,
+    EPOCHS,
+    CheckpointError,
+    Files,
+    newest_first,
+    sum_file,
+    write,
+)
 from training.engine.snapshot import Snapshot
 from training.engine.state import TrainState
 
+__all__ = ["CheckpointError", "Resumed", "Store", "load", "packed"]
+
 FORMAT = 3
-KEPT = 2  # so that a damaged one has one before it
-# Each file has a name of its own: one that is written over would not match its checksum meanwhile.
-EPOCHS, BESTS = "epoch", "best"
-
-
-class CheckpointError(Exception):
-    """A checkpoint could be neither written nor loaded; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +35,24 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """The folder of one run, and those of the runs before it.
-
-    Each run writes into a folder of its own, so that a worker that was given up for dead cannot
-    touch what its successor wrote.
-    """
-
-    folder: Path
-    earlier: tuple[Path, ...] = ()
+class Store(Files):
+    """The checkpoints of a training, as states."""
 
     @property
     def best(self) -> Path:
         """The checkpoint of the best epoch so far; CheckpointError where there is none."""
-        found = _newest_first([self.folder], BESTS)
+        found = newest_first([self.folder], BESTS)
         if not found:
             raise CheckpointError(f"{self.folder} has no best checkpoint")
         return found[0]
 
     def save(self, state: TrainState, is_best: bool) -> Path:
-        """Write the epoch's checkpoint, keep it as the best if it is, forget the older ones."""
-        return self.write(Snapshot.of(state), is_best)
-
-    def write(self, taken: Snapshot, is_best: bool) -> Path:
-        """The same with a state that was taken before."""
-        packed = io.BytesIO()
-        torch.save({"format": FORMAT, "torch": str(torch.__version__), **taken.to_dict()}, packed)
-        content = packed.getbuffer()
-        path, best = self._file(EPOCHS, taken.epoch), self._file(BESTS, taken.epoch)
-        try:
-            # The best first: wherever this is cut off, a checkpoint has the best that it names.
-            if is_best and not best.exists():  # it does where this epoch had to be done again
-                _write(best, content)
-            _write(path, content)
-        except OSError as error:
-            raise CheckpointError(
-                f"The checkpoint of epoch {taken.epoch} cannot be written to {self.folder}: "
-                f"{error.strerror}. Once that is put right, resume: nothing before it is lost"
-            ) from error
-        self._forget_older()
-        return path
+        """Write it here and now; `Recorder` does so beside the training."""
+        return self.write(state.epoch, packed(state), is_best)
 
     def resume(self, path: Path) -> Resumed:
         """The state at `path`, or where it is damaged the one before; the best comes along."""
-        older = [one for one in _newest_first(self._all_runs(path), EPOCHS) if one.name < path.name]
+        older = [one for one in newest_first(self._all_runs(path), EPOCHS) if one.name < path.name]
         damaged: list[str] = []
         for candidate in [path, *older]:
             try:
@@ -95,11 +71,11 @@ class Store:
         One of a later epoch will do: the training comes to that epoch again.
         """
         problems: list[str] = []
-        for best in _newest_first(folders, BESTS):
+        for best in newest_first(folders, BESTS):
             try:
                 if load(best).epoch >= epoch:
                     if best.parent != self.folder:
-                        _write(self.folder / best.name, best.read_bytes())
+                        write(self.folder / best.name, best.read_bytes())
                     return
             except CheckpointError as error:
                 problems.append(str(error))
@@ -107,74 +83,28 @@ class Store:
             "The best model cannot be loaded: " + ("; ".join(problems) or "its file is gone")
         )
 
-    def _forget_older(self) -> None:
-        epochs, bests = (_newest_first([self.folder], kind) for kind in (EPOCHS, BESTS))
-        old = epochs[KEPT:] + bests[1:]
-        if len(epochs) >= KEPT:
-            old += [path for kind in (EPOCHS, BESTS) for path in _newest_first(self.earlier, kind)]
-        for path in old:
-            path.unlink(missing_ok=True)
-            _sum_file(path).unlink(missing_ok=True)
-
     def _all_runs(self, path: Path) -> set[Path]:
         return {path.parent, self.folder, *self.earlier}
 
-    def _file(self, kind: str, epoch: int) -> Path:
-        return self.folder / f"{kind}-{epoch:06d}.pt"
+
+def packed(state: TrainState) -> memoryview:
+    """The content of a checkpoint; it stays as it is while training goes on."""
+    file = io.BytesIO()
+    taken = Snapshot.of(state).to_dict()
+    torch.save({"format": FORMAT, "torch": str(torch.__version__), **taken}, file)
+    return file.getbuffer()
 
 
 def load(path: Path) -> TrainState:
     """One checkpoint; CheckpointError where it is missing, damaged or of another kind."""
     try:
-        packed = path.read_bytes()
-        said = _sum_file(path).read_text(encoding="ascii").split()[0]
+        content = path.read_bytes()
+        said = sum_file(path).read_text(encoding="ascii").split()[0]
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if hashlib.sha256(packed).hexdigest() != said:
+    if hashlib.sha256(content).hexdigest() != said:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
-    kept = torch.load(io.BytesIO(packed), weights_only=True)  # noqa: TID251
+    kept = torch.load(io.BytesIO(content), weights_only=True)  # noqa: TID251
     if kept["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {kept['format']}, this version reads {FORMAT}")
     return Snapshot.from_dict(kept).restore()
-
-
-def _write(path: Path, content: bytes | memoryview) -> None:
-    """The sum first: a sum without its file harms nobody, a file without its sum is lost."""
-    line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
-    aside = path.with_suffix(".part")
-    try:
-        for target, data in ((_sum_file(path), line.encode()), (path, content)):
-            with aside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
-        _sync(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """A rename is on disk only once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sum_file(path: Path) -> Path:
-    """In the form that `sha256sum --check` reads."""
-    return path.with_suffix(".pt.sha256")
-
-
-def _newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
-    """All checkpoints of a kind that lie there, by epoch, then by run."""
-    found = [
-        path
-        for folder in folders
-        if folder.is_dir()
-        for path in folder.iterdir()  # a glob takes ten times as long
-        if path.name.startswith(f"{kind}-") and path.suffix == ".pt"
-    ]
-    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)
