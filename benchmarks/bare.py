@@ -1,8 +1,8 @@
 """The same training without Heimdall: python -m benchmarks.bare DATASET CONFIG [FOLDER].
 
 Prints the seconds from the end of the first epoch to that of the last, as JSON. With a FOLDER what
-Heimdall asks of the loop itself is done as well, and what each part took is told: the checkpoint,
-and the report of an epoch down a pipe that somebody reads.
+Heimdall asks of the loop itself is done as well, and told is what an epoch's line took, and
+handing over line and checkpoint to the process that writes them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import IO, cast
 
 import torch
 
 from training.engine import checkpoint, loop
-from training.engine.__main__ import Pipe
+from training.engine.__main__ import epoch_line
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
+from training.engine.recorder import Recorder
 from training.engine.state import TrainState
 
 
@@ -34,24 +36,23 @@ def epochs(dataset: Dataset, config: TrainConfig) -> float:
 
 
 def parts(dataset: Dataset, config: TrainConfig, folder: Path) -> dict[str, float]:
-    """Median seconds of a checkpoint and of a report."""
-    state, store, pipe = TrainState.fresh(config, dataset), checkpoint.Store(folder), Pipe()
-    kept, told = [], []
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=quiet, text=True) as cat:
-        assert cat.stdin is not None
-        pipe._out = cat.stdin  # noqa: SLF001
+    """Median seconds that the loop spends on an epoch's line, and on handing over all of it."""
+    state, store = TrainState.fresh(config, dataset), checkpoint.Store(folder)
+    told, kept = [], []
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat,
+        Recorder(store, cast(IO[bytes], cat.stdin).fileno()) as recorder,
+    ):
         for one in loop.fit(state, dataset):
             if isinstance(one, loop.EpochResult):
                 began = time.perf_counter()
-                path = store.save(state, one.is_best)
-                saved = time.perf_counter()
-                pipe.say("epoch", epoch=one.epoch, metrics=one.metrics, seconds=one.seconds,
-                         is_best=one.is_best, checkpoint_path=str(path))  # fmt: skip
-                told.append(time.perf_counter() - saved)
-                kept.append(saved - began)
-        cat.stdin.close()
-    return {"checkpoint": median(kept), "report": median(told)}
+                line = epoch_line(one, store)
+                told.append(time.perf_counter() - began)
+                recorder.keep(state, one.is_best, line)
+                kept.append(time.perf_counter() - began)
+            else:
+                recorder.is_idle()
+    return {"report": median(told), "handed_over": median(kept)}
 
 
 def main(dataset_file: str, config_text: str, folder: str = "") -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from training.engine import kept
+from training.engine import files
 
 
 def folder_of(job_id: UUID) -> Path:
@@ -30,7 +30,7 @@ def earlier_runs(job_id: UUID, attempt: int) -> list[Path]:
 def forget_older(job_id: UUID, attempt: int, epoch: int) -> None:
     """Let go of the checkpoints that nobody needs any more, now that `epoch` is stored."""
     with contextlib.suppress(OSError):  # the next epoch tries again
-        kept.forget_older(run_folder(job_id, attempt), earlier_runs(job_id, attempt), epoch)
+        files.forget_older(run_folder(job_id, attempt), earlier_runs(job_id, attempt), epoch)
 
 
 def remove(job_id: UUID) -> None:

@@ -43,7 +43,6 @@ class Pipe:
         self.asked = ""
         self._out = sys.stdout
         self._next_batch = 0.0
-        self._speaking = threading.Lock()  # epochs are told by a thread of their own
         self._talks = os.environ.get("RANK", "0") == "0"
         # Whatever else prints must not look like a line of ours.
         sys.stdout = sys.stderr
@@ -58,21 +57,8 @@ class Pipe:
     def say(self, kind: str, **fields: Any) -> None:
         if not self._talks:
             return
-        # JSON has no NaN and no infinity: orjson writes null.
-        line = orjson.dumps({"type": kind, **fields}, option=_OPTIONS).decode()
-        with self._speaking:
-            self._out.write(line)
-            self._out.flush()
-
-    def say_epoch(self, result: EpochResult, checkpoint: Path) -> None:
-        self.say(
-            "epoch",
-            epoch=result.epoch,
-            metrics=result.metrics,
-            seconds=result.seconds,
-            is_best=result.is_best,
-            checkpoint_path=str(checkpoint),
-        )
+        self._out.write(as_line(kind, **fields).decode())
+        self._out.flush()
 
     def say_batch_now_and_then(self, step: Step) -> None:
         if self._talks and time.monotonic() >= self._next_batch:
@@ -88,6 +74,11 @@ class Pipe:
     def heed_pause(self) -> None:
         if self.asked == "pause":
             raise Paused
+
+
+def as_line(kind: str, **fields: Any) -> bytes:
+    """JSON has no NaN and no infinity: orjson writes null."""
+    return orjson.dumps({"type": kind, **fields}, option=_OPTIONS)
 
 
 def train(spec: dict[str, Any], pipe: Pipe) -> None:
@@ -134,15 +125,14 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
         val_samples=len(dataset.rows("val")),
         resumed_from_epoch=state.epoch or None,
     )
-    with Recorder(store, pipe.say_epoch) as recorder:
+    with Recorder(store.folder) as recorder:
         for progress in loop.fit(state, dataset, machine):
             if isinstance(progress, loop.Step):
-                recorder.check()
-                if recorder.is_idle:  # the epochs before are told first
+                if recorder.is_idle():  # the epochs before are told first
                     pipe.say_batch_now_and_then(progress)
                 continue
             if machine.leads:
-                recorder.keep(state, progress)
+                recorder.keep(state, progress.is_best, epoch_line(progress, store.folder))
             if machine.agree(pipe.asked == "pause") and not state.is_over:
                 recorder.finish()
                 pipe.say("paused")
@@ -153,6 +143,19 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
         evaluated = evaluation.evaluate(answer, dataset)
         trained.save(store.folder, answer, best, dataset, evaluated)
         pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
+
+
+def epoch_line(ended: EpochResult, folder: Path) -> bytes:
+    from training.engine.files import EPOCHS, file_of
+
+    return as_line(
+        "epoch",
+        epoch=ended.epoch,
+        metrics=ended.metrics,
+        seconds=ended.seconds,
+        is_best=ended.is_best,
+        checkpoint_path=str(file_of(folder, EPOCHS, ended.epoch)),
+    )
 
 
 def generate(spec: dict[str, Any], pipe: Pipe) -> None:

@@ -1,19 +1,24 @@
-"""Writes an epoch's checkpoint, and tells of it, while the next epoch is trained."""
+"""Has each epoch's checkpoint written, and told of, while the next epoch is trained."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+import contextlib
+import fcntl
+import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from training.engine.checkpoint import Store
-from training.engine.loop import EpochResult
-from training.engine.snapshot import Snapshot
+import orjson
+
+from training.engine.checkpoint import packed
+from training.engine.files import CheckpointError
 from training.engine.state import TrainState
 
-Tell = Callable[[EpochResult, Path], None]
+_ROOM = 1 << 20  # bytes in the pipe, as many as Linux allows everyone
 
 
 class Recorder:
@@ -21,19 +26,16 @@ class Recorder:
 
     One epoch is under way at most; the next one waits for it. So a kill costs no more than where
     training itself waits for the disk. What goes wrong meanwhile (a full disk) is raised by the
-    next call. Leaving the context waits for what is under way.
+    next call. Leaving the context waits for what is under way. See `scribe`, which does the work.
     """
 
-    def __init__(self, store: Store, tell: Tell) -> None:
-        self._store, self._tell = store, tell
-        self._next: tuple[Snapshot, EpochResult] | None = None
-        self._error: Exception | None = None
-        self._closing = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+    def __init__(self, folder: Path, out: int = 1) -> None:
+        """Checkpoints go to `folder`, lines to the file handle `out`."""
+        self._folder, self._out = folder, out
+        self._under_way = False
+        self._scribe: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
@@ -42,53 +44,69 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join()
-        if kind is None:
-            self.check()
+        if self._scribe is None:
+            return
+        assert self._scribe.stdin is not None
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                self._scribe.stdin.close()
+            self._scribe.wait()
+            os.close(self._replies)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether all epochs so far have been told."""
-        return self._next is None
-
-    def check(self) -> None:
-        """Raise what went wrong since the last call."""
-        if self._error is not None:
-            raise self._error
-
-    def keep(self, state: TrainState, result: EpochResult) -> None:
+    def keep(self, state: TrainState, is_best: bool, line: bytes) -> None:
         """Take the state as it is now; the rest happens while training goes on."""
-        taken = Snapshot.of(state)
-        with self._changed:
-            self._wait()
-            self._next = taken, result
-            self._changed.notify_all()
+        content = packed(state)
+        self.finish()
+        head = {
+            "folder": str(self._folder),
+            "epoch": state.epoch,
+            "size": len(content),
+            "is_best": is_best,
+            "line": line.decode(),
+        }
+        scribe = self._scribe or self._start()
+        assert scribe.stdin is not None
+        self._under_way = True
+        # Where it is gone, that is heard when its reply is awaited.
+        with contextlib.suppress(BrokenPipeError):
+            scribe.stdin.write(orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE))
+            scribe.stdin.write(content)
+            scribe.stdin.flush()
+
+    def is_idle(self) -> bool:
+        """Whether all epochs so far have been told; raises what went wrong."""
+        if self._under_way and select.select([self._replies], [], [], 0)[0]:
+            self.finish()
+        return not self._under_way
 
     def finish(self) -> None:
-        """Wait until all epochs have been told."""
-        with self._changed:
-            self._wait()
+        """Wait until all epochs have been told; raises what went wrong."""
+        if not self._under_way:
+            return
+        reply = b""
+        while not reply.endswith(b"\n"):
+            more = os.read(self._replies, 1 << 16)
+            if not more:
+                raise RuntimeError("The process that writes the checkpoints ended.")
+            reply += more
+        self._under_way = False
+        if wrong := reply.decode().strip():
+            raise CheckpointError(wrong)
 
-    def _wait(self) -> None:
-        self._changed.wait_for(lambda: self.is_idle)
-        self.check()
-
-    def _work(self) -> None:
-        while (given := self._given()) is not None:
-            taken, result = given
-            try:
-                self._tell(result, self._store.write(taken, result.is_best))
-            except Exception as error:
-                self._error = error
-            with self._changed:
-                self._next = None
-                self._changed.notify_all()
-
-    def _given(self) -> tuple[Snapshot, EpochResult] | None:
-        """The next epoch; None where there will be none."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._next is not None or self._closing)
-            return self._next
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._replies, replying = os.pipe()
+        self._scribe = subprocess.Popen(
+            [sys.executable, "-m", "training.engine.scribe", str(replying)],
+            stdin=subprocess.PIPE,
+            stdout=self._out,
+            pass_fds=(replying,),
+        )
+        os.close(replying)
+        assert self._scribe.stdin is not None
+        # So that a checkpoint is handed over without waiting until it is read.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._scribe.stdin, fcntl.F_SETPIPE_SZ, _ROOM)
+        return self._scribe

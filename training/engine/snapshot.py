@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,16 +20,14 @@ from training.engine.state import TrainState
 class Snapshot:
     """A state as it was, in memory of its own, so that training may go on.
 
-    The weights [P] are one vector, and so is each thing that the optimiser remembers of them:
-    dozens of small tensors take some ten times as long to write.
+    `about` is JSON of what never changes. `numbers` are all weights in a row, then all that the
+    optimiser remembers of them, by `kinds`: dozens of small tensors take ten times as long to
+    write.
     """
 
-    config: TrainConfig
-    normaliser: Normaliser
-    receivers: tuple[str, ...]
-    dataset_hash: str
-    weights: Tensor
-    optimizer: dict[str, Tensor]
+    about: str
+    numbers: Tensor
+    kinds: tuple[str, ...]
     epoch: int
     best_epoch: int | None
     best_val_loss: float
@@ -38,14 +38,14 @@ class Snapshot:
     def of(cls, state: TrainState) -> Snapshot:
         weights = list(state.model.parameters())
         memory = [state.optimizer.state[one] for one in weights if one in state.optimizer.state]
-        kinds = list(memory[0]) if memory else []  # nothing before the first step
+        kinds = tuple(memory[0]) if memory else ()  # nothing before the first step
+        parts = [*weights, *(one[kind] for kind in kinds for one in memory)]
+        with torch.no_grad():
+            numbers = torch.cat([part.flatten() for part in parts]).cpu()
         return cls(
-            state.config,
-            state.normaliser,
-            state.receivers,
-            state.dataset_hash,
-            _vector(weights),
-            {kind: _vector([one[kind] for one in memory]) for kind in kinds},
+            _about(state.config, state.normaliser, state.receivers, state.dataset_hash),
+            numbers,
+            kinds,
             state.epoch,
             state.best_epoch,
             state.best_val_loss,
@@ -55,16 +55,24 @@ class Snapshot:
     def restore(self) -> TrainState:
         """The very state; it sets the number of threads, too."""
         torch.set_num_threads(self.threads)
-        state = TrainState.around(self.config, self.normaliser, self.receivers, self.dataset_hash)
+        about = json.loads(self.about)
+        state = TrainState.around(
+            TrainConfig.model_validate(about["config"]),
+            Normaliser.from_dict(about["normaliser"]),
+            tuple(about["receivers"]),
+            about["dataset_hash"],
+        )
         weights = list(state.model.parameters())
+        # The number of steps is one figure for each tensor, the rest is as large as it.
+        steps = [torch.empty(())] * len(weights)
+        like = [steps if kind == "step" else weights for kind in self.kinds]
+        parts = iter(_parts(self.numbers, [*weights, *(one for some in like for one in some)]))
         with torch.no_grad():
-            for one, value in zip(weights, _parts(self.weights, weights), strict=True):
-                one.copy_(value)
-        for kind, vector in self.optimizer.items():
-            # The number of steps is one figure for each tensor, the rest is as large as it.
-            like = [torch.empty(())] * len(weights) if kind == "step" else weights
-            for one, value in zip(weights, _parts(vector, like), strict=True):
-                state.optimizer.state[one][kind] = value.clone()
+            for weight in weights:
+                weight.copy_(next(parts))
+        for kind in self.kinds:
+            for weight in weights:
+                state.optimizer.state[weight][kind] = next(parts).clone()
         state.epoch, state.best_epoch = self.epoch, self.best_epoch
         state.best_val_loss = self.best_val_loss
         return state
@@ -72,12 +80,9 @@ class Snapshot:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, so that `weights_only` can load it."""
         return {
-            "config": self.config.model_dump(mode="json"),
-            "normaliser": self.normaliser.to_dict(),
-            "receivers": list(self.receivers),
-            "dataset_hash": self.dataset_hash,
-            "weights": self.weights,
-            "optimizer": self.optimizer,
+            "about": self.about,
+            "numbers": self.numbers,
+            "kinds": self.kinds,
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "best_val_loss": self.best_val_loss,
@@ -86,22 +91,23 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> Snapshot:
-        return cls(
-            TrainConfig.model_validate(kept["config"]),
-            Normaliser.from_dict(kept["normaliser"]),
-            tuple(kept["receivers"]),
-            kept["dataset_hash"],
-            kept["weights"],
-            kept["optimizer"],
-            kept["epoch"],
-            kept["best_epoch"],
-            kept["best_val_loss"],
-            kept["threads"],
-        )
+        names = ("about", "numbers", "kinds", "epoch", "best_epoch", "best_val_loss", "threads")
+        return cls(*(kept[name] for name in names))
 
 
-def _vector(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([one.detach().flatten() for one in tensors]).cpu()
+@lru_cache(maxsize=1)
+def _about(
+    config: TrainConfig, normaliser: Normaliser, receivers: tuple[str, ...], dataset_hash: str
+) -> str:
+    """Made once: it is the same from epoch to epoch."""
+    return json.dumps(
+        {
+            "config": config.model_dump(mode="json"),
+            "normaliser": normaliser.to_dict(),
+            "receivers": receivers,
+            "dataset_hash": dataset_hash,
+        }
+    )
 
 
 def _parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.engine import checkpoint, kept
+from training.engine import checkpoint, files
 from training.engine.checkpoint import CheckpointError, Store
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [3, 1, 2, 4, 5])
-    kept.forget_older(tmp_path, [], epoch=5)
+    files.forget_older(tmp_path, [], epoch=5)
     assert names(tmp_path) == ["best-000002.pt", "epoch-000004.pt", "epoch-000005.pt"]
     assert len(list(tmp_path.glob("*.sha256"))) == 3
     assert checkpoint.load(Store(tmp_path).best).epoch == 2
@@ -36,7 +36,7 @@ def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path)
 def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_path: Path) -> None:
     """As where the database is away, and somebody else takes over from what it names."""
     _, _, stored, *_ = saved(state, tmp_path, [3, 1, 2, 4, 0])
-    kept.forget_older(tmp_path, [], epoch=3)
+    files.forget_older(tmp_path, [], epoch=3)
     assert names(tmp_path) == [
         "best-000002.pt", "best-000005.pt",
         "epoch-000002.pt", "epoch-000003.pt", "epoch-000004.pt", "epoch-000005.pt",
@@ -132,7 +132,7 @@ def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
     for epoch in (4, 5):
         assert len(names(old)) == 4
         store.save(state, state.finish_epoch(epoch))
-        kept.forget_older(new, [old], epoch)
+        files.forget_older(new, [old], epoch)
     assert [one.name for one in old.iterdir()] == ["trainer.log"]
     assert names(new) == [
         "best-000001.pt", "epoch-000004.pt", "epoch-000005.pt",

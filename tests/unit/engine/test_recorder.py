@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
 
 from training.engine import checkpoint
-from training.engine.checkpoint import CheckpointError, Store
+from training.engine.checkpoint import CheckpointError
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
-from training.engine.loop import EpochResult
+from training.engine.files import EPOCHS, file_of
 from training.engine.recorder import Recorder
 from training.engine.state import TrainState
 
@@ -19,61 +18,54 @@ def state(arrays: Dataset) -> TrainState:
     return TrainState.fresh(TrainConfig(hidden=16, heads=2, layers=1), arrays)
 
 
-def ended(state: TrainState) -> EpochResult:
-    return EpochResult(state.epoch + 1, {}, state.finish_epoch(1 / (state.epoch + 1)), 0.0)
+def keep(recorder: Recorder, state: TrainState) -> None:
+    is_best = state.finish_epoch(1 / (state.epoch + 1))
+    recorder.keep(state, is_best, b"epoch %d\n" % state.epoch)
 
 
-def test_each_epoch_is_told_in_order_once_its_checkpoint_loads(
+def test_each_epoch_is_told_in_order_and_its_checkpoint_is_of_its_end(
     state: TrainState, tmp_path: Path
 ) -> None:
-    told: list[tuple[int, int]] = []
-    with Recorder(
-        Store(tmp_path),
-        lambda result, path: told.append((result.epoch, checkpoint.load(path).epoch)),
-    ) as recorder:
-        for _ in range(4):
-            recorder.keep(state, ended(state))
-    assert told == [(epoch, epoch) for epoch in range(1, 5)]
+    weight = next(state.model.parameters()).data
+    with (tmp_path / "told").open("w") as out, Recorder(tmp_path, out.fileno()) as recorder:
+        for _ in range(3):
+            weight.fill_(state.epoch + 1)
+            keep(recorder, state)
+            weight.zero_()
+    assert (tmp_path / "told").read_text() == "epoch 1\nepoch 2\nepoch 3\n"
+    for epoch in (2, 3):
+        kept = checkpoint.load(file_of(tmp_path, EPOCHS, epoch))
+        assert kept.epoch == next(kept.model.parameters()).max() == epoch
 
 
-def test_training_goes_on_while_an_epoch_is_told_and_changes_nothing_of_it(
+def test_what_goes_wrong_is_raised_by_the_next_call_and_nothing_of_it_is_told(
     state: TrainState, tmp_path: Path
 ) -> None:
-    goes_on, paths = threading.Event(), []
-
-    def tell(result: EpochResult, path: Path) -> None:
-        assert goes_on.wait(10)
-        paths.append(path)
-
-    before = next(state.model.parameters()).detach().clone()
-    with Recorder(Store(tmp_path), tell) as recorder:
-        recorder.keep(state, ended(state))
-        assert not recorder.is_idle
-        next(state.model.parameters()).data.zero_()
-        goes_on.set()
-        recorder.finish()
-        assert recorder.is_idle
-    assert next(checkpoint.load(paths[0]).model.parameters()).equal(before)
+    folder = tmp_path / "gone"
+    with (tmp_path / "told").open("w") as out, Recorder(folder, out.fileno()) as recorder:
+        keep(recorder, state)
+        with pytest.raises(CheckpointError, match=r"epoch 1 cannot be written .* No such file"):
+            recorder.finish()
+        assert recorder.is_idle()
+    assert (tmp_path / "told").read_text() == ""
 
 
-def test_what_goes_wrong_beside_the_training_is_raised_in_it_and_nothing_more_is_told(
-    state: TrainState, tmp_path: Path
-) -> None:
-    told: list[int] = []
-    with Recorder(
-        Store(tmp_path / "gone"), lambda result, path: told.append(result.epoch)
-    ) as recorder:
-        recorder.keep(state, ended(state))
-        with pytest.raises(CheckpointError, match="epoch 1 cannot be written"):
-            recorder.keep(state, ended(state))
-        recorder._error = None
-    assert told == []
-
-
-def test_the_last_epoch_is_waited_for_and_its_trouble_is_raised(
-    state: TrainState, tmp_path: Path
-) -> None:
-    recorder = Recorder(Store(tmp_path / "gone"), lambda result, path: None)
-    recorder.__enter__().keep(state, ended(state))
+def test_the_last_epoch_is_waited_for(state: TrainState, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "gone")
+    keep(recorder, state)
     with pytest.raises(CheckpointError, match="epoch 1 cannot be written"):
         recorder.__exit__(None, None, None)
+
+
+def test_a_scribe_that_is_killed_is_missed(state: TrainState, tmp_path: Path) -> None:
+    with Recorder(tmp_path / "gone") as recorder:
+        keep(recorder, state)
+        with pytest.raises(CheckpointError):
+            recorder.finish()
+        assert recorder._scribe is not None
+        recorder._scribe.kill()
+        recorder._scribe.wait()
+        keep(recorder, state)
+        with pytest.raises(RuntimeError, match="ended"):
+            recorder.finish()
+        recorder._under_way = False

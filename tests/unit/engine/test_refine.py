@@ -69,3 +69,26 @@ def test_the_scene_moved_is_the_answer_moved() -> None:
     moved[..., :2] += shift
     there, _ = refine(mean + shift, covariance, heard._replace(place=moved), sigma)
     torch.testing.assert_close(there, here + shift, atol=1e-3, rtol=0)
+
+
+def test_a_prior_that_is_far_off_is_not_believed_against_the_arrivals() -> None:
+    true, sigma = places(200), torch.tensor(SIGMA_M).double()
+    # Ten of what it takes for its standard deviation away.
+    mean = torch.from_numpy(true + 10e3)
+    sure = torch.eye(2, dtype=torch.float64).repeat(200, 1, 1) * 1e3**2
+    found, _ = refine(mean, sure, arrivals(true, SIGMA_M), sigma)
+    assert np.sqrt(((found.numpy() - true) ** 2).sum(axis=1)).max() < 10 * SIGMA_M
+
+
+def test_where_two_crossings_are_as_likely_it_answers_between_and_is_unsure() -> None:
+    """Three receivers in line cannot tell which side of them it is."""
+    line = np.array([[-20e3, 0, 0], [0, 0, 0], [20e3, 0, 0]], float)
+    true = np.array([[3e3, 8e3]])
+    heard = Arrivals(
+        torch.from_numpy(distances(true, line)),
+        torch.from_numpy(line[None]),
+        torch.ones(1, 3, dtype=torch.bool),
+    )
+    mean, covariance = refine(*vague(1), heard, torch.tensor(SIGMA_M).double())
+    assert abs(float(mean[0, 1])) < 100
+    assert float(covariance[0, 1, 1]) ** 0.5 == pytest.approx(8e3, rel=0.05)

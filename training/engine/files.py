@@ -1,0 +1,106 @@
+"""The checkpoints of a run as files: each written whole or not at all, and which may go.
+
+Loads no torch: the process that writes them starts in no time, and whoever stores the rows lets
+go of the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+KEPT = 2  # so that a damaged one has one before it
+# Each file has a name of its own: one that is written over would not match its checksum meanwhile.
+EPOCHS, BESTS = "epoch", "best"
+
+
+class CheckpointError(Exception):
+    """A checkpoint could be neither written nor loaded; the message says which and why."""
+
+
+def file_of(folder: Path, kind: str, epoch: int) -> Path:
+    return folder / f"{kind}-{epoch:06d}.pt"
+
+
+def epoch_of(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def write_epoch(folder: Path, epoch: int, content: bytes | memoryview, is_best: bool) -> Path:
+    """Write the epoch's checkpoint, and keep it as the best if it is."""
+    path, best = (file_of(folder, kind, epoch) for kind in (EPOCHS, BESTS))
+    try:
+        # The best first: wherever this is cut off, a checkpoint has the best that it names.
+        if is_best and not best.exists():  # it does where this epoch had to be done again
+            write(best, content)
+        write(path, content)
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint of epoch {epoch} cannot be written to {folder}: "
+            f"{error.strerror}. Once that is put right, resume: nothing before it is lost"
+        ) from error
+    return path
+
+
+def forget_older(folder: Path, earlier: Iterable[Path], epoch: int) -> None:
+    """Once `epoch` is stored: the newest two and the best up to it stay, and all that come after.
+
+    The trainer runs ahead of the rows while the database is away or its host is cut off from it.
+    What the rows name must then still lie there for whoever takes over: so not the trainer but
+    whoever has stored an epoch lets go of the files before it. The runs before are needed until
+    this one has its own two.
+    """
+    epochs, bests = (
+        [path for path in newest_first([folder], kind) if epoch_of(path) <= epoch]
+        for kind in (EPOCHS, BESTS)
+    )
+    old = epochs[KEPT:] + bests[1:]
+    if len(epochs) >= KEPT:
+        old += [path for kind in (EPOCHS, BESTS) for path in newest_first(earlier, kind)]
+    for path in old:
+        path.unlink(missing_ok=True)
+        sum_file(path).unlink(missing_ok=True)
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """The sum first: a sum without its file harms nobody, a file without its sum is lost."""
+    line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+    aside = path.with_suffix(".part")
+    try:
+        for target, data in ((sum_file(path), line.encode()), (path, content)):
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        _sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """A rename is on disk only once its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sum_file(path: Path) -> Path:
+    """In the form that `sha256sum --check` reads."""
+    return path.with_suffix(".pt.sha256")
+
+
+def newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
+    """All checkpoints of a kind that lie there, by epoch, then by run."""
+    found = [
+        path
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()  # a glob takes ten times as long
+        if path.name.startswith(f"{kind}-") and path.suffix == ".pt"
+    ]
+    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)
