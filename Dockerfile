@@ -1,7 +1,9 @@
-# One image for web and workers. BUILD=cpu takes the CPU build of torch (a tenth of the size), gpu the one with CUDA.
+# One image for web and workers. BUILD=gpu takes torch with CUDA; cpu the CPU build, a tenth of the size, where the index
+# offers it: PIP_EXTRA_INDEX_URL may name PyTorch's own.
 FROM python:3.11-slim-bookworm
 
 ARG BUILD=cpu
+ARG PIP_EXTRA_INDEX_URL
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 

@@ -17,7 +17,7 @@ from typing import IO, cast
 
 import torch
 
-from training.engine import checkpoint, loop
+from training.engine import loop
 from training.engine.__main__ import epoch_line
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
@@ -37,16 +37,16 @@ def epochs(dataset: Dataset, config: TrainConfig) -> float:
 
 def parts(dataset: Dataset, config: TrainConfig, folder: Path) -> dict[str, float]:
     """Median seconds that the loop spends on an epoch's line, and on handing over all of it."""
-    state, store = TrainState.fresh(config, dataset), checkpoint.Store(folder)
+    state = TrainState.fresh(config, dataset)
     told, kept = [], []
     with (
         subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat,
-        Recorder(store, cast(IO[bytes], cat.stdin).fileno()) as recorder,
+        Recorder(folder, cast(IO[bytes], cat.stdin).fileno()) as recorder,
     ):
         for one in loop.fit(state, dataset):
             if isinstance(one, loop.EpochResult):
                 began = time.perf_counter()
-                line = epoch_line(one, store)
+                line = epoch_line(one, folder)
                 told.append(time.perf_counter() - began)
                 recorder.keep(state, one.is_best, line)
                 kept.append(time.perf_counter() - began)

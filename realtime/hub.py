@@ -28,8 +28,6 @@ from realtime.meters import LATENCY
 RING = 512
 PAGE = 200
 HEAL_SECONDS = 2.0
-# So long a socket may outlive the token or the session that opened it.
-CREDENTIALS_SECONDS = 5.0
 # Changes are looked for from this long before the last look: clocks differ, commits take time.
 OVERLAP = timedelta(seconds=30)
 
@@ -201,9 +199,9 @@ class Hub:
                         self._logs[job_id].move_to(head)
 
     async def _check_credentials(self) -> None:
-        """One query for all that is open."""
+        """One query for all that is open: so long it may outlive the token that opened it."""
         while True:
-            await asyncio.sleep(CREDENTIALS_SECONDS)
+            await asyncio.sleep(HEAL_SECONDS)
             if held := lines.credentials():
                 lines.revoke(held - await _in_thread(self.journal.valid, held))
 

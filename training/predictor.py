@@ -19,6 +19,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework.exceptions import APIException
 
+from training.programs import environment
+
 START_SECONDS = 60.0  # a loaded machine takes its time to import torch
 ANSWER_SECONDS = 60.0
 EXPORT_SECONDS = 600.0
@@ -104,7 +106,7 @@ class Predictor:
             stdout=subprocess.PIPE,
             cwd=settings.BASE_DIR,
             start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=environment(OMP_NUM_THREADS="1"),
         )
 
 

@@ -16,6 +16,8 @@ from typing import Any, Self
 
 from django.conf import settings
 
+from training.programs import environment
+
 # From its last word to its end.
 EXIT_SECONDS = 2.0
 
@@ -119,11 +121,9 @@ class Trainer:
 
 
 def _environment(spec: dict[str, Any]) -> dict[str, str]:
-    """A job that asked for a CPU sees no GPU, and no trainer needs a password of ours."""
-    ours = ("RABBITMQ_URL", "DATABASE_URL", "DJANGO_SECRET_KEY")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    """A job that asked for a CPU sees no GPU."""
     on_cpu = spec.get("config", {}).get("needs") == "cpu"
-    return kept | ({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {})
+    return environment(**({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}))
 
 
 def _launcher(spec: dict[str, Any]) -> list[str]:

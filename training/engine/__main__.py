@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from training.engine.files import EPOCHS, file_of
+
 if TYPE_CHECKING:
     from training.engine.loop import EpochResult, Step
     from training.engine.machine import Machine
@@ -146,8 +148,6 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
 
 
 def epoch_line(ended: EpochResult, folder: Path) -> bytes:
-    from training.engine.files import EPOCHS, file_of
-
     return as_line(
         "epoch",
         epoch=ended.epoch,

@@ -158,7 +158,7 @@ def test_an_import_is_split_as_the_form_says(page: Client) -> None:
 
 
 def test_a_page_may_run_nothing_but_our_own_files(page: Client, job: Job) -> None:
-    for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/admin/login/"):
+    for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/models"):
         answer = page.get(path)
         policy = answer["Content-Security-Policy"]
         assert "script-src 'self';" in policy

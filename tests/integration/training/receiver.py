@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,10 @@ from typing import Any
 
 
 class Receiver:
-    """`got`: path, headers and body of each POST; `answers`: codes, the last one for ever."""
+    """`got`: path, headers and body of each POST; `answers`: codes, the last one for ever.
+
+    While `opens` is not set, nothing is answered.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -18,6 +22,8 @@ class Receiver:
         self.answers: list[int] = [204]
         self.more: dict[str, str] = {}
         self.body = b""
+        self.opens = threading.Event()
+        self.opens.set()
 
 
 @contextmanager
@@ -27,12 +33,17 @@ def receiver() -> Iterator[Receiver]:
             size = int(self.headers["Content-Length"])
             headers = {name.lower(): value for name, value in self.headers.items()}
             told.got.append((self.path, headers, self.rfile.read(size)))
+            told.opens.wait(60)
             code = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
             self.send_response(code)
             for name, value in told.more.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(told.body)
+
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # whoever asked has been killed meanwhile
+                super().handle()
 
         def log_message(self, *_: Any) -> None:
             """Silence."""
@@ -44,6 +55,7 @@ def receiver() -> Iterator[Receiver]:
     try:
         yield told
     finally:
+        told.opens.set()
         server.shutdown()
         server.server_close()
         thread.join()

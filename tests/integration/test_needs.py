@@ -1,0 +1,52 @@
+"""A training goes to the queue of its needs, and to a worker that can meet them."""
+
+from __future__ import annotations
+
+import pytest
+from kombu import Connection
+from kombu.exceptions import ChannelError
+
+from tests.stack import Stack, eventually
+
+pytestmark = [
+    pytest.mark.rabbit,
+    pytest.mark.xdist_group("stack"),
+    pytest.mark.timeout(120),
+]
+
+
+def waiting(stack: Stack, queue: str) -> int:
+    """How many messages lie in the queue on RabbitMQ; 0 where there is no such queue."""
+    with Connection(stack.amqp, connect_timeout=5) as line:
+        try:
+            found = line.default_channel.queue_declare(queue, passive=True)
+        except ChannelError:
+            return 0
+        return int(found.message_count)
+
+
+def who_ran(stack: Stack, job_id: str) -> str:
+    """The worker that claimed it, once it is done."""
+    stack.until(job_id, "completed")
+    told = [one["data"] for one in stack.events(job_id) if one["event"] == "training:status"]
+    return str(next(one["actor"] for one in told if one["status"] == "running"))
+
+
+def test_who_needs_a_gpu_waits_for_a_worker_that_has_one(stack: Stack) -> None:
+    wants_gpu = stack.submit(epochs=1, needs="gpu")
+    on_cpu = who_ran(stack, stack.submit(epochs=1, needs="cpu"))
+    assert stack.job(wants_gpu)["waits_for"] == "No worker with a GPU is there."
+    eventually(lambda: waiting(stack, "heimdall.gpu"), why="no message in the queue of GPUs")
+    assert waiting(stack, "heimdall.cpu") == 0
+    plain, stack.environment["HEIMDALL_WORKER_HAS"] = dict(stack.environment), "gpu"
+    try:
+        worker = stack.start_worker()
+    finally:
+        stack.environment = plain
+    try:
+        on_gpu = who_ran(stack, wants_gpu)
+        assert on_gpu != on_cpu
+        assert who_ran(stack, stack.submit(epochs=1, needs="cpu")) != on_gpu
+    finally:
+        worker.terminate()
+        worker.wait(timeout=20)

@@ -1,0 +1,12 @@
+"""What the engine's processes inherit of ours: all but our passwords, which they never need."""
+
+from __future__ import annotations
+
+import os
+
+OURS = ("RABBITMQ_URL", "DATABASE_URL", "DJANGO_SECRET_KEY")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For `subprocess`; `more` is added."""
+    return {name: value for name, value in os.environ.items() if name not in OURS} | more
