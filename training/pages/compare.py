@@ -90,7 +90,7 @@ def _uuid(text: str) -> uuid.UUID | None:
 def compare(request: HttpRequest) -> HttpResponse:
     """The table of differences, the curves, the distributions of errors."""
     choice = Choice.of(request)
-    rows = visible(Job.objects.select_related("dataset", "owner"), signed_in(request))
+    rows = visible(Job.objects.select_related("dataset", "owner", "team"), signed_in(request))
     found = {job.pk: job for job in rows.filter(pk__in=choice.jobs, kind=Job.Kind.TRAINING)}
     jobs = [found[pk] for pk in choice.jobs if pk in found]
     models = {one.job_id: one for one in TrainedModel.objects.filter(job__in=jobs)}

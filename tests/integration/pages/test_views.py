@@ -70,6 +70,11 @@ def test_a_long_training_is_thinned_to_what_a_chart_can_show(
     assert (found["epoch"][0], found["epoch"][-1], found["total"]) == (1, 35, 35)
 
 
+def test_what_a_job_waits_for_is_fetched_anew_with_its_state(page: Client, job: Job) -> None:
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert re.search(r'id="waits" data-fresh>.*It waits: No worker is there', html)
+
+
 def test_a_name_is_no_html(page: Client, job: Job) -> None:
     lifecycle.relabel(job, name="</script><b>bold</b>")
     html = page.get(f"/jobs/{job.pk}").content.decode()
