@@ -57,6 +57,7 @@ def parts(dataset: Dataset, config: TrainConfig, folder: Path) -> dict[str, floa
 
 def main(dataset_file: str, config_text: str, folder: str = "") -> None:
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # as the trainer does
     torch.set_num_threads(1)
     out = sys.stdout
     dataset, config = Dataset.load(Path(dataset_file)), TrainConfig.model_validate_json(config_text)

@@ -11,12 +11,11 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import datetime
 from statistics import median
 from typing import Any
 
-from benchmarks.stage import heimdall, row
+from benchmarks.stage import heimdall, row, wait_unseen
 from tests.stack import Stack
 
 EPOCHS, RUNS = 200, 3
@@ -50,9 +49,7 @@ def bare(stack: Stack, path: str, config: dict[str, Any], folder: str = "") -> d
 def watched(stack: Stack, dataset: str, config: dict[str, Any], expected: float) -> float:
     """Seconds from the end of the first epoch to that of the last, as the events tell it."""
     job_id = stack.submit(**{**config, "dataset_id": dataset, "name": "Measured"})
-    time.sleep(expected)
-    while stack.job(job_id)["status"] != "completed":
-        time.sleep(2)  # asking is work too, which is not the training's
+    wait_unseen(stack, job_id, expected)
     ended = [
         datetime.fromisoformat(one["timestamp"])
         for one in stack.events(job_id)

@@ -79,6 +79,16 @@ def feed(
     return subprocess.Popen(command, env=stack.environment, stdout=out, text=True)
 
 
+def wait_unseen(stack: Stack, job_id: str, expected: float) -> None:
+    """Until the training is over, of which the first `expected` seconds without a look at it.
+
+    To ask is work too, for web process and database, and not the training's.
+    """
+    time.sleep(expected)
+    while stack.job(job_id)["status"] != "completed":
+        time.sleep(2)
+
+
 def until(page: Page, expression: str, seconds: float = 60) -> None:
     """Asked from outside: the page's own policy lets nothing evaluate text in it."""
     end = time.monotonic() + seconds
