@@ -47,8 +47,8 @@ class Socket:
             REFUSED.labels(code).inc()
             return
         try:
-            with lines.line(credential) as line:
-                watch = Watch(self._hub(), credential.user_id)
+            watch = Watch(self._hub(), credential.user_id)
+            with lines.line(credential, watch.jobs) as line:
                 await _Conversation(watch, line, scope, receive, send).run()
         except lines.TooMany as error:
             log.warning("User %s: %s", credential.user_id, error)
@@ -102,13 +102,13 @@ class _Conversation:
             if await self._open():
                 sender = asyncio.ensure_future(self._deliver())
                 listener = asyncio.ensure_future(self._listen())
-                ends = {sender, listener, self._line.revoked}
+                ends: set[asyncio.Future[Any]] = {sender, listener, self._line.over}
                 try:
                     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     await _end(sender, listener)
-                if self._line.revoked.done():
-                    await self._refuse(Close.NOT_AUTHENTICATED)
+                if self._line.over.done():
+                    await self._refuse(self._line.over.result())
         except Exception as error:
             # Most likely the database is away: who comes back soon is served then.
             log.warning("A socket was closed: %r", error)

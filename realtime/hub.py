@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 from uuid import UUID
 
@@ -23,11 +23,15 @@ from channels.layers import BaseChannelLayer
 from realtime import lines
 from realtime.broker import EVERYTHING, group_of
 from realtime.journal import Frame, Journal
+from realtime.lines import Line
 from realtime.meters import LATENCY
+from realtime.protocol import Close
 
 RING = 512
 PAGE = 200
 HEAL_SECONDS = 2.0
+# Every so many looks: who follows many jobs makes it a long one.
+ACCESS_ROUNDS = 3
 # Changes are looked for from this long before the last look: clocks differ, commits take time.
 OVERLAP = timedelta(seconds=30)
 
@@ -152,7 +156,7 @@ class Hub:
 
     async def _open(self) -> None:
         self._channel = await self._layer.new_channel()
-        for run in (self._listen, self._heal, self._check_credentials):
+        for run in (self._listen, self._heal, self._check_lines):
             self._tasks.append(asyncio.ensure_future(_supervised(run)))
 
     async def _listen(self) -> None:
@@ -198,12 +202,29 @@ class Hub:
                     if job_id in self._logs:
                         self._logs[job_id].move_to(head)
 
-    async def _check_credentials(self) -> None:
-        """One query for all that is open: so long it may outlive the token that opened it."""
-        while True:
+    async def _check_lines(self) -> None:
+        """So long a socket may outlive the token that opened it, or its user's leaving a team."""
+        for round_ in count(1):
             await asyncio.sleep(HEAL_SECONDS)
-            if held := lines.credentials():
-                lines.revoke(held - await _in_thread(self.journal.valid, held))
+            if opened := lines.opened():
+                await self._check_credentials(opened)
+                if round_ % ACCESS_ROUNDS == 0:
+                    await self._check_access(opened)
+
+    async def _check_credentials(self, opened: Collection[Line]) -> None:
+        held = {one.credential for one in opened}
+        valid = await _in_thread(self.journal.valid, held)
+        for one in opened:
+            if one.credential not in valid:
+                one.end(Close.NOT_AUTHENTICATED)
+
+    async def _check_access(self, opened: Collection[Line]) -> None:
+        follows = [(one.credential.user_id, list(one.follows())) for one in opened]
+        hidden = await _in_thread(self.journal.hidden, follows)
+        for one in opened if hidden else ():
+            if any((one.credential.user_id, job_id) in hidden for job_id in one.follows()):
+                # Whoever comes back is given what may still be seen.
+                one.end(Close.SERVICE_RESTART)
 
 
 async def _supervised(run: Callable[[], Any]) -> None:

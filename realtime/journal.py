@@ -7,7 +7,7 @@ database: from a coroutine, make it in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -47,6 +47,10 @@ class Journal(Protocol):
 
     def valid(self, credentials: Collection[Credential]) -> set[Credential]:
         """Those of them that would still open a socket."""
+        ...
+
+    def hidden(self, follows: Iterable[tuple[int, Collection[UUID]]]) -> set[tuple[int, UUID]]:
+        """User and job, where a user who follows these jobs may not see one any more."""
         ...
 
 

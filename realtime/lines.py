@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from django.conf import settings
 
@@ -29,11 +30,15 @@ class Credential:
 
 
 class Line:
-    """One open socket or stream; `revoked` is done once its credential counts no more."""
+    """One open socket or stream; `over` is done, with a close code, once it may go on no more."""
 
-    def __init__(self, credential: Credential) -> None:
-        self.credential = credential
-        self.revoked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, credential: Credential, follows: Callable[[], Collection[UUID]]) -> None:
+        self.credential, self.follows = credential, follows
+        self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(self, code: int) -> None:
+        if not self.over.done():
+            self.over.set_result(code)
 
 
 _open: defaultdict[int, set[Line]] = defaultdict(set)
@@ -48,12 +53,12 @@ def full(user_id: int) -> bool:
 
 
 @contextmanager
-def line(credential: Credential) -> Iterator[Line]:
-    """Counts as open inside; TooMany where that would be one too many."""
+def line(credential: Credential, follows: Callable[[], Collection[UUID]]) -> Iterator[Line]:
+    """Counts as open inside; TooMany where that would be one too many. `follows`: which jobs."""
     mine = credential.user_id
     if full(mine):
         raise TooMany(f"You have {len(_open[mine])} sockets open already; close some first.")
-    opened = Line(credential)
+    opened = Line(credential, follows)
     _open[mine].add(opened)
     SOCKETS.inc()
     try:
@@ -65,17 +70,9 @@ def line(credential: Credential) -> Iterator[Line]:
             del _open[mine]
 
 
-def credentials() -> set[Credential]:
-    """With what all that is open was opened."""
-    return {one.credential for lines in _open.values() for one in lines}
-
-
-def revoke(gone: Collection[Credential]) -> None:
-    """Tell those that were opened with one of these."""
-    for lines in _open.values():
-        for one in lines:
-            if one.credential in gone and not one.revoked.done():
-                one.revoked.set_result(None)
+def opened() -> list[Line]:
+    """All that are open in this process."""
+    return [one for lines in _open.values() for one in lines]
 
 
 class Bucket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -69,6 +69,10 @@ class Watch:
     def count(self) -> int:
         """How many jobs it follows."""
         return len(self._followed)
+
+    def jobs(self) -> Collection[UUID]:
+        """Which it follows."""
+        return self._followed.keys()
 
     @property
     def everything(self) -> bool:

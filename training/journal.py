@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -68,6 +69,17 @@ class DatabaseJournal:
             and one.token in {"", *known}
             and one.session in {"", *signed_in}
         }
+
+    def hidden(self, follows: Iterable[tuple[int, Collection[UUID]]]) -> set[tuple[int, UUID]]:
+        jobs: defaultdict[int, set[UUID]] = defaultdict(set)
+        for user_id, followed in follows:
+            jobs[user_id].update(followed)
+        found: set[tuple[int, UUID]] = set()
+        for user in User.objects.filter(pk__in=jobs.keys()):
+            there = Job.objects.filter(pk__in=jobs[user.pk])
+            gone = there.exclude(pk__in=visible(there, user).values("pk"))
+            found |= {(user.pk, pk) for pk in gone.values_list("pk", flat=True)}
+        return found
 
 
 class DatabaseOutbox:

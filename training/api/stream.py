@@ -50,7 +50,7 @@ def answer(request: Request, job_id: UUID, after: int) -> StreamingHttpResponse:
 
 async def _stream(credential: lines.Credential, job_id: UUID, after: int) -> AsyncIterator[bytes]:
     watch = Watch(hub(), credential.user_id)
-    with lines.line(credential) as line:
+    with lines.line(credential, watch.jobs) as line:
         async for message in _messages(watch, line, job_id, after):
             yield message
 
@@ -65,12 +65,12 @@ async def _messages(
         coming = asyncio.ensure_future(anext(frames))
         try:
             while True:
-                either: set[asyncio.Future[Any]] = {coming, line.revoked}
+                either: set[asyncio.Future[Any]] = {coming, line.over}
                 done, _ = await asyncio.wait(
                     either, timeout=PULSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
-                if line.revoked.done():
-                    return  # whoever comes back is told 401
+                if line.over.done():
+                    return  # whoever comes back is told why
                 if not done:
                     yield b"event: pulse\ndata:\n\n"
                     continue

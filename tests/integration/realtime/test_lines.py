@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
+from uuid import UUID
 
 import httpx
 import pytest
@@ -128,3 +129,21 @@ async def test_who_signs_out_or_may_not_sign_in_any_more_is_closed_out(two: Stac
         assert await closed_with(page) == 4401
         write(two, "UPDATE auth_user SET is_active = 0 WHERE username = 'grace'")
         assert await closed_with(program) == 4401
+
+
+async def test_who_leaves_a_team_hears_no_more_of_its_job(two: Stack) -> None:
+    job_id = two.submit(epochs=1)
+    member_of = "INSERT INTO auth_user_groups (user_id, group_id) SELECT id, 7 FROM auth_user"
+    write(two, "INSERT INTO auth_group (id, name) VALUES (7, 'field')")
+    write(two, f"{member_of} WHERE username = 'bob'")
+    write(two, "UPDATE training_job SET team_id = 7 WHERE id = ?", UUID(job_id).hex)
+    async with open_socket(two, f"/training/{job_id}", "bob") as member, open_socket(two) as owner:
+        assert (await frame(member))["event"] == "connected"
+        await frame(owner)
+        write(two, "DELETE FROM auth_user_groups")
+        assert await closed_with(member) == 1012
+        await owner.send('{"action":"ping"}')
+        while (await frame(owner))["event"] != "pong":
+            pass
+    async with open_socket(two, f"/training/{job_id}", "bob") as again:
+        assert await closed_with(again) == 4404
