@@ -90,7 +90,7 @@ def train(spec: dict[str, Any], pipe: Pipe) -> None:
 
     torch.use_deterministic_algorithms(True)
     # Else every new tensor is filled with NaN first; nothing here reads what it has not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if spec.get("threads"):
         # Threads that wait for each other spin: two jobs that both want all cores take a multiple
         # of the time. A checkpoint's own number wins, for the last bits depend on it.
