@@ -18,9 +18,13 @@ from tests.broker import free_port
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 
 
+# As in a terminal: what a shell starts in the background ignores Ctrl-C, and what that starts too.
+INTERRUPTIBLE = ["env", "--default-signal=INT"]
+
+
 def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "manage.py", "demo", "--port", str(free_port()), *options],
+        [*INTERRUPTIBLE, sys.executable, "manage.py", "demo", "--port", str(free_port()), *options],
         cwd=settings.BASE_DIR,
         env={
             **os.environ,
