@@ -24,9 +24,7 @@ from training.artifacts import MODEL
 from training.configs import BadConfig, read
 from training.models import TrainedModel
 from training.predictor import Refused, predictor
-from training.serializers import (
-    ProblemSerializer,
-)
+from training.serializers import ProblemSerializer
 
 
 @extend_schema_view(list=extend_schema(summary="Trained models, the newest first"))
