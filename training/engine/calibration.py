@@ -14,14 +14,10 @@ from training.engine.state import TrainState
 def answer(state: TrainState, dataset: Dataset, machine: Machine = ALONE) -> Answer:
     """The model as it will be used; what is chosen here is chosen on the validation split."""
     val = Samples.of(dataset, state.normaliser, "val", machine.device)
-    plain, refined = (
-        Answer(state.model, state.normaliser, wish).to(machine.device) for wish in (False, True)
-    )
-    found, said = plain, predict(plain, val)
-    if state.config.refine and refined.refined:
-        sharper = predict(refined, val)
-        if _rmse(sharper, val) < _rmse(said, val):
-            found, said = refined, sharper
+    found = Answer(state.model, state.normaliser, state.config.refine).to(machine.device)
+    network, said = predict(found, val)
+    if _rmse(network, val) <= _rmse(said, val):
+        found.refined, said = False, network
     group = dataset.group[dataset.rows("val")]
     found.temperature, widest = (
         metrics.cautious_temperature(said, val.metres, group, share) for share in (0.68, 0.95)

@@ -57,29 +57,24 @@ def fit(
     train, val = (
         Samples.of(dataset, state.normaliser, split, machine.device) for split in ("train", "val")
     )
-    plain, answer = (
-        Answer(state.model, state.normaliser, wish).to(machine.device)
-        for wish in (False, state.config.refine)
-    )
+    answer = Answer(state.model, state.normaliser, state.config.refine).to(machine.device)
     seen = train.spread(_SEEN)
     good = bounds.good_geometry(dataset, dataset.rows("val")).mask
     while not state.is_over:
         started = time.perf_counter()
         train_loss = yield from _train(state, train, machine)
-        predicted = predict(plain, val)
+        network, answered = predict(answer, val)
         # The network alone is judged by its loss; the metrics are of what will be answered.
-        val_loss = calibrated_loss(predicted, val, state.normaliser.metres, state.config.loss)
-        if answer.refined:
-            predicted = predict(answer, val)
+        val_loss = calibrated_loss(network, val, state.normaliser.metres, state.config.loss)
         # Both errors are of what will be answered, without dropout, so that they compare.
-        on_train = metrics.position_errors(predict(answer, seen).mean, seen.metres)
+        on_train = metrics.position_errors(predict(answer, seen)[1].mean, seen.metres)
         rate = learning_rate(state.config, state.epoch / state.config.epochs)
         is_best = state.finish_epoch(val_loss)
         found: dict[str, float | None] = {
             "train_loss": train_loss,
             "val_loss": val_loss,
             "train_rmse": metrics.rmse(on_train),
-            **metrics.of_validation(predicted, val.metres, good),
+            **metrics.of_validation(answered, val.metres, good),
             "learning_rate": rate,
         }
         yield EpochResult(state.epoch, found, is_best, time.perf_counter() - started)

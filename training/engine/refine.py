@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_ROUNDS = 8
+_ROUNDS = 6
 _DAMPING = 1e-3
 _SPREAD = 3.0  # standard deviations from the prior's middle to the starts around it
 # The prior is (1 + m²/6)^-3 in the Mahalanobis distance m: a t of 4 degrees of freedom, in the

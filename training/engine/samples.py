@@ -15,7 +15,7 @@ from training.engine.geometry import Floats
 from training.engine.metrics import Predictions
 from training.engine.normaliser import Normaliser
 
-_BATCH = 4096
+_BATCH = 1024  # what a processor's cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,20 @@ class Samples:
 
 
 @torch.no_grad()
-def predict(answer: Answer, samples: Samples) -> Predictions:
-    """What the model says of them, in metres."""
+def predict(answer: Answer, samples: Samples) -> tuple[Predictions, Predictions]:
+    """What the network says of them, in metres, and what is answered after Gauss-Newton."""
     answer.eval()
-    means, covariances = [], []
+    network, answered = [], []
     for start in range(0, len(samples), _BATCH):
         part = slice(start, start + _BATCH)
-        said = answer.locator(samples.tokens[part], samples.mask[part])
-        mean, covariance = answer.in_metres(*said)
+        said = answer.in_metres(*answer.locator(samples.tokens[part], samples.mask[part]))
+        network.append(said)
         if answer.refined:
-            signals = Signals(*(one[part] for one in samples.signals))
-            mean, covariance = answer.sharpen(mean, covariance, signals)
-        means.append(mean.cpu())
-        covariances.append(covariance.cpu())
-    return Predictions(torch.cat(means).numpy(), torch.cat(covariances).numpy())
+            said = answer.sharpen(*said, Signals(*(one[part] for one in samples.signals)))
+        answered.append(said)
+    return _joined(network), _joined(answered)
+
+
+def _joined(parts: list[tuple[Tensor, Tensor]]) -> Predictions:
+    means, covariances = (torch.cat(kind).cpu().numpy() for kind in zip(*parts, strict=True))
+    return Predictions(means, covariances)
