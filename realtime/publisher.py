@@ -149,10 +149,14 @@ class Publisher:
         sent: int | None = None
         until = time.monotonic() + DRAIN_SECONDS
         try:
-            while (frames := self._outbox.unsent(job_id, sent, PAGE)) and time.monotonic() < until:
+            while True:
+                frames = self._outbox.unsent(job_id, sent, PAGE)
                 for frame in frames:
                     self._send(frame)
                     sent = frame.seq
+                # What comes after this look has a nudge of its own.
+                if len(frames) < PAGE or time.monotonic() >= until:
+                    break
                 self._outbox.renew(job_id, CLAIM_SECONDS)
         finally:
             self._outbox.settle(job_id, sent)

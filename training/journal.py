@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from realtime.events import encode, routing_key
 from realtime.journal import Frame
@@ -33,7 +33,7 @@ def as_frame(event: JobEvent) -> Frame:
     )
 
 
-def frames(job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
+def frames(job_id: UUID, after: int | F, limit: int) -> Sequence[Frame]:
     """At most `limit` events of the job with seq > `after`, in order."""
     rows = JobEvent.objects.filter(job_id=job_id, seq__gt=after).order_by("seq")[:limit]
     return [as_frame(event) for event in rows]
@@ -99,16 +99,12 @@ class DatabaseOutbox:
         Job.objects.filter(pk=job_id).update(sending_until=Now() + timedelta(seconds=seconds))
 
     def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
-        if after is None:
-            after = Job.objects.filter(pk=job_id).values_list("sent_seq", flat=True).first()
-        return [] if after is None else frames(job_id, after, limit)
+        return frames(job_id, F("job__sent_seq") if after is None else after, limit)
 
     def settle(self, job_id: UUID, sent_seq: int | None) -> None:
-        job = Job.objects.filter(pk=job_id)
-        if sent_seq is not None:
-            # A slow sender whose claim ran out must not move the mark back.
-            job.filter(sent_seq__lt=sent_seq).update(sent_seq=sent_seq)
-        job.update(sending_until=None)
+        # A slow sender whose claim ran out must not move the mark back.
+        mark = F("sent_seq") if sent_seq is None else Greatest("sent_seq", sent_seq)
+        Job.objects.filter(pk=job_id).update(sent_seq=mark, sending_until=None)
 
 
 def _on_a_sound_connection() -> None:

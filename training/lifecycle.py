@@ -39,11 +39,11 @@ class Conflict(Exception):
 
 def change(job_id: UUID, when: Q, *told: Told, **values: Any) -> Job | None:
     """Set `values` and tell what happened if the job is as `when` says; None if it is not."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         row = Job.objects.filter(when, pk=job_id)
         if not row.update(seq=F("seq") + len(told), updated_at=Now(), **values):
             return None
-        job = Job.objects.select_related("dataset").get(pk=job_id)
+        job = Job.objects.get(pk=job_id)
         _write(job, [tell(job) for tell in told])
     return job
 
