@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.engine.files import BESTS, MODEL, SUFFIX, newest_first
 from training.models import Job
 from training.predictor import EXPORT_SECONDS, predictor
 
-MODEL = "model.pt"
-BEST = "best.pt"
+BEST = f"best{SUFFIX}"
 _KNOWN = {
     MODEL: ("model", "what an answer needs, calibrated"),
     "card.json": ("card", "data, settings, seed, versions, metrics"),
@@ -42,7 +42,7 @@ def of(job: Job) -> list[Artifact]:
     folder = newest.parent
     found = [Artifact(name, *what, folder / name) for name, what in _KNOWN.items()]
     # The file names its epoch; who takes it away need not know that.
-    for best in sorted(folder.glob("best-*.pt"))[-1:]:
+    for best in newest_first([folder], BESTS)[:1]:
         found.append(Artifact(BEST, "checkpoint", "the best epoch, with what resuming needs", best))
         if newest.name != best.name:
             what = "checkpoint", "the newest epoch, with what resuming needs"

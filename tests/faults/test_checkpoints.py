@@ -51,7 +51,7 @@ def test_a_writer_killed_at_any_moment_leaves_one_that_loads(tmp_path: Path, tal
             writer.stdout.readline()
             time.sleep(chance.uniform(0.05, 0.5))
             writer.kill()
-        newest = max(tmp_path.glob("epoch-*.pt"))
+        newest = max(tmp_path.glob("epoch-*.safetensors"))
         resumed = Store(tmp_path).resume(newest)
         assert resumed.damaged == []
         epoch = resumed.state.epoch
@@ -98,7 +98,7 @@ def test_without_a_checkpoint_that_loads_the_job_fails_and_says_so(
     disturbed: Stack, tally: Tally
 ) -> None:
     job_id = paused(disturbed, 5)
-    for path in Path(disturbed.job(job_id)["checkpoint_path"]).parent.glob("*.pt"):
+    for path in Path(disturbed.job(job_id)["checkpoint_path"]).parent.glob("*.safetensors"):
         flip_a_bit(path)
     ask(disturbed, job_id, "resume")
     job = disturbed.until(job_id, "failed")

@@ -49,7 +49,7 @@ def ids(embedded: Stack, finished: list[str]) -> dict[str, str]:
             eventually(lambda job_id=job_id: embedded.job(job_id)["current_epoch"])
             api.post(f"/jobs/{job_id}/pause")
             embedded.until(job_id, "paused")
-        for checkpoint in (embedded.folder / "jobs" / failed).rglob("*.pt"):
+        for checkpoint in (embedded.folder / "jobs" / failed).rglob("*.safetensors"):
             checkpoint.write_bytes(b"damaged")
         api.post(f"/jobs/{failed}/resume")
         eventually(lambda: embedded.job(failed)["status"] == "failed")

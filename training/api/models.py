@@ -20,8 +20,8 @@ from training.api.outcomes import ModelCardSerializer, ModelSerializer, Predicti
 from training.api.queries import json_object
 from training.api.requests import Predict
 from training.api.views import Tagged
-from training.artifacts import MODEL
 from training.configs import BadConfig, read
+from training.engine.files import MODEL
 from training.models import TrainedModel
 from training.predictor import Refused, predictor
 from training.serializers import ProblemSerializer

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import safetensors.torch
 
+from training.engine import tensorfile
 from training.engine.files import (
     BESTS,
     EPOCHS,
+    FORMAT,
+    NUMBERS,
     CheckpointError,
     epoch_of,
     newest_first,
+    packed,
     sum_file,
     write,
     write_epoch,
@@ -22,9 +25,7 @@ from training.engine.files import (
 from training.engine.snapshot import Snapshot
 from training.engine.state import TrainState
 
-__all__ = ["CheckpointError", "Resumed", "Store", "load", "packed"]
-
-FORMAT = 3
+__all__ = ["CheckpointError", "Resumed", "Store", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ class Store:
 
     def save(self, state: TrainState, is_best: bool) -> Path:
         """Write it here and now; `Recorder` does so beside the training."""
-        return write_epoch(self.folder, state.epoch, packed(state), is_best)
+        taken = Snapshot.of(state)
+        content = packed(taken.about, taken.numbers.numpy().tobytes())
+        return write_epoch(self.folder, state.epoch, content, is_best)
 
     def resume(self, path: Path) -> Resumed:
         """The state at `path`, or where it is damaged the one before; the best comes along."""
@@ -96,14 +99,6 @@ class Store:
         return {path.parent, self.folder, *self.earlier}
 
 
-def packed(state: TrainState) -> memoryview:
-    """The content of a checkpoint; it stays as it is while training goes on."""
-    file = io.BytesIO()
-    taken = Snapshot.of(state).to_dict()
-    torch.save({"format": FORMAT, "torch": str(torch.__version__), **taken}, file)
-    return file.getbuffer()
-
-
 def load(path: Path) -> TrainState:
     """One checkpoint; CheckpointError where it is missing, damaged or of another kind."""
     try:
@@ -113,7 +108,12 @@ def load(path: Path) -> TrainState:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(content).hexdigest() != said:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
-    kept = torch.load(io.BytesIO(content), weights_only=True)  # noqa: TID251
-    if kept["format"] != FORMAT:
-        raise CheckpointError(f"{path} has format {kept['format']}, this version reads {FORMAT}")
-    return Snapshot.from_dict(kept).restore()
+    try:
+        about = tensorfile.about(content)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no checkpoint: {error}") from error
+    if about.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {about.get('format')}, this version reads {FORMAT}"
+        )
+    return Snapshot(about, safetensors.torch.load(content)[NUMBERS]).restore()

@@ -10,10 +10,16 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from training.engine import tensorfile
+
+FORMAT, NUMBERS = 4, "numbers"
 KEPT = 2  # so that a damaged one has one before it
 # Each file has a name of its own: one that is written over would not match its checksum meanwhile.
 EPOCHS, BESTS = "epoch", "best"
+SUFFIX = ".safetensors"
+MODEL = f"model{SUFFIX}"
 
 
 class CheckpointError(Exception):
@@ -21,14 +27,19 @@ class CheckpointError(Exception):
 
 
 def file_of(folder: Path, kind: str, epoch: int) -> Path:
-    return folder / f"{kind}-{epoch:06d}.pt"
+    return folder / f"{kind}-{epoch:06d}{SUFFIX}"
 
 
 def epoch_of(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def write_epoch(folder: Path, epoch: int, content: bytes | memoryview, is_best: bool) -> Path:
+def packed(about: dict[str, Any], numbers: bytes) -> bytes:
+    """The content of a checkpoint, of what a `Snapshot` holds."""
+    return tensorfile.row(NUMBERS, numbers, {"format": FORMAT, **about})
+
+
+def write_epoch(folder: Path, epoch: int, content: bytes, is_best: bool) -> Path:
     """Write the epoch's checkpoint, and keep it as the best if it is."""
     path, best = (file_of(folder, kind, epoch) for kind in (EPOCHS, BESTS))
     try:
@@ -64,7 +75,7 @@ def forget_older(folder: Path, earlier: Iterable[Path], epoch: int) -> None:
         sum_file(path).unlink(missing_ok=True)
 
 
-def write(path: Path, content: bytes | memoryview) -> None:
+def write(path: Path, content: bytes) -> None:
     """The sum first: a sum without its file harms nobody, a file without its sum is lost."""
     line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
     aside = path.with_suffix(".part")
@@ -91,7 +102,7 @@ def _sync(folder: Path) -> None:
 
 def sum_file(path: Path) -> Path:
     """In the form that `sha256sum --check` reads."""
-    return path.with_suffix(".pt.sha256")
+    return path.with_suffix(f"{SUFFIX}.sha256")
 
 
 def newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
@@ -101,6 +112,6 @@ def newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
         for folder in folders
         if folder.is_dir()
         for path in folder.iterdir()  # a glob takes ten times as long
-        if path.name.startswith(f"{kind}-") and path.suffix == ".pt"
+        if path.name.startswith(f"{kind}-") and path.suffix == SUFFIX
     ]
     return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import mmap
 import os
 import select
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import orjson
+import torch
+from torch import Tensor
 
-from training.engine.checkpoint import packed
 from training.engine.files import CheckpointError
+from training.engine.snapshot import Snapshot
 from training.engine.state import TrainState
-
-_ROOM = 1 << 20  # bytes in the pipe, as many as Linux allows everyone
 
 
 class Recorder:
@@ -33,6 +34,7 @@ class Recorder:
         """Checkpoints go to `folder`, lines to the file handle `out`."""
         self._folder, self._out = folder, out
         self._under_way = False
+        self._memory = _Memory()
         self._scribe: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -44,26 +46,22 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._scribe is None:
-            return
-        assert self._scribe.stdin is not None
         try:
             if kind is None:
                 self.finish()
         finally:
-            with contextlib.suppress(BrokenPipeError):
-                self._scribe.stdin.close()
-            self._scribe.wait()
-            os.close(self._replies)
+            self._memory.close()
+            if self._scribe is not None:
+                self._end(self._scribe)
 
     def keep(self, state: TrainState, is_best: bool, line: bytes) -> None:
         """Take the state as it is now; the rest happens while training goes on."""
-        content = packed(state)
-        self.finish()
-        head = {
+        self.finish()  # what is under way still reads the memory
+        taken = Snapshot.of(state)
+        order = {
             "folder": str(self._folder),
-            "epoch": state.epoch,
-            "size": len(content),
+            "about": taken.about,
+            "size": self._memory.hold(taken.numbers),
             "is_best": is_best,
             "line": line.decode(),
         }
@@ -72,8 +70,7 @@ class Recorder:
         self._under_way = True
         # Where it is gone, that is heard when its reply is awaited.
         with contextlib.suppress(BrokenPipeError):
-            scribe.stdin.write(orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE))
-            scribe.stdin.write(content)
+            scribe.stdin.write(orjson.dumps(order, option=orjson.OPT_APPEND_NEWLINE))
             scribe.stdin.flush()
 
     def is_idle(self) -> bool:
@@ -96,17 +93,50 @@ class Recorder:
         if wrong := reply.decode().strip():
             raise CheckpointError(wrong)
 
+    def _end(self, scribe: subprocess.Popen[bytes]) -> None:
+        assert scribe.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            scribe.stdin.close()
+        scribe.wait()
+        os.close(self._replies)
+
     def _start(self) -> subprocess.Popen[bytes]:
         self._replies, replying = os.pipe()
+        shared = self._memory.handle
         self._scribe = subprocess.Popen(
-            [sys.executable, "-m", "training.engine.scribe", str(replying)],
+            [sys.executable, "-m", "training.engine.scribe", str(shared), str(replying)],
             stdin=subprocess.PIPE,
             stdout=self._out,
-            pass_fds=(replying,),
+            pass_fds=(shared, replying),
         )
         os.close(replying)
-        assert self._scribe.stdin is not None
-        # So that a checkpoint is handed over without waiting until it is read.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self._scribe.stdin, fcntl.F_SETPIPE_SZ, _ROOM)
         return self._scribe
+
+
+class _Memory:
+    """Floats that another process can read without anything being sent."""
+
+    def __init__(self) -> None:
+        # Memory without a name where there is such a thing: no disk, and nothing to clean up.
+        self._file: IO[bytes] = (
+            os.fdopen(os.memfd_create("checkpoint"), "w+b")
+            if hasattr(os, "memfd_create")
+            else tempfile.TemporaryFile()  # noqa: SIM115
+        )
+        self._floats = torch.empty(0)
+
+    @property
+    def handle(self) -> int:
+        return self._file.fileno()
+
+    def hold(self, numbers: Tensor) -> int:
+        """Copy the row of float32; the number of its bytes."""
+        size = numbers.numel() * numbers.element_size()
+        if len(self._floats) != len(numbers):
+            self._file.truncate(size)
+            self._floats = torch.frombuffer(mmap.mmap(self.handle, size), dtype=numbers.dtype)
+        self._floats.copy_(numbers)
+        return size
+
+    def close(self) -> None:
+        self._file.close()

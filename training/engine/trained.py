@@ -1,9 +1,8 @@
-"""A trained model on disk: `model.pt` for answers, `card.json` for people."""
+"""A trained model on disk: `model.safetensors` for answers, `card.json` for people."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import platform
@@ -12,19 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 
+from training.engine import tensorfile
 from training.engine.answer import Answer
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset, Receiver
 from training.engine.features import FEATURES
+from training.engine.files import MODEL
 from training.engine.geometry import LocalFrame
 from training.engine.model import Locator
 from training.engine.normaliser import Normaliser
 from training.engine.state import TrainState
 
-FORMAT = 1
-MODEL, CARD = "model.pt", "card.json"
+FORMAT = 2
+CARD = "card.json"
 
 
 class ModelError(Exception):
@@ -48,24 +50,21 @@ def save(
     evaluation: dict[str, Any],
 ) -> None:
     """Write the model and its card."""
-    packed = io.BytesIO()
-    torch.save(
-        {
-            "format": FORMAT,
-            "config": state.config.model_dump(mode="json"),
-            "normaliser": state.normaliser.to_dict(),
-            "receivers": [asdict(receiver) for receiver in dataset.receivers],
-            "frame": asdict(dataset.frame),
-            "refined": answer.refined,
-            "temperature": answer.temperature,
-            "stretch_95": answer.stretch_95,
-            "weights": state.model.state_dict(),
-        },
-        packed,
-    )
-    summed = hashlib.sha256(packed.getvalue()).hexdigest()
+    about = {
+        "format": FORMAT,
+        "config": state.config.model_dump(mode="json"),
+        "normaliser": state.normaliser.to_dict(),
+        "receivers": [asdict(receiver) for receiver in dataset.receivers],
+        "frame": asdict(dataset.frame),
+        "refined": answer.refined,
+        "temperature": answer.temperature,
+        "stretch_95": answer.stretch_95,
+    }
+    weights = {name: one.contiguous() for name, one in state.model.state_dict().items()}
+    packed = safetensors.torch.save(weights, tensorfile.metadata(about))
+    summed = hashlib.sha256(packed).hexdigest()
     card = _card(state, dataset, evaluation, answer, summed)
-    _write(folder / MODEL, packed.getvalue())
+    _write(folder / MODEL, packed)
     _write(folder / CARD, json.dumps(card, indent=1).encode())
 
 
@@ -78,13 +77,16 @@ def load(path: Path) -> Trained:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(packed).hexdigest() != card.get("model_sha256"):
         raise ModelError(f"{path} is damaged: its content does not match its card")
-    kept = torch.load(io.BytesIO(packed), weights_only=True, map_location="cpu")  # noqa: TID251
-    if kept["format"] != FORMAT:
-        raise ModelError(f"{path} has format {kept['format']}, this version reads {FORMAT}")
+    try:
+        kept = tensorfile.about(packed)
+    except ValueError as error:
+        raise ModelError(f"{path} is no model: {error}") from error
+    if kept.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {kept.get('format')}, this version reads {FORMAT}")
     receivers = tuple(Receiver(**one) for one in kept["receivers"])
     config = TrainConfig.model_validate(kept["config"])
     locator = Locator(len(FEATURES), 1 + len(receivers), config)
-    locator.load_state_dict(kept["weights"])
+    locator.load_state_dict(safetensors.torch.load(packed))
     answer = Answer(
         locator,
         Normaliser.from_dict(kept["normaliser"]),

@@ -23,8 +23,8 @@ def job(ada: User, dataset: Dataset) -> Job:
     attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
     folder = runs.run_folder(made.pk, 1)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "best-00001.pt").write_bytes(bytes(range(256)) * 10)
-    checkpoint = str(folder / "best-00001.pt")
+    (folder / "best-00001.safetensors").write_bytes(bytes(range(256)) * 10)
+    checkpoint = str(folder / "best-00001.safetensors")
     metrics = {"val_loss": 1.0, "val_rmse": 5.0}
     attempts.record_epoch(attempt, 1, metrics, 0.1, True, checkpoint)
     return Job.objects.get(pk=made.pk)
@@ -150,7 +150,7 @@ CONTENT = bytes(range(256)) * 10
 def test_a_range_of_a_file(
     api: APIClient, job: Job, asked: str, status: int, told: str | None, content: bytes | None
 ) -> None:
-    answer = api.get(f"{API}/jobs/{job.pk}/artifacts/best.pt", headers={"Range": asked})
+    answer = api.get(f"{API}/jobs/{job.pk}/artifacts/best.safetensors", headers={"Range": asked})
     assert answer.status_code == status
     assert answer.headers.get("Content-Range") == told
     if content is None:
@@ -162,7 +162,7 @@ def test_a_range_of_a_file(
 
 
 def test_a_download_goes_on_only_with_the_same_file(api: APIClient, job: Job) -> None:
-    url = f"{API}/jobs/{job.pk}/artifacts/best.pt"
+    url = f"{API}/jobs/{job.pk}/artifacts/best.safetensors"
     head = api.head(url)
     assert (head["Content-Length"], head.content) == ("2560", b"")
     part = {"Range": "bytes=100-", "If-Range": head["ETag"]}

@@ -126,10 +126,10 @@ def test_from_a_real_server(embedded: Stack) -> None:
     with embedded.api() as api:
         lines = api.get(f"/jobs/{job}/export").text.splitlines()
         assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2"]
-        whole = api.get(f"/jobs/{job}/artifacts/best.pt")
-        part = api.get(f"/jobs/{job}/artifacts/best.pt", headers={"Range": "bytes=10-99"})
+        whole = api.get(f"/jobs/{job}/artifacts/best.safetensors")
+        part = api.get(f"/jobs/{job}/artifacts/best.safetensors", headers={"Range": "bytes=10-99"})
         packed = io.BytesIO(api.get(f"/jobs/{job}/export?format=mlflow").content)
         names = [name.rpartition("/")[2] for name in zipfile.ZipFile(packed).namelist()]
-        assert {"card.json", "model.pt"} <= set(names)
+        assert {"card.json", "model.safetensors"} <= set(names)
     assert part.status_code == 206
     assert part.content == whole.content[10:100]

@@ -182,7 +182,7 @@ def test_only_a_completed_training_has_an_evaluation(api: APIClient, job: Job) -
     assert missing.status_code == 404
     assert "only a completed training has one" in missing.json()["detail"]
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    outcome.complete(attempt, "/c/best.pt", {"test": {"rmse_m": 5.0}})
+    outcome.complete(attempt, "/c/best.safetensors", {"test": {"rmse_m": 5.0}})
     assert api.get(f"{JOBS}/{job.pk}/evaluation").json() == {"test": {"rmse_m": 5.0}}
     done = api.get(f"{JOBS}/{job.pk}").json()
     assert (done["status"], done["progress_percent"]) == (Status.COMPLETED, 100)

@@ -75,9 +75,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_artifacts_can_be_taken_away(api: APIClient, model: TrainedModel) -> None:
     there = api.get(f"{API}/jobs/{model.job_id}/artifacts").json()["results"]
     sizes = {one["name"]: one["bytes"] for one in there}
-    assert set(sizes) == {"best.pt", "model.pt", "card.json", "model.pt2", "model.onnx"}
+    assert set(sizes) == {
+        "best.safetensors",
+        "model.safetensors",
+        "card.json",
+        "model.pt2",
+        "model.onnx",
+    }
     assert sizes["model.pt2"] is None
-    for name in ("best.pt", "model.pt2"):
+    for name in ("best.safetensors", "model.pt2"):
         answer = api.get(f"{API}/jobs/{model.job_id}/artifacts/{name}")
         assert answer.status_code == 200
         assert len(b"".join(answer.streaming_content)) > 1000

@@ -110,8 +110,8 @@ def test_the_whole_life_of_a_job(me: Any) -> None:
     assert found.test.rmse_m > 0 and found.baselines.additional_properties
     files = {one.name: one for one in call("jobs_artifacts_retrieve", job.id).results}
     download = of("api.training.training_jobs_artifact_download")
-    model_file = download.sync(job.id, "model.pt", client=me).payload.read()
-    assert len(model_file) == files["model.pt"].bytes_
+    model_file = download.sync(job.id, "model.safetensors", client=me).payload.read()
+    assert len(model_file) == files["model.safetensors"].bytes_
 
     mine = call("models_list").results
     (model,) = (one for one in mine if one.job_id == job.id)

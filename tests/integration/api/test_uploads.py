@@ -126,4 +126,4 @@ def test_nothing_is_unpickled_anywhere() -> None:
             text = file.read_text(encoding="utf-8")
             assert not loads.search(text), file
             assert "allow_pickle=True" not in text, file
-            assert text.count("torch.load(") == text.count("weights_only=True"), file
+            assert not re.search(r"(?<!safetensors\.)torch\.load\(", text), file

@@ -69,7 +69,7 @@ def test_as_many_trials_begin_as_may_run_at_once(sweep: Sweep) -> None:
 def test_the_next_begins_when_one_is_over_and_the_best_is_known_at_the_end(sweep: Sweep) -> None:
     for trial, loss in enumerate([4.0, 2.0, 1.0, 3.0], 1):
         attempt = train(sweep, trial, [loss])
-        outcome.complete(attempt, "/c/best.pt", {"test": {}})
+        outcome.complete(attempt, "/c/best.safetensors", {"test": {}})
         Keeper("keeper", 2).look()
     assert fresh(sweep).status == "completed"
     assert fresh(sweep).finished_at is not None

@@ -111,8 +111,8 @@ def test_the_ellipse_points_where_the_variance_is() -> None:
 def test_a_damaged_model_is_refused(model_file, tmp_path) -> None:  # type: ignore[no-untyped-def]
     for one in model_file.parent.iterdir():
         (tmp_path / one.name).write_bytes(one.read_bytes())
-    content = bytearray((tmp_path / "model.pt").read_bytes())
+    content = bytearray((tmp_path / "model.safetensors").read_bytes())
     content[len(content) // 2] ^= 1
-    (tmp_path / "model.pt").write_bytes(content)
+    (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match="is damaged"):
-        trained.load(tmp_path / "model.pt")
+        trained.load(tmp_path / "model.safetensors")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
 
-from training.engine import checkpoint, files
+from training.engine import checkpoint, files, tensorfile
 from training.engine.checkpoint import CheckpointError, Store
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
@@ -22,13 +26,13 @@ def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.glob("*.pt"))
+    return sorted(one.stem for one in folder.glob("*.safetensors"))
 
 
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [3, 1, 2, 4, 5])
     files.forget_older(tmp_path, [], epoch=5)
-    assert names(tmp_path) == ["best-000002.pt", "epoch-000004.pt", "epoch-000005.pt"]
+    assert names(tmp_path) == ["best-000002", "epoch-000004", "epoch-000005"]
     assert len(list(tmp_path.glob("*.sha256"))) == 3
     assert checkpoint.load(Store(tmp_path).best).epoch == 2
 
@@ -38,19 +42,19 @@ def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_pat
     _, _, stored, *_ = saved(state, tmp_path, [3, 1, 2, 4, 0])
     files.forget_older(tmp_path, [], epoch=3)
     assert names(tmp_path) == [
-        "best-000002.pt", "best-000005.pt",
-        "epoch-000002.pt", "epoch-000003.pt", "epoch-000004.pt", "epoch-000005.pt",
+        "best-000002", "best-000005",
+        "epoch-000002", "epoch-000003", "epoch-000004", "epoch-000005",
     ]  # fmt: skip
     other = tmp_path / "other"
     other.mkdir()
     assert Store(other, (tmp_path,)).resume(stored).state.best_epoch == 2
-    assert names(other) == ["best-000002.pt"]
+    assert names(other) == ["best-000002"]
 
 
 def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [1])
     done = subprocess.run(
-        ["sha256sum", "--check", "best-000001.pt.sha256"],
+        ["sha256sum", "--check", "best-000001.safetensors.sha256"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -81,7 +85,7 @@ def test_without_any_that_loads_it_says_so(state: TrainState, tmp_path: Path) ->
     for path in saved(state, tmp_path, [2, 1]):
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"No checkpoint can be loaded: .* is damaged"):
-        Store(tmp_path).resume(tmp_path / "epoch-000002.pt")
+        Store(tmp_path).resume(tmp_path / "epoch-000002.safetensors")
 
 
 @pytest.fixture
@@ -134,9 +138,7 @@ def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
         store.save(state, state.finish_epoch(epoch))
         files.forget_older(new, [old], epoch)
     assert [one.name for one in old.iterdir()] == ["trainer.log"]
-    assert names(new) == [
-        "best-000001.pt", "epoch-000004.pt", "epoch-000005.pt",
-    ]  # fmt: skip
+    assert names(new) == ["best-000001", "epoch-000004", "epoch-000005"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(state: TrainState, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_a_best_one_that_was_cut_off_while_it_was_written_gives_way_to_the_one_b
 ) -> None:
     """The sum is there, the content not yet."""
     *_, newest = saved(state, tmp_path, [2, 1])
-    (tmp_path / "best-000003.pt.sha256").write_text("0  best-000003.pt")
+    (tmp_path / "best-000003.safetensors.sha256").write_text("0  best-000003.safetensors")
     assert Store(tmp_path).resume(newest).state.best_epoch == 2
     assert checkpoint.load(Store(tmp_path).best).epoch == 2
 
@@ -157,3 +159,27 @@ def test_a_best_one_that_was_cut_off_while_it_was_written_gives_way_to_the_one_b
 def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [1])
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_file_is_one_that_everybody_can_open(state: TrainState, tmp_path: Path) -> None:
+    (path,) = saved(state, tmp_path, [1])
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["heimdall"])["epoch"] == 1
+        weights = file.get_tensor("numbers")
+    there = [one.flatten() for one in state.model.parameters()]
+    assert torch.equal(weights, torch.cat(there).detach())
+
+
+def test_one_of_another_format_or_kind_is_refused_by_name(
+    state: TrainState, tmp_path: Path
+) -> None:
+    (path,) = saved(state, tmp_path, [1])
+    anybodys = safetensors.torch.save({"numbers": torch.zeros(3)})
+    for content, said in (
+        (tensorfile.row("numbers", b"", {"format": 3}), "has format 3, this version reads 4"),
+        (anybodys, "is no checkpoint: it holds .* none of ours"),
+        (b"PK", "is no checkpoint"),
+    ):
+        files.write(path, content)
+        with pytest.raises(CheckpointError, match=said):
+            checkpoint.load(path)
