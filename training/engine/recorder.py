@@ -15,10 +15,9 @@ from typing import IO, Self
 
 import orjson
 import torch
-from torch import Tensor
 
 from training.engine.files import CheckpointError
-from training.engine.snapshot import Snapshot
+from training.engine.snapshot import Numbers, about
 from training.engine.state import TrainState
 
 
@@ -34,7 +33,7 @@ class Recorder:
         """Checkpoints go to `folder`, lines to the file handle `out`."""
         self._folder, self._out = folder, out
         self._under_way = False
-        self._memory = _Memory()
+        self._memory, self._remembered = _Memory(), -1
         self._scribe: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -57,11 +56,13 @@ class Recorder:
     def keep(self, state: TrainState, is_best: bool, line: bytes) -> None:
         """Take the state as it is now; the rest happens while training goes on."""
         self.finish()  # what is under way still reads the memory
-        taken = Snapshot.of(state)
+        if len(state.optimizer.state) != self._remembered:
+            self._numbers, self._remembered = Numbers.of(state), len(state.optimizer.state)
+        self._memory.hold(self._numbers)
         order = {
             "folder": str(self._folder),
-            "about": taken.about,
-            "size": self._memory.hold(taken.numbers),
+            "about": about(state, self._numbers.kinds),
+            "size": self._numbers.size,
             "is_best": is_best,
             "line": line.decode(),
         }
@@ -129,14 +130,16 @@ class _Memory:
     def handle(self) -> int:
         return self._file.fileno()
 
-    def hold(self, numbers: Tensor) -> int:
-        """Copy the row of float32; the number of its bytes."""
-        size = numbers.numel() * numbers.element_size()
-        if len(self._floats) != len(numbers):
-            self._file.truncate(size)
-            self._floats = torch.frombuffer(mmap.mmap(self.handle, size), dtype=numbers.dtype)
-        self._floats.copy_(numbers)
-        return size
+    def hold(self, numbers: Numbers) -> None:
+        """Copy them as they are now."""
+        if self._floats.nbytes != numbers.size:
+            self._file.truncate(numbers.size)
+            memory = mmap.mmap(self.handle, numbers.size)
+            self._floats = torch.frombuffer(memory, dtype=torch.float32)
+        if numbers.rows[0].is_cpu:
+            torch.cat(numbers.rows, out=self._floats)
+        else:
+            self._floats.copy_(torch.cat(numbers.rows))
 
     def close(self) -> None:
         self._file.close()
