@@ -26,7 +26,9 @@ def main(job_id: str, count: int, rate: float) -> None:
 
     def record(epoch: int) -> None:
         told = metrics(epoch, job.total_epochs)
-        attempts.record_epoch(attempt, epoch, told, 1 / (rate or 50), False, "/none")
+        attempts.record_epochs(
+            attempt, attempts.EpochReport(epoch, told, 1 / (rate or 50), False, "/none")
+        )
 
     if not rate:
         with transaction.atomic():

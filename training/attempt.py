@@ -6,9 +6,11 @@ stops. The lease is kept on the database's clock, so the clocks of workers do no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -113,61 +115,79 @@ def record_started(
     )
 
 
-def record_epoch(
-    attempt: Attempt,
-    epoch: int,
-    metrics: dict[str, float | None],
-    seconds: float,
-    is_best: bool,
-    checkpoint_path: str,
-) -> None:
-    """Store an epoch with its event(s); one that had to be computed again adds nothing."""
+class EpochReport(NamedTuple):
+    """What a trainer tells of an epoch."""
 
-    def told(best: bool) -> Told:
-        return lambda job: events.Progress(
+    epoch: int
+    metrics: dict[str, float | None]
+    seconds: float
+    is_best: bool
+    checkpoint_path: str
+
+    def told(self) -> list[Told]:
+        """The best so far is told a second time, as such."""
+        return [partial(self._event, best) for best in (False, True)[: 1 + self.is_best]]
+
+    def _event(self, is_best: bool, job: Job) -> events.Event:
+        return events.Progress(
             job_id=job.pk,
-            epoch=epoch,
+            epoch=self.epoch,
             total_epochs=job.total_epochs,
-            metrics=metrics,
-            is_best=best,
+            metrics=self.metrics,
+            is_best=is_best,
         )
 
+
+def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
+    """Store epochs that follow one another, with their events, in one go.
+
+    Those that had to be computed again add nothing.
+    """
+    first, last = reports[0], reports[-1]
+    bests = [one for one in reports if one.is_best]
     best = {
-        "best_epoch": epoch,
-        "best_val_loss": metrics["val_loss"],
-        "best_val_rmse": metrics["val_rmse"],
-    }
+        "best_epoch": bests[-1].epoch,
+        "best_val_loss": bests[-1].metrics["val_loss"],
+        "best_val_rmse": bests[-1].metrics["val_rmse"],
+    } if bests else {}  # fmt: skip
     with transaction.atomic():
         job = attempt.change(
-            *[told(False), told(True)] if is_best else [told(False)],
-            when=Q(current_epoch=epoch - 1),
-            current_epoch=epoch,
-            checkpoint_path=checkpoint_path,
+            *[told for one in reports for told in one.told()],
+            when=Q(current_epoch=first.epoch - 1),
+            current_epoch=last.epoch,
+            checkpoint_path=last.checkpoint_path,
             crashes=0,
             **_lease(),
-            **best if is_best else {},
+            **best,
         )
         if job is None:
-            _known_already(attempt, epoch, checkpoint_path)
+            _some_known_already(attempt, reports)
             return
-        Epoch.objects.create(
-            job=job,
-            epoch=epoch,
-            metrics=metrics,
-            is_best=is_best,
-            seconds=seconds,
-            attempt=attempt.number,
-            at=timezone.now(),
+        Epoch.objects.bulk_create(
+            Epoch(
+                job=job,
+                epoch=one.epoch,
+                metrics=one.metrics,
+                is_best=one.is_best,
+                seconds=one.seconds,
+                attempt=attempt.number,
+                at=timezone.now(),
+            )
+            for one in reports
         )
 
 
-def _known_already(attempt: Attempt, epoch: int, checkpoint_path: str) -> None:
-    job = attempt.must_change(checkpoint_path=checkpoint_path, **_lease())
-    if job.current_epoch < epoch:
+def _some_known_already(attempt: Attempt, reports: Sequence[EpochReport]) -> None:
+    job = attempt.must_change(**_lease())
+    known = [one for one in reports if one.epoch <= job.current_epoch]
+    if not known:
         raise RuntimeError(
-            f"The trainer reported epoch {epoch} of job {job.pk} after epoch {job.current_epoch}: "
-            "an epoch is missing."
+            f"The trainer reported epoch {reports[0].epoch} of job {job.pk} after epoch "
+            f"{job.current_epoch}: an epoch is missing."
         )
+    attempt.must_change(checkpoint_path=known[-1].checkpoint_path)
+    if new := reports[len(known) :]:
+        record_epochs(attempt, *new)
 
 
 def record_generation(attempt: Attempt, current: int, total: int, message: str) -> None:

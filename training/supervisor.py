@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +18,7 @@ from django.conf import settings
 from realtime.events import BatchProgress
 from training import attempt as attempts
 from training import outcome, publishing, runs
-from training.attempt import Attempt, Superseded
+from training.attempt import Attempt, EpochReport, Superseded
 from training.models import Job
 from training.patience import patiently
 from training.states import Stop
@@ -25,6 +27,9 @@ from training.trainer import Trainer
 
 # A pause or a cancel is heard within a tick; a query costs a fifth of a millisecond.
 TICK_SECONDS = 0.25
+# Of shorter epochs, those that end meanwhile are stored together; each would cost the machine as
+# much as such an epoch itself. No page draws more often.
+PACE_SECONDS = 0.05
 # How long a worker that is told to end waits for its trainers' epochs.
 LEAVE_SECONDS = 8.0
 
@@ -95,6 +100,13 @@ def _order(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
     }
 
 
+def _together(lines: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Epochs that follow one another are stored in one go, all else line by line."""
+    for kind, group in groupby(lines, key=itemgetter("type")):
+        some = list(group)
+        yield from [some] if kind == "epoch" else ([one] for one in some)
+
+
 class _Watch:
     """Follows a trainer: records what it says, keeps the lease, hears what was asked."""
 
@@ -103,11 +115,11 @@ class _Watch:
         self._asked = Stop.NONE
         self._at_work = False
         self._leave_by: float | None = None
-        self._next_look = self._next_beat = time.monotonic()
+        self._next_look = self._next_beat = self._rests_until = time.monotonic()
 
     def follow(self) -> End | None:
         """Until it is clear how the attempt ends; None where the trainer never says so."""
-        for line in self._trainer.lines(TICK_SECONDS):
+        for lines in self._trainer.lines(TICK_SECONDS):
             self._look()
             if self._asked == Stop.CANCEL:
                 return outcome.cancelled  # there is nothing to be kept
@@ -115,8 +127,10 @@ class _Watch:
                 return outcome.paused  # nor is there before the first batch
             if leaving.is_set() and self._must_leave():
                 return self._hand_back()
-            if line is not None and (end := self._write(partial(self._record, line))):
-                return self._hand_back() if leaving.is_set() and end is outcome.paused else end
+            for some in _together(lines):
+                if end := self._write(partial(self._record, some)):
+                    return self._hand_back() if leaving.is_set() and end is outcome.paused else end
+            time.sleep(max(0.0, self._rests_until - time.monotonic()))
         return None
 
     def _look(self) -> None:
@@ -153,8 +167,9 @@ class _Watch:
     def _write(self, write: Callable[[], Any]) -> Any:
         return patiently(write, give_up=leaving.is_set)
 
-    def _record(self, line: dict[str, Any]) -> End | None:
-        """Write one line of the trainer to the rows; the last one says how it ended."""
+    def _record(self, lines: list[dict[str, Any]]) -> End | None:
+        """Write what the trainer said to the rows; its last line says how it ended."""
+        line = lines[-1]
         kind, fields = line["type"], {name: line[name] for name in line if name != "type"}
         match kind:
             case "started":
@@ -165,9 +180,10 @@ class _Watch:
             case "batch":
                 publishing.send_fleeting(BatchProgress(job_id=self._attempt.job_id, **fields))
             case "epoch":
-                # Which epoch was best so far follows from the rows.
-                kept = ("epoch", "metrics", "seconds", "is_best", "checkpoint_path")
-                attempts.record_epoch(self._attempt, **{name: fields[name] for name in kept})
+                self._rests_until = time.monotonic() + PACE_SECONDS
+                names = EpochReport._fields
+                reports = [EpochReport(*(one[name] for name in names)) for one in lines]
+                attempts.record_epochs(self._attempt, *reports)
                 runs.forget_older(self._attempt.job_id, self._attempt.number, fields["epoch"])
             case "generation":
                 attempts.record_generation(self._attempt, **fields)

@@ -70,19 +70,18 @@ class Trainer:
         self._process.wait()
         self._close()
 
-    def lines(self, tick: float) -> Iterator[dict[str, Any] | None]:
-        """Each line it writes, and None every `tick` seconds of silence, until it closes."""
+    def lines(self, tick: float) -> Iterator[list[dict[str, Any]]]:
+        """The lines it has written since, none after `tick` seconds of silence, until it closes."""
         buffer = b""
         while True:
             if not self._selector.select(tick):
-                yield None
+                yield []
                 continue
             chunk = os.read(self._out, 1 << 16)
             if not chunk:
                 return
             *whole, buffer = (buffer + chunk).split(b"\n")
-            for line in whole:
-                yield json.loads(line)
+            yield [json.loads(line) for line in whole]
 
     def ask(self, wish: str) -> None:
         """Pass on that it is to pause."""

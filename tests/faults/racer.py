@@ -32,7 +32,7 @@ def actions() -> dict[str, Callable[[Any, Any], object]]:
 
     def epoch(job: Any, attempt: Any) -> object:
         now = job.current_epoch + 1
-        return attempts.record_epoch(attempt, now, METRICS, 0.1, True, "/c")
+        return attempts.record_epochs(attempt, attempts.EpochReport(now, METRICS, 0.1, True, "/c"))
 
     return {
         "pause": lambda job, _: lifecycle.request_pause(job, "racer"),

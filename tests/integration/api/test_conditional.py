@@ -26,14 +26,17 @@ def job(ada: User, dataset: Dataset) -> Job:
     (folder / "best-00001.safetensors").write_bytes(bytes(range(256)) * 10)
     checkpoint = str(folder / "best-00001.safetensors")
     metrics = {"val_loss": 1.0, "val_rmse": 5.0}
-    attempts.record_epoch(attempt, 1, metrics, 0.1, True, checkpoint)
+    attempts.record_epochs(attempt, attempts.EpochReport(1, metrics, 0.1, True, checkpoint))
     return Job.objects.get(pk=made.pk)
 
 
 def next_epoch(job: Job) -> None:
     attempt = attempts.Attempt(job.pk, job.attempt)
     metrics = {"val_loss": 0.5, "val_rmse": 4.0}
-    attempts.record_epoch(attempt, job.current_epoch + 1, metrics, 0.1, True, job.checkpoint_path)
+    attempts.record_epochs(
+        attempt,
+        attempts.EpochReport(job.current_epoch + 1, metrics, 0.1, True, job.checkpoint_path),
+    )
 
 
 WATCHED = ["/jobs", "/jobs/{id}", "/jobs/{id}/epochs", "/jobs/{id}/metrics", "/jobs/{id}/events"]

@@ -29,7 +29,7 @@ def job(ada: User, dataset: Dataset) -> Job:
     attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
     for epoch in range(1, 6):
         metrics = {"val_loss": 1 / epoch, "val_rmse": 5.0, "val_rmse_good_geom": None}
-        attempts.record_epoch(attempt, epoch, metrics, 0.5, epoch == 5, "/c")
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.5, epoch == 5, "/c"))
     return made
 
 

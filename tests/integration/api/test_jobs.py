@@ -150,7 +150,7 @@ def test_epochs_and_events_come_in_pages(api: APIClient, job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for epoch in range(1, 6):
         metrics = {"val_loss": 1.0 / epoch, "val_rmse": float("5")}
-        attempts.record_epoch(attempt, epoch, metrics, 0.1, epoch == 1, "/c")
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.1, epoch == 1, "/c"))
     first = api.get(f"{JOBS}/{job.pk}/epochs?page_size=3").json()
     assert [one["epoch"] for one in first["results"]] == [1, 2, 3]
     assert set(first["results"][0]) == {"epoch", "metrics", "is_best", "seconds", "at"}

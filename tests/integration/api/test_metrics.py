@@ -25,7 +25,7 @@ def job(ada: User, dataset: Dataset) -> Job:
     for epoch in range(1, 61):
         loss = 99.0 if epoch == 31 else 1 / epoch
         metrics = {"val_loss": loss, "val_rmse": 5.0, "val_rmse_good_geom": None}
-        attempts.record_epoch(attempt, epoch, metrics, 0.5, False, "/c")
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.5, False, "/c"))
     return made
 
 

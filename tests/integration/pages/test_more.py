@@ -47,7 +47,7 @@ def test_comparison_shows_what_differs_beside_the_pinned_one(
         one = lifecycle.submit(ada, dataset, TrainConfig(learning_rate=rate), f"Rate {rate}")
         attempt, _ = attempts.claim(one.pk, "worker") or pytest.fail("no claim")
         metrics = {"val_loss": 1.0, "val_rmse": rmse}
-        attempts.record_epoch(attempt, 1, metrics, 0.1, True, "/c")
+        attempts.record_epochs(attempt, attempts.EpochReport(1, metrics, 0.1, True, "/c"))
         made.append(one)
     query = f"/compare?jobs={made[0].pk},{made[1].pk}&baseline={made[0].pk}"
     html = page.get(query).content.decode()

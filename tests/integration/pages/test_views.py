@@ -51,7 +51,9 @@ def test_jobs_are_listed_and_filtered(page: Client, job: Job) -> None:
 
 def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_epoch(attempt, 1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    attempts.record_epochs(
+        attempt, attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    )
     found = snapshot(page, job)
     assert found["job"]["seq"] == 4
     assert found["columns"]["epoch"] == [1]
@@ -64,7 +66,10 @@ def test_a_long_training_is_thinned_to_what_a_chart_can_show(
     monkeypatch.setattr("training.pages.snapshot.CHART_POINTS", 12)
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for epoch in range(1, 36):
-        attempts.record_epoch(attempt, epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c")
+        attempts.record_epochs(
+            attempt,
+            attempts.EpochReport(epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c"),
+        )
     found = snapshot(page, job)["columns"]
     assert len(found["epoch"]) <= 12
     assert (found["epoch"][0], found["epoch"][-1], found["total"]) == (1, 35, 35)
@@ -192,7 +197,9 @@ def test_a_form_from_elsewhere_is_refused(ada: User, job: Job) -> None:
 
 def test_a_failed_job_opens_with_what_happened_and_the_way_on(page: Client, job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_epoch(attempt, 1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    attempts.record_epochs(
+        attempt, attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    )
     outcome.fail(attempt, "The disk is full.")
     html = page.get(f"/jobs/{job.pk}").content.decode()
     assert "The disk is full." in html
@@ -211,7 +218,10 @@ def test_a_job_that_lost_its_worker_says_so(page: Client, job: Job) -> None:
 def test_epochs_are_paged_and_exported(page: Client, job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for epoch in (1, 2):
-        attempts.record_epoch(attempt, epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c")
+        attempts.record_epochs(
+            attempt,
+            attempts.EpochReport(epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c"),
+        )
     assert 'data-epoch="2"' in page.get(f"/jobs/{job.pk}/epochs").content.decode()
     assert 'data-epoch="2"' not in page.get(f"/jobs/{job.pk}/epochs?before=2").content.decode()
     answer = page.get(f"/jobs/{job.pk}/epochs.csv")

@@ -98,7 +98,7 @@ def test_of_many_claims_at_once_one_wins(ada: User, dataset: Dataset) -> None:
 def test_an_epoch_is_stored_with_its_events_and_only_once(job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for _ in range(2):
-        attempts.record_epoch(attempt, 1, METRICS, 0.5, True, "/c/1")
+        attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
     assert Epoch.objects.filter(job=job).count() == 1
     assert told(job)[2:] == [("training:progress", ""), ("training:progress", "")]
     assert (now(job).best_epoch, now(job).checkpoint_path) == (1, "/c/1")
@@ -107,7 +107,7 @@ def test_an_epoch_is_stored_with_its_events_and_only_once(job: Job) -> None:
 def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     with pytest.raises(RuntimeError, match="an epoch is missing"):
-        attempts.record_epoch(attempt, 2, METRICS, 0.5, False, "/c/2")
+        attempts.record_epochs(attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
 
 
 def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
@@ -118,7 +118,7 @@ def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     for write in (
         lambda: attempts.beat(old),
         lambda: attempts.stop_asked(old),
-        lambda: attempts.record_epoch(old, 1, METRICS, 0.5, True, "/c/1"),
+        lambda: attempts.record_epochs(old, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1")),
         lambda: outcome.complete(old, "/c/1", {}),
         lambda: outcome.fail(old, "late"),
     ):
@@ -139,7 +139,7 @@ def test_a_job_that_keeps_crashing_fails_and_says_so(job: Job) -> None:
 def test_an_epoch_between_two_crashes_starts_the_count_anew(job: Job) -> None:
     for epoch in range(1, 4):
         attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-        attempts.record_epoch(attempt, epoch, METRICS, 0.5, False, "/c")
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, METRICS, 0.5, False, "/c"))
         outcome.interrupted(attempt, "worker", "Killed.", crashed=True)
     assert now(job).status == Status.QUEUED
 
@@ -153,7 +153,7 @@ def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(job: Job) -> N
 
 def test_a_failed_job_resumes_from_its_checkpoint(job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_epoch(attempt, 1, METRICS, 0.5, True, "/c/1")
+    attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
     outcome.fail(attempt, "No disk.")
     resumed = lifecycle.resume(job, "ada")
     assert (resumed.status, resumed.error_message) == (Status.QUEUED, "")
@@ -181,8 +181,8 @@ def test_old_snapshot_and_events_equal_the_fresh_snapshot(job: Job) -> None:
     page = {"status": "", "stop_requested": "", "epoch": 0, "best": None}
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     attempts.record_started(attempt, 240, 160, 40)
-    attempts.record_epoch(attempt, 1, METRICS, 0.5, True, "/c/1")
-    attempts.record_epoch(attempt, 2, METRICS, 0.5, False, "/c/2")
+    attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+    attempts.record_epochs(attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
     lifecycle.request_pause(job, "ada")
     outcome.paused(attempt)
     for event in JobEvent.objects.filter(job=job):
@@ -202,3 +202,36 @@ def test_old_snapshot_and_events_equal_the_fresh_snapshot(job: Job) -> None:
         "epoch": found.current_epoch,
         "best": found.best_epoch,
     }
+
+
+def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    reports = [
+        attempts.EpochReport(epoch, {**METRICS, "val_loss": loss}, 0.5, best, f"/c/{epoch}")
+        for epoch, loss, best in [(1, 3.0, True), (2, 2.0, True), (3, 5.0, False)]
+    ]
+    attempts.record_epochs(attempt, *reports)
+    found = now(job)
+    assert (found.current_epoch, found.checkpoint_path) == (3, "/c/3")
+    assert (found.best_epoch, found.best_val_loss) == (2, 2.0)
+    assert list(Epoch.objects.order_by("epoch").values_list("epoch", "is_best")) == [
+        (1, True), (2, True), (3, False),
+    ]  # fmt: skip
+    events = JobEvent.objects.filter(event="training:progress").order_by("seq")
+    assert [(one.data["epoch"], one.data["is_best"]) for one in events] == [
+        (1, False), (1, True), (2, False), (2, True), (3, False),
+    ]  # fmt: skip
+
+
+def test_of_epochs_that_come_together_only_the_new_ones_are_added(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    reports = [
+        attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, f"/c/{epoch}") for epoch in (1, 2, 3)
+    ]
+    attempts.record_epochs(attempt, *reports[:2])
+    before = now(job).seq
+    attempts.record_epochs(attempt, *reports)
+    assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
+    attempts.record_epochs(attempt, *reports[1:2])
+    assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
+    assert now(job).checkpoint_path == "/c/2"

@@ -46,7 +46,9 @@ def train(sweep: Sweep, trial: int, losses: list[float]) -> Attempt:
     best = float("inf")
     for epoch, loss in enumerate(losses, 1):
         metrics = {"val_loss": loss, "val_rmse": 10 * loss}
-        attempts.record_epoch(attempt, epoch, metrics, 0.1, loss < best, "/c")
+        attempts.record_epochs(
+            attempt, attempts.EpochReport(epoch, metrics, 0.1, loss < best, "/c")
+        )
         best = min(best, loss)
     return attempt
 
@@ -119,7 +121,7 @@ def test_a_hopeless_trial_is_cancelled_and_says_why(ada: User, dataset: Dataset)
     advance.advance(sweep.pk)
     assert job(sweep, 3).stop_requested == Stop.NONE
     metrics = {"val_loss": 7.0, "val_rmse": 70.0}
-    attempts.record_epoch(attempt, 3, metrics, 0.1, True, "/c")
+    attempts.record_epochs(attempt, attempts.EpochReport(3, metrics, 0.1, True, "/c"))
     advance.advance(sweep.pk)
     hopeless = job(sweep, 3)
     assert hopeless.stop_requested == Stop.CANCEL
