@@ -6,77 +6,101 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
-        ('training', '0005_sweeps'),
+        ("auth", "0012_alter_user_first_name_max_length"),
+        ("training", "0005_sweeps"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('actor', models.CharField(max_length=150)),
-                ('action', models.CharField(db_index=True, max_length=40)),
-                ('target', models.CharField(blank=True, max_length=250)),
-                ('detail', models.JSONField(default=dict)),
-                ('request_id', models.CharField(blank=True, max_length=64)),
-                ('address', models.CharField(blank=True, max_length=45)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True, db_index=True)),
+                ("actor", models.CharField(max_length=150)),
+                ("action", models.CharField(db_index=True, max_length=40)),
+                ("target", models.CharField(blank=True, max_length=250)),
+                ("detail", models.JSONField(default=dict)),
+                ("request_id", models.CharField(blank=True, max_length=64)),
+                ("address", models.CharField(blank=True, max_length=45)),
             ],
             options={
-                'verbose_name_plural': 'audit entries',
-                'ordering': ['-at', '-id'],
+                "verbose_name_plural": "audit entries",
+                "ordering": ["-at", "-id"],
             },
         ),
         migrations.AlterModelOptions(
-            name='apitoken',
-            options={'ordering': ['-created_at', '-id']},
+            name="apitoken",
+            options={"ordering": ["-created_at", "-id"]},
         ),
         migrations.AddField(
-            model_name='apitoken',
-            name='expires_at',
+            model_name="apitoken",
+            name="expires_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='apitoken',
-            name='last_used_at',
+            model_name="apitoken",
+            name="last_used_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='apitoken',
-            name='name',
+            model_name="apitoken",
+            name="name",
             field=models.CharField(blank=True, max_length=100),
         ),
         migrations.AddField(
-            model_name='dataset',
-            name='team',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='auth.group'),
+            model_name="dataset",
+            name="team",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="auth.group",
+            ),
         ),
         migrations.AddField(
-            model_name='job',
-            name='needs',
-            field=models.CharField(choices=[('auto', 'Auto'), ('cpu', 'Cpu'), ('gpu', 'Gpu')], default='auto', max_length=4),
+            model_name="job",
+            name="needs",
+            field=models.CharField(
+                choices=[("auto", "Auto"), ("cpu", "Cpu"), ("gpu", "Gpu")],
+                default="auto",
+                max_length=4,
+            ),
         ),
         migrations.AddField(
-            model_name='job',
-            name='priority',
+            model_name="job",
+            name="priority",
             field=models.SmallIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name='job',
-            name='team',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='auth.group'),
+            model_name="job",
+            name="team",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="auth.group",
+            ),
         ),
         migrations.AddField(
-            model_name='worker',
-            name='has',
+            model_name="worker",
+            name="has",
             field=models.JSONField(default=list),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('status', 'queued')), fields=['-priority', 'created_at'], name='job_next'),
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("status", "queued")),
+                fields=["-priority", "created_at"],
+                name="job_next",
+            ),
         ),
     ]
