@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from rest_framework.response import Response
 
 from training.access import visible
 from training.api import pages, queries
+from training.api.once import PARAMETER, REFUSALS, once
 from training.api.views import Own
 from training.configs import BadConfig, read
 from training.hooks import outbox, subscribe
@@ -68,6 +71,14 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         return json.loads(delivery.body)
 
 
+@contextmanager
+def _told_as_a_field() -> Iterator[None]:
+    try:
+        yield
+    except subscribe.Refused as refusal:
+        raise BadConfig({refusal.field: [str(refusal)]}) from refusal
+
+
 class Disabled(APIException):
     status_code = 409
     default_detail = "This webhook is disabled; PATCH enabled to true first."
@@ -93,15 +104,23 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Own[
         description="What it gets is signed as in https://www.standardwebhooks.com; the answer "
         "shows the secret once.",
         request=CreateWebhook,
-        responses={201: NewWebhookSerializer, 400: ProblemSerializer},
+        parameters=[PARAMETER],
+        responses={201: NewWebhookSerializer, **REFUSALS},
     )
     def create(self, request: Request) -> Response:
-        wanted = read(CreateWebhook, queries.json_object(request))
-        try:
-            webhook = subscribe.create(self._user, wanted)
-        except subscribe.Refused as refusal:
-            raise BadConfig({refusal.field: [str(refusal)]}) from refusal
-        return Response(NewWebhookSerializer(webhook).data, status=status.HTTP_201_CREATED)
+        def prepare() -> CreateWebhook:
+            wanted = read(CreateWebhook, queries.json_object(request))
+            with _told_as_a_field():
+                subscribe.check(wanted.url)
+            return wanted
+
+        def create(wanted: CreateWebhook) -> Response:
+            with _told_as_a_field():
+                webhook = subscribe.create(self._user, wanted)
+            return Response(NewWebhookSerializer(webhook).data, status=status.HTTP_201_CREATED)
+
+        # The answer that is kept for a day holds the secret, as the webhook itself does beside it.
+        return once(request, prepare, create)
 
     @extend_schema(
         summary="Change or enable it",
@@ -110,10 +129,8 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Own[
     )
     def partial_update(self, request: Request, pk: str) -> Response:
         webhook = self.get_object()
-        try:
+        with _told_as_a_field():
             subscribe.change(webhook, read(WebhookPatch, queries.json_object(request)))
-        except subscribe.Refused as refusal:
-            raise BadConfig({refusal.field: [str(refusal)]}) from refusal
         webhook.refresh_from_db()
         return Response(WebhookSerializer(webhook).data)
 

@@ -56,9 +56,16 @@ class Refused(ValueError):
         self.field = field
 
 
+def check(url: str) -> None:
+    """Refused where this address is not allowed; it is looked up, so not in a transaction."""
+    try:
+        addresses.check(url)
+    except addresses.Forbidden as refusal:
+        raise Refused("url", str(refusal)) from None
+
+
 def create(owner: User, wanted: CreateWebhook) -> Webhook:
-    """A webhook; Refused where its address is not allowed or there are too many."""
-    _check(wanted.url)
+    """A webhook at an address that was checked; Refused where there are too many."""
     if Webhook.objects.filter(owner=owner).count() >= MOST:
         raise Refused("url", f"You have {MOST} webhooks already; delete one first.")
     made = Webhook.objects.create(owner=owner, **_values(wanted.model_dump()))
@@ -70,7 +77,7 @@ def change(webhook: Webhook, patch: WebhookPatch) -> None:
     """Change what was sent; one that is enabled again begins with a clean slate."""
     sent = patch.model_dump(exclude_unset=True)
     if "url" in sent:
-        _check(sent["url"])
+        check(sent["url"])
     if sent.get("enabled"):
         sent |= {"disabled_reason": "", "failures": 0, "failing_since": None}
     if sent:
@@ -99,13 +106,6 @@ def _note(action: str, webhook: Webhook, **detail: Any) -> None:
     # The host alone: with many a receiver the rest of the address is a secret.
     host = urlsplit(webhook.url).hostname
     audit.note(action, f"webhook {webhook.pk} to {host}", **detail)
-
-
-def _check(url: str) -> None:
-    try:
-        addresses.check(url)
-    except addresses.Forbidden as refusal:
-        raise Refused("url", str(refusal)) from None
 
 
 def _values(sent: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,17 @@ def test_the_secret_is_shown_once(api: APIClient, hook: dict[str, Any]) -> None:
     assert new != hook["secret"]
 
 
+def test_one_asked_for_twice_with_one_key_is_made_once(api: APIClient, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    body = {"url": "http://127.0.0.1:9/hook", "events": ["job.failed"]}
+    first, again = (
+        api.post(HOOKS, body, format="json", headers={"Idempotency-Key": "one"}) for _ in range(2)
+    )
+    assert (first.status_code, again.content) == (201, first.content)
+    assert again["Idempotency-Replayed"] == "true"
+    assert Webhook.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     ("body", "field", "sentence"),
     [
