@@ -15,6 +15,7 @@ import sys
 import time
 from datetime import datetime
 from itertools import pairwise
+from operator import truediv
 from pathlib import Path
 from statistics import median
 
@@ -75,7 +76,9 @@ def compare(stack: Stack, chosen: argparse.Namespace) -> None:
         through.append(median(seconds(stack, chosen.epochs, sum(alone))))
         print(f"Heimdall {through[-1]:.3f} s an epoch, bare {plain[-1]:.3f} s", flush=True)
     ours, theirs = rows / median(through), rows / median(plain)
-    print(f"Heimdall {ours:,.0f} samples/s, bare {theirs:,.0f} samples/s: {ours / theirs:.3f}")
+    # Over pairs, so that a machine whose speed drifts counts less.
+    ratio = median(map(truediv, plain, through))
+    print(f"Heimdall {ours:,.0f} samples/s, bare {theirs:,.0f} samples/s: {ratio:.3f}")
 
 
 def seconds(stack: Stack, epochs: int, expected: float) -> list[float]:
