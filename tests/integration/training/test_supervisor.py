@@ -17,7 +17,7 @@ from training import lifecycle
 from training.engine.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.states import Status
-from training.supervisor import leaving, supervise
+from training.supervisor import _together, leaving, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
@@ -218,3 +218,11 @@ def test_a_second_message_for_the_same_job_finds_nothing_to_do(ada: User, datase
     lifecycle.request_cancel(job, "ada")
     supervise(job.pk, "worker")
     assert now(job).attempt == 0
+
+
+def test_epochs_said_one_after_the_other_are_stored_in_one_go() -> None:
+    kinds = ["started", "epoch", "epoch", "batch", "batch", "epoch", "paused"]
+    groups = _together([{"type": kind, "at": at} for at, kind in enumerate(kinds)])
+    assert [[line["at"] for line in group] for group in groups] == [
+        [0], [1, 2], [3], [4], [5], [6],
+    ]  # fmt: skip
