@@ -47,14 +47,13 @@ def announce(job_id: UUID, needs: str) -> None:
         _waiting(os.getpid()).put_nowait(Message(job_id, where, context.request_id.get()))
 
 
-def first(has: Collection[str], named: UUID) -> UUID:
-    """The queued job whose turn it is on this hardware; the named one where there is none.
+def first(has: Collection[str]) -> UUID | None:
+    """The queued job whose turn it is on this hardware.
 
     A message only says that there is something to do: which job goes first the rows decide.
     """
     rows = Job.objects.filter(workers.meets(has), status=Status.QUEUED)
-    found = rows.order_by("-priority", "created_at").values_list("pk", flat=True).first()
-    return found or named
+    return rows.order_by("-priority", "created_at").values_list("pk", flat=True).first()
 
 
 @cache

@@ -40,11 +40,11 @@ log = logging.getLogger(__name__)
 leaving = multiprocessing.Event()
 
 
-def supervise(job_id: UUID, worker: str) -> None:
-    """Claim the job and see it through; returns at once where it is not to be had."""
+def supervise(job_id: UUID, worker: str) -> bool:
+    """Claim the job and see it through; False at once where it is not to be had."""
     claimed = None if leaving.is_set() else attempts.claim(job_id, worker)
     if claimed is None:
-        return
+        return False
     attempt, job = claimed
     try:
         end = _run(attempt, job, worker)
@@ -53,6 +53,7 @@ def supervise(job_id: UUID, worker: str) -> None:
         log.warning("Stopped: %s", error)
     if job.sweep_id and not leaving.is_set():
         _next_trial(job.sweep_id)
+    return True
 
 
 def _next_trial(sweep_id: UUID) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from typing import Any
-from uuid import UUID
 
 from celery import Task, shared_task
 from django.conf import settings
@@ -19,13 +18,17 @@ log = logging.getLogger(__name__)
 @shared_task(name=TASK, bind=True)
 def run(task: Task[Any, Any], job_id: str) -> None:
     """Run what is first in the queue; a doubled or late message finds nothing, and returns."""
-    mine = first(settings.WORKER_HAS, UUID(job_id))
-    for_whom = getattr(task.request, REQUEST, None) if str(mine) == job_id else None
-    context.job_id.set(str(mine))
-    context.request_id.set(for_whom or "")
-    log.info("Looks at job %s.", mine)
+    for_whom = {job_id: getattr(task.request, REQUEST, None)}
+    tried = None
     try:
-        supervise(mine, worker=task.request.hostname or "worker")
+        # Whoever heard of another job at the same moment may have taken the first one.
+        while (mine := first(settings.WORKER_HAS)) and mine != tried:
+            context.job_id.set(str(mine))
+            context.request_id.set(for_whom.get(str(mine)) or "")
+            log.info("Looks at job %s.", mine)
+            if supervise(mine, worker=task.request.hostname or "worker"):
+                return
+            tried = mine
     finally:
         # The process is used again.
         context.job_id.set("")
