@@ -27,8 +27,8 @@ from training.trainer import Trainer
 
 # A pause or a cancel is heard within a tick; a query costs a fifth of a millisecond.
 TICK_SECONDS = 0.25
-# Of shorter epochs, those that end meanwhile are stored together; each would cost the machine as
-# much as such an epoch itself. No page draws more often.
+# Of shorter epochs, those that end meanwhile are stored together; one by one they would take a
+# processor half of their time. No page draws more often.
 PACE_SECONDS = 0.05
 # How long a worker that is told to end waits for its trainers' epochs.
 LEAVE_SECONDS = 8.0

@@ -6,7 +6,7 @@ Hyperbolas may cross twice, and now and then a network is far off: so the prior 
 tails (Lange, Little, Taylor 1989), and every crossing that is found counts by its probability.
 
 Inside, the samples come last: a sum over receivers then runs along whole rows of memory, which is
-four times as fast as thousands of little matrices.
+three times as fast as thousands of little matrices.
 """
 
 from __future__ import annotations

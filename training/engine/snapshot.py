@@ -20,7 +20,7 @@ class Numbers:
     """Where the numbers of a training lie: all weights, then what the optimiser remembers of them.
 
     `rows` are views, kind by kind, of what training goes on changing: found once, for to look for
-    them takes five times as long as to copy them.
+    them takes longer than to copy them.
     """
 
     kinds: list[str]
