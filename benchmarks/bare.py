@@ -1,8 +1,8 @@
 """The same training without Heimdall: python -m benchmarks.bare DATASET CONFIG [FOLDER].
 
 Prints the seconds from the end of the first epoch to that of the last, as JSON. With a FOLDER what
-Heimdall asks of the loop itself is done as well, and told is what an epoch's line took, and
-handing over line and checkpoint to the process that writes them.
+Heimdall asks of the loop itself is done as well, and told is what that took: keeping the epoch's
+numbers and line, and handing them now and then to the process that writes them.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def epochs(dataset: Dataset, config: TrainConfig) -> float:
     return ended[-1] - ended[0]
 
 
-def parts(dataset: Dataset, config: TrainConfig, folder: Path) -> dict[str, float]:
-    """Median seconds that the loop spends on an epoch's line, and on handing over all of it."""
+def report(dataset: Dataset, config: TrainConfig, folder: Path) -> float:
+    """Median seconds that the loop spends on an epoch's report, its checkpoint included."""
     state = TrainState.fresh(config, dataset)
-    told, kept = [], []
+    took = []
     with (
         subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat,
         Recorder(folder, cast(IO[bytes], cat.stdin).fileno()) as recorder,
@@ -46,13 +46,11 @@ def parts(dataset: Dataset, config: TrainConfig, folder: Path) -> dict[str, floa
         for one in loop.fit(state, dataset):
             if isinstance(one, loop.EpochResult):
                 began = time.perf_counter()
-                line = epoch_line(one, folder)
-                told.append(time.perf_counter() - began)
-                recorder.keep(state, one.is_best, line)
-                kept.append(time.perf_counter() - began)
+                recorder.keep(state, one.is_best, epoch_line(one))
+                took.append(time.perf_counter() - began)
             else:
                 recorder.is_idle()
-    return {"report": median(told), "handed_over": median(kept)}
+    return median(took)
 
 
 def main(dataset_file: str, config_text: str, folder: str = "") -> None:
@@ -61,8 +59,8 @@ def main(dataset_file: str, config_text: str, folder: str = "") -> None:
     torch.set_num_threads(1)
     out = sys.stdout
     dataset, config = Dataset.load(Path(dataset_file)), TrainConfig.model_validate_json(config_text)
-    found = parts(dataset, config, Path(folder)) if folder else {"seconds": epochs(dataset, config)}
-    print(json.dumps(found), file=out)
+    found = report(dataset, config, Path(folder)) if folder else epochs(dataset, config)
+    print(json.dumps({"seconds": found}), file=out)
 
 
 if __name__ == "__main__":

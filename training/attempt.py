@@ -116,7 +116,7 @@ def record_started(
 
 
 class EpochReport(NamedTuple):
-    """What a trainer tells of an epoch."""
+    """What a trainer tells of an epoch; of those it tells together the last alone has a path."""
 
     epoch: int
     metrics: dict[str, float | None]
@@ -155,8 +155,8 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
             *[told for one in reports for told in one.told()],
             when=Q(current_epoch=first.epoch - 1),
             current_epoch=last.epoch,
-            checkpoint_path=last.checkpoint_path,
             crashes=0,
+            **_newest_path(reports),
             **_lease(),
             **best,
         )
@@ -177,17 +177,24 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
         )
 
 
+def _newest_path(reports: Sequence[EpochReport]) -> dict[str, str]:
+    """Where none has one of its own, the job goes on from the one before."""
+    paths = [one.checkpoint_path for one in reports if one.checkpoint_path]
+    return {"checkpoint_path": paths[-1]} if paths else {}
+
+
 def _some_known_already(attempt: Attempt, reports: Sequence[EpochReport]) -> None:
+    last = reports[-1].epoch
+    if attempt.change(when=Q(current_epoch__gte=last), **_newest_path(reports), **_lease()):
+        return
     job = attempt.must_change(**_lease())
-    known = [one for one in reports if one.epoch <= job.current_epoch]
-    if not known:
+    new = [one for one in reports if one.epoch > job.current_epoch]
+    if new == list(reports):
         raise RuntimeError(
             f"The trainer reported epoch {reports[0].epoch} of job {job.pk} after epoch "
             f"{job.current_epoch}: an epoch is missing."
         )
-    attempt.must_change(checkpoint_path=known[-1].checkpoint_path)
-    if new := reports[len(known) :]:
-        record_epochs(attempt, *new)
+    record_epochs(attempt, *new)
 
 
 def record_generation(attempt: Attempt, current: int, total: int, message: str) -> None:

@@ -27,9 +27,6 @@ from training.trainer import Trainer
 
 # A pause or a cancel is heard within a tick; a query costs a fifth of a millisecond.
 TICK_SECONDS = 0.25
-# Of shorter epochs, those that end meanwhile are stored together; one by one they would take a
-# processor half of their time. No page draws more often.
-PACE_SECONDS = 0.05
 # How long a worker that is told to end waits for its trainers' epochs.
 LEAVE_SECONDS = 8.0
 
@@ -116,7 +113,7 @@ class _Watch:
         self._asked = Stop.NONE
         self._at_work = False
         self._leave_by: float | None = None
-        self._next_look = self._next_beat = self._rests_until = time.monotonic()
+        self._next_look = self._next_beat = time.monotonic()
 
     def follow(self) -> End | None:
         """Until it is clear how the attempt ends; None where the trainer never says so."""
@@ -131,7 +128,6 @@ class _Watch:
             for some in _together(lines):
                 if end := self._write(partial(self._record, some)):
                     return self._hand_back() if leaving.is_set() and end is outcome.paused else end
-            time.sleep(max(0.0, self._rests_until - time.monotonic()))
         return None
 
     def _look(self) -> None:
@@ -181,7 +177,6 @@ class _Watch:
             case "batch":
                 publishing.send_fleeting(BatchProgress(job_id=self._attempt.job_id, **fields))
             case "epoch":
-                self._rests_until = time.monotonic() + PACE_SECONDS
                 names = EpochReport._fields
                 reports = [EpochReport(*(one[name] for name in names)) for one in lines]
                 attempts.record_epochs(self._attempt, *reports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import statistics
@@ -97,13 +98,15 @@ def readiness(stack: Stack) -> dict[str, Any]:
 
 
 def pace(stack: Stack, job_id: str, gone: float, back: float) -> float:
-    """By how much slower an epoch was while the broker was away; the median of each."""
+    """By how much longer an epoch took while the broker was away than before and after."""
     events = [one for one in stack.events(job_id) if one["event"] == "training:progress"]
     ends = [moment(one) for one in events if not one["data"]["is_best"]]
-    lasted = [(end, end - begin) for begin, end in pairwise(ends)]
-    while_away = [one for end, one in lasted if gone < end < back]
-    else_ = [one for end, one in lasted if not gone < end < back]
-    return statistics.median(while_away) / statistics.median(else_) - 1
+    spans = [
+        [end for end in ends if since < end <= until]
+        for since, until in pairwise([0, gone, back, math.inf])
+    ]
+    before, during, after = ((span[-1] - span[0]) / (len(span) - 1) for span in spans)
+    return during / statistics.mean([before, after]) - 1
 
 
 def test_events_that_a_killed_process_left_are_sent_by_another(

@@ -13,13 +13,11 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-
-from training.engine.files import EPOCHS, file_of
 
 if TYPE_CHECKING:
     from training.engine.loop import EpochResult, Step
@@ -59,7 +57,8 @@ class Pipe:
     def say(self, kind: str, **fields: Any) -> None:
         if not self._talks:
             return
-        self._out.write(as_line(kind, **fields).decode())
+        # JSON has no NaN and no infinity: orjson writes null.
+        self._out.write(orjson.dumps({"type": kind, **fields}, option=_OPTIONS).decode())
         self._out.flush()
 
     def say_batch_now_and_then(self, step: Step) -> None:
@@ -76,11 +75,6 @@ class Pipe:
     def heed_pause(self) -> None:
         if self.asked == "pause":
             raise Paused
-
-
-def as_line(kind: str, **fields: Any) -> bytes:
-    """JSON has no NaN and no infinity: orjson writes null."""
-    return orjson.dumps({"type": kind, **fields}, option=_OPTIONS)
 
 
 def train(spec: dict[str, Any], pipe: Pipe) -> None:
@@ -136,7 +130,7 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
                     pipe.say_batch_now_and_then(progress)
                 continue
             if machine.leads:
-                recorder.keep(state, progress.is_best, epoch_line(progress, store.folder))
+                recorder.keep(state, progress.is_best, epoch_line(progress))
             if machine.agree(pipe.asked == "pause") and not state.is_over:
                 recorder.finish()
                 pipe.say("paused")
@@ -149,15 +143,8 @@ def _train(spec: dict[str, Any], pipe: Pipe, machine: Machine) -> None:
         pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
 
 
-def epoch_line(ended: EpochResult, folder: Path) -> bytes:
-    return as_line(
-        "epoch",
-        epoch=ended.epoch,
-        metrics=ended.metrics,
-        seconds=ended.seconds,
-        is_best=ended.is_best,
-        checkpoint_path=str(file_of(folder, EPOCHS, ended.epoch)),
-    )
+def epoch_line(ended: EpochResult) -> dict[str, Any]:
+    return {"type": "epoch", **asdict(ended), "checkpoint_path": ""}
 
 
 def generate(spec: dict[str, Any], pipe: Pipe) -> None:

@@ -20,7 +20,7 @@ from training.engine.files import (
     packed,
     sum_file,
     write,
-    write_epoch,
+    write_checkpoint,
 )
 from training.engine.snapshot import Snapshot
 from training.engine.state import TrainState
@@ -59,7 +59,9 @@ class Store:
         """Write it here and now; `Recorder` does so beside the training."""
         taken = Snapshot.of(state)
         content = packed(taken.about, taken.numbers.numpy().tobytes())
-        return write_epoch(self.folder, state.epoch, content, is_best)
+        if is_best:
+            write_checkpoint(self.folder, BESTS, state.epoch, content)
+        return write_checkpoint(self.folder, EPOCHS, state.epoch, content)
 
     def resume(self, path: Path) -> Resumed:
         """The state at `path`, or where it is damaged the one before; the best comes along."""

@@ -39,13 +39,12 @@ def packed(about: dict[str, Any], numbers: bytes) -> bytes:
     return tensorfile.row(NUMBERS, numbers, {"format": FORMAT, **about})
 
 
-def write_epoch(folder: Path, epoch: int, content: bytes, is_best: bool) -> Path:
-    """Write the epoch's checkpoint, and keep it as the best if it is."""
-    path, best = (file_of(folder, kind, epoch) for kind in (EPOCHS, BESTS))
+def write_checkpoint(folder: Path, kind: str, epoch: int, content: bytes) -> Path:
+    """A best of which an epoch's checkpoint tells is to be written before it."""
+    path = file_of(folder, kind, epoch)
+    if kind == BESTS and path.exists():  # it does where this epoch had to be done again
+        return path
     try:
-        # The best first: wherever this is cut off, a checkpoint has the best that it names.
-        if is_best and not best.exists():  # it does where this epoch had to be done again
-            write(best, content)
         write(path, content)
     except OSError as error:
         raise CheckpointError(

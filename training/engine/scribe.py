@@ -2,7 +2,7 @@
 
 `python -m training.engine.scribe MEMORY REPLIES`: each order on stdin is a line of JSON, the
 numbers lie in the file handle MEMORY, which is memory that both share. They are written, then the
-epoch's line goes to stdout, which is the trainer's; then one line to the file handle REPLIES:
+lines of the epochs go to stdout, which is the trainer's; then one line to the file handle REPLIES:
 empty, or what went wrong. It ends when its stdin does.
 
 A thread would not do: it and the training wait for the interpreter's lock, some sixty times an
@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from training.engine.files import CheckpointError, packed, write_epoch
+from training.engine.files import CheckpointError, packed, write_checkpoint
 
 
 def main(memory: int, replies: int) -> None:
@@ -30,14 +30,18 @@ def main(memory: int, replies: int) -> None:
 
 def _carry_out(order: dict[str, Any], memory: int) -> str:
     """What went wrong."""
-    numbers = os.pread(memory, order["size"], 0)
     try:
-        content = packed(order["about"], numbers)
-        write_epoch(Path(order["folder"]), order["about"]["epoch"], content, order["is_best"])
+        for kind, held in order["held"]:
+            numbers = os.pread(memory, held["size"], held["at"])
+            content = packed(held["about"], numbers)
+            path = write_checkpoint(Path(order["folder"]), kind, held["about"]["epoch"], content)
     except CheckpointError as error:
         return str(error)
+    # The checkpoint is the last epoch's: whoever has heard of the others only goes on from before.
+    order["lines"][-1]["checkpoint_path"] = str(path)
+    told = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in order["lines"])
     # In one piece: the trainer writes to the same pipe.
-    os.write(sys.stdout.fileno(), order["line"].encode())
+    os.write(sys.stdout.fileno(), told)
     return ""
 
 

@@ -235,3 +235,16 @@ def test_of_epochs_that_come_together_only_the_new_ones_are_added(job: Job) -> N
     attempts.record_epochs(attempt, *reports[1:2])
     assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
     assert now(job).checkpoint_path == "/c/2"
+
+
+def test_of_epochs_told_together_some_may_be_stored_before_their_checkpoint_is(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    paths = {1: "/c/1", 2: "", 3: "", 4: "/c/4"}
+    reports = [
+        attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, path) for epoch, path in paths.items()
+    ]
+    attempts.record_epochs(attempt, *reports[:3])
+    assert (now(job).current_epoch, now(job).checkpoint_path) == (3, "/c/1")
+    attempts.record_epochs(attempt, *reports[1:])  # once more, from the checkpoint before
+    assert (now(job).current_epoch, now(job).checkpoint_path) == (4, "/c/4")
+    assert Epoch.objects.filter(job=job).count() == 4

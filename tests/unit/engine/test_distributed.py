@@ -46,6 +46,6 @@ def test_two_processes_and_one_give_the_same_curve_and_either_can_resume_the_oth
     assert losses(both) == pytest.approx(losses(alone), rel=1e-3)
     assert both[-1]["type"] == "completed"
 
-    resume = {**spec, "resume_from": str(tmp_path / "alone" / "epoch-000003.safetensors")}
+    resume = {**spec, "resume_from": str(tmp_path / "alone" / "epoch-000001.safetensors")}
     resumed = run(TORCHRUN, resume, tmp_path / "resumed")
-    assert losses(resumed) == pytest.approx(losses(alone)[3:], rel=1e-3)
+    assert losses(resumed) == pytest.approx(losses(alone)[1:], rel=1e-3)

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.stack import eventually
 from training.engine import checkpoint
 from training.engine.checkpoint import CheckpointError
 from training.engine.config import TrainConfig
 from training.engine.dataset import Dataset
-from training.engine.files import EPOCHS, file_of
+from training.engine.files import BESTS, EPOCHS, file_of
 from training.engine.recorder import Recorder
 from training.engine.state import TrainState
 
@@ -20,22 +25,81 @@ def state(arrays: Dataset) -> TrainState:
 
 def keep(recorder: Recorder, state: TrainState) -> None:
     is_best = state.finish_epoch(1 / (state.epoch + 1))
-    recorder.keep(state, is_best, b"epoch %d\n" % state.epoch)
+    recorder.keep(state, is_best, {"epoch": state.epoch})
+
+
+@contextmanager
+def recording(folder: Path, pace: float) -> Iterator[Recorder]:
+    with (folder / "told").open("w") as out, Recorder(folder, out.fileno(), pace) as recorder:
+        yield recorder
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "told").read_text().splitlines()]
+
+
+def checkpoints(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.safetensors")}
 
 
 def test_each_epoch_is_told_in_order_and_its_checkpoint_is_of_its_end(
     state: TrainState, tmp_path: Path
 ) -> None:
     weight = next(state.model.parameters()).data
-    with (tmp_path / "told").open("w") as out, Recorder(tmp_path, out.fileno()) as recorder:
+    with recording(tmp_path, pace=0) as recorder:
         for _ in range(3):
             weight.fill_(state.epoch + 1)
             keep(recorder, state)
             weight.zero_()
-    assert (tmp_path / "told").read_text() == "epoch 1\nepoch 2\nepoch 3\n"
-    for epoch in (2, 3):
+    assert told(tmp_path) == [
+        {"epoch": epoch, "checkpoint_path": str(file_of(tmp_path, EPOCHS, epoch))}
+        for epoch in (1, 2, 3)
+    ]
+    for epoch in (1, 2, 3):
         kept = checkpoint.load(file_of(tmp_path, EPOCHS, epoch))
         assert kept.epoch == next(kept.model.parameters()).max() == epoch
+
+
+def test_short_epochs_share_the_checkpoint_of_the_last_and_the_best_has_its_own(
+    state: TrainState, tmp_path: Path
+) -> None:
+    weight = next(state.model.parameters()).data
+    with recording(tmp_path, pace=60) as recorder:
+        for is_best in (False, True, True, False, False):
+            state.epoch += 1
+            weight.fill_(state.epoch)
+            recorder.keep(state, is_best, {"epoch": state.epoch})
+            weight.zero_()
+        assert not recorder.is_idle()
+    assert [line["epoch"] for line in told(tmp_path)] == [1, 2, 3, 4, 5]
+    assert [line.get("checkpoint_path") for line in told(tmp_path)] == [
+        str(file_of(tmp_path, EPOCHS, 1)), None, None, None, str(file_of(tmp_path, EPOCHS, 5)),
+    ]  # fmt: skip
+    assert checkpoints(tmp_path) == {"epoch-000001", "best-000003", "epoch-000005"}
+    for kind, epoch in ((BESTS, 3), (EPOCHS, 5)):
+        kept = checkpoint.load(file_of(tmp_path, kind, epoch))
+        assert kept.epoch == next(kept.model.parameters()).max() == epoch
+
+
+def test_a_short_epoch_is_told_in_the_middle_of_a_long_one(
+    state: TrainState, tmp_path: Path
+) -> None:
+    with recording(tmp_path, pace=0.2) as recorder:
+        keep(recorder, state)
+        keep(recorder, state)
+        eventually(recorder.is_idle)
+        assert [line["epoch"] for line in told(tmp_path)] == [1, 2]
+
+
+def test_epochs_before_an_error_are_told(state: TrainState, tmp_path: Path) -> None:
+    def fail(recorder: Recorder) -> None:
+        keep(recorder, state)
+        keep(recorder, state)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), recording(tmp_path, pace=60) as recorder:
+        fail(recorder)
+    assert [line["epoch"] for line in told(tmp_path)] == [1, 2]
 
 
 def test_what_goes_wrong_is_raised_by_the_next_call_and_nothing_of_it_is_told(
