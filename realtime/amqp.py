@@ -13,7 +13,10 @@ import carehare
 
 # carehare passes user name and password on as they stand in the URL, escapes and all.
 from carehare._protocol import Protocol
+from pamqp.commands import Basic
 
+# A thousand messages may be under way: far more than come in this time.
+_ACK_SECONDS = 0.005
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 
 
@@ -52,13 +55,14 @@ async def open_connection(url: str, seconds: float) -> AsyncIterator[carehare.Co
 async def consume(
     connection: carehare.Connection, queue: str, prefetch: int, take: Callable[[bytes], None]
 ) -> None:
-    """Hand each message to `take` as it is read, and acknowledge it; until the channel is closed.
+    """Hand each message to `take` as it is read, and acknowledge it soon after; until the channel
+    is closed.
 
     `take` must neither wait nor raise. Raises what closed the channel.
     """
     consumer = connection.acking_consumer(queue, prefetch_count=prefetch)
     # Its own queue is read by a new task for each message, which costs three turns of the loop.
-    consumer._queue = _Straight(take, consumer.ack)  # noqa: SLF001
+    consumer._queue = _Straight(take, consumer._frame_writer.send_frame)  # noqa: SLF001
     forget_errors(consumer.closed)
     # Whoever gives up waiting must not cancel the future that carehare sets.
     await asyncio.wait([consumer.closed])
@@ -67,15 +71,25 @@ async def consume(
 
 
 class _Straight:
-    """In the place of a queue: what is put in is taken at once."""
+    """In the place of a queue: what is put in is taken at once.
 
-    def __init__(self, take: Callable[[bytes], None], ack: Callable[[int], None]) -> None:
-        self._take, self._ack = take, ack
+    Acknowledged it is a moment later, together with what came meanwhile: a message is a hint, which
+    waits for no member that is slow, and to write to the broker first would hold up the sockets.
+    """
+
+    def __init__(self, take: Callable[[bytes], None], write: Callable[[Any], None]) -> None:
+        self._take, self._write = take, write
+        self._newest = 0
 
     def put_nowait(self, delivery: Any) -> None:
         self._take(b"".join(part.value for part in delivery.body))
-        # A message is a hint, and a slow member must not stop the others'.
-        self._ack(delivery.deliver.delivery_tag)
+        if not self._newest:
+            asyncio.get_running_loop().call_later(_ACK_SECONDS, self._acknowledge)
+        self._newest = delivery.deliver.delivery_tag
+
+    def _acknowledge(self) -> None:
+        newest, self._newest = self._newest, 0
+        self._write(Basic.Ack(delivery_tag=newest, multiple=True))
 
 
 def forget_errors(future: asyncio.Future[None]) -> None:

@@ -83,7 +83,10 @@ class Mailboxes:
             _empty(self._boxes[channel])
 
     def _box(self, channel: str) -> asyncio.Queue[Message | None]:
-        return self._boxes.setdefault(channel, asyncio.Queue(self._capacity))
+        # A queue costs more to make than a message to put into it: none is made in vain.
+        if (box := self._boxes.get(channel)) is None:
+            box = self._boxes[channel] = asyncio.Queue(self._capacity)
+        return box
 
 
 def _empty(box: asyncio.Queue[Message | None]) -> None:
