@@ -17,7 +17,7 @@ from training.engine.model import Locator, pooled
 from training.engine.normaliser import Normaliser
 from training.engine.refine import Arrivals, refine
 
-_BATCH = 1024
+BATCH = 1024  # samples: what a processor's cache holds
 _SMALLEST_M2 = 1e-4  # added to variances, so that no rounding makes one singular
 
 
@@ -94,5 +94,5 @@ def predict(answer: Answer, dataset: Dataset, rows: NDArray[np.intp]) -> Predict
 
 
 def _parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, max(len(rows), 1), _BATCH):
-        yield rows[start : start + _BATCH]
+    for start in range(0, max(len(rows), 1), BATCH):
+        yield rows[start : start + BATCH]

@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.engine.answer import Answer
+from training.engine.answer import BATCH, Answer
 from training.engine.dataset import Dataset
 from training.engine.features import Encoder, Signals
 from training.engine.geometry import Floats
 from training.engine.metrics import Predictions
 from training.engine.normaliser import Normaliser
-
-_BATCH = 1024  # what a processor's cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,8 @@ class Samples:
         signals = Signals(*(one.to(device) for one in Signals.of(dataset, rows)))
         encoder = Encoder(normaliser).to(device)
         parts = [
-            encoder(Signals(*(one[start : start + _BATCH] for one in signals)))
-            for start in range(0, len(rows), _BATCH)
+            encoder(Signals(*(one[start : start + BATCH] for one in signals)))
+            for start in range(0, len(rows), BATCH)
         ]
         tokens, mask = (torch.cat(kind) for kind in zip(*parts, strict=True))
         target = torch.from_numpy(normaliser.positions_to_units(metres)).to(device)
@@ -61,8 +59,8 @@ def predict(answer: Answer, samples: Samples) -> tuple[Predictions, Predictions]
     """What the network says of them, in metres, and what is answered after Gauss-Newton."""
     answer.eval()
     network, answered = [], []
-    for start in range(0, len(samples), _BATCH):
-        part = slice(start, start + _BATCH)
+    for start in range(0, len(samples), BATCH):
+        part = slice(start, start + BATCH)
         said = answer.in_metres(*answer.locator(samples.tokens[part], samples.mask[part]))
         network.append(said)
         if answer.refined:
