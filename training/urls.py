@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 from training.pages import (
     compare,
     datasets,
+    edit,
     job,
     jobs,
     models,
@@ -26,6 +27,7 @@ urlpatterns = [
     path("jobs/<uuid:pk>/pause", job.steer, {"wish": "pause"}, name="pause"),
     path("jobs/<uuid:pk>/resume", job.steer, {"wish": "resume"}, name="resume"),
     path("jobs/<uuid:pk>/cancel", job.cancel, name="cancel"),
+    path("jobs/<uuid:pk>/edit", edit.edit, name="edit"),
     path("jobs/<uuid:pk>/share", sharing.share, {"kind": "job"}, name="share-job"),
     path("jobs/<uuid:pk>/epochs", job.epochs, name="epochs"),
     path("jobs/<uuid:pk>/epochs.csv", job.epochs_csv, name="epochs-csv"),

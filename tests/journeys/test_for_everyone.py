@@ -28,6 +28,7 @@ PICTURES = os.environ.get("HEIMDALL_PICTURES", "")
 PAGES = {
     "jobs": "/jobs", "no-job": "/jobs?search=nothing-is-called-so", "job": "/jobs/{done}",
     "paused": "/jobs/{paused}", "failed": "/jobs/{failed}", "cancel": "/jobs/{paused}/cancel",
+    "edit": "/jobs/{done}/edit",
     "epochs": "/jobs/{done}/epochs", "start": "/jobs/new", "clone": "/jobs/new?like={done}",
     "compare": "/compare?jobs={done},{other}&baseline={done}", "datasets": "/datasets",
     "dataset": "/datasets/{dataset}", "models": "/models", "model": "/models/{model}",

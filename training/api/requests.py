@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.engine.config import GenerateConfig, TrainConfig
-
-Tags = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=50)]],
-    Field(max_length=20, description="Short words to find it by."),
-]
+from training.labels import Labels
 
 
-class JobPatch(BaseModel):
+class JobPatch(Labels):
     """What of a job may be changed at any time."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field("", max_length=200, description="Shown in lists.")
-    notes: str = Field("", max_length=20_000, description="Free text.")
-    tags: Tags = []
     team: str | None = Field(
         None, max_length=150, description="Whose members see and steer it too; null: nobody."
     )
