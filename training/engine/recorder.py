@@ -58,7 +58,7 @@ class Recorder:
     ) -> None:
         try:
             # What training failed of is told, and not what its last checkpoint may fail of as well.
-            with contextlib.suppress(*([Exception] if kind else [])):
+            with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
                 self.finish()
         finally:
             self._memory.close()
