@@ -21,11 +21,11 @@ class Host:
     def __init__(self, number: int) -> None:
         self.name = f"heimdall{os.getpid() % 10_000}-{number}"
         self._cable = f"hd{os.getpid() % 10_000}-{number}"
-        self._here = f"10.213.{number}.1"
+        self._here = ""
         self._services: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        there = ["-n", self.name]
+        there, self._here = ["-n", self.name], f"{_free_net()}.1"
         _ip("netns", "add", self.name)
         _ip("link", "add", self._cable, "type", "veth", "peer", "eth0", "netns", self.name)
         _ip("address", "add", f"{self._here}/30", "dev", self._cable)
@@ -61,6 +61,15 @@ class Host:
 
     def join(self) -> None:
         _ip("link", "set", self._cable, "up")
+
+
+def _free_net() -> str:
+    """Used by no other run, and left behind by none that was killed."""
+    addresses = subprocess.run(
+        ["ip", "-4", "-brief", "address"], check=True, capture_output=True, text=True
+    ).stdout
+    nets = (f"10.213.{number}" for number in range(256))
+    return next(net for net in nets if f" {net}." not in addresses)
 
 
 def _ip(*command: str) -> None:
