@@ -148,6 +148,7 @@ class Way:
     def __init__(self, port: int) -> None:
         self._port = port
         self._lines: set[asyncio.StreamWriter] = set()
+        self._served: set[asyncio.Task[None] | None] = set()
         self._cut_at_bind = False
         self.bind_seconds = 0.0  # how long a binding is held back
 
@@ -161,11 +162,19 @@ class Way:
             line.transport.abort()
         self._lines.clear()
 
+    async def end(self) -> None:
+        """None is left open when the loop ends: a later test would be blamed for it."""
+        self.cut()
+        await asyncio.gather(*filter(None, self._served), return_exceptions=True)
+
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._served.add(asyncio.current_task())
+        self._lines.add(writer)
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        self._lines.update({writer, back})
+        self._lines.add(back)
         ways = self._pump(reader, back), self._pump(there, writer)
         await asyncio.gather(*ways, return_exceptions=True)
+        await closed(writer, back)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
@@ -179,6 +188,12 @@ class Way:
         return None
 
 
+async def closed(*writers: asyncio.StreamWriter) -> None:
+    for writer in writers:
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
 @asynccontextmanager
 async def proxy(port: int) -> AsyncIterator[tuple[str, Way]]:
     """The address of a way to the broker on that port."""
@@ -187,5 +202,5 @@ async def proxy(port: int) -> AsyncIterator[tuple[str, Way]]:
     try:
         yield f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/%2F", way
     finally:
-        way.cut()
         server.close()
+        await way.end()

@@ -21,6 +21,7 @@ from tests.faults.jobs import CONFIG, at_epoch, numbers, starts
 from tests.faults.tally import Tally, often
 from tests.stack import Stack
 from training.engine.checkpoint import Store
+from training.engine.files import EPOCHS, epoch_of, newest_first
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 WRITER = """
@@ -78,19 +79,20 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_flipped_bit_costs_one_epoch_and_is_told(
+def test_a_flipped_bit_costs_one_checkpoint_and_is_told(
     disturbed: Stack, undisturbed: list[Any], tally: Tally
 ) -> None:
     job_id = paused(disturbed, 5)
-    job = disturbed.job(job_id)
-    flip_a_bit(Path(job["checkpoint_path"]))
+    newest = Path(disturbed.job(job_id)["checkpoint_path"])
+    before = epoch_of(newest_first([newest.parent], EPOCHS)[1])
+    flip_a_bit(newest)
     ask(disturbed, job_id, "resume")
     assert numbers(disturbed, job_id) == undisturbed
     (_, again) = starts(disturbed, job_id)
-    assert again["data"]["resumed_from_epoch"] == job["current_epoch"] - 1
+    assert again["data"]["resumed_from_epoch"] == before
     told = [one["data"].get("reason", "") for one in disturbed.events(job_id)]
     (damage,) = (one for one in told if "is damaged" in one)
-    assert f"going on from epoch {job['current_epoch'] - 1}" in damage
+    assert f"going on from epoch {before}" in damage
     tally("checkpoint with a flipped bit: the one before, and an event", 1)
 
 
