@@ -21,7 +21,7 @@ from training import lifecycle
 from training.datasets import import_folder, store
 from training.engine import synthetic
 from training.engine.config import GenerateConfig, TrainConfig
-from training.models import Dataset, Job, TrainedModel
+from training.models import Dataset, Epoch, Job, TrainedModel
 from training.states import Status
 
 USER = "demo"
@@ -111,16 +111,18 @@ class Demo:
 
     def _follow(self, job: Job) -> Job:
         """Draw the bar (or, where nobody looks, a line an epoch) until the job has ended."""
-        seen = 0
+        seen, best = max(job.current_epoch - 1, 0), job.best_val_rmse
         with self._bar() as bar:
             task = bar.add_task("starting the trainer", total=job.total_epochs, facts="")
             while job.status not in ENDED and not self._over.wait(LOOK_SECONDS):
                 job.refresh_from_db()
-                if job.current_epoch > seen:
-                    seen = job.current_epoch
-                    bar.update(task, completed=seen, facts=_facts(job))
+                for ended in job.epochs.filter(epoch__gt=seen).order_by("epoch"):
+                    seen = ended.epoch
+                    best = ended.metrics["val_rmse"] if ended.is_best else best
+                    bar.update(task, completed=seen, facts=_facts(ended, best))
                     if not self._console.is_terminal:
-                        self._console.print(f"epoch {seen}/{job.total_epochs}  {_facts(job)}")
+                        told = f"epoch {seen}/{job.total_epochs}  {_facts(ended, best)}"
+                        self._console.print(told)
                 bar.update(task, description=_what(job))
         return job
 
@@ -160,12 +162,9 @@ def _what(job: Job) -> str:
     return str(job.status)
 
 
-def _facts(job: Job) -> str:
-    newest = job.epochs.order_by("-epoch").first()
-    if newest is None:
-        return ""
-    loss, rmse = newest.metrics["val_loss"], newest.metrics["val_rmse"]
-    return f"loss {loss:.4g}  RMSE {_metres(rmse)}  at best epoch {_metres(job.best_val_rmse)}"
+def _facts(ended: Epoch, best: float | None) -> str:
+    loss, rmse = ended.metrics["val_loss"], ended.metrics["val_rmse"]
+    return f"loss {loss:.4g}  RMSE {_metres(rmse)}  at best epoch {_metres(best)}"
 
 
 def _table(evaluation: dict[str, Any]) -> Table:

@@ -148,7 +148,7 @@ class Way:
     def __init__(self, port: int) -> None:
         self._port = port
         self._lines: set[asyncio.StreamWriter] = set()
-        self._served: set[asyncio.Task[None] | None] = set()
+        self._served: list[Any] = []
         self._cut_at_bind = False
         self.bind_seconds = 0.0  # how long a binding is held back
 
@@ -165,10 +165,10 @@ class Way:
     async def end(self) -> None:
         """None is left open when the loop ends: a later test would be blamed for it."""
         self.cut()
-        await asyncio.gather(*filter(None, self._served), return_exceptions=True)
+        await asyncio.gather(*self._served, return_exceptions=True)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._served.add(asyncio.current_task())
+        self._served.append(asyncio.current_task())
         self._lines.add(writer)
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
         self._lines.add(back)
@@ -194,13 +194,35 @@ async def closed(*writers: asyncio.StreamWriter) -> None:
     await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
+def address(server: asyncio.Server) -> str:
+    return f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/%2F"
+
+
+@asynccontextmanager
+async def silent_peer() -> AsyncIterator[tuple[str, list[Any]]]:
+    """The address of one that accepts and says nothing, and who has come so far."""
+    met: list[Any] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.append(asyncio.current_task())
+        await reader.read()
+        await closed(writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield address(server), met
+    finally:
+        server.close()
+        await asyncio.gather(*met, return_exceptions=True)
+
+
 @asynccontextmanager
 async def proxy(port: int) -> AsyncIterator[tuple[str, Way]]:
     """The address of a way to the broker on that port."""
     way = Way(port)
     server = await asyncio.start_server(way.accept, "127.0.0.1", 0)
     try:
-        yield f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/%2F", way
+        yield address(server), way
     finally:
         server.close()
         await way.end()

@@ -14,7 +14,6 @@ from tests.faults.layers import (
     Kind,
     Ours,
     Stock,
-    closed,
     hears,
     joined,
     new_group,
@@ -22,6 +21,7 @@ from tests.faults.layers import (
     proxy,
     publish,
     shown_by_stock,
+    silent_peer,
 )
 
 pytestmark = [
@@ -120,26 +120,13 @@ async def test_a_waiter_that_gives_up(kind: Kind, own_broker: PrivateBroker) -> 
 @shown_by_stock("a peer that accepts and says nothing ends all reconnecting")
 async def test_a_silent_peer(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime.layer.HANDSHAKE_SECONDS", 0.3)
-    met: list[asyncio.Task[None] | None] = []
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        met.append(asyncio.current_task())
-        await reader.read()
-        await closed(writer)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    url = f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        async with opened(kind, url) as layer:
-            layer.connect_timeout = 0.3
-            adding = asyncio.ensure_future(layer.group_add(new_group(), await layer.new_channel()))
-            await asyncio.sleep(2.5)
-            adding.cancel()
-            await asyncio.gather(adding, return_exceptions=True)
-            assert len(met) >= 2
-    finally:
-        server.close()
-        await asyncio.gather(*filter(None, met), return_exceptions=True)
+    async with silent_peer() as (url, met), opened(kind, url) as layer:
+        layer.connect_timeout = 0.3
+        adding = asyncio.ensure_future(layer.group_add(new_group(), await layer.new_channel()))
+        await asyncio.sleep(2.5)
+        adding.cancel()
+        await asyncio.gather(adding, return_exceptions=True)
+        assert len(met) >= 2
 
 
 @shown_by_stock("group_add and group_send hang while the broker is down")
