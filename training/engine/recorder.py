@@ -22,7 +22,7 @@ from training.engine.snapshot import Numbers, about
 from training.engine.state import TrainState
 
 # Of shorter epochs, those that end meanwhile are written and told together: one by one, epochs of
-# 15 ms take a tenth longer, together a fiftieth. No page draws more often.
+# 15 ms take a tenth longer, together 1 to 4 %. No page draws more often.
 PACE_SECONDS = 0.1
 # JSON has no NaN and no infinity: orjson writes null.
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
