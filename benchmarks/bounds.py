@@ -12,10 +12,10 @@ import argparse
 
 import numpy as np
 
-from tests.unit.engine.monte_carlo import monte_carlo_bound
-from training.engine.bounds import bound_at, dilution_of_precision
-from training.engine.config import GenerateConfig
-from training.engine.geometry import Floats
+from tests.unit.training.localization.evaluation.monte_carlo import monte_carlo_bound
+from training.localization.config import GenerateConfig
+from training.localization.evaluation.cramer_rao import bound_at, dilution_of_precision
+from training.localization.geometry import Floats
 
 KINDS = {"strength": (None, True), "times": (1000.0, False), "both": (1000.0, True)}
 _WIDEST_GDOP = 5.0  # beyond, inverting the drawn matrix says more of the draws than of the bound

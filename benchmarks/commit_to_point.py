@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from benchmarks.stage import browser, feed, heimdall, p50_p95, row, signed_in, until
+from benchmarks.harness import browser, feed, heimdall, p50_p95, row, signed_in, until
 from tests.sockets import frame, open_socket
 from tests.stack import Stack
 

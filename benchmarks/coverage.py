@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.training import train
-from training.engine import split
-from training.engine.importer import read_folder
+from training.localization.data import splits
+from training.localization.importing.importer import read_folder
 
 
 def main() -> None:
@@ -26,7 +26,9 @@ def main() -> None:
     dataset = read_folder(chosen.folder)
     shares: dict[int, list[float]] = {68: [], 95: []}
     for seed in range(chosen.splits):
-        anew = replace(dataset, split=split.by_group(dataset.group, seed), split_by=split.BY_PLACE)
+        anew = replace(
+            dataset, split=splits.by_group(dataset.group, seed), split_by=splits.BY_PLACE
+        )
         test = train(anew, seed=seed).evaluation["test"]
         covered = {share: test[f"coverage_{share}"] for share in shares}
         blocks = len(np.unique(anew.group[anew.rows("test")]))

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.stage import heimdall, row
+from benchmarks.harness import heimdall, row
 from tests.broker import free_port, listens
 from tests.stack import Stack, eventually
 
@@ -52,7 +52,7 @@ def crowd(stack: Stack, port: int, jobs: list[str], each: int, frames: int) -> S
     # The first event is followed from: `connected` alone comes before what is measured.
     paths = [f"{path}?after=1" for path in paths]
     told = {"port": port, "token": stack.tokens["ada"], "paths": paths, "frames": frames}
-    return Side(stack, "benchmarks.crowd", told=told)
+    return Side(stack, "benchmarks.websocket_load", told=told)
 
 
 def publish(stack: Stack, *command: str) -> None:
@@ -66,10 +66,10 @@ def percentiles(values: list[float]) -> tuple[float, float]:
 
 def latencies(stack: Stack, jobs: list[str], each: int, events: int, rate: float) -> None:
     """So many sockets on each job, and a raw consumer of all."""
-    floor = Side(stack, "benchmarks.floor", stack.amqp, str(events * len(jobs)))
+    floor = Side(stack, "benchmarks.amqp_baseline", stack.amqp, str(events * len(jobs)))
     sockets = crowd(stack, stack.port, jobs, each, events)
     before = _cpu(stack)
-    publish(stack, "benchmarks.herald", stack.amqp, str(events), str(rate), *jobs)
+    publish(stack, "benchmarks.publish_load", stack.amqp, str(events), str(rate), *jobs)
     came, raw = sockets.result()["latencies"], floor.result()["latencies"]
     (p50, p99), (floor50, floor99) = percentiles(came), percentiles(raw)
     cost = 1e6 * (_cpu(stack) - before) / len(came)
@@ -80,7 +80,7 @@ def latencies(stack: Stack, jobs: list[str], each: int, events: int, rate: float
 
 def frames_a_second(stack: Stack, job: str, sockets: int, events: int) -> float:
     watching = crowd(stack, stack.port, [job], sockets, events)
-    publish(stack, "benchmarks.herald", stack.amqp, str(events), "0", job)
+    publish(stack, "benchmarks.publish_load", stack.amqp, str(events), "0", job)
     found = watching.result()
     return len(found["latencies"]) / float(found["seconds"])
 
@@ -88,7 +88,7 @@ def frames_a_second(stack: Stack, job: str, sockets: int, events: int) -> float:
 def stock_frames_a_second(stack: Stack, job: str, sockets: int, events: int) -> float:
     with stock_server(stack) as port:
         watching = crowd(stack, port, [job], sockets, events)
-        publish(stack, "benchmarks.stock", str(events), job)
+        publish(stack, "benchmarks.stock_channel_layer", str(events), job)
         found = watching.result()
     return len(found["latencies"]) / float(found["seconds"])
 
@@ -96,7 +96,7 @@ def stock_frames_a_second(stack: Stack, job: str, sockets: int, events: int) -> 
 @contextmanager
 def stock_server(stack: Stack) -> Iterator[int]:
     port = free_port()
-    command = ["daphne", "-p", str(port), "-v", "0", "benchmarks.stock:application"]
+    command = ["daphne", "-p", str(port), "-v", "0", "benchmarks.stock_channel_layer:application"]
     # It is configured by itself.
     environment = {k: v for k, v in stack.environment.items() if k != "DJANGO_SETTINGS_MODULE"}
     server = subprocess.Popen([sys.executable, "-m", *command], env=environment)

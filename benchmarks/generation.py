@@ -16,11 +16,11 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from training.engine import growth
-from training.engine.area import WidenedHull
-from training.engine.config import GenerateConfig
-from training.engine.geometry import SPEED_OF_LIGHT, LocalFrame
-from training.engine.synthetic import BLOCK, generate
+from training.localization.config import GenerateConfig
+from training.localization.geometry import SPEED_OF_LIGHT, LocalFrame
+from training.localization.synthetic import resumable
+from training.localization.synthetic.area import BufferedConvexHull
+from training.localization.synthetic.generate import BLOCK, generate
 
 Made = NDArray[np.float64]
 
@@ -57,14 +57,14 @@ def heimdall(config: GenerateConfig) -> Made:
 
 def on_disk(config: GenerateConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        growth.grow(config, Path(folder) / "dataset", lambda *told: None)
+        resumable.generate_resumable(config, Path(folder) / "dataset", lambda *told: None)
 
 
 def one_by_one(config: GenerateConfig) -> Made:
     """The same, as one would write it down."""
     frame = LocalFrame.around(*np.array([(one.lat, one.lon) for one in config.receivers]).T)
     rx = np.array([frame.place(one.lat, one.lon, one.alt_m) for one in config.receivers])
-    area = WidenedHull(rx[:, :2], config.margin_km * 1000)
+    area = BufferedConvexHull(rx[:, :2], config.margin_km * 1000)
     wave = SPEED_OF_LIGHT / (config.frequency_mhz * 1e6)
     at_1_km = config.transmit_dbm - 20 * np.log10(4 * np.pi * 1000 / wave)
     made = np.empty((config.samples, 2 + 3 * len(rx)))

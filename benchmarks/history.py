@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from benchmarks.stage import heimdall, p50_p95, row
+from benchmarks.harness import heimdall, p50_p95, row
 from tests.stack import Stack
 
 EIGHT = "train_loss,val_loss,train_rmse,val_rmse,val_median,val_p95,val_nll,learning_rate"
@@ -77,7 +77,7 @@ def measure(stack: Stack, questions: list[Question], calls: int) -> dict[str, fl
 
 def filled(stack: Stack, jobs: int, epochs: int) -> str:
     began = time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.hoard", str(jobs), str(epochs)]
+    command = [sys.executable, "-m", "benchmarks.seed_database", str(jobs), str(epochs)]
     done = subprocess.run(
         command, env=stack.environment, capture_output=True, text=True, check=True
     )

@@ -11,7 +11,7 @@ import time
 
 from playwright.sync_api import Page
 
-from benchmarks.stage import browser, heimdall, row, signed_in, until
+from benchmarks.harness import browser, heimdall, row, signed_in, until
 from tests.stack import SMALL
 
 LEASE_SECONDS = 12  # the default

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.training import head, line, train
-from training.engine.baselines import fingerprints
-from training.engine.dataset import Dataset
-from training.engine.importer import read_folder
-from training.engine.metrics import error_summary, position_errors
+from training.localization.data.dataset import Dataset
+from training.localization.evaluation.baselines import fingerprints
+from training.localization.importing.importer import read_folder
+from training.localization.metrics import error_summary, position_errors
 
 
 def main() -> None:

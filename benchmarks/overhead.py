@@ -17,7 +17,7 @@ from operator import truediv
 from statistics import median
 from typing import Any
 
-from benchmarks.stage import heimdall, row, wait_unseen
+from benchmarks.harness import heimdall, row, wait_unseen
 from tests.stack import Stack
 
 EPOCHS, RUNS = 200, 5
@@ -39,7 +39,7 @@ print(made.pk, made.path)
 
 
 def bare(stack: Stack, path: str, config: dict[str, Any], folder: str = "") -> float:
-    command = [sys.executable, "-m", "benchmarks.bare", path, json.dumps(config), folder]
+    command = [sys.executable, "-m", "benchmarks.bare_loop", path, json.dumps(config), folder]
     # Its stdin stays open: a trainer ends with whoever started it.
     with subprocess.Popen(command, env=stack.environment, text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # fmt: skip

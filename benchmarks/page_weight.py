@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from benchmarks.stage import browser, feed, heimdall, row, signed_in, until
+from benchmarks.harness import browser, feed, heimdall, row, signed_in, until
 from tests.stack import Stack
 
 RUNS = 5

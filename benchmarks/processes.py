@@ -20,7 +20,7 @@ from statistics import median
 
 import httpx
 
-from benchmarks.stage import heimdall, row
+from benchmarks.harness import heimdall, row
 from tests.broker import free_port
 from tests.stack import Stack
 

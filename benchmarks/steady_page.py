@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from benchmarks.stage import browser, feed, heimdall, p50_p95, row, signed_in, until
+from benchmarks.harness import browser, feed, heimdall, p50_p95, row, signed_in, until
 
 RATE, SECONDS = 50, 60
 SLOW_MS = 100

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training import head, line, train
-from training.engine import bounds
-from training.engine.answer import predict
-from training.engine.config import GenerateConfig
-from training.engine.metrics import position_errors, rmse
-from training.engine.synthetic import generate
+from training.localization.config import GenerateConfig
+from training.localization.evaluation import cramer_rao
+from training.localization.localizer.localizer import predict_split
+from training.localization.metrics import position_errors, rmse
+from training.localization.synthetic.generate import generate
 
 
 def main() -> None:
@@ -52,8 +52,8 @@ def timing(samples: int, config: dict[str, Any]) -> None:
     done = train(dataset, **config)
     test, rows = done.evaluation["test"], dataset.rows("test")
     line("timing, 1 us", test, f"covers {test['coverage_68']:.1%} of 68, {done.seconds:.0f} s")
-    errors = position_errors(predict(done.answer, dataset, rows).mean, dataset.target[rows])
-    bound = bounds.position_error_bound(dataset, rows)
+    errors = position_errors(predict_split(done.answer, dataset, rows).mean, dataset.target[rows])
+    bound = cramer_rao.position_error_bound(dataset, rows)
     assert bound is not None
     better = np.argsort(bound)[: len(bound) // 2]
     reached, possible = rmse(errors[better]), rmse(bound[better])

@@ -22,14 +22,14 @@ from statistics import median
 import torch
 from torch import nn
 
-from benchmarks.stage import heimdall, wait_unseen
+from benchmarks.harness import heimdall, wait_unseen
 from tests.stack import Stack
-from training.engine.config import TrainConfig
-from training.engine.dataset import Dataset
-from training.engine.loss import loss
-from training.engine.machine import ALONE
-from training.engine.samples import Samples
-from training.engine.state import TrainState, learning_rate
+from training.localization.config import TrainConfig
+from training.localization.data.dataset import Dataset
+from training.localization.fit.distributed import SINGLE_PROCESS
+from training.localization.fit.state import TrainState, learning_rate
+from training.localization.fit.tensors import EncodedSplit
+from training.localization.localizer.loss import loss
 
 STORE = """
 import django
@@ -95,7 +95,7 @@ def bare(dataset: Dataset, config: TrainConfig) -> list[float]:
     """Seconds of each epoch but the first."""
     state = TrainState.fresh(config, dataset)
     model, optimizer = state.model, state.optimizer
-    train, val = (Samples.of(dataset, state.normaliser, side, ALONE.device)
+    train, val = (EncodedSplit.of(dataset, state.normaliser, side, SINGLE_PROCESS.device)
                   for side in ("train", "val"))  # fmt: skip
     took = []
     for epoch in range(config.epochs):

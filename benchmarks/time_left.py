@@ -13,7 +13,7 @@ from statistics import mean, quantiles
 
 from playwright.sync_api import Page
 
-from benchmarks.stage import browser, heimdall, row, signed_in
+from benchmarks.harness import browser, heimdall, row, signed_in
 from tests.stack import Stack
 
 # As the demo: an epoch is then more than the writing of its checkpoint.

@@ -9,17 +9,18 @@ from typing import Any
 
 import torch
 
-from training.engine import calibration, evaluation, loop
-from training.engine.answer import Answer
-from training.engine.config import TrainConfig
-from training.engine.dataset import Dataset
-from training.engine.state import TrainState
+from training.localization.config import TrainConfig
+from training.localization.data.dataset import Dataset
+from training.localization.evaluation import evaluate
+from training.localization.fit import calibration, loop
+from training.localization.fit.state import TrainState
+from training.localization.localizer.localizer import Localizer
 
 
 @dataclass(frozen=True)
 class Done:
-    answer: Answer
-    evaluation: dict[str, Any]
+    answer: Localizer
+    evaluate: dict[str, Any]
     seconds: float
 
 
@@ -33,8 +34,8 @@ def train(dataset: Dataset, **config: Any) -> Done:
             best = copy.deepcopy(state.model.state_dict())
     seconds = time.perf_counter() - started
     state.model.load_state_dict(best)
-    answer = calibration.answer(state, dataset)
-    return Done(answer, evaluation.evaluate(answer, dataset), seconds)
+    answer = calibration.calibrate(state, dataset)
+    return Done(answer, evaluate.evaluate(answer, dataset), seconds)
 
 
 def line(name: str, errors: dict[str, float], more: str = "") -> None:

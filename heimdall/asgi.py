@@ -12,26 +12,26 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 django.setup()
 
-from heimdall import statics  # noqa: E402
+from heimdall import static_files  # noqa: E402
 
-statics.collect()  # before the middleware looks at what there is
+static_files.collect()  # before the middleware looks at what there is
 pages = get_asgi_application()
 
 # These need Django to be set up, which the line above did.
 from heimdall.checks import refuse_to_start  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
-from training.tokens import user_for  # noqa: E402
-from training.watching import hub  # noqa: E402
+from training.accounts.tokens import authenticate  # noqa: E402
+from training.events.hub import get_hub  # noqa: E402
 
 refuse_to_start()
 if "daphne.server" in sys.modules:
     # Another server needs no teaching, and importing daphne would take its event loop.
-    from heimdall.server import install
+    from heimdall.daphne.server import patch_daphne
 
-    install()
+    patch_daphne()
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": websocket_application(hub=hub, user_for_token=user_for),
+        "websocket": websocket_application(hub=get_hub, user_for_token=authenticate),
     }
 )

@@ -28,7 +28,7 @@ def ensure_installed(root: Path, requirements: Sequence[str]) -> None:
         sys.exit(f"Heimdall needs Python 3.11 or newer; this is {found} ({sys.executable}).")
     venv = root / ".venv"
     python = venv / "bin" / "python"
-    with _alone(root / ".venv.lock"):
+    with _exclusive(root / ".venv.lock"):
         for name in requirements:
             stamp = venv / f".installed-{name.replace('/', '-')}"
             wanted = _fingerprint(root / name)
@@ -48,11 +48,11 @@ def _fingerprint(requirements: Path) -> str:
 def _install(python: Path, requirements: Path) -> None:
     venv = python.parent.parent
     if not python.exists():
-        _say(f"Setting up {venv} (once; later starts are quick) ...")
+        _print(f"Setting up {venv} (once; later starts are quick) ...")
         _make_venv(venv)
     if "torch==" in requirements.read_text(encoding="utf-8"):
         _install_torch(python)
-    _say(f"Installing what {requirements.relative_to(venv.parent)} names (a minute or so) ...")
+    _print(f"Installing what {requirements.relative_to(venv.parent)} names (a minute or so) ...")
     if not _pip(python, "install", "--requirement", str(requirements)):
         sys.exit(
             "The installation failed, see above. Once that is put right, run the same command "
@@ -62,17 +62,17 @@ def _install(python: Path, requirements: Path) -> None:
 
 def _make_venv(venv: Path) -> None:
     """Also on a Debian that splits `ensurepip` off into a package of its own."""
-    if _quietly(sys.executable, "-m", "venv", str(venv)):
+    if _run_quietly(sys.executable, "-m", "venv", str(venv)):
         return
     shutil.rmtree(venv, ignore_errors=True)
-    if _can_be_root() and _quietly("apt-get", "install", "--yes", "python3-venv"):
-        if _quietly(sys.executable, "-m", "venv", str(venv)):
+    if _can_be_root() and _run_quietly("apt-get", "install", "--yes", "python3-venv"):
+        if _run_quietly(sys.executable, "-m", "venv", str(venv)):
             return
         shutil.rmtree(venv, ignore_errors=True)
     pip_elsewhere = shutil.which("pip3") or shutil.which("pip")
-    if pip_elsewhere and _quietly(sys.executable, "-m", "venv", "--without-pip", str(venv)):
+    if pip_elsewhere and _run_quietly(sys.executable, "-m", "venv", "--without-pip", str(venv)):
         python = str(venv / "bin" / "python")
-        if _quietly(pip_elsewhere, "--python", python, "install", "pip"):
+        if _run_quietly(pip_elsewhere, "--python", python, "install", "pip"):
             return
     sys.exit(
         "This Python cannot make a virtual environment. On Debian and Ubuntu type:\n"
@@ -84,11 +84,11 @@ def _make_venv(venv: Path) -> None:
 def _install_torch(python: Path) -> None:
     """The CPU build where there is no NVIDIA driver: a tenth of the size."""
     cpu_only = sys.platform == "linux" and shutil.which("nvidia-smi") is None
-    _say("Installing PyTorch (some 200 MB) ...")
+    _print("Installing PyTorch (some 200 MB) ...")
     if cpu_only and _pip(python, "install", f"{TORCH}+cpu", quietly=True):
         return
     if cpu_only:
-        _say("The CPU build is not offered here; the full one is some gigabytes, with CUDA.")
+        _print("The CPU build is not offered here; the full one is some gigabytes, with CUDA.")
     # A failure is told by the installation of all requirements, which follows.
     _pip(python, "install", TORCH)
 
@@ -100,7 +100,7 @@ def _pip(python: Path, *arguments: str, quietly: bool = False) -> bool:
     return subprocess.run(command, stdout=output, stderr=output, check=False).returncode == 0
 
 
-def _quietly(*command: str) -> bool:
+def _run_quietly(*command: str) -> bool:
     try:
         done = subprocess.run(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
@@ -114,12 +114,12 @@ def _can_be_root() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _exclusive(lock: Path) -> Iterator[None]:
     """Two commands started at once must not install into each other's way."""
     with lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

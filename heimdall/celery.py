@@ -16,7 +16,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()
 app.autodiscover_tasks()
 
-_keepers: list[Any] = []
+_maintenance_threads: list[Any] = []
 
 
 @celeryd_init.connect
@@ -35,26 +35,26 @@ def refuse_to_start(**_: Any) -> None:
 
 
 @worker_ready.connect
-def start_keeper(sender: Any, **_: Any) -> None:
-    from training.keeper import Keeper
+def start_maintenance(sender: Any, **_: Any) -> None:
+    from training.workers.maintenance import MaintenanceThread
 
-    keeper = Keeper(str(sender.hostname), int(sender.controller.concurrency))
-    _keepers.append(keeper)
+    keeper = MaintenanceThread(str(sender.hostname), int(sender.controller.concurrency))
+    _maintenance_threads.append(keeper)
     keeper.start()
 
 
 @worker_shutting_down.connect
-def hand_jobs_back(**_: Any) -> None:
+def release_jobs(**_: Any) -> None:
     """On SIGTERM: every attempt ends its trainer and queues its job for another worker."""
-    from training.supervisor import leaving
+    from training.workers.supervisor import shutting_down
 
-    leaving.set()
+    shutting_down.set()
 
 
 @worker_shutdown.connect
-def stop_keeper(**_: Any) -> None:
-    from training.publishing import publisher
+def stop_maintenance(**_: Any) -> None:
+    from training.events.publisher import get_publisher
 
-    while _keepers:
-        _keepers.pop().stop()
-    publisher().stop(timeout=5)
+    while _maintenance_threads:
+        _maintenance_threads.pop().stop()
+    get_publisher().stop(timeout=5)

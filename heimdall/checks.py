@@ -7,12 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-SHORTEST_SECRET = 32
+MIN_SECRET_LENGTH = 32
 
 
 @register()
 def environment(**_: Any) -> list[CheckMessage]:
-    """heimdall.E001 to E006: each variable as `heimdall.environment` found it."""
+    """heimdall.E001 to E006: each variable as `heimdall.env` found it."""
     return [
         Error(problem.message, hint=problem.hint, id=problem.id)
         for problem in settings.ENVIRONMENT_PROBLEMS
@@ -22,12 +22,12 @@ def environment(**_: Any) -> list[CheckMessage]:
 @register()
 def secret_key(**_: Any) -> list[CheckMessage]:
     """heimdall.E007: a key that can be guessed signs nothing."""
-    if len(settings.SECRET_KEY) >= SHORTEST_SECRET:
+    if len(settings.SECRET_KEY) >= MIN_SECRET_LENGTH:
         return []
     return [
         Error(
             f"DJANGO_SECRET_KEY has {len(settings.SECRET_KEY)} characters; "
-            f"at least {SHORTEST_SECRET} are needed.",
+            f"at least {MIN_SECRET_LENGTH} are needed.",
             hint="Unset it (one is made and kept in the data folder), or set a long random one.",
             id="heimdall.E007",
         )

@@ -15,25 +15,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from heimdall import web
-from heimdall.secret import kept_secret
-from training import lifecycle
-from training.datasets import import_folder, store
-from training.engine import synthetic
-from training.engine.config import GenerateConfig, TrainConfig
+from heimdall import web_process
+from heimdall.secret_key import load_or_create_secret
+from training.datasets.service import import_folder, store_dataset
+from training.jobs import lifecycle
+from training.localization.config import GenerateConfig, TrainConfig
+from training.localization.synthetic import generate
 from training.models import Dataset, Epoch, Job, TrainedModel
-from training.states import Status
+from training.models.states import Status
 
 USER = "demo"
 SYNTHETIC_NAME = "Seven receivers in northern Italy"
 SYNTHETIC_SAMPLES = 6_000
-LOOK_SECONDS = 0.2
-ENDED = {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
+POLL_SECONDS = 0.2
+FINAL_EVENTS = {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
 
 
 def seed(folder: Path | None) -> tuple[Dataset, str]:
     """The demo's dataset and its user's password; made at the first start."""
-    password = kept_secret(Path(settings.DATA_DIR) / "demo_password", strength=9)
+    password = load_or_create_secret(Path(settings.DATA_DIR) / "demo_password", strength=9)
     user, fresh = User.objects.get_or_create(
         username=USER, defaults={"is_staff": True, "is_superuser": True}
     )
@@ -50,7 +50,7 @@ def _synthetic(user: User) -> Dataset:
     if found and Path(found.path).exists():
         return found
     config = GenerateConfig(samples=SYNTHETIC_SAMPLES, seed=1)
-    return store(user, SYNTHETIC_NAME, synthetic.generate(config))
+    return store_dataset(user, SYNTHETIC_NAME, generate.generate(config))
 
 
 def _measured(user: User, folder: Path) -> Dataset:
@@ -107,14 +107,14 @@ class Demo:
         say = self._console.print
         say(f"[bold]http://127.0.0.1:{port}/jobs/{job.pk}[/bold]", soft_wrap=True)
         say(f"Sign in as [bold]{USER}[/bold], password [bold]{self._password}[/bold]")
-        say(web.parts(), style="dim", soft_wrap=True)
+        say(web_process.startup_banner(), style="dim", soft_wrap=True)
 
     def _follow(self, job: Job) -> Job:
         """Draw the bar (or, where nobody looks, a line an epoch) until the job has ended."""
         seen, best = max(job.current_epoch - 1, 0), job.best_val_rmse
         with self._bar() as bar:
             task = bar.add_task("starting the trainer", total=job.total_epochs, facts="")
-            while job.status not in ENDED and not self._over.wait(LOOK_SECONDS):
+            while job.status not in FINAL_EVENTS and not self._over.wait(POLL_SECONDS):
                 job.refresh_from_db()
                 for ended in job.epochs.filter(epoch__gt=seen).order_by("epoch"):
                     seen = ended.epoch
@@ -123,7 +123,7 @@ class Demo:
                     if not self._console.is_terminal:
                         told = f"epoch {seen}/{job.total_epochs}  {_facts(ended, best)}"
                         self._console.print(told)
-                bar.update(task, description=_what(job))
+                bar.update(task, description=_describe(job))
         return job
 
     def _bar(self) -> Progress:
@@ -138,7 +138,7 @@ class Demo:
         )
 
     def _conclude(self, job: Job) -> None:
-        if job.status not in ENDED:
+        if job.status not in FINAL_EVENTS:
             self._console.print(
                 f"Stopped after epoch {job.current_epoch}; the job goes on at the next start."
             )
@@ -156,7 +156,7 @@ class Demo:
             self._console.print("The server stays up; Ctrl-C ends it.")
 
 
-def _what(job: Job) -> str:
+def _describe(job: Job) -> str:
     if job.status == Status.RUNNING and job.started_at is None:
         return "starting the trainer"
     return str(job.status)

@@ -18,23 +18,23 @@ from django.conf import settings
 from django.db.models import Q
 
 from heimdall.celery import app
-from training.keeper import Keeper, reap
-from training.supervisor import leaving
+from training.workers.maintenance import MaintenanceThread, requeue_expired
+from training.workers.supervisor import shutting_down
 
 NAME = f"embedded@{platform.node()}"
 STOP_SECONDS = 10
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunningError(Exception):
     """Two embedded workers on one data folder would take each other's jobs for dead."""
 
 
 @contextmanager
 def embedded_worker() -> Iterator[None]:
     """Train in threads of this process; on the way out hand every running job back."""
-    with _alone(Path(settings.DATA_DIR) / "embedded.lock"):
+    with _exclusive(Path(settings.DATA_DIR) / "embedded.lock"):
         # Whoever ran them held the lock that is ours now, and so is gone: no need for a lease.
-        reap(NAME, Q(worker=NAME), "Heimdall was restarted.", crashed=False)
+        requeue_expired(NAME, Q(worker=NAME), "Heimdall was restarted.", crashed=False)
         # What `celery worker` would do: tasks then know by which name their worker goes.
         setup_worker_optimizations(app, NAME)
         worker = app.WorkController(
@@ -47,25 +47,25 @@ def embedded_worker() -> Iterator[None]:
             without_gossip=True,
         )
         thread = threading.Thread(target=worker.start, name="embedded-worker", daemon=True)
-        keeper = Keeper(NAME, settings.JOBS_AT_ONCE)
+        keeper = MaintenanceThread(NAME, settings.JOBS_AT_ONCE)
         thread.start()
         keeper.start()
         try:
             yield
         finally:
-            leaving.set()
+            shutting_down.set()
             keeper.stop()
             state.should_stop = 0
             thread.join(STOP_SECONDS)
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _exclusive(lock: Path) -> Iterator[None]:
     with lock.open("a+") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise AlreadyRunning(
+            raise AlreadyRunningError(
                 f"Another Heimdall already trains on {lock.parent}. Stop it first, or set "
                 "HEIMDALL_DATA_DIR to another folder."
             ) from error

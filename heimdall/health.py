@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from kombu import Connection
 
-from training import workers
 from training.models import Job, Worker
-from training.states import Status
+from training.models.states import Status
+from training.workers import registry as workers
 
 BROKER_SECONDS = 2
 
@@ -40,8 +40,8 @@ def _database() -> tuple[str, dict[str, Any]]:
         return "ok", {
             "queued": Job.objects.filter(status=Status.QUEUED).count(),
             "running": running.count(),
-            "workers": Worker.objects.exclude(workers.lost()).count(),
-            "workers_lost": Worker.objects.filter(workers.lost()).count(),
+            "workers": Worker.objects.exclude(workers.stale()).count(),
+            "workers_lost": Worker.objects.filter(workers.stale()).count(),
             "workers_at_work": running.values("worker").distinct().count(),
             "oldest_heartbeat_seconds": oldest and (timezone.now() - oldest).total_seconds(),
             "outbox_events": unsent.aggregate(events=Sum(F("seq") - F("sent_seq")))["events"] or 0,

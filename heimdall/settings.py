@@ -11,16 +11,16 @@ from typing import Any
 
 from kombu import Queue
 
-from heimdall import logs
-from heimdall.environment import Environment, is_public
-from heimdall.secret import kept_secret
+from heimdall import log_format
+from heimdall.env import Environment, is_public
+from heimdall.secret_key import load_or_create_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
 
 DATA_DIR = env.folder("HEIMDALL_DATA_DIR", default=BASE_DIR / "data")
 DEBUG = env.switch("DJANGO_DEBUG", default=False)
-SECRET_KEY = env.text("DJANGO_SECRET_KEY") or kept_secret(DATA_DIR / "secret_key")
+SECRET_KEY = env.text("DJANGO_SECRET_KEY") or load_or_create_secret(DATA_DIR / "secret_key")
 ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 # A name that others reach is served behind a proxy that speaks TLS; a bare machine is not.
@@ -68,12 +68,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "heimdall.context.request_context",
+    "heimdall.request_id.request_context",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
-    "heimdall.policy.policy",
-    "training.api.limits.told",
+    "heimdall.csp.csp_middleware",
+    "training.api.throttling.rate_limit_headers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -130,7 +130,7 @@ else:
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     if EMBEDDED
-    else {"BACKEND": "realtime.layer.HeimdallLayer", "CONFIG": {"host": RABBITMQ_URL}}
+    else {"BACKEND": "realtime.channel_layer.TopicChannelLayer", "CONFIG": {"host": RABBITMQ_URL}}
 }
 
 # A message only says "look": it may be lost, doubled or late, so it is acknowledged on arrival
@@ -195,21 +195,21 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "heimdall.statics.Hashed"},
+    "staticfiles": {"BACKEND": "heimdall.static_files.HashedStorage"},
 }
 WHITENOISE_USE_FINDERS = True  # where nothing has been collected, in tests and while developing
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "training.api.auth.BearerAuthentication",
+        "training.api.authentication.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["training.api.rendering.QuickJSON"],
+    "DEFAULT_RENDERER_CLASSES": ["training.api.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["training.api.limits.PerUser"],
-    "EXCEPTION_HANDLER": "training.api.problems.handle",
+    "DEFAULT_THROTTLE_CLASSES": ["training.api.throttling.PerUser"],
+    "EXCEPTION_HANDLER": "training.api.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -220,17 +220,17 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "training.api.schema.problems_everywhere",
+        "training.api.openapi.add_problem_responses",
     ],
     "ENUM_NAME_OVERRIDES": {
         "SweepStatusEnum": "training.models.Sweep.State",
-        "DeliveryStatusEnum": "training.subscriptions.Delivery.State",
+        "DeliveryStatusEnum": "training.models.webhooks.Delivery.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-LOGGING = logs.configuration(
+LOGGING = log_format.configuration(
     level=env.text("HEIMDALL_LOG_LEVEL", default="WARNING"),
     form=env.choice("HEIMDALL_LOG_FORMAT", ("text", "json")),
 )

@@ -10,9 +10,9 @@ from django.views.defaults import bad_request as page_of_refusal
 from django.views.defaults import server_error as page_of_error
 
 from heimdall.health import healthz, readyz
-from heimdall.meters import metrics
-from heimdall.signin import SignIn, to_the_desk
-from training.api.problems import bad_request, server_error, unknown_path
+from heimdall.login import RateLimitedLoginView, admin_login_redirect
+from heimdall.metrics import metrics
+from training.api.errors import bad_request, server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
@@ -23,13 +23,13 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", metrics),
-    path("admin/login/", to_the_desk),
+    path("admin/login/", admin_login_redirect),
     path("admin/", admin.site.urls),
-    path("login", SignIn.as_view(), name="login"),
+    path("login", RateLimitedLoginView.as_view(), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("api/v1/", include("training.api.urls")),
     re_path(r"^api(?:/|$)", unknown_path),
-    path("", include("training.urls")),
+    path("", include("training.web.urls")),
 ]
 
 

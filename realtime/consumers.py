@@ -15,11 +15,11 @@ from channels.db import database_sync_to_async
 from channels.security.websocket import OriginValidator
 from django.conf import settings
 
-from realtime import lines, protocol
+from realtime import connections, protocol
 from realtime.hub import Hub
-from realtime.meters import REFUSED
-from realtime.protocol import BadFrame, Close, Ping, Subscribe, Unsubscribe
-from realtime.watch import Watch
+from realtime.metrics import REFUSED
+from realtime.protocol import Close, InvalidFrameError, Ping, Subscribe, Unsubscribe
+from realtime.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 UserForToken = Callable[[str], Any]
 
 
-class Socket:
+class JobEventsConsumer:
     """An ASGI application for `/ws` and `/ws/training/{job_id}`."""
 
     def __init__(self, hub: Callable[[], Hub], user_for_token: UserForToken) -> None:
@@ -47,29 +47,29 @@ class Socket:
             REFUSED.labels(code).inc()
             return
         try:
-            watch = Watch(self._hub(), credential.user_id)
-            with lines.line(credential, watch.jobs) as line:
-                await _Conversation(watch, line, scope, receive, send).run()
-        except lines.TooMany as error:
+            watch = Subscription(self._hub(), credential.user_id)
+            with connections.register(credential, watch.jobs) as line:
+                await _WebSocketSession(watch, line, scope, receive, send).run()
+        except connections.TooManyConnectionsError as error:
             log.warning("User %s: %s", credential.user_id, error)
             await send({"type": "websocket.send", "text": protocol.error("too_many", str(error))})
             await send({"type": "websocket.close", "code": Close.TOO_MANY})
             REFUSED.labels(Close.TOO_MANY).inc()
 
-    async def _who(self, scope: Scope) -> tuple[lines.Credential | None, int | None]:
+    async def _who(self, scope: Scope) -> tuple[connections.Credential | None, int | None]:
         """Who comes, or why nobody is let in. A page of another site must not use the cookie."""
         headers = dict(scope["headers"])
         token = _token(headers.get(b"authorization", b"").decode("latin1"), scope["subprotocols"])
         if token is not None:
             user = await database_sync_to_async(self._user_for_token, thread_sensitive=False)(token)
-            return (lines.Credential(user.pk, token=token) if user else None), None
+            return (connections.Credential(user.pk, token=token) if user else None), None
         origin = headers.get(b"origin")
-        if origin is not None and not _is_ours(origin.decode("latin1")):
+        if origin is not None and not _is_same_origin(origin.decode("latin1")):
             return None, Close.FORBIDDEN
         user = scope["user"]
         if not user.is_authenticated or not user.is_active:
             return None, None
-        return lines.Credential(user.pk, session=scope["session"].session_key), None
+        return connections.Credential(user.pk, session=scope["session"].session_key), None
 
 
 def _token(authorization: str, subprotocols: list[str]) -> str | None:
@@ -82,20 +82,25 @@ def _token(authorization: str, subprotocols: list[str]) -> str | None:
     return None
 
 
-def _is_ours(origin: str) -> bool:
+def _is_same_origin(origin: str) -> bool:
     allowed = OriginValidator(None, settings.ALLOWED_HOSTS)
     return bool(allowed.valid_origin(urlsplit(origin)))
 
 
-class _Conversation:
+class _WebSocketSession:
     """One open socket: what the client says is answered while what it follows is sent."""
 
     def __init__(
-        self, watch: Watch, line: lines.Line, scope: Scope, receive: Receive, send: Send
+        self,
+        watch: Subscription,
+        line: connections.Connection,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self._watch, self._line, self._scope = watch, line, scope
         self._receive, self._send = receive, send
-        self._may_say = lines.Bucket()
+        self._may_say = connections.TokenBucket()
 
     async def run(self) -> None:
         try:
@@ -130,7 +135,7 @@ class _Conversation:
         after, problem = 0, None
         try:
             after = protocol.cursor(query.get("after", ["0"])[-1])
-        except BadFrame as error:
+        except InvalidFrameError as error:
             problem = protocol.error(error.code, f"{error} All events follow.")
         head = await self._watch.follow(job_id, after)
         await self._text(protocol.connected(job_id, head))
@@ -149,7 +154,7 @@ class _Conversation:
                 return
             try:
                 await self._answer(message.get("text"))
-            except BadFrame as error:
+            except InvalidFrameError as error:
                 await self._text(protocol.error(error.code, str(error)))
 
     async def _answer(self, text: str | None) -> None:
@@ -158,14 +163,18 @@ class _Conversation:
             case Ping():
                 await self._text(protocol.pong(datetime.now(UTC)))
             case Subscribe() | Unsubscribe() if "job_id" in self._scope["url_route"]["kwargs"]:
-                raise BadFrame("one_job", "This socket has one job; subscribe on /ws.")
+                raise InvalidFrameError("one_job", "This socket has one job; subscribe on /ws.")
             case Subscribe(job_id, after):
                 if not await self._watch.may_see(job_id):
-                    raise BadFrame("no_such_job", f"There is no job {job_id} that you may see.")
+                    raise InvalidFrameError(
+                        "no_such_job", f"There is no job {job_id} that you may see."
+                    )
                 await self._watch.unfollow_everything()
                 await self._watch.unfollow(job_id)
-                if self._watch.count >= lines.MOST_JOBS:
-                    raise BadFrame("too_many", f"{lines.MOST_JOBS} jobs at most; leave some.")
+                if self._watch.count >= connections.MAX_FOLLOWED_JOBS:
+                    raise InvalidFrameError(
+                        "too_many", f"{connections.MAX_FOLLOWED_JOBS} jobs at most; leave some."
+                    )
                 await self._watch.follow(job_id, after)
             case Unsubscribe(job_id):
                 await self._watch.unfollow(job_id)

@@ -18,14 +18,15 @@ from uuid import UUID
 
 import orjson
 from channels.db import database_sync_to_async
-from channels.layers import BaseChannelLayer
+from channels.layers import BaseChannelLayer, channel_layers
+from django.conf import settings
 
-from realtime import lines
-from realtime.broker import EVERYTHING, group_of
-from realtime.journal import Frame, Journal
-from realtime.lines import Line
-from realtime.meters import LATENCY
+from realtime import connections
+from realtime.connections import Connection
+from realtime.interfaces import EventStore, Frame
+from realtime.metrics import LATENCY
 from realtime.protocol import Close
+from realtime.transport import ALL_JOBS, group_of, register_local_layer
 
 RING = 512
 PAGE = 200
@@ -38,7 +39,7 @@ OVERLAP = timedelta(seconds=30)
 log = logging.getLogger(__name__)
 
 
-class JobLog:
+class JobEventBuffer:
     """One job as this process knows it: its newest seq, and its newest frames without a hole."""
 
     def __init__(self, job_id: UUID) -> None:
@@ -85,10 +86,10 @@ class JobLog:
 class Hub:
     """One for the process and its event loop."""
 
-    def __init__(self, journal: Journal, layer: BaseChannelLayer) -> None:
+    def __init__(self, journal: EventStore, layer: BaseChannelLayer) -> None:
         self.journal = journal
         self._layer = layer
-        self._logs: dict[UUID, JobLog] = {}
+        self._logs: dict[UUID, JobEventBuffer] = {}
         self._everything: set[Callable[[UUID], None]] = set()
         self._channel = ""
         self._started: asyncio.Task[None] | None = None
@@ -96,7 +97,7 @@ class Hub:
         self._look_now = asyncio.Event()
         self._looked_at = datetime.now(UTC)
 
-    async def watch(self, job_id: UUID, waker: asyncio.Event) -> JobLog:
+    async def watch(self, job_id: UUID, waker: asyncio.Event) -> JobEventBuffer:
         """Have `waker` set whenever the job's log moves; the log is up to date on return."""
         await self._start()
         found = self._logs.get(job_id)
@@ -104,7 +105,7 @@ class Hub:
             found.wakers.add(waker)
             await found.joined.wait()
             return found
-        found = self._logs[job_id] = JobLog(job_id)
+        found = self._logs[job_id] = JobEventBuffer(job_id)
         found.wakers.add(waker)
         try:
             await self._layer.group_add(group_of(job_id), self._channel)
@@ -127,14 +128,14 @@ class Hub:
         await self._start()
         self._everything.add(moved)
         if len(self._everything) == 1:
-            await self._layer.group_add(EVERYTHING, self._channel)
+            await self._layer.group_add(ALL_JOBS, self._channel)
 
     async def leave_everything(self, moved: Callable[[UUID], None]) -> None:
         self._everything.discard(moved)
         if not self._everything:
-            await self._layer.group_discard(EVERYTHING, self._channel)
+            await self._layer.group_discard(ALL_JOBS, self._channel)
 
-    async def frames(self, job_log: JobLog, cursor: int) -> list[Frame]:
+    async def frames(self, job_log: JobEventBuffer, cursor: int) -> list[Frame]:
         """The next page after `cursor`, from the ring or else from the rows."""
         while (found := job_log.after(cursor)) is None:
             try:
@@ -206,19 +207,19 @@ class Hub:
         """So long a socket may outlive the token that opened it, or its user's leaving a team."""
         for round_ in count(1):
             await asyncio.sleep(HEAL_SECONDS)
-            if opened := lines.opened():
+            if opened := connections.open_connections():
                 await self._check_credentials(opened)
                 if round_ % ACCESS_ROUNDS == 0:
                     await self._check_access(opened)
 
-    async def _check_credentials(self, opened: Collection[Line]) -> None:
+    async def _check_credentials(self, opened: Collection[Connection]) -> None:
         held = {one.credential for one in opened}
         valid = await _in_thread(self.journal.valid, held)
         for one in opened:
             if one.credential not in valid:
                 one.end(Close.NOT_AUTHENTICATED)
 
-    async def _check_access(self, opened: Collection[Line]) -> None:
+    async def _check_access(self, opened: Collection[Connection]) -> None:
         follows = [(one.credential.user_id, list(one.follows())) for one in opened]
         hidden = await _in_thread(self.journal.hidden, follows)
         for one in opened if hidden else ():
@@ -242,3 +243,20 @@ async def _supervised(run: Callable[[], Any]) -> None:
 async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
     # Not on the one thread that Django keeps for its synchronous views: sockets must not wait.
     return await database_sync_to_async(call, thread_sensitive=False)(*args)
+
+
+def hub_per_event_loop(journal: EventStore) -> Callable[[], Hub]:
+    """The hub of the running event loop, over this journal."""
+    hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+    def hub() -> Hub:
+        loop = asyncio.get_running_loop()
+        if loop not in hubs:
+            # Not the registry's own layer: it belongs to one event loop, as the hub does.
+            layer = channel_layers.make_backend("default")
+            if settings.EMBEDDED:
+                register_local_layer(layer)
+            hubs[loop] = Hub(journal, layer)
+        return hubs[loop]
+
+    return hub

@@ -24,7 +24,7 @@ class Close:
     TOO_MANY = 4429
 
 
-class BadFrame(ValueError):
+class InvalidFrameError(ValueError):
     """A client's frame that cannot be followed; the socket stays open."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -60,9 +60,9 @@ def parse(text: str | None) -> Action:
     try:
         frame = json.loads(text or "")
     except ValueError:
-        raise BadFrame("not_json", "A frame is one JSON object.") from None
+        raise InvalidFrameError("not_json", "A frame is one JSON object.") from None
     if not isinstance(frame, dict):
-        raise BadFrame("not_json", "A frame is one JSON object.")
+        raise InvalidFrameError("not_json", "A frame is one JSON object.")
     match frame.get("action"):
         case "ping":
             return Ping()
@@ -72,7 +72,7 @@ def parse(text: str | None) -> Action:
             return Unsubscribe(_job_id(frame))
         case unknown:
             said = repr(unknown)[:50]
-            raise BadFrame(
+            raise InvalidFrameError(
                 "unknown_action",
                 f"action {said} is unknown; known are ping, subscribe and unsubscribe.",
             )
@@ -85,7 +85,9 @@ def cursor(value: Any) -> int:
     except (TypeError, ValueError):
         after = -1
     if after < 0 or isinstance(value, (bool, float)):
-        raise BadFrame("bad_after", f"after {value!r} is not a whole number of at least 0.")
+        raise InvalidFrameError(
+            "bad_after", f"after {value!r} is not a whole number of at least 0."
+        )
     return after
 
 
@@ -93,9 +95,11 @@ def _job_id(frame: dict[str, Any]) -> UUID:
     try:
         return UUID(str(frame["job_id"]))
     except KeyError:
-        raise BadFrame("bad_job_id", "job_id is missing.") from None
+        raise InvalidFrameError("bad_job_id", "job_id is missing.") from None
     except ValueError:
-        raise BadFrame("bad_job_id", f"job_id {frame['job_id']!r} is not a UUID.") from None
+        raise InvalidFrameError(
+            "bad_job_id", f"job_id {frame['job_id']!r} is not a UUID."
+        ) from None
 
 
 def connected(job_id: UUID | None, seq: int | None) -> str:

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from uuid import UUID
 
-from realtime.broker import Transport
-from realtime.journal import Frame, Outbox
+from realtime.interfaces import Frame, Outbox
+from realtime.transport import Transport
 
 # Longer than one try takes; so long a sender that was killed holds up a job's events.
 CLAIM_SECONDS = 8.0
@@ -19,34 +19,34 @@ DRAIN_SECONDS = 15.0
 RETRIES = 3
 FIRST_PAUSE_SECONDS = 0.1
 PAGE = 200
-FLEETING_WAITING = 100
-AGAIN_SECONDS = 0.05
-AGAIN_TIMES = 3
+MAX_EPHEMERAL = 100
+RETRY_SECONDS = 0.05
+MAX_RETRIES = 3
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Nudge:
+class _Notify:
     job_id: UUID
     again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Fleeting:
+class _Ephemeral:
     routing_key: str
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Sweep: ...
+class _Scan: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Stop: ...
 
 
-_Item = _Nudge | _Fleeting | _Sweep | _Stop
+_Item = _Notify | _Ephemeral | _Scan | _Stop
 
 
 class Publisher:
@@ -60,16 +60,16 @@ class Publisher:
 
     def nudge(self, job_id: UUID) -> None:
         """The job has new events; never waits."""
-        self._put(_Nudge(job_id))
+        self._put(_Notify(job_id))
 
     def send_fleeting(self, routing_key: str, body: bytes) -> None:
         """Send what is not kept; dropped where the broker is slow."""
-        if not self._running() or self._items.qsize() < FLEETING_WAITING:
-            self._put(_Fleeting(routing_key, body))
+        if not self._running() or self._items.qsize() < MAX_EPHEMERAL:
+            self._put(_Ephemeral(routing_key, body))
 
     def sweep(self) -> None:
         """Look for what anyone left unsent."""
-        self._put(_Sweep())
+        self._put(_Scan())
 
     def stop(self, timeout: float) -> None:
         """Send what waits, for at most `timeout` seconds; the rest stays in the outbox."""
@@ -121,23 +121,23 @@ class Publisher:
                     log.warning("Events wait in the outbox: %s", error)
                 self._well = False
             else:
-                if not isinstance(item, _Sweep) and not self._well:
+                if not isinstance(item, _Scan) and not self._well:
                     log.warning("Events are sent again.")
                     self._well = True
 
     def _handle(self, item: _Item) -> None:
         match item:
-            case _Fleeting(routing_key, body):
+            case _Ephemeral(routing_key, body):
                 if self._well:
                     self._transport.send(routing_key, body)
-            case _Sweep():
+            case _Scan():
                 for job_id in self._outbox.waiting(limit=PAGE):
                     self._drain(job_id)
-            case _Nudge(job_id, again):
-                if not self._drain(job_id) and again < AGAIN_TIMES:
+            case _Notify(job_id, again):
+                if not self._drain(job_id) and again < MAX_RETRIES:
                     # Another process sends this job just now, and may have looked too early.
                     later = threading.Timer(
-                        AGAIN_SECONDS, self._put_again, [_Nudge(job_id, again + 1)]
+                        RETRY_SECONDS, self._put_again, [_Notify(job_id, again + 1)]
                     )
                     later.daemon = True
                     later.start()

@@ -29,12 +29,12 @@ from django.test import Client  # noqa: E402
 from rest_framework.test import APIClient  # noqa: E402
 
 from tests import broker  # noqa: E402
-from tests.faults.tally import PROPERTY, Tally, row, table  # noqa: E402
+from tests.faults.results_table import PROPERTY, Tally, row, table  # noqa: E402
 from tests.served import served  # noqa: E402
 from tests.stack import Stack  # noqa: E402
-from training.engine.config import GenerateConfig  # noqa: E402
-from training.engine.dataset import Dataset as Arrays  # noqa: E402
-from training.engine.synthetic import generate  # noqa: E402
+from training.localization.config import GenerateConfig  # noqa: E402
+from training.localization.data.dataset import Dataset as Arrays  # noqa: E402
+from training.localization.synthetic.generate import generate  # noqa: E402
 
 # A process of xdist has read its settings before this file, with the folder of the one it is of.
 settings.DATA_DIR = _DATA
@@ -73,7 +73,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture
 def tally(record_property: Callable[[str, object], None]) -> Tally:
-    """Tell what a fault cost (`tests.faults.tally.row`)."""
+    """Tell what a fault cost (`tests.faults.results_table.row`)."""
 
     def tell(fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] = ()) -> None:
         record_property(PROPERTY, row(fault, tried, lost, seconds))
@@ -173,9 +173,9 @@ def arrays() -> Arrays:
 @pytest.fixture
 def dataset(ada: User, arrays: Arrays):  # type: ignore[no-untyped-def]
     """The same, stored."""
-    from training import datasets
+    from training.datasets import service as datasets
 
-    return datasets.store(ada, "Small", arrays)
+    return datasets.store_dataset(ada, "Small", arrays)
 
 
 @pytest.fixture(autouse=True)
@@ -187,11 +187,11 @@ def _quiet_publisher(request: pytest.FixtureRequest) -> Iterator[None]:
     if {"db", "transactional_db"} & set(request.fixturenames):
         request.getfixturevalue("_django_db_helper")
     yield
-    from training.publishing import publisher
+    from training.events.publisher import get_publisher
 
-    if publisher.cache_info().currsize:
-        publisher().stop(timeout=5)
-        publisher.cache_clear()
+    if get_publisher.cache_info().currsize:
+        get_publisher().stop(timeout=5)
+        get_publisher.cache_clear()
 
 
 @pytest.fixture(scope="session")

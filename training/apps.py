@@ -7,6 +7,7 @@ class TrainingConfig(AppConfig):
 
     def ready(self) -> None:
         """Django looks for models in `models` alone; sign-ins are heard of by a signal."""
-        from training import audit, subscriptions  # noqa: F401
+        from training.accounts import audit
+        from training.models import webhooks  # noqa: F401
 
-        audit.listen()
+        audit.connect_signals()

@@ -23,27 +23,27 @@ def middleware(around: Callable[[HttpRequest], Around]) -> Callable[[GetResponse
         if iscoroutinefunction(get_response):
 
             async def later(request: HttpRequest) -> HttpResponseBase:
-                before = _begun(around, request)
-                return _ended(before, await get_response(request))
+                before = _on_start(around, request)
+                return _on_end(before, await get_response(request))
 
             return later
 
         def now(request: HttpRequest) -> HttpResponseBase:
-            before = _begun(around, request)
-            return _ended(before, get_response(request))
+            before = _on_start(around, request)
+            return _on_end(before, get_response(request))
 
         return now
 
     return factory
 
 
-def _begun(around: Callable[[HttpRequest], Around], request: HttpRequest) -> Around:
+def _on_start(around: Callable[[HttpRequest], Around], request: HttpRequest) -> Around:
     going = around(request)
     next(going)
     return going
 
 
-def _ended(going: Around, response: HttpResponseBase) -> HttpResponseBase:
+def _on_end(going: Around, response: HttpResponseBase) -> HttpResponseBase:
     with suppress(StopIteration):
         going.send(response)
     return response

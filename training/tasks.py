@@ -8,9 +8,9 @@ from typing import Any
 from celery import Task, shared_task
 from django.conf import settings
 
-from training import context
-from training.dispatch import REQUEST, TASK, first
-from training.supervisor import supervise
+from training import request_context
+from training.jobs.queue import REQUEST, TASK, next_job
+from training.workers.supervisor import supervise
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ def run(task: Task[Any, Any], job_id: str) -> None:
     tried = None
     try:
         # Whoever heard of another job at the same moment may have taken the first one.
-        while (mine := first(settings.WORKER_HAS)) and mine != tried:
-            context.job_id.set(str(mine))
-            context.request_id.set(for_whom.get(str(mine)) or "")
+        while (mine := next_job(settings.WORKER_HAS)) and mine != tried:
+            request_context.job_id.set(str(mine))
+            request_context.request_id.set(for_whom.get(str(mine)) or "")
             log.info("Looks at job %s.", mine)
             if supervise(mine, worker=task.request.hostname or "worker"):
                 return
             tried = mine
     finally:
         # The process is used again.
-        context.job_id.set("")
-        context.request_id.set("")
+        request_context.job_id.set("")
+        request_context.request_id.set("")

@@ -24,7 +24,7 @@ def numbers(stack: Stack, job_id: str) -> list[Any]:
 
     Epochs 1..N are stored once each, and the events 1..seq as well.
     """
-    from training.engine import checkpoint
+    from training.localization.checkpoints import store
 
     job = stack.until(job_id, "completed")
     with stack.api() as api:
@@ -32,7 +32,7 @@ def numbers(stack: Stack, job_id: str) -> list[Any]:
         evaluation = api.get(f"/jobs/{job_id}/evaluation").json()
     assert [one["epoch"] for one in epochs] == list(range(1, len(epochs) + 1))
     assert seqs(stack.events(job_id)) == list(range(1, job["seq"] + 1))
-    weights = checkpoint.load(Path(job["checkpoint_path"])).model.state_dict()
+    weights = store.load_checkpoint(Path(job["checkpoint_path"])).model.state_dict()
     kept = {name: value.tolist() for name, value in weights.items()}
     return [[one["metrics"] for one in epochs], evaluation, kept]
 
@@ -52,7 +52,7 @@ def at_epoch(stack: Stack, job_id: str, epoch: int, seconds: float = 60) -> dict
 def trainers(job_id: str) -> list[int]:
     """The process ids of the job's trainers."""
     found = subprocess.run(
-        ["pgrep", "-f", f"training.engine train .*{job_id}"],
+        ["pgrep", "-f", f"training.localization train .*{job_id}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return [int(pid) for pid in found.stdout.split()]

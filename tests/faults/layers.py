@@ -14,8 +14,8 @@ import pytest
 from channels.exceptions import ChannelFull
 from channels_rabbitmq.core import RabbitmqChannelLayer
 
-from realtime.broker import AmqpTransport, group_of
-from realtime.layer import HeimdallLayer
+from realtime.channel_layer import TopicChannelLayer
+from realtime.transport import AmqpTransport, group_of
 
 QUEUE_BIND = b"\x00\x32\x00\x14"  # class 50, method 20
 Sender = Callable[[str, Sequence[int]], Awaitable[None]]
@@ -27,8 +27,8 @@ class Ours:
     exchange = "heimdall.events"
 
     @staticmethod
-    def make(url: str, **capacity: int) -> HeimdallLayer:
-        return HeimdallLayer(url, **capacity)
+    def make(url: str, **capacity: int) -> TopicChannelLayer:
+        return TopicChannelLayer(url, **capacity)
 
     @asynccontextmanager
     async def sender(self, url: str) -> AsyncIterator[Sender]:

@@ -27,8 +27,7 @@ def actions() -> dict[str, Callable[[Any, Any], object]]:
     from django.db.models import Q
     from django.db.models.functions import Now
 
-    from training import attempt as attempts
-    from training import lifecycle, outcome
+    from training.jobs import attempts, lifecycle, results
 
     def epoch(job: Any, attempt: Any) -> object:
         now = job.current_epoch + 1
@@ -39,12 +38,12 @@ def actions() -> dict[str, Callable[[Any, Any], object]]:
         "cancel": lambda job, _: lifecycle.request_cancel(job, "racer"),
         "resume": lambda job, _: lifecycle.resume(job, "racer"),
         "claim": lambda job, _: attempts.claim(job.pk, "racer"),
-        "beat": lambda _, attempt: attempts.beat(attempt),
+        "beat": lambda _, attempt: attempts.heartbeat(attempt),
         "epoch": epoch,
-        "complete": lambda _, attempt: outcome.complete(attempt, "/c", {}),
-        "paused": lambda _, attempt: outcome.paused(attempt),
-        "fail": lambda _, attempt: outcome.fail(attempt, "raced"),
-        "reap": lambda _, attempt: outcome.interrupted(
+        "complete": lambda _, attempt: results.complete_training(attempt, "/c", {}),
+        "paused": lambda _, attempt: results.pause_attempt(attempt),
+        "fail": lambda _, attempt: results.fail_attempt(attempt, "raced"),
+        "reap": lambda _, attempt: results.requeue_or_fail(
             attempt, "keeper", "lost", True, Q(lease_expires_at__gt=Now())
         ),
     }
@@ -52,15 +51,15 @@ def actions() -> dict[str, Callable[[Any, Any], object]]:
 
 def race(name: str, job_id: UUID, number: int, barrier: Any) -> str:
     """Do it as everybody else does; what it came to."""
-    from training.attempt import Attempt, Superseded
-    from training.lifecycle import Conflict
+    from training.jobs.attempts import Attempt, SupersededError
+    from training.jobs.lifecycle import ConflictError
     from training.models import Job
 
     job = Job.objects.get(pk=job_id)
     barrier.wait()
     try:
         return "done" if actions()[name](job, Attempt(job_id, number)) is not None else "none"
-    except (Conflict, Superseded):
+    except (ConflictError, SupersededError):
         return "refused"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
@@ -70,9 +69,10 @@ def racer(orders: Any, answers: Any, barrier: Any) -> None:
     import django
 
     django.setup()
-    from training import dispatch, publishing
+    from training.events import publisher
+    from training.jobs import queue
 
-    dispatch.announce = publishing.nudge = lambda *_: None
+    queue.enqueue = publisher.notify = lambda *_: None
     while (order := orders.get()) is not None:
         answers.put(race(*order, barrier))
 
@@ -80,7 +80,7 @@ def racer(orders: Any, answers: Any, barrier: Any) -> None:
 def faults_of(job_id: UUID) -> list[str]:
     """What the rows of the job say that cannot be."""
     from training.models import Epoch, Job, JobEvent
-    from training.states import TRANSITIONS, Status
+    from training.models.states import TRANSITIONS, Status
 
     job, events = Job.objects.get(pk=job_id), list(JobEvent.objects.filter(job=job_id))
     found = []
@@ -106,9 +106,8 @@ def faults_of(job_id: UUID) -> list[str]:
 
 def prepare(dataset: Any, owner: Any, chance: random.Random) -> tuple[UUID, int]:
     """A job in any state, and its newest attempt."""
-    from training import attempt as attempts
-    from training import lifecycle, outcome
-    from training.engine.config import TrainConfig
+    from training.jobs import attempts, lifecycle, results
+    from training.localization.config import TrainConfig
 
     job = lifecycle.submit(owner, dataset, TrainConfig(epochs=5))
     state = chance.choice(["queued", "running", "running", "running", "paused", "failed"])
@@ -116,9 +115,9 @@ def prepare(dataset: Any, owner: Any, chance: random.Random) -> tuple[UUID, int]
         return job.pk, 0
     attempt, _ = attempts.claim(job.pk, "first") or sys.exit("no claim")
     if state == "paused":
-        outcome.paused(attempt)
+        results.pause_attempt(attempt)
     elif state == "failed":
-        outcome.fail(attempt, "before")
+        results.fail_attempt(attempt, "before")
     return job.pk, attempt.number
 
 
@@ -135,10 +134,11 @@ def main(seconds: float) -> None:
     django.setup()
     from django.contrib.auth.models import User
 
-    from training import dispatch, publishing
+    from training.events import publisher
+    from training.jobs import queue
     from training.models import Dataset
 
-    dispatch.announce = publishing.nudge = lambda *_: None
+    queue.enqueue = publisher.notify = lambda *_: None
     dataset, owner = Dataset.objects.get(), User.objects.get(username="ada")
     pairs, chance = list(combinations_with_replacement(actions(), 2)), random.Random(1)
     came_to: Counter[str] = Counter()

@@ -20,7 +20,7 @@ import pytest
 
 from tests.broker import PrivateBroker
 from tests.faults.jobs import CONFIG, at_epoch, moment, numbers, seqs
-from tests.faults.tally import FULL, Tally, often
+from tests.faults.results_table import FULL, Tally, often
 from tests.listener import Follower, Listener
 from tests.served import served
 from tests.sockets import watch
@@ -117,7 +117,7 @@ def test_events_that_a_killed_process_left_are_sent_by_another(
         "import os, signal, django; django.setup()\n"
         "from django.contrib.auth.models import User\n"
         "from training import lifecycle\n"
-        "from training.engine.config import TrainConfig\n"
+        "from training.localization.config import TrainConfig\n"
         "from training.models import Dataset\n"
         "ada = User.objects.get(username='ada')\n"
         "job = lifecycle.submit(ada, Dataset.objects.first(), TrainConfig())\n"
@@ -150,7 +150,7 @@ def test_a_job_whose_message_is_lost_or_sent_five_times_is_claimed_once(
         line.channel().queue_purge("heimdall.jobs")
     program = (
         "import django; django.setup()\n"
-        "from training.dispatch import Message, _send\n"
+        "from training.jobs.queue import Message, _send\n"
         f"for _ in range(5): _send(Message({often_sent!r}, 'heimdall.jobs', ''))\n"
     )
     disturbed.python("-c", program)

@@ -18,10 +18,10 @@ import pytest
 from django.conf import settings
 
 from tests.faults.jobs import CONFIG, at_epoch, numbers, starts
-from tests.faults.tally import Tally, often
+from tests.faults.results_table import Tally, often
 from tests.stack import Stack
-from training.engine.checkpoint import Store
-from training.engine.files import EPOCHS, epoch_of, newest_first
+from training.localization.checkpoints.files import EPOCHS, checkpoint_epoch, newest_first
+from training.localization.checkpoints.store import Store
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 WRITER = """
@@ -84,7 +84,7 @@ def test_a_flipped_bit_costs_one_checkpoint_and_is_told(
 ) -> None:
     job_id = paused(disturbed, 5)
     newest = Path(disturbed.job(job_id)["checkpoint_path"])
-    before = epoch_of(newest_first([newest.parent], EPOCHS)[1])
+    before = checkpoint_epoch(newest_first([newest.parent], EPOCHS)[1])
     flip_a_bit(newest)
     ask(disturbed, job_id, "resume")
     assert numbers(disturbed, job_id) == undisturbed

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.faults.jobs import CONFIG, LEASE_SECONDS, at_epoch, numbers
-from tests.faults.tally import Tally, often
+from tests.faults.results_table import Tally, often
 from tests.stack import POSTGRES, Stack, eventually, postgres_is_there
 
 pytestmark = [
@@ -119,7 +119,7 @@ def test_a_publisher_whose_connection_was_cut_has_a_new_one_at_its_next_event(
         "from uuid import uuid4\n"
         "import psycopg\n"
         "from django.db import OperationalError, connection\n"
-        "from training.journal import DatabaseOutbox\n"
+        "from training.events.store import DatabaseOutbox\n"
         "outbox = DatabaseOutbox()\n"
         "outbox.claim(uuid4(), 1)\n"
         "own = connection.connection.info\n"

@@ -21,7 +21,7 @@ from tests.faults.jobs import (
     trainer,
     wait_for_end,
 )
-from tests.faults.tally import Tally
+from tests.faults.results_table import Tally
 from tests.served import served
 from tests.stack import Stack, postgres_is_there
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tally import Tally, often
+from tests.faults.results_table import Tally, often
 from tests.stack import Stack, own_database, postgres_is_there
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.jobs import moment, seqs
-from tests.faults.tally import Tally, often
+from tests.faults.results_table import Tally, often
 from tests.sockets import frame, open_socket
 from tests.stack import Stack
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.tally import Tally, often
+from tests.faults.results_table import Tally, often
 from tests.stack import SMALL, Stack, eventually
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]

@@ -24,7 +24,7 @@ from tests.faults.jobs import (
     trainers,
     wait_for_end,
 )
-from tests.faults.tally import Tally, often
+from tests.faults.results_table import Tally, often
 from tests.stack import Stack, eventually
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]

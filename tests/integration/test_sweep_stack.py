@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.training.receiver import Receiver, receiver
+from tests.integration.training.webhooks.receiver import Receiver, receiver
 from tests.served import served
 from tests.stack import SMALL, Stack, eventually
 

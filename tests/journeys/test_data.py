@@ -8,7 +8,7 @@ import zipfile
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.api.test_datasets import TABLES
+from tests.integration.training.api.test_datasets import TABLES
 from tests.journeys.conftest import JOURNEY, PATIENCE, person
 from tests.stack import Stack
 

@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.journeys.conftest import JOURNEY
-from tests.unit.training.test_standing import epochs
-from training import standing, words
+from tests.unit.training.jobs.test_status import epochs
+from training.jobs import progress
+from training.web import formatting
 
 pytestmark = JOURNEY
 NUMBERS = [None, 0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 10_000, 123_456.7,
@@ -35,7 +36,7 @@ def test_page_and_server_say_numbers_in_the_same_words(
     tab: Page, name: str, values: list[Any]
 ) -> None:
     said = module(tab, "words", f"return a[0].map((one) => m.{name}(one));", values)
-    assert said == json.loads(json.dumps([getattr(words, name)(value) for value in values]))
+    assert said == json.loads(json.dumps([getattr(formatting, name)(value) for value in values]))
 
 
 def test_a_line_that_fails_thrice_takes_another_way(tab: Page) -> None:
@@ -96,6 +97,8 @@ def test_page_and_server_reckon_the_same_pace(tab: Page) -> None:
           return a[1].includes(n + 1) && [grown.each, new m.Pace(a[0].slice(0, n + 1).slice(-120)).each];
         }).filter(Boolean);"""  # noqa: E501
     said = module(tab, "pace", script, [end.isoformat() for end in ends], counts)
-    reckoned = [standing.pace(ends[:count][-standing.MOST :]) for count in counts]
+    reckoned = [
+        progress.seconds_per_epoch(ends[:count][-progress.MAX_PACE_EPOCHS :]) for count in counts
+    ]
     for each, server in zip(said, reckoned, strict=True):
         assert each == ([None, None] if server is None else [pytest.approx(server, abs=2e-3)] * 2)

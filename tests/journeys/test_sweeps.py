@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.conftest import person
-from tests.journeys.test_for_everyone import findings
+from tests.journeys.test_accessibility import findings
 from tests.stack import Stack
 
 pytestmark = [

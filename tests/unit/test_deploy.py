@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.management import get_commands
 from prometheus_client import REGISTRY
 
-from heimdall import meters
+from heimdall import metrics as meters
 from tests.unit.test_docs import README
 
 ROOT = Path(settings.BASE_DIR)

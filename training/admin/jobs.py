@@ -13,24 +13,25 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from training import lifecycle, outcome, standing, words
-from training.access import signed_in
+from training.accounts.permissions import signed_in_user
 from training.admin.readonly import ReadOnly
-from training.attempt import Attempt, Superseded
-from training.forms import JobForm
+from training.jobs import lifecycle, results, status
+from training.jobs.attempts import Attempt, SupersededError
 from training.models import Job
-from training.states import Status
-from training.templatetags.heimdall import ago, state_pill
+from training.models.states import Status
+from training.templatetags.formatting import ago, state_pill
+from training.web import formatting
+from training.web.forms import JobForm
 
 
-def steer(
+def perform_action(
     request: HttpRequest, rows: QuerySet[Job], wish: Callable[[Job, str], Any], done: str
 ) -> None:
     """Ask it of each job; say of each that took it or would not."""
     for job in rows:
         try:
-            wish(job, signed_in(request).username)
-        except lifecycle.Conflict as refusal:
+            wish(job, signed_in_user(request).username)
+        except lifecycle.ConflictError as refusal:
             messages.warning(request, f"{job}: {refusal}")
         else:
             messages.success(request, f"{job}: {done}.")
@@ -43,9 +44,9 @@ def requeue(job: Job, actor: str) -> None:
         return
     try:
         reason = f"Requeued by {actor}."
-        outcome.interrupted(Attempt(job.pk, job.attempt), actor, reason, crashed=False)
-    except Superseded:
-        raise lifecycle.Conflict(Job.objects.get(pk=job.pk), "requeue") from None
+        results.requeue_or_fail(Attempt(job.pk, job.attempt), actor, reason, crashed=False)
+    except SupersededError:
+        raise lifecycle.ConflictError(Job.objects.get(pk=job.pk), "requeue") from None
 
 
 @admin.register(Job)
@@ -78,7 +79,7 @@ class JobAdmin(ReadOnly):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The form that starts a training, in the frame of the desk."""
-        form = JobForm(signed_in(request), request.POST or None)
+        form = JobForm(signed_in_user(request), request.POST or None)
         if form.is_valid():
             return HttpResponseRedirect(reverse("job", args=[form.submit().pk]), status=303)
         context = {**self.admin_site.each_context(request), "title": "Start a training",
@@ -91,11 +92,11 @@ class JobAdmin(ReadOnly):
         here = reverse("admin:training_job_change", args=[job.pk])
         drawn = '<a href="{}" data-job="{}" data-state="{}"><b>{}</b></a> <a href="{}">live</a>'
         live = reverse("job", args=[job.pk])
-        return format_html(drawn, here, job.pk, standing.state(job), str(job), live)
+        return format_html(drawn, here, job.pk, status.display_status(job), str(job), live)
 
     @admin.display(description="state", ordering="status")
     def state(self, job: Job) -> SafeString:
-        return state_pill(standing.state(job))
+        return state_pill(status.display_status(job))
 
     @admin.display(description="progress", ordering="current_epoch")
     def progress(self, job: Job) -> SafeString:
@@ -113,9 +114,11 @@ class JobAdmin(ReadOnly):
             f"{job.progress_percent:.0f}",
         )
 
-    @admin.display(description=words.BEST_RMSE, ordering="best_val_rmse")
+    @admin.display(description=formatting.BEST_RMSE, ordering="best_val_rmse")
     def best(self, job: Job) -> SafeString:
-        return format_html('<span data-is="best">{}</span>', words.metres(job.best_val_rmse))
+        return format_html(
+            '<span data-is="best">{}</span>', formatting.format_distance(job.best_val_rmse)
+        )
 
     @admin.display(description="heartbeat", ordering="heartbeat_at")
     def heartbeat(self, job: Job) -> SafeString:
@@ -145,20 +148,20 @@ class JobAdmin(ReadOnly):
 
     @admin.action(description="Pause after the running epoch")
     def pause(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        steer(request, rows, lifecycle.request_pause, "asked to pause")
+        perform_action(request, rows, lifecycle.request_pause, "asked to pause")
 
     @admin.action(description="Resume from the last checkpoint")
     def resume(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        steer(request, rows, lifecycle.resume, "queued again")
+        perform_action(request, rows, lifecycle.resume, "queued again")
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        steer(request, rows, lifecycle.request_cancel, "cancelled, or asked to")
+        perform_action(request, rows, lifecycle.request_cancel, "cancelled, or asked to")
 
     @admin.action(description="Requeue: take it from its worker, or resume it")
     def requeue(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        steer(request, rows, requeue, "requeued")
+        perform_action(request, rows, requeue, "requeued")
 
     @admin.action(description="Forget those that are at rest")
     def delete_at_rest(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        steer(request, rows, lambda job, _: lifecycle.delete(job), "forgotten")
+        perform_action(request, rows, lambda job, _: lifecycle.delete_job(job), "forgotten")

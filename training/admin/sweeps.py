@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from training import lifecycle
-from training.access import signed_in
+from training.accounts.permissions import signed_in_user
 from training.admin.readonly import ReadOnly
+from training.jobs import lifecycle
 from training.models import Sweep
-from training.sweeps import steering
-from training.templatetags.heimdall import ago, state_pill
+from training.sweeps import lifecycle as steering
+from training.templatetags.formatting import ago, state_pill
 
 
 @admin.register(Sweep)
@@ -62,8 +62,8 @@ def _steer(
 ) -> None:
     for sweep in rows:
         try:
-            wish(sweep, signed_in(request).username)
-        except lifecycle.Conflict as refusal:
+            wish(sweep, signed_in_user(request).username)
+        except lifecycle.ConflictError as refusal:
             messages.warning(request, f"{sweep}: {refusal}")
         else:
             messages.success(request, f"{sweep}: {done}.")

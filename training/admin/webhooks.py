@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from training.admin.readonly import ReadOnly
-from training.hooks import outbox
-from training.subscriptions import Delivery, Webhook
-from training.templatetags.heimdall import ago
+from training.models.webhooks import Delivery, Webhook
+from training.templatetags.formatting import ago
+from training.webhooks import outbox
 
 
 @admin.register(Webhook)
@@ -46,5 +46,5 @@ class DeliveryAdmin(ReadOnly):
     @admin.action(description="Send once more")
     def resend(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
         for delivery in rows:
-            outbox.again(delivery)
+            outbox.redeliver(delivery)
         messages.success(request, f"{len(rows)} wait to be sent.")

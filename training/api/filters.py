@@ -11,9 +11,9 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from training.configs import BadConfig
 from training.models import Job
-from training.states import Status
+from training.models.states import Status
+from training.validation import InvalidInputError
 
 
 @JSONField.register_lookup
@@ -41,7 +41,7 @@ class JobFilter(filters.FilterSet):
     owner = filters.CharFilter(field_name="owner__username")
 
 
-class Facts(filters.DjangoFilterBackend):
+class StrictFilterBackend(filters.DjangoFilterBackend):
     """The view's filter set; an empty value is told, since it would narrow nothing unseen."""
 
     def filter_queryset(
@@ -51,12 +51,12 @@ class Facts(filters.DjangoFilterBackend):
         for name, one in kind.base_filters.items():
             is_word = isinstance(one, filters.CharFilter)
             if request.query_params.get(name) == "" and not is_word:
-                raise BadConfig({name: ["It is empty; leave it out, or say which."]})
+                raise InvalidInputError({name: ["It is empty; leave it out, or say which."]})
         found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return found
 
 
-class Tags(BaseFilterBackend):
+class TagFilterBackend(BaseFilterBackend):
     """`tag=a&tag=b`: those that have both."""
 
     def filter_queryset(
@@ -64,7 +64,7 @@ class Tags(BaseFilterBackend):
     ) -> QuerySet[Any]:
         for tag in request.query_params.getlist("tag"):
             if "\0" in tag:
-                raise BadConfig({"tag": ["A tag holds no null characters."]})
+                raise InvalidInputError({"tag": ["A tag holds no null characters."]})
             queryset = queryset.filter(tags__holds=tag)
         return queryset
 

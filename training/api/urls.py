@@ -9,12 +9,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import SimpleRouter
 
-from training.api.datasets import DatasetViewSet
-from training.api.jobs import JobViewSet
-from training.api.models import ModelViewSet
-from training.api.sweeps import SweepViewSet
-from training.api.tokens import TokenDetailView, TokensView, TokenView
-from training.api.webhooks import WebhookViewSet
+from training.api.views.datasets import DatasetViewSet
+from training.api.views.jobs import JobViewSet
+from training.api.views.models import ModelViewSet
+from training.api.views.sweeps import SweepViewSet
+from training.api.views.tokens import TokenDetailView, TokensView, TokenView
+from training.api.views.webhooks import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("jobs", JobViewSet, basename="job")

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import migrations, models
 
-import training.orderings
+import training.models.expressions
 
 
 class Migration(migrations.Migration):
@@ -16,23 +16,23 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                training.orderings.OrGreatest("best_val_rmse"), models.F("id"), name="job_best_rmse"
+                training.models.expressions.NullsAsInfinity("best_val_rmse"), models.F("id"), name="job_best_rmse"
             ),
         ),
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                training.orderings.OrGreatest("best_val_loss"), models.F("id"), name="job_best_loss"
+                training.models.expressions.NullsAsInfinity("best_val_loss"), models.F("id"), name="job_best_loss"
             ),
         ),
         migrations.AddIndex(
             model_name="job",
-            index=models.Index(training.orderings.Parameter("seed", "config"), name="job_seed"),
+            index=models.Index(training.models.expressions.Parameter("seed", "config"), name="job_seed"),
         ),
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                training.orderings.Parameter("learning_rate", "config"), name="job_learning_rate"
+                training.models.expressions.Parameter("learning_rate", "config"), name="job_learning_rate"
             ),
         ),
     ]

@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import training.subscriptions
+import training.models.webhooks
 
 
 class Migration(migrations.Migration):
@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
                 ("disabled_reason", models.CharField(blank=True, max_length=500)),
                 (
                     "secret",
-                    models.CharField(default=training.subscriptions.new_secret, max_length=100),
+                    models.CharField(default=training.models.webhooks.generate_secret, max_length=100),
                 ),
                 ("old_secret", models.CharField(blank=True, max_length=100)),
                 ("old_secret_until", models.DateTimeField(null=True)),

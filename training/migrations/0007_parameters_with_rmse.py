@@ -1,7 +1,7 @@
 from django.conf import settings
 from django.db import migrations, models
 
-import training.orderings
+import training.models.expressions
 
 
 class Migration(migrations.Migration):
@@ -19,8 +19,8 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                training.orderings.Parameter("learning_rate", "config"),
-                training.orderings.OrGreatest("best_val_rmse"),
+                training.models.expressions.Parameter("learning_rate", "config"),
+                training.models.expressions.NullsAsInfinity("best_val_rmse"),
                 models.F("id"),
                 name="job_learning_rate_rmse",
             ),
@@ -28,8 +28,8 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                training.orderings.Parameter("batch_size", "config"),
-                training.orderings.OrGreatest("best_val_rmse"),
+                training.models.expressions.Parameter("batch_size", "config"),
+                training.models.expressions.NullsAsInfinity("best_val_rmse"),
                 models.F("id"),
                 name="job_batch_size_rmse",
             ),

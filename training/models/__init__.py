@@ -1,6 +1,6 @@
 """What is kept, as rows."""
 
-from training.models.callers import Allowance, ApiToken, AuditEntry, IdempotencyKey
+from training.models.accounts import Allowance, ApiToken, AuditEntry, IdempotencyKey
 from training.models.jobs import Dataset, Epoch, Job, JobEvent, Sweep, TrainedModel
 from training.models.workers import Worker
 

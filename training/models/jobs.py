@@ -1,6 +1,6 @@
 """Datasets, jobs, sweeps, their epochs, events and models, and the workers that train them.
 
-Only `training.lifecycle` writes a Job, an Epoch or a JobEvent; `training.sweeps` writes a Sweep.
+`training.jobs` writes jobs, epochs and events; `training.sweeps` writes sweeps.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
 
-from training.orderings import OrGreatest, Parameter
-from training.states import Needs, Status, Stop
+from training.models.expressions import NullsAsInfinity, Parameter
+from training.models.states import Needs, Status, Stop
 
 
 class Dataset(models.Model):
@@ -65,7 +65,7 @@ class Sweep(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="sweeps")
     name = models.CharField(max_length=200)
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="sweeps")
-    # As `training.sweeps.plan.Plan` has them.
+    # As `training.sweeps.spec.SweepSpec` has them.
     config = models.JSONField(default=dict)
     space = models.JSONField()
     method = models.CharField(max_length=10)
@@ -150,8 +150,8 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-created_at", "-id"], name="job_newest"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
-            models.Index(OrGreatest("best_val_rmse"), "id", name="job_best_rmse"),
-            models.Index(OrGreatest("best_val_loss"), "id", name="job_best_loss"),
+            models.Index(NullsAsInfinity("best_val_rmse"), "id", name="job_best_rmse"),
+            models.Index(NullsAsInfinity("best_val_loss"), "id", name="job_best_loss"),
             # Those that may be all different, so that walking by result would find one late.
             models.Index(Parameter("seed", "config"), name="job_seed"),
             # What people narrow by most, in the order that they ask for; and PostgreSQL knows of an
@@ -159,7 +159,7 @@ class Job(models.Model):
             *(
                 models.Index(
                     Parameter(name, "config"),
-                    OrGreatest("best_val_rmse"),
+                    NullsAsInfinity("best_val_rmse"),
                     "id",
                     name=f"job_{name}_rmse",
                 )

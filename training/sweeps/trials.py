@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from training.models import Epoch, Job, Sweep
-from training.states import Status
-from training.sweeps.rules import Course
-from training.sweeps.space import Point, Tried
+from training.models.states import Status
+from training.sweeps.pruners import TrialHistory
+from training.sweeps.search_space import Point, TrialResult
 
 # What is stopped or failed leaves no model, so it cannot be the best.
 COUNTS = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED, Status.COMPLETED})
@@ -35,7 +35,7 @@ class Trial:
         }  # fmt: skip
 
 
-def of(sweep: Sweep) -> list[Trial]:
+def list_trials(sweep: Sweep) -> list[Trial]:
     """All that are still there, in order."""
     rows = list(sweep.jobs.select_related("owner", "dataset").order_by("trial"))
     values = {job.pk: _value(sweep, job) for job in rows}
@@ -56,28 +56,28 @@ def of(sweep: Sweep) -> list[Trial]:
     ]
 
 
-def best_of(found: list[Trial]) -> dict[str, Any] | None:
+def best_trial(found: list[Trial]) -> dict[str, Any] | None:
     """The best as JSON; None before the first epoch."""
     best = next((one for one in found if one.is_best), None)
     return best.as_json() if best else None
 
 
-def counts(found: list[Trial]) -> dict[str, int]:
+def count_trials(found: list[Trial]) -> dict[str, int]:
     return dict(Counter(str(one.job.status) for one in found))
 
 
-def tried(found: list[Trial]) -> list[Tried]:
+def trial_results(found: list[Trial]) -> list[TrialResult]:
     """What a sampler may learn from: not what failed or was cancelled by somebody."""
     states = {Status.COMPLETED: "completed", Status.QUEUED: "running", Status.RUNNING: "running",
               Status.PAUSED: "running", Status.CANCELLED: "stopped"}  # fmt: skip
     return [
-        Tried(one.point, one.value, one.job.best_epoch or 0, states[Status(one.job.status)])
+        TrialResult(one.point, one.value, one.job.best_epoch or 0, states[Status(one.job.status)])
         for one in found
         if one.job.status in COUNTS or (one.job.cancel_reason and one.value is not None)
     ]
 
 
-def courses(sweep: Sweep) -> dict[UUID, Course]:
+def trial_histories(sweep: Sweep) -> dict[UUID, TrialHistory]:
     """How each trial went, by job."""
     bests: defaultdict[UUID, list[tuple[int, float]]] = defaultdict(list)
     rows = Epoch.objects.filter(job__sweep=sweep, is_best=True).order_by("epoch")
@@ -87,7 +87,7 @@ def courses(sweep: Sweep) -> dict[UUID, Course]:
             bests[pk].append((epoch, value))
     done = {Status.COMPLETED}
     return {
-        pk: Course(bests[pk], math.inf if status in done else reached)
+        pk: TrialHistory(bests[pk], math.inf if status in done else reached)
         for pk, status, reached in sweep.jobs.values_list("pk", "status", "current_epoch")
     }
 

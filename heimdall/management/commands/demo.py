@@ -16,11 +16,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from heimdall import web
+from heimdall import web_process
 from heimdall.demo import Demo, seed
-from training.configs import BadConfig, read
-from training.engine.config import TrainConfig
-from training.engine.importer import ImportProblem
+from training.localization.config import TrainConfig
+from training.localization.importing.importer import ImportProblem
+from training.validation import InvalidInputError, validate
 
 
 class Command(BaseCommand):
@@ -38,14 +38,14 @@ class Command(BaseCommand):
         self, *args: Any, port: int, epochs: int, dataset: Path | None, **options: Any
     ) -> None:
         try:
-            read(TrainConfig, {"epochs": epochs})
-        except BadConfig as error:
+            validate(TrainConfig, {"epochs": epochs})
+        except InvalidInputError as error:
             raise CommandError(f"--{error}") from error
         _must_be_free(port)
-        if not web.is_migrated():
+        if not web_process.is_migrated():
             self.stdout.write("Creating the tables ...")
             call_command("migrate", verbosity=0)
-        from heimdall.embedded import AlreadyRunning
+        from heimdall.embedded import AlreadyRunningError
 
         try:
             seeds = seed(dataset)
@@ -54,14 +54,14 @@ class Command(BaseCommand):
         demo = Demo(*seeds, epochs=epochs, stop_at_end=options["exit"])
         try:
             with _worker_process():
-                web.run("127.0.0.1", port, demo.begin)
-        except AlreadyRunning as error:
+                web_process.run_server("127.0.0.1", port, demo.begin)
+        except AlreadyRunningError as error:
             raise CommandError(str(error)) from error
         finally:
             demo.close()
-        from heimdall.server import end_in_time
+        from heimdall.daphne.server import exit_after_timeout
 
-        end_in_time(demo.exit_status)
+        exit_after_timeout(demo.exit_status)
         sys.exit(demo.exit_status)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from heimdall import web
+from heimdall import web_process
 
 
 class Command(BaseCommand):
@@ -17,19 +17,19 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8001, help="0: any free port")
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
-        if not web.is_migrated():
+        if not web_process.is_migrated():
             raise CommandError("The database has no or old tables: run `python manage.py migrate`.")
-        from heimdall.embedded import AlreadyRunning
+        from heimdall.embedded import AlreadyRunningError
 
         def ready(bound: int) -> None:
             self.stdout.write(f"Serving on http://{host}:{bound}")
-            self.stdout.write(web.parts())
+            self.stdout.write(web_process.startup_banner())
             self.stdout.flush()
 
         try:
-            web.run(host, port, ready)
-        except AlreadyRunning as error:
+            web_process.run_server(host, port, ready)
+        except AlreadyRunningError as error:
             raise CommandError(str(error)) from error
-        from heimdall.server import end_in_time
+        from heimdall.daphne.server import exit_after_timeout
 
-        end_in_time()
+        exit_after_timeout()

@@ -7,10 +7,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from training import attempt as attempts
-from training import lifecycle, workers
-from training.engine.config import TrainConfig
+from training.jobs import attempts, lifecycle
+from training.localization.config import TrainConfig
 from training.models import Dataset, Worker
+from training.workers import registry as workers
 
 
 @pytest.mark.django_db
@@ -21,8 +21,8 @@ def test_a_living_process_says_so_to_anyone(client: Client) -> None:
 def test_readiness_tells_what_is_going_on(client: Client, ada: User, dataset: Dataset) -> None:
     jobs = [lifecycle.submit(ada, dataset, TrainConfig()) for _ in range(3)]
     attempts.claim(jobs[0].pk, "worker")
-    workers.arrived("here", 2)
-    workers.arrived("gone", 2)
+    workers.register("here", 2)
+    workers.register("gone", 2)
     Worker.objects.filter(name="gone").update(seen_at=timezone.now() - timedelta(minutes=5))
     answer = client.get("/readyz")
     assert answer.status_code == 200

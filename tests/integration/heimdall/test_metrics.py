@@ -5,9 +5,10 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from training import lifecycle, workers
-from training.engine.config import TrainConfig
+from training.jobs import lifecycle
+from training.localization.config import TrainConfig
 from training.models import Dataset
+from training.workers import registry as workers
 
 
 def test_prometheus_reads_what_is_going_on(
@@ -18,7 +19,7 @@ def test_prometheus_reads_what_is_going_on(
 ) -> None:
     for needs in ("auto", "gpu", "gpu"):
         lifecycle.submit(ada, dataset, TrainConfig(needs=needs))
-    workers.arrived("here", 3, ["cpu"])
+    workers.register("here", 3, ["cpu"])
     client.get("/healthz")
     with django_assert_max_num_queries(11):
         answer = client.get("/metrics")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from tests.integration.training.receiver import Receiver, receiver
-from training.hooks import subscribe
-from training.subscriptions import Webhook
+from tests.integration.training.webhooks.receiver import Receiver, receiver
+from training.models.webhooks import Webhook
+from training.webhooks import service
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ def there(settings: Any) -> Iterator[Receiver]:
 
 @pytest.fixture
 def webhook(ada: User, there: Receiver) -> Webhook:
-    wanted = subscribe.CreateWebhook(url=f"{there.url}/hook?a=1", events=["job.completed",
+    wanted = service.CreateWebhook(url=f"{there.url}/hook?a=1", events=["job.completed",
                                      "job.cancelled", "job.started"])  # fmt: skip
-    return subscribe.create(ada, wanted)
+    return service.create_webhook(ada, wanted)

@@ -7,9 +7,8 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 
-from training import attempt as attempts
-from training import lifecycle
-from training.engine.config import TrainConfig
+from training.jobs import attempts, lifecycle
+from training.localization.config import TrainConfig
 from training.models import Dataset
 from training.tasks import run
 

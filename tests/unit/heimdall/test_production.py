@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from heimdall.environment import is_public
+from heimdall.env import is_public
 
 LOOK = "from django.conf import settings as s; print(s.HTTPS, s.SESSION_COOKIE_SECURE)"
 

@@ -12,10 +12,10 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 
 from realtime import hub as hubs
-from realtime.broker import EVERYTHING, group_of
 from realtime.hub import Hub
-from realtime.journal import Frame
-from realtime.watch import Watch
+from realtime.interfaces import Frame
+from realtime.subscription import Subscription
+from realtime.transport import ALL_JOBS, group_of
 
 
 class MemoryJournal:
@@ -54,7 +54,7 @@ class Line:
 
     async def publish(self, body: bytes) -> None:
         job_id = json.loads(body)["data"]["job_id"]
-        for group in (group_of(job_id), EVERYTHING):
+        for group in (group_of(job_id), ALL_JOBS):
             await self._layer.group_send(group, {"type": "frame", "body": body})
 
 
@@ -92,7 +92,7 @@ async def hub(journal: MemoryJournal, layer: InMemoryChannelLayer) -> AsyncItera
         task.cancel()
 
 
-async def take(watch: Watch, count: int) -> list[int | None]:
+async def take(watch: Subscription, count: int) -> list[int | None]:
     found: list[int | None] = []
     async with asyncio.timeout(5):
         async for body in watch.frames():
@@ -107,7 +107,7 @@ async def test_what_was_comes_first_and_then_what_comes(
 ) -> None:
     job = uuid4()
     journal.write(job, 5)
-    watch = Watch(hub, 1)
+    watch = Subscription(hub, 1)
     assert await watch.follow(job, after=2) == 5
     reading = asyncio.ensure_future(take(watch, 5))
     await asyncio.sleep(0.05)
@@ -121,7 +121,7 @@ async def test_lost_and_doubled_messages_change_nothing(
 ) -> None:
     job = uuid4()
     journal.write(job)
-    watch = Watch(hub, 1)
+    watch = Subscription(hub, 1)
     await watch.follow(job, after=0)
     journal.write(job, 3)  # lost
     body = journal.write(job)
@@ -137,7 +137,7 @@ async def test_a_lost_last_message_is_healed_from_the_rows(
     monkeypatch.setattr(hubs, "HEAL_SECONDS", 0.05)
     job = uuid4()
     journal.write(job)
-    watch = Watch(hub, 1)
+    watch = Subscription(hub, 1)
     await watch.follow(job, after=1)
     journal.write(job)
     assert await take(watch, 1) == [2]
@@ -146,7 +146,7 @@ async def test_a_lost_last_message_is_healed_from_the_rows(
 async def test_live_frames_need_no_query(hub: Hub, journal: MemoryJournal, line: Line) -> None:
     job = uuid4()
     journal.write(job)
-    watches = [Watch(hub, 1) for _ in range(20)]
+    watches = [Subscription(hub, 1) for _ in range(20)]
     for watch in watches:
         await watch.follow(job, after=1)
     before = journal.reads
@@ -162,7 +162,7 @@ async def test_a_job_nobody_watches_any_more_is_forgotten(
 ) -> None:
     job = uuid4()
     journal.write(job)
-    watch = Watch(hub, 1)
+    watch = Subscription(hub, 1)
     await watch.follow(job, after=0)
     await watch.close()
     assert hub._logs == {}
@@ -176,7 +176,7 @@ async def test_everything_means_every_visible_job_from_now_on(
     journal.write(old, 3)
     journal.write(hidden)
     journal.hidden.add(hidden)
-    watch = Watch(hub, 1)
+    watch = Subscription(hub, 1)
     await watch.follow_everything()
     await line.publish(journal.write(hidden))
     await line.publish(journal.write(old))
@@ -189,7 +189,7 @@ async def test_a_fleeting_frame_is_for_those_who_are_up_to_date(
 ) -> None:
     job = uuid4()
     journal.write(job)
-    watch = Watch(hub, 1)
+    watch = Subscription(hub, 1)
     await watch.follow(job, after=0)
     await line.publish(json.dumps({"event": "b", "data": {"job_id": str(job)}}).encode())
     assert await take(watch, 2) == [1, None]

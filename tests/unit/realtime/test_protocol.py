@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from realtime import protocol
-from realtime.protocol import BadFrame, Ping, Subscribe, Unsubscribe
+from realtime.protocol import InvalidFrameError, Ping, Subscribe, Unsubscribe
 
 JOB = UUID("0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b")
 
@@ -39,14 +39,14 @@ def test_what_a_client_may_say() -> None:
 def test_anything_else_is_answered_with_a_sentence(
     frame: str | None, code: str, words: str
 ) -> None:
-    with pytest.raises(BadFrame, match=words) as refused:
+    with pytest.raises(InvalidFrameError, match=words) as refused:
         protocol.parse(frame)
     assert refused.value.code == code
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", 1.0, True, None])
 def test_a_cursor_is_a_whole_number(value: object) -> None:
-    with pytest.raises(BadFrame):
+    with pytest.raises(InvalidFrameError):
         protocol.cursor(value)
 
 

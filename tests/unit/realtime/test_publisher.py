@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from realtime.journal import Frame
+from realtime.interfaces import Frame
 from realtime.publisher import Publisher
 
 JOB = uuid4()

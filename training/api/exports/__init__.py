@@ -10,13 +10,13 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
-from training.api.exports import mlruns, tables, tfevents
-from training.configs import BadConfig
+from training.api.exports import mlflow, tabular, tensorboard
 from training.models import Job
+from training.validation import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ExportFormat:
     """`name` of the file, with `{job}` for the job's id."""
 
     media_type: str
@@ -25,27 +25,27 @@ class Form:
 
 
 FORMATS = {
-    "csv": Form("text/csv; charset=utf-8", "{job}.csv", tables.as_csv),
-    "jsonl": Form("application/jsonl", "{job}.jsonl", tables.as_json_lines),
+    "csv": ExportFormat("text/csv; charset=utf-8", "{job}.csv", tabular.epochs_csv),
+    "jsonl": ExportFormat("application/jsonl", "{job}.jsonl", tabular.epochs_json_lines),
     # TensorBoard knows its files by the beginning of their name.
-    "tensorboard": Form(
-        "application/octet-stream", "events.out.tfevents.{job}", tfevents.as_events
+    "tensorboard": ExportFormat(
+        "application/octet-stream", "events.out.tfevents.{job}", tensorboard.event_file
     ),
-    "mlflow": Form("application/zip", "{job}-mlruns.zip", mlruns.as_zip),
+    "mlflow": ExportFormat("application/zip", "{job}-mlruns.zip", mlflow.mlruns_zip),
 }
 
 
-def answer(request: Request, job: Job) -> StreamingHttpResponse:
+def export_response(request: Request, job: Job) -> StreamingHttpResponse:
     """The run in the form that `format` names."""
     wanted = request.query_params.get("format", "csv")
     form = FORMATS.get(wanted)
     if form is None:
-        raise BadConfig({"format": [f"{wanted!r} is not one of {', '.join(FORMATS)}."]})
+        raise InvalidInputError({"format": [f"{wanted!r} is not one of {', '.join(FORMATS)}."]})
     parts = form.write(job)
     # Handed a plain iterator, Django would gather all of it before it sends the first byte.
     is_async = isinstance(request._request, ASGIRequest)  # noqa: SLF001
     sent = StreamingHttpResponse(
-        _one_by_one(parts) if is_async else parts, content_type=form.media_type
+        _iterate(parts) if is_async else parts, content_type=form.media_type
     )
     # Django would compress each part by itself, and many a client reads only the first.
     sent["Content-Encoding"] = "identity"
@@ -53,7 +53,7 @@ def answer(request: Request, job: Job) -> StreamingHttpResponse:
     return sent
 
 
-async def _one_by_one(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _iterate(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
     following = sync_to_async(lambda: next(parts, None))
     while (part := await following()) is not None:
         yield part

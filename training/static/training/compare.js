@@ -4,7 +4,7 @@ import { Chart, paced, WHOLE } from "./chart.js";
 import { Columns } from "./columns.js";
 import { Line, showState } from "./live.js";
 import { $, freshen, keys, single } from "./page.js";
-import { duration, figure, metres, shortFigure, shortMetres } from "./words.js";
+import { duration, figure, metres, shortFigure, shortMetres } from "./formatting.js";
 
 const told = JSON.parse($("told").textContent);
 const inMetres = !told.metric.endsWith("loss");

@@ -1,6 +1,6 @@
 // The table of epochs: the newest first, the best starred, no more rows than the page began with.
 
-import { figure, metres, percent } from "./words.js";
+import { figure, metres, percent } from "./formatting.js";
 
 export function addRow({ epoch, metrics }, most) {
   const body = document.querySelector("#epochs tbody");

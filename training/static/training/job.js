@@ -7,8 +7,8 @@ import { Line, showState } from "./live.js";
 import { $, freshen, paintPill, say, serverTime, setClock, single } from "./page.js";
 import { paced } from "./chart.js";
 import { Pace } from "./pace.js";
-import { ago, count, figure, metres, rate } from "./words.js";
-import { steering } from "./steer.js";
+import { ago, count, figure, metres, rate } from "./formatting.js";
+import { steering } from "./job_actions.js";
 import { artifacts } from "./artifacts.js";
 
 let snapshot = JSON.parse($("snapshot").textContent);

@@ -1,7 +1,7 @@
 // The two charts of a training, side by side and in step.
 
 import { Chart, WHOLE } from "./chart.js";
-import { figure, metres, shortFigure, shortMetres } from "./words.js";
+import { figure, metres, shortFigure, shortMetres } from "./formatting.js";
 
 const TRAIN = { colour: "--train" }, VAL = { colour: "--accent", dash: [5, 3] };
 

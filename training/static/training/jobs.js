@@ -3,7 +3,7 @@
 import { paced } from "./chart.js";
 import { Line, showState } from "./live.js";
 import { $, ages, freshen, paintPill, say, single } from "./page.js";
-import { metres } from "./words.js";
+import { metres } from "./formatting.js";
 
 const WORDS = {
   queued: "Queued", running: "Running", pausing: "Pausing", cancelling: "Cancelling", paused: "Paused",

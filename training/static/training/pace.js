@@ -1,6 +1,6 @@
 // How fast the epochs come, and how long it may still take; `training/standing.py` reckons likewise.
 
-import { about } from "./words.js";
+import { about } from "./formatting.js";
 
 const FEWEST = 20, MOST = 120;
 

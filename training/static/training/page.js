@@ -1,6 +1,6 @@
 // What every live page does: ages that go on, keys, dialogs, parts fetched anew.
 
-import { ago } from "./words.js";
+import { ago } from "./formatting.js";
 
 export const $ = (id) => document.getElementById(id);
 

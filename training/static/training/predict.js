@@ -1,7 +1,7 @@
 // Try a model: readings typed in, the place and its ellipse answered.
 
 import { $ } from "./page.js";
-import { metres } from "./words.js";
+import { metres } from "./formatting.js";
 
 const address = $("try").dataset.predict;
 

@@ -4,7 +4,7 @@ import { Chart, paced, WHOLE } from "./chart.js";
 import { Columns } from "./columns.js";
 import { Line, showState } from "./live.js";
 import { $, ages, freshen, keys, single } from "./page.js";
-import { figure, metres, shortFigure, shortMetres } from "./words.js";
+import { figure, metres, shortFigure, shortMetres } from "./formatting.js";
 
 const EVERY = 1000; // ms between two looks at the rows
 const SLOTS = 8;

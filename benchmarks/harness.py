@@ -1,0 +1,108 @@
+"""What the benchmarks of the pages share: a running Heimdall without workers, and a browser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
+
+from tests import broker
+from tests.stack import PASSWORD, Stack, own_database
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
+         "--enable-precise-memory-info", "--js-flags=--expose-gc"]  # fmt: skip
+
+
+@contextmanager
+def heimdall(
+    lease_seconds: int = 600, *, sqlite: bool = False, start: bool = True
+) -> Iterator[Stack]:
+    """On RabbitMQ, and PostgreSQL where it is and nothing else is asked for; nothing trains.
+
+    The lease is long, so that nobody takes a job that is merely not being fed for lost.
+    """
+    amqp = broker.HERE if broker.listens(broker.HERE) else ""
+    if not amqp:
+        sys.exit("These figures are those of RabbitMQ: start one on 127.0.0.1:5672.")
+    vhost = broker.own_vhost(amqp, f"heimdall_test_bench_{os.getpid()}")
+    with tempfile.TemporaryDirectory() as folder, own_database() as database:
+        running = Stack(Path(folder), vhost, "" if sqlite else database)
+        running.environment["HEIMDALL_LEASE_SECONDS"] = str(lease_seconds)
+        try:
+            if start:
+                running.start_web()
+            yield running
+        finally:
+            running.close()
+            broker.drop_vhost(vhost)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    # Not every benchmark needs one installed.
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def signed_in(chromium: Browser, stack: Stack) -> Page:
+    page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto(f"{stack.url}/login?next=/jobs")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{stack.url}/jobs")
+    return page
+
+
+def feed(
+    stack: Stack, job_id: str, count: int, rate: float, *, told: bool = True
+) -> subprocess.Popen[str]:
+    """Its output, which somebody has to read: an epoch and the time of its commit a line."""
+    command = [sys.executable, "-m", "benchmarks.fake_worker", job_id, str(count), str(rate)]
+    out = subprocess.PIPE if told else subprocess.DEVNULL
+    return subprocess.Popen(command, env=stack.environment, stdout=out, text=True)
+
+
+def wait_unseen(stack: Stack, job_id: str, expected: float) -> None:
+    """Until the training is over, of which the first `expected` seconds without a look at it.
+
+    To ask is work too, for web process and database, and not the training's.
+    """
+    time.sleep(expected)
+    while stack.job(job_id)["status"] != "completed":
+        time.sleep(2)
+
+
+def until(page: Page, expression: str, seconds: float = 60) -> None:
+    """Asked from outside: the page's own policy lets nothing evaluate text in it."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise TimeoutError(expression)
+        page.wait_for_timeout(20)
+
+
+def p50_p95(values: list[float]) -> tuple[float, float]:
+    cuts = quantiles(values, n=100, method="inclusive")
+    return cuts[49], cuts[94]
+
+
+def row(*cells: Any) -> None:
+    print("  ".join(f"{cell!s:>18}" if index else f"{cell!s:<26}"
+                    for index, cell in enumerate(cells)))  # fmt: skip

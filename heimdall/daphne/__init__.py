@@ -1,0 +1,1 @@
+"""Daphne with compression, back-pressure, request limits and a clean shutdown."""

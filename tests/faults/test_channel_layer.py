@@ -1,0 +1,125 @@
+"""The channel layer on its bad days, on a broker of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import kombu
+import pytest
+
+from realtime.channel_layer import TopicChannelLayer
+from realtime.transport import AmqpTransport, group_of
+from tests.broker import PrivateBroker
+
+pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("layer"), pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Any:
+    broker = PrivateBroker().start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+async def layer(own_broker: PrivateBroker) -> AsyncIterator[TopicChannelLayer]:
+    layer = TopicChannelLayer(own_broker.url)
+    yield layer
+    await layer.close()
+
+
+def body(job_id: object, seq: int) -> bytes:
+    return json.dumps({"event": "x", "seq": seq, "data": {"job_id": str(job_id)}}).encode()
+
+
+async def publish(url: str, routing_key: str, *bodies: bytes) -> None:
+    def send() -> None:
+        line = AmqpTransport(url)
+        for one in bodies:
+            line.send(routing_key, one)
+        line.close()
+
+    await asyncio.to_thread(send)
+
+
+async def next_seq(layer: TopicChannelLayer, channel: str, seconds: float = 20) -> int:
+    async with asyncio.timeout(seconds):
+        while True:
+            message = await layer.receive(channel)
+            if message["type"] == "frame":
+                return int(json.loads(message["body"])["seq"])
+
+
+async def joined(layer: TopicChannelLayer, *groups: str) -> str:
+    channel = await layer.new_channel()
+    for group in groups:
+        await layer.group_add(group, channel)
+    async with asyncio.timeout(20):
+        while layer._live is None and (await layer.receive(channel))["type"] != "look":
+            pass
+    return str(channel)
+
+
+async def test_a_group_hears_its_own_job(
+    layer: TopicChannelLayer, own_broker: PrivateBroker
+) -> None:
+    job, other = uuid4(), uuid4()
+    channel = await joined(layer, group_of(job))
+    await publish(own_broker.url, f"training.progress.{other}", body(other, 9))
+    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+    assert await next_seq(layer, channel) == 1
+
+
+async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
+    own_broker: PrivateBroker, layer: TopicChannelLayer
+) -> None:
+    job = uuid4()
+    channel = await joined(layer, group_of(job))
+    await asyncio.to_thread(own_broker.kill)
+    late = await layer.new_channel()
+    async with asyncio.timeout(1):  # joining does not wait for the broker
+        await layer.group_add(group_of(job), late)
+    await asyncio.to_thread(own_broker.start)
+    async with asyncio.timeout(30):
+        for one in (channel, late):
+            assert (await layer.receive(one))["type"] == "look"
+    await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
+    for one in (channel, late):
+        assert await next_seq(layer, one) == 1
+
+
+async def test_a_burst_arrives_whole(layer: TopicChannelLayer, own_broker: PrivateBroker) -> None:
+    job = uuid4()
+    channel = await joined(layer, group_of(job))
+    bodies = [body(job, seq) for seq in range(1, 2001)]
+    sending = asyncio.ensure_future(publish(own_broker.url, f"training.progress.{job}", *bodies))
+    assert [await next_seq(layer, channel) for _ in range(2000)] == list(range(1, 2001))
+    await sending
+
+
+async def test_only_frames_of_events_go_to_the_exchange(layer: TopicChannelLayer) -> None:
+    with pytest.raises(ValueError, match="Only frames of events"):
+        await layer.group_send("job.x", {"type": "chat"})
+
+
+async def test_the_publisher_gives_up_on_a_frozen_broker_in_time(
+    own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.transport.TIMEOUT_SECONDS", 0.5)
+    line = AmqpTransport(own_broker.url)
+    await asyncio.to_thread(line.send, "training.progress.x", b"{}")
+    own_broker.freeze()
+    try:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises((OSError, kombu.exceptions.KombuError)):
+            await asyncio.to_thread(partial(line.send, "training.progress.x", b"{}"))
+        assert loop.time() - began < 20
+    finally:
+        own_broker.thaw()
+        line.close()

@@ -1,0 +1,238 @@
+"""What the package's channel layer does on a bad day, and ours does not: each shown on both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import kombu
+import pytest
+
+from tests.broker import PrivateBroker
+from tests.faults.layers import (
+    Kind,
+    Ours,
+    Stock,
+    hears,
+    joined,
+    new_group,
+    opened,
+    proxy,
+    publish,
+    shown_by_stock,
+    silent_peer,
+)
+
+pytestmark = [
+    pytest.mark.rabbit,
+    pytest.mark.xdist_group("layer"),
+    pytest.mark.timeout(120),
+    # What the stock layer leaves behind when it dies is part of the finding.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:valid_:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Iterator[PrivateBroker]:
+    broker = PrivateBroker().start()
+    yield broker
+    broker.close()
+
+
+async def restart(broker: PrivateBroker) -> None:
+    await asyncio.to_thread(broker.kill)
+    await asyncio.to_thread(broker.start)
+
+
+async def hears_again(kind: Kind, layer: Any, url: str, channel: str, group: str) -> None:
+    """Once it has had time to connect again."""
+    for seq in range(1000, 1005):
+        await publish(kind, url, group, [seq])
+        try:
+            return await hears(kind, layer, channel, seq, 0.7)
+        except TimeoutError:
+            continue
+    raise AssertionError("it hears nothing more")
+
+
+@pytest.mark.parametrize("kind", [Ours(), Stock()], ids=["ours", "stock"])
+async def test_on_a_good_day_both_hear_what_is_sent(kind: Kind, own_broker: PrivateBroker) -> None:
+    """So that what fails below fails for the reason that is given."""
+    async with opened(kind, own_broker.url) as layer:
+        channel = await joined(layer, group := new_group())
+        await hears_again(kind, layer, own_broker.url, channel, group)
+
+
+@shown_by_stock("a message that is not its msgpack kills the task that reconnects, for good")
+async def test_poison(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with opened(kind, own_broker.url) as layer:
+        channel = await joined(layer, group := new_group())
+        key = f"a.b.{group.removeprefix('job.')}" if isinstance(kind, Ours) else group
+        with kombu.Connection(own_broker.url) as line:
+            line.Producer().publish(b'{"json":', exchange=kind.exchange, routing_key=key)
+        await hears_again(kind, layer, own_broker.url, channel, group)
+
+
+@shown_by_stock("a broker that is lost while local_capacity messages wait kills it (assert)")
+async def test_a_broker_lost_while_messages_wait(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with opened(kind, own_broker.url, local_capacity=10) as layer:
+        channel = await joined(layer, group := new_group())
+        await publish(kind, own_broker.url, group, range(50))
+        await asyncio.sleep(0.3)
+        await restart(own_broker)
+        async with asyncio.timeout(10):
+            await layer.carehare_connection
+        await publish(kind, own_broker.url, group, range(50, 60))
+        await asyncio.sleep(0.3)
+        await hears_again(kind, layer, own_broker.url, channel, group)
+
+
+@shown_by_stock("a connection that is lost while it subscribes again kills it (TypeError)")
+async def test_a_connection_lost_while_it_subscribes_again(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
+    async with proxy(own_broker.port) as (url, way), opened(kind, url) as layer:
+        groups = [new_group() for _ in range(5)]
+        channel = await joined(layer, *groups)
+        way.cut_now_and_at_bind()
+        await asyncio.sleep(1.5)
+        await hears_again(kind, layer, own_broker.url, channel, groups[0])
+
+
+@shown_by_stock("a waiter that is cancelled while it reconnects poisons the future of all")
+async def test_a_waiter_that_gives_up(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with opened(kind, own_broker.url) as layer:
+        channel = await joined(layer, group := new_group())
+        await asyncio.to_thread(own_broker.kill)
+        await asyncio.sleep(0.2)
+        message = {"type": "x", "routing_key": "a.b.c", "body": b"{}"}
+        waiting = asyncio.ensure_future(layer.group_send(group, message))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.to_thread(own_broker.start)
+        await hears_again(kind, layer, own_broker.url, channel, group)
+
+
+@shown_by_stock("a peer that accepts and says nothing ends all reconnecting")
+async def test_a_silent_peer(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.channel_layer.HANDSHAKE_SECONDS", 0.3)
+    async with silent_peer() as (url, met), opened(kind, url) as layer:
+        layer.connect_timeout = 0.3
+        adding = asyncio.ensure_future(layer.group_add(new_group(), await layer.new_channel()))
+        await asyncio.sleep(2.5)
+        adding.cancel()
+        await asyncio.gather(adding, return_exceptions=True)
+        assert len(met) >= 2
+
+
+@shown_by_stock("group_add and group_send hang while the broker is down")
+async def test_nobody_waits_for_a_broker_that_is_down(
+    kind: Kind, own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.channel_layer.RPC_SECONDS", 0.5)
+    async with opened(kind, own_broker.url) as layer:
+        await joined(layer, group := new_group())
+        await asyncio.to_thread(own_broker.kill)
+        try:
+            async with asyncio.timeout(1.5):
+                await layer.group_add(new_group(), await layer.new_channel())
+                message = {"type": "x", "routing_key": "a.b.c", "body": b"{}"}
+                await asyncio.gather(layer.group_send(group, message), return_exceptions=True)
+        finally:
+            await asyncio.to_thread(own_broker.start)
+
+
+@shown_by_stock("the second to join a group is told so before the first has bound it")
+async def test_a_message_right_after_joining(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with proxy(own_broker.port) as (url, way), opened(kind, url) as layer:
+        await joined(layer, new_group())
+        way.bind_seconds = 0.3
+        group, channels = new_group(), [await layer.new_channel() for _ in range(2)]
+        first = asyncio.ensure_future(layer.group_add(group, channels[0]))
+        await asyncio.sleep(0)
+        await layer.group_add(group, channels[1])
+        await publish(kind, own_broker.url, group, [1])
+        await hears(kind, layer, channels[1], 1)
+        await first
+
+
+@shown_by_stock("leaving and joining at once loses the subscription")
+async def test_leaving_and_joining_at_once(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with opened(kind, own_broker.url) as layer, kind.sender(own_broker.url) as send:
+        groups = [new_group() for _ in range(200)]
+        for group in groups:
+            old = await joined(layer, group)
+            new = await layer.new_channel()
+            await asyncio.gather(layer.group_discard(group, old), layer.group_add(group, new))
+            await send(group, [1])
+            await hears(kind, layer, new, 1, 2)
+
+
+@shown_by_stock("consumers that leave with messages waiting leak prefetch until all are deaf")
+async def test_members_that_leave_with_messages_waiting(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
+    async with opened(kind, own_broker.url, local_capacity=10) as layer:
+        for _ in range(15):
+            channel = await joined(layer, group := new_group())
+            await publish(kind, own_broker.url, group, [1])
+            await asyncio.sleep(0.02)
+            await layer.group_discard(group, channel)
+        channel = await joined(layer, group := new_group())
+        await publish(kind, own_broker.url, group, [2])
+        await hears(kind, layer, channel, 2)
+
+
+@shown_by_stock("a burst loses even its last message, and nobody is told")
+async def test_the_last_message_of_a_burst(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with opened(kind, own_broker.url) as layer:
+        channel = await joined(layer, group := new_group())
+        await publish(kind, own_broker.url, group, range(3000))
+        await hears(kind, layer, channel, 2999)
+
+
+@shown_by_stock("one member that stops reading silences every other of its process")
+async def test_a_member_that_stops_reading(kind: Kind, own_broker: PrivateBroker) -> None:
+    async with opened(kind, own_broker.url) as layer:
+        await joined(layer, stopped := new_group())
+        channel = await joined(layer, reading := new_group())
+        await publish(kind, own_broker.url, stopped, range(2500))
+        await publish(kind, own_broker.url, reading, [1])
+        await hears(kind, layer, channel, 1)
+
+
+@shown_by_stock("// and pyamqp:// kill it, and escapes in the password hang it")
+async def test_every_way_to_write_the_address(kind: Kind, own_broker: PrivateBroker) -> None:
+    for url in (f"pyamqp://guest:guest@127.0.0.1:{own_broker.port}//",
+                f"amqp://gu%65st:guest@127.0.0.1:{own_broker.port}/"):  # fmt: skip
+        async with opened(kind, url) as layer:
+            layer.connect_timeout = 2
+            channel = await joined(layer, group := new_group())
+            await publish(kind, own_broker.url, group, [1])
+            await hears(kind, layer, channel, 1)
+
+
+@shown_by_stock("it refuses to be used from another event loop than its first")
+def test_a_plain_process_publishes_again_and_again(kind: Kind, own_broker: PrivateBroker) -> None:
+    """Each `asyncio.run` is a loop of its own, as `async_to_sync` makes them."""
+    if isinstance(kind, Ours):
+        for seq in range(2):
+            asyncio.run(publish(kind, own_broker.url, new_group(), [seq]))
+        return
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        layer = first.run(made(kind, own_broker.url))
+        try:
+            second.run(layer.group_send("x", {"type": "x"}))
+        finally:
+            first.run(layer.close())
+
+
+async def made(kind: Kind, url: str) -> Any:
+    layer = kind.make(url)
+    await joined(layer, "x")
+    return layer

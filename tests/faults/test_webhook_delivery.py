@@ -1,0 +1,65 @@
+"""The sender of webhooks, killed between a claim and its answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.results_table import Tally, often
+from tests.integration.training.webhooks.receiver import Receiver, receiver
+from tests.stack import Stack, eventually
+
+pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]
+
+# Nobody but the clock gives back what a dead sender had claimed; here it is put forward.
+RUN_OUT = """UPDATE training_delivery SET claimed_until = '2020-01-01'
+             WHERE attempts = 1 AND status = 'pending' AND claimed_until IS NOT NULL"""
+
+
+def delivered(stack: Stack, hook: str) -> dict[str, Any] | None:
+    """The newest line of the log, once it says so."""
+    with stack.api() as api:
+        newest = api.get(f"{hook}/deliveries").json()["results"][0]
+    return newest if newest["status"] == "delivered" else None
+
+
+def killed_between_claim_and_answer(stack: Stack, there: Receiver, hook: str) -> None:
+    assert stack.web is not None
+    there.got.clear()
+    there.opens.clear()
+    with stack.api() as api:
+        sent = api.post(f"{hook}/test").json()
+    eventually(lambda: there.got)
+    os.killpg(stack.web.pid, signal.SIGKILL)
+    stack.web.wait()
+    there.opens.set()
+    with sqlite3.connect(stack.folder / "heimdall.sqlite3", timeout=20) as rows:
+        assert rows.execute(RUN_OUT).rowcount == 1
+    stack.start_web()
+    told = eventually(lambda: delivered(stack, hook))
+    assert (told["id"], told["attempts"], told["response_code"]) == (sent["id"], 2, 204)
+    # Whether the first was taken nobody knows: under one id the receiver can tell.
+    ids = [headers["webhook-id"] for _, headers, _ in there.got]
+    assert ids == [sent["message_id"]] * 2
+
+
+def test_what_a_killed_sender_had_claimed_arrives_and_the_log_says_that_it_was_sent_twice(
+    tmp_path: Path, tally: Tally
+) -> None:
+    stack = Stack(tmp_path, HEIMDALL_WEBHOOK_ALLOW_PRIVATE="1")
+    try:
+        stack.start_web()
+        with receiver() as there:
+            with stack.api() as api:
+                wanted = {"url": there.url, "events": ["job.completed"]}
+                hook = f"/webhooks/{api.post('/webhooks', json=wanted).json()['id']}"
+            for _ in range(times := often(1, 5)):
+                killed_between_claim_and_answer(stack, there, hook)
+        tally("sender of webhooks, kill -9 before the answer", times)
+    finally:
+        stack.close()

@@ -1,0 +1,121 @@
+"""Tokens, sessions, problems and the schema: what all calls have in common."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from training.models import ApiToken
+
+JOBS = "/api/v1/training/jobs"
+TOKEN = "/api/v1/auth/token"
+
+
+@pytest.fixture
+def nobody() -> APIClient:
+    return APIClient()
+
+
+def test_a_token_opens_the_door(nobody: APIClient, ada: User) -> None:
+    answer = nobody.post(TOKEN, {"username": "ada", "password": "ada-secret-1"}, format="json")
+    assert answer.status_code == 200
+    nobody.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['token']}")
+    assert nobody.get(JOBS).status_code == 200
+
+
+def test_only_a_digest_of_the_token_is_kept(nobody: APIClient, ada: User) -> None:
+    sent = {"username": "ada", "password": "ada-secret-1"}
+    token = nobody.post(TOKEN, sent, format="json").json()["token"]
+    assert ApiToken.objects.get().digest == hashlib.sha256(token.encode()).hexdigest()
+
+
+def test_a_wrong_password_gives_none(nobody: APIClient, ada: User) -> None:
+    answer = nobody.post(TOKEN, {"username": "ada", "password": "guess"}, format="json")
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "The user name or the password is wrong."
+
+
+@pytest.mark.django_db
+def test_without_a_token_the_answer_says_how_to_get_in(nobody: APIClient) -> None:
+    answer = nobody.get(JOBS)
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == 401
+
+
+@pytest.mark.django_db
+def test_an_unknown_token_is_told_where_to_get_one(nobody: APIClient) -> None:
+    nobody.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
+    answer = nobody.get(JOBS)
+    assert answer.status_code == 401
+    assert "POST /api/v1/auth/token" in answer.json()["detail"]
+
+
+def test_the_token_of_someone_shut_out_opens_nothing(nobody: APIClient, ada: User) -> None:
+    sent = {"username": "ada", "password": "ada-secret-1"}
+    token = nobody.post(TOKEN, sent, format="json").json()["token"]
+    User.objects.update(is_active=False)
+    nobody.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    assert nobody.get(JOBS).status_code == 401
+
+
+def test_a_session_does_too_and_needs_its_csrf_token(ada: User) -> None:
+    browser = APIClient(enforce_csrf_checks=True)
+    browser.login(username="ada", password="ada-secret-1")
+    assert browser.get(JOBS).status_code == 200
+    assert browser.post(JOBS, {}, format="json").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2/jobs", f"{JOBS}/", f"{JOBS}/x"])
+def test_unknown_paths_are_problems_too(api: APIClient, path: str) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_a_post_to_nowhere_is_a_problem_and_no_page_about_cookies(db: None) -> None:
+    answer = APIClient(enforce_csrf_checks=True).post("/api/nowhere")
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_a_method_that_is_not_there_is_a_problem(api: APIClient) -> None:
+    answer = api.put(JOBS, {}, format="json")
+    assert answer.status_code == 405
+    assert answer.json()["title"] == "Method Not Allowed"
+
+
+@pytest.mark.django_db
+def test_a_fault_of_ours_is_a_problem(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = APIClient(raise_request_exception=False)
+    client.force_authenticate(ada)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr("training.api.views.jobs.visible", broken)
+    answer = client.get(JOBS)
+    assert answer.status_code == 500
+    assert answer["Content-Type"] == "application/problem+json"
+    assert "bug" not in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_the_schema_is_openapi_3_1_and_names_every_call(nobody: APIClient) -> None:
+    answer = nobody.get("/api/v1/schema?format=json")
+    assert answer.status_code == 200
+    schema = answer.json()
+    assert schema["openapi"].startswith("3.1")
+    for path in ("jobs", "jobs/{id}/pause", "jobs/{id}/epochs", "datasets/generate"):
+        assert f"/api/v1/training/{path}" in schema["paths"]
+    created = schema["components"]["schemas"]["CreateJob"]
+    assert created["properties"]["epochs"]["minimum"] == 1
+
+
+@pytest.mark.django_db
+def test_people_get_a_page(nobody: APIClient) -> None:
+    assert b"swagger" in nobody.get("/api/v1/docs").content.lower()

@@ -1,0 +1,103 @@
+"""Every error under /api/ is a problem, whoever answers it."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import RequestDataTooBig
+from django.test import Client
+from rest_framework.test import APIClient
+
+from training.api.views.jobs import JobViewSet
+
+API = "/api/v1/training"
+JOBS = f"{API}/jobs"
+
+
+def is_problem(answer: Any, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    told = dict(answer.json())
+    assert told["status"] == status
+    assert told["type"] == "about:blank" and told["title"] and told["detail"]
+    return told
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2/jobs", f"{JOBS}/", f"{JOBS}/x/y/z"])
+def test_what_is_not_there(api: APIClient, path: str) -> None:
+    for method in (api.get, api.post, api.delete):
+        is_problem(method(path), 404)
+
+
+def test_a_job_that_is_none(api: APIClient) -> None:
+    is_problem(api.get(f"{JOBS}/not-a-uuid"), 404)
+
+
+@pytest.mark.parametrize("path", [JOBS, "/api/v1/auth/token", "/api/v1/schema", "/api/v1/docs"])
+def test_a_method_that_is_none(api: APIClient, path: str) -> None:
+    answer = api.put(path, {}, format="json")
+    is_problem(answer, 405)
+    assert "PUT" not in answer["Allow"]
+
+
+def test_a_form_that_nobody_can_give(api: APIClient) -> None:
+    is_problem(api.get(JOBS, headers={"Accept": "text/html"}), 406)
+    is_problem(api.get("/api/v1/schema", headers={"Accept": "image/png"}), 406)
+
+
+def test_a_body_of_another_kind(api: APIClient) -> None:
+    is_problem(api.post(JOBS, "hello", content_type="text/plain"), 415)
+
+
+@pytest.mark.parametrize("body", ["{", "[1]", '{"epochs": NaN}', "\xff"])
+def test_a_body_that_is_no_object(api: APIClient, body: str) -> None:
+    is_problem(api.post(JOBS, body.encode("latin-1"), content_type="application/json"), 400)
+
+
+def test_too_much_of_it(api: APIClient) -> None:
+    with patch.object(JobViewSet, "create", side_effect=RequestDataTooBig("Too much.")):
+        is_problem(api.post(JOBS, {}, format="json"), 413)
+    many = {f"field{n}": "1" for n in range(1100)}
+    is_problem(api.post(f"{API}/datasets/import", many, format="multipart"), 413)
+
+
+def test_nobody_and_a_wrong_token(db: None, client: Client) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        answer = client.get(JOBS, headers=headers)
+        is_problem(answer, 401)
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_session_without_its_csrf_token(ada: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ada)
+    is_problem(client.post(JOBS, {}, content_type="application/json"), 403)
+
+
+def test_a_host_that_is_not_ours(client: Client) -> None:
+    is_problem(client.get(JOBS, headers={"Host": "evil.example"}), 400)
+
+
+def test_a_fault_of_ours(client: Client, ada: User) -> None:
+    client.force_login(ada)
+    client.raise_request_exception = False
+    with patch.object(JobViewSet, "list", side_effect=KeyError("secret")):
+        told = is_problem(client.get(JOBS), 500)
+    assert "secret" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["cursor=cD1ub25zZW5zZQ==", "status=x", "dataset_id=x", "dataset_id=", "owner=%00", "tag=%00"],
+)  # fmt: skip
+def test_a_filter_that_makes_no_sense(api: APIClient, query: str) -> None:
+    is_problem(api.get(f"{JOBS}?{query}"), 400)
+
+
+@pytest.mark.parametrize("query", ["after=x", "after=-1", f"after={10**30}"])
+def test_a_seq_that_is_none(api: APIClient, dataset: Any, query: str) -> None:
+    made = api.post(JOBS, {"dataset_id": str(dataset.pk)}, format="json").json()
+    is_problem(api.get(f"{JOBS}/{made['id']}/events?{query}"), 400)

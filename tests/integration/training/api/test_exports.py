@@ -1,0 +1,134 @@
+"""A run as a file that other programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from tests.stack import Stack
+from training.api.exports import tensorboard
+from training.jobs import attempts, lifecycle
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    made = lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "Kept", tags=["a"])
+    attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
+    for epoch in range(1, 6):
+        metrics = {"val_loss": 1 / epoch, "val_rmse": 5.0, "val_rmse_good_geom": None}
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.5, epoch == 5, "/c"))
+    return made
+
+
+def export(api: APIClient, job: Job, query: str = "") -> Any:
+    accept = {"Accept": "text/csv"}
+    return api.get(f"/api/v1/training/jobs/{job.pk}/export{query}", headers=accept)
+
+
+def test_as_csv(api: APIClient, job: Job) -> None:
+    answer = export(api, job)
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
+    assert [float(row["val_loss"]) for row in rows] == [1 / epoch for epoch in range(1, 6)]
+    assert {row["val_rmse_good_geom"] for row in rows} == {""}
+    assert [row["is_best"] for row in rows] == ["0"] * 4 + ["1"]
+
+
+def test_as_json_lines_page_by_page(
+    api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr("training.api.exports.tabular.PAGE", 2)
+    about, *epochs = map(json.loads, export(api, job, "?format=jsonl").getvalue().splitlines())
+    assert (about["name"], about["tags"], about["config"]["epochs"]) == ("Kept", ["a"], 5)
+    assert [one["epoch"] for one in epochs] == [1, 2, 3, 4, 5]
+    assert epochs[0]["metrics"]["val_rmse_good_geom"] is None
+
+
+def test_as_an_event_file_of_tensorboard(api: APIClient, job: Job) -> None:
+    answer = export(api, job, "?format=tensorboard")
+    assert f'filename="events.out.tfevents.{job.pk}"' in answer["Content-Disposition"]
+    version, *epochs = records(answer.getvalue())
+    assert version.endswith(b"\x1a\x0dbrain.Event:2")
+    at = struct.pack("<d", job.epochs.get(epoch=3).at.timestamp())
+    loss, rmse = (struct.pack("<f", value) for value in (1 / 3, 5.0))
+    # As event.proto and summary.proto number the fields; what has no value is not there.
+    summary = b"\x0a\x0f\x0a\x08val_loss\x15" + loss + b"\x0a\x0f\x0a\x08val_rmse\x15" + rmse
+    assert epochs[2] == b"\x09" + at + b"\x10\x03" + b"\x2a" + bytes([len(summary)]) + summary
+    assert len(epochs) == 5
+
+
+def records(content: bytes) -> Iterator[bytes]:
+    """The records of a TFRecord file, each of its checksums as its specification unmasks it."""
+    file = io.BytesIO(content)
+    while length := file.read(8):
+        (size,) = struct.unpack("<Q", length)
+        parts = [(length, file.read(4))]
+        parts.append((file.read(size), file.read(4)))
+        for part, masked in parts:
+            value = (struct.unpack("<I", masked)[0] - 0xA282EAD8) & 0xFFFFFFFF
+            assert (value >> 17 | value << 15) & 0xFFFFFFFF == tensorboard.crc32c(part)
+        yield parts[1][0]
+
+
+def test_the_checksum_is_that_of_the_standard() -> None:
+    """RFC 3720, B.4."""
+    assert tensorboard.crc32c(bytes(32)) == 0x8A9136AA
+    assert tensorboard.crc32c(bytes(range(32))) == 0x46DD794E
+    assert tensorboard.crc32c(b"123456789") == 0xE3069283
+
+
+def test_as_a_run_of_mlflow(api: APIClient, job: Job) -> None:
+    content = export(api, job, "?format=mlflow").getvalue()
+    with zipfile.ZipFile(io.BytesIO(content)) as pack:
+        assert pack.testzip() is None
+        files = {name: pack.read(name).decode() for name in pack.namelist() if name[-1] != "/"}
+    (run,) = {name.rpartition("/metrics/")[0] for name in files if "/metrics/" in name}
+    about = yaml.safe_load(files[f"{run}/meta.yaml"])
+    assert (about["run_id"], about["run_name"], about["status"]) == (job.pk.hex, "Kept", 1)
+    assert about["artifact_uri"] == f"{run}/artifacts"
+    experiment = yaml.safe_load(files[f"{run.rpartition('/')[0]}/meta.yaml"])
+    assert experiment["experiment_id"] == about["experiment_id"] == run.split("/")[1]
+    lines = [line.split() for line in files[f"{run}/metrics/val_loss"].splitlines()]
+    assert [(float(value), int(step)) for _, value, step in lines] == [
+        (1 / epoch, epoch) for epoch in range(1, 6)
+    ]
+    assert f"{run}/metrics/val_rmse_good_geom" not in files
+    assert (files[f"{run}/params/epochs"], files[f"{run}/params/model"]) == ("5", "mlp")
+    assert files[f"{run}/tags/mlflow.runName"] == "Kept"
+
+
+def test_a_form_that_is_none_is_told(api: APIClient, job: Job, bob: User) -> None:
+    assert (
+        "'xls' is not one of csv, jsonl, tensorboard, mlflow"
+        in export(api, job, "?format=xls").content.decode()
+    )
+    api.force_authenticate(bob)
+    assert export(api, job).status_code == 404
+
+
+@pytest.mark.xdist_group("embedded")
+def test_from_a_real_server(embedded: Stack) -> None:
+    job = embedded.submit(epochs=2)
+    embedded.until(job, "completed")
+    with embedded.api() as api:
+        lines = api.get(f"/jobs/{job}/export").text.splitlines()
+        assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2"]
+        whole = api.get(f"/jobs/{job}/artifacts/best.safetensors")
+        part = api.get(f"/jobs/{job}/artifacts/best.safetensors", headers={"Range": "bytes=10-99"})
+        packed = io.BytesIO(api.get(f"/jobs/{job}/export?format=mlflow").content)
+        names = [name.rpartition("/")[2] for name in zipfile.ZipFile(packed).namelist()]
+        assert {"card.json", "model.safetensors"} <= set(names)
+    assert part.status_code == 206
+    assert part.content == whole.content[10:100]

@@ -1,0 +1,44 @@
+"""Jobs by their tags, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from rest_framework.test import APIClient
+
+from training.api.filters import Holds
+from training.jobs import lifecycle
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+
+TAGS = {"one": ["even", "all"], "two": ['a", "even', "all"], "three": ["été"], "four": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("tag=even", {"one"}),
+        ("tag=all", {"one", "two"}),
+        ("tag=all&tag=even", {"one"}),
+        ('tag=a", "even', {"two"}),
+        ("tag=été", {"three"}),
+        ("tag=eve", set()),
+    ],
+)
+def test_only_those_that_have_every_tag(
+    api: APIClient, ada: User, dataset: Dataset, query: str, found: set[str]
+) -> None:
+    for name, tags in TAGS.items():
+        lifecycle.submit(ada, dataset, TrainConfig(), name, tags=tags)
+    results = api.get(f"/api/v1/training/jobs?{query}").json()["results"]
+    assert {one["name"] for one in results} == found
+
+
+def test_on_postgresql_an_index_may_serve(db: None) -> None:
+    query = Job.objects.filter(tags__holds="x").query
+    compiler = query.get_compiler(connection=connection)
+    where = query.where.children[0]
+    assert isinstance(where, Holds)
+    told, values = where.as_postgresql(compiler, connection)
+    assert told.endswith('"tags" @> %s::jsonb') and values == ('["x"]',)

@@ -1,0 +1,171 @@
+"""A creation asked for twice with one key happens once."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from training.accounts import idempotency
+from training.jobs import lifecycle
+from training.models import Dataset, IdempotencyKey, Job
+
+API = "/api/v1/training"
+
+
+def post(api: APIClient, dataset: Dataset, key: str | None = '"one"', **more: Any) -> Any:
+    body = {"dataset_id": str(dataset.pk), "epochs": 3, **more}
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return api.post(f"{API}/jobs", body, format="json", headers=headers)
+
+
+def test_the_same_key_and_body_get_the_first_answer_again(api: APIClient, dataset: Dataset) -> None:
+    first = post(api, dataset)
+    assert first.status_code == 201
+    assert "Idempotency-Replayed" not in first
+    lifecycle.request_cancel(Job.objects.get(), "ada")
+    again = post(api, dataset, key="one")  # the draft's quotes are optional
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again["Idempotency-Replayed"] == "true"
+    assert Job.objects.count() == 1
+
+
+def test_the_same_key_with_another_body_is_refused(api: APIClient, dataset: Dataset) -> None:
+    post(api, dataset)
+    for refused in (
+        post(api, dataset, epochs=4),
+        api.post(f"{API}/jobs/{Job.objects.get().pk}/clone", headers={"Idempotency-Key": "one"}),
+    ):
+        assert refused.status_code == 422
+        assert refused["Content-Type"] == "application/problem+json"
+        assert "was used for another request" in refused.json()["detail"]
+    assert Job.objects.count() == 1
+
+
+def test_a_key_that_is_still_worked_for_is_a_conflict(
+    api: APIClient, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[Any] = []
+
+    def meanwhile(*sent: Any, **more: Any) -> Job:
+        met.append(post(api, dataset))
+        return submit(*sent, **more)
+
+    submit = lifecycle.submit
+    monkeypatch.setattr(lifecycle, "submit", meanwhile)
+    assert post(api, dataset).status_code == 201
+    assert met[0].status_code == 409
+    assert met[0]["Retry-After"] == "2"
+    assert Job.objects.count() == 1
+
+
+def test_a_refused_creation_leaves_its_key_free(api: APIClient, dataset: Dataset) -> None:
+    assert post(api, dataset, epochs=0).status_code == 400
+    assert post(api, dataset, epochs=1).status_code == 201
+
+
+def test_each_user_has_keys_of_their_own(api: APIClient, dataset: Dataset, staff: User) -> None:
+    mine = post(api, dataset)
+    api.force_authenticate(staff)
+    theirs = post(api, dataset)
+    assert theirs.status_code == 201
+    assert theirs.json()["id"] != mine.json()["id"]
+
+
+def test_after_a_day_a_key_is_forgotten(api: APIClient, dataset: Dataset) -> None:
+    post(api, dataset)
+    old = timezone.now() - timedelta(hours=25)
+    IdempotencyKey.objects.update(created_at=old)
+    post(api, dataset, key="another")
+    assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["another"]
+    assert post(api, dataset).status_code == 201
+    assert Job.objects.count() == 3
+
+
+def test_what_a_dead_process_left_is_taken_over_and_it_may_write_nothing_more(
+    ada: User, dataset: Dataset
+) -> None:
+    slow = idempotency.acquire(ada, "one", "digest")
+    IdempotencyKey.objects.update(claimed_at=timezone.now() - timedelta(minutes=6))
+    other = idempotency.acquire(ada, "one", "digest")
+    assert other.status is None
+    with pytest.raises(idempotency.InProgressError):
+        idempotency.complete(slow, 201, "{}")
+    idempotency.complete(other, 201, "{}")
+    assert idempotency.acquire(ada, "one", "digest").status == 201
+
+
+@pytest.mark.parametrize("key", ["", '""', "x" * 256, "ключ"])
+def test_a_key_that_is_none_is_told(api: APIClient, dataset: Dataset, key: str) -> None:
+    refused = post(api, dataset, key=key)
+    assert refused.status_code == 400
+    assert "Idempotency-Key" in refused.json()["errors"]
+
+
+def upload(api: APIClient, text: str) -> Any:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("receivers.csv", "receiver_id,lat,lon,alt_m\na,45,7,1\nb,45.1,7,1\n")
+        archive.writestr("samples.csv", "sample_id,lat,lon\n" + text)
+        rows = "".join(f"{n},a,-80\n{n},b,-90\n" for n in range(40))
+        archive.writestr("measurements.csv", "sample_id,receiver_id,rssi_dbm\n" + rows)
+    file = SimpleUploadedFile("folder.zip", packed.getvalue())
+    body = {"name": "Measured", "file": file}
+    return api.post(f"{API}/datasets/import", body, headers={"Idempotency-Key": "one"})
+
+
+def test_an_upload_is_known_by_its_content(api: APIClient) -> None:
+    rows = "".join(f"{n},{45 + n / 100},{7 + n % 7 / 50}\n" for n in range(40))
+    first = upload(api, rows)
+    assert first.status_code == 201, first.content
+    assert upload(api, rows).content == first.content
+    assert upload(api, rows.replace("45.01", "45.02")).status_code == 422
+    assert Dataset.objects.count() == 1
+
+
+def test_the_other_creations_take_keys_too(api: APIClient, dataset: Dataset) -> None:
+    headers = {"Idempotency-Key": "made"}
+    wanted = {"name": "Made", "samples": 200, "seed": 1}
+    made = [
+        api.post(f"{API}/datasets/generate", wanted, format="json", headers=headers)
+        for _ in range(2)
+    ]
+    assert made[0].status_code == 202
+    assert made[0].content == made[1].content
+    job = post(api, dataset).json()["id"]
+    headers = {"Idempotency-Key": "cloned"}
+    twins = [api.post(f"{API}/jobs/{job}/clone", headers=headers).json() for _ in range(2)]
+    assert twins[0]["id"] == twins[1]["id"] != job
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ten_at_once_make_one_job(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.jobs.queue.enqueue", lambda job_id, needs: None)
+    codes: list[int] = []
+    together = threading.Barrier(10)
+
+    def ask() -> None:
+        client = APIClient()
+        client.force_authenticate(ada)
+        together.wait()
+        codes.append(post(client, dataset).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert Job.objects.count() == 1
+    assert set(codes) <= {201, 409} and 201 in codes

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from rest_framework.test import APIClient
+
+from training.jobs import attempts, directories, lifecycle, results
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+from training.models.states import Status
+
+JOBS = "/api/v1/training/jobs"
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
+
+
+def post(api: APIClient, path: str = JOBS, **body: Any) -> Any:
+    return api.post(path, body, format="json")
+
+
+def test_the_seeds_four_fields_start_a_job(api: APIClient, dataset: Dataset) -> None:
+    answer = post(api, dataset_id=str(dataset.pk), epochs=5, batch_size=32, learning_rate=0.001)
+    assert answer.status_code == 201
+    job = answer.json()
+    assert (job["status"], job["seq"], job["total_epochs"]) == ("queued", 1, 5)
+    assert job["config"]["batch_size"] == 32
+    assert job["dataset_id"] == str(dataset.pk)
+    assert Job.objects.get(pk=job["id"]).owner.username == "ada"
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "sentence"),
+    [
+        ({"epochs": 0}, "epochs", "0 is too small: at least 1."),
+        ({"epochs": "ten"}, "epochs", "'ten' is not a whole number."),
+        ({"epoch": 5}, "epoch", "Unknown field; did you mean 'epochs'?"),
+        ({"dataset_id": "7"}, "dataset_id", "'7' is not a UUID."),
+        ({"tags": "x"}, "tags", "Input should be a valid array."),
+    ],
+)
+def test_a_wrong_field_is_named_and_nothing_is_made(
+    api: APIClient, dataset: Dataset, body: dict[str, Any], field: str, sentence: str
+) -> None:
+    answer = post(api, **{"dataset_id": str(dataset.pk), **body})
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["errors"] == {field: [sentence]}
+    assert not Job.objects.exists()
+
+
+def test_the_dataset_is_required(api: APIClient) -> None:
+    assert post(api, epochs=1).json()["errors"] == {"dataset_id": ["This field is required."]}
+
+
+def test_a_foreign_dataset_is_as_unknown_as_none(
+    api: APIClient, bob: User, dataset: Dataset
+) -> None:
+    Dataset.objects.update(owner=bob)
+    for pk in (str(dataset.pk), str(uuid4())):
+        answer = post(api, dataset_id=pk)
+        assert answer.status_code == 400
+        assert answer.json()["errors"] == {
+            "dataset_id": [f"There is no dataset {pk} that you may use."]
+        }
+
+
+def test_a_dataset_that_is_still_made_is_refused(api: APIClient, dataset: Dataset) -> None:
+    Dataset.objects.update(status="generating")
+    answer = post(api, dataset_id=str(dataset.pk))
+    assert answer.json()["errors"]["dataset_id"] == ["Dataset 'Small' is not ready: generating."]
+
+
+def test_a_body_that_is_no_object_is_refused(api: APIClient) -> None:
+    assert api.post(JOBS, [1], format="json").status_code == 400
+    assert api.post(JOBS, "{", content_type="application/json").status_code == 400
+
+
+def test_somebody_elses_job_is_as_unknown_as_none(api: APIClient, job: Job, bob: User) -> None:
+    api.force_authenticate(bob)
+    for path in ("", "/pause", "/cancel", "/resume", "/epochs", "/events", "/evaluation"):
+        method = api.post if path in {"/pause", "/cancel", "/resume"} else api.get
+        assert method(f"{JOBS}/{job.pk}{path}").status_code == 404, path
+    assert api.get(JOBS).json()["results"] == []
+
+
+def test_staff_sees_and_steers_everyones(api: APIClient, job: Job, staff: User) -> None:
+    api.force_authenticate(staff)
+    assert api.post(f"{JOBS}/{job.pk}/cancel").status_code == 202
+
+
+def test_pause_resume_cancel_and_what_a_state_forbids(api: APIClient, job: Job) -> None:
+    steps = [("pause", 202, "paused"), ("resume", 202, "queued"), ("cancel", 202, "cancelled")]
+    for wish, code, status in steps:
+        answer = api.post(f"{JOBS}/{job.pk}/{wish}")
+        assert (answer.status_code, answer.json()["status"]) == (code, status)
+    for wish in ("pause", "resume", "cancel"):
+        answer = api.post(f"{JOBS}/{job.pk}/{wish}")
+        assert answer.status_code == 409
+        assert answer["Content-Type"] == "application/problem+json"
+        assert answer.json()["detail"] == f"Cannot {wish} this job: it is cancelled."
+
+
+def test_only_a_job_at_rest_can_be_deleted(api: APIClient, job: Job) -> None:
+    assert api.delete(f"{JOBS}/{job.pk}").status_code == 409
+    api.post(f"{JOBS}/{job.pk}/cancel")
+    assert api.delete(f"{JOBS}/{job.pk}").status_code == 204
+    assert api.get(f"{JOBS}/{job.pk}").status_code == 404
+
+
+def test_words_about_a_job_can_be_changed_and_its_numbers_cannot(api: APIClient, job: Job) -> None:
+    changed = api.patch(f"{JOBS}/{job.pk}", {"notes": "good", "tags": ["a"]}, format="json")
+    assert (changed.json()["notes"], changed.json()["name"]) == ("good", "First")
+    refused = api.patch(f"{JOBS}/{job.pk}", {"status": "completed"}, format="json")
+    assert refused.json()["errors"] == {"status": ["Unknown field."]}
+
+
+def test_a_clone_is_the_same_training_once_more(api: APIClient, job: Job) -> None:
+    twin = api.post(f"{JOBS}/{job.pk}/clone")
+    assert twin.status_code == 201
+    assert twin.json()["config"] == job.config
+    assert twin.json()["parent_id"] == str(job.pk)
+    assert twin.json()["id"] != str(job.pk)
+
+
+def test_jobs_are_filtered_searched_and_ordered(api: APIClient, job: Job, dataset: Dataset) -> None:
+    other = post(api, dataset_id=str(dataset.pk), name="Second").json()["id"]
+    api.post(f"{JOBS}/{other}/cancel")
+
+    def names(query: str) -> list[str]:
+        return [one["name"] for one in api.get(f"{JOBS}?{query}").json()["results"]]
+
+    assert names("") == ["Second", "First"]
+    assert names("status=queued") == ["First"]
+    assert names("status=queued&status=cancelled&ordering=created_at") == ["First", "Second"]
+    assert names("search=sec") == ["Second"]
+    assert names(f"dataset_id={uuid4()}") == []
+    assert names("owner=ada&page_size=1") == ["Second"]
+    assert api.get(f"{JOBS}?status=nonsense").status_code == 400
+
+
+def test_epochs_and_events_come_in_pages(api: APIClient, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    for epoch in range(1, 6):
+        metrics = {"val_loss": 1.0 / epoch, "val_rmse": float("5")}
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.1, epoch == 1, "/c"))
+    first = api.get(f"{JOBS}/{job.pk}/epochs?page_size=3").json()
+    assert [one["epoch"] for one in first["results"]] == [1, 2, 3]
+    assert set(first["results"][0]) == {"epoch", "metrics", "is_best", "seconds", "at"}
+    second = api.get(first["next"]).json()
+    assert [one["epoch"] for one in second["results"]] == [4, 5]
+    events = api.get(f"{JOBS}/{job.pk}/events?after=2").json()
+    assert [one["seq"] for one in events["results"]] == list(range(3, 9))
+    assert events["next"] is None
+    assert events["results"][0]["data"]["job_id"] == str(job.pk)
+    assert api.get(f"{JOBS}/{job.pk}/events?after=x").status_code == 400
+
+
+def test_long_logs_are_followed_page_by_page(
+    api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.api.views.job_history.EVENTS_PAGE", 2)
+    lifecycle.request_pause(job, "ada")
+    lifecycle.resume(job, "ada")
+    url, seqs = f"{JOBS}/{job.pk}/events", []
+    while url:
+        page = api.get(url).json()
+        seqs += [one["seq"] for one in page["results"]]
+        url = page["next"]
+    assert seqs == [1, 2, 3, 4]
+
+
+def test_only_a_completed_training_has_an_evaluation(api: APIClient, job: Job) -> None:
+    missing = api.get(f"{JOBS}/{job.pk}/evaluation")
+    assert missing.status_code == 404
+    assert "only a completed training has one" in missing.json()["detail"]
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    results.complete_training(attempt, "/c/best.safetensors", {"test": {"rmse_m": 5.0}})
+    assert api.get(f"{JOBS}/{job.pk}/evaluation").json() == {"test": {"rmse_m": 5.0}}
+    done = api.get(f"{JOBS}/{job.pk}").json()
+    assert (done["status"], done["progress_percent"]) == (Status.COMPLETED, 100)
+
+
+def test_a_forgotten_job_takes_its_files_along(
+    api: APIClient, job: Job, django_capture_on_commit_callbacks: Any
+) -> None:
+    folder = directories.attempt_directory(job.pk, 1)
+    folder.mkdir(parents=True)
+    assert api.delete(f"{JOBS}/{job.pk}").status_code == 409
+    assert folder.exists()
+    lifecycle.request_cancel(job, "ada")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert api.delete(f"{JOBS}/{job.pk}").status_code == 204
+    assert not directories.job_directory(job.pk).exists()
+
+
+def test_without_a_database_the_way_out_is_to_try_again(
+    api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(lifecycle, "request_cancel", away)
+    answer = api.post(f"{JOBS}/{job.pk}/cancel")
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "2"
+    assert "Nothing was changed; try again." in answer.json()["detail"]

@@ -1,0 +1,145 @@
+"""Long lists: in any order, a page at a time, by a parameter, in as few queries as short ones."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from training.api import ordering
+from training.localization.config import TrainConfig
+from training.models import Dataset, Epoch, Job
+
+JOBS = "/api/v1/training/jobs"
+
+
+def stored(owner: User, dataset: Dataset, count: int) -> list[Job]:
+    """Every fifth has no result, and each result is that of two."""
+    plain = TrainConfig().model_dump(mode="json")
+    return Job.objects.bulk_create(
+        Job(
+            id=uuid4(), owner=owner, dataset=dataset, name=f"Job {index:03}",
+            config={**plain, "batch_size": 32 if index % 2 else 64, "model": "mlp"},
+            best_val_rmse=None if index % 5 == 4 else float(7 * index % count // 2),
+            updated_at=timezone.now(),
+        )
+        for index in range(count)
+    )  # fmt: skip
+
+
+def walk(api: APIClient, url: str | None, way: str = "next") -> list[list[dict[str, Any]]]:
+    """Every page from there on."""
+    pages = []
+    while url:
+        answer = api.get(url)
+        assert answer.status_code == 200, answer.json()
+        pages.append(answer.json()["results"])
+        url = answer.json()[way]
+    return pages
+
+
+def best_of(jobs: list[dict[str, Any]]) -> list[float]:
+    return [float("inf") if job["best_val_rmse"] is None else job["best_val_rmse"] for job in jobs]
+
+
+@pytest.mark.parametrize(
+    "ordering", ["best_val_rmse", "-best_val_rmse", "finished_at", "name", "-created_at"]
+)
+def test_the_pages_together_are_the_list(
+    api: APIClient, ada: User, dataset: Dataset, ordering: str
+) -> None:
+    stored(ada, dataset, 23)
+    pages = walk(api, f"{JOBS}?page_size=4&ordering={ordering}")
+    names = [job["name"] for page in pages for job in page]
+    assert [len(page) for page in pages] == [4, 4, 4, 4, 4, 3]
+    assert len(set(names)) == 23
+    if "best" in ordering:
+        found = best_of([job for page in pages for job in page])
+        assert found == sorted(found, reverse=ordering.startswith("-"))
+    if ordering == "name":
+        assert names == sorted(names)
+
+
+def test_the_way_back_is_the_way_there(api: APIClient, ada: User, dataset: Dataset) -> None:
+    stored(ada, dataset, 10)
+    first = f"{JOBS}?page_size=3&ordering=best_val_rmse"
+    there = walk(api, first)
+    second = api.get(api.get(first).json()["next"]).json()
+    last = api.get(api.get(second["next"]).json()["next"]).json()
+    assert last["next"] is None
+    back = walk(api, last["previous"], "previous")
+    assert back[::-1] == there[:-1]
+
+
+def test_by_a_parameter(api: APIClient, ada: User, dataset: Dataset) -> None:
+    stored(ada, dataset, 20)
+    query = "param.batch_size=32&param.learning_rate=2e-3&param.model=mlp"
+    found = api.get(f"{JOBS}?{query}&ordering=best_val_rmse").json()["results"]
+    assert len(found) == 10
+    assert {job["config"]["batch_size"] for job in found} == {32}
+    assert best_of(found) == sorted(best_of(found))
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "sentence"),
+    [
+        ("param.batch_size=many", "param.batch_size", "'many' is not a whole number."),
+        ("param.batchsize=3", "param.batchsize", "Unknown field; did you mean 'batch_size'?"),
+        ("ordering=seq", "ordering", f"'seq' is not one of {', '.join(ordering.JOBS)}."),
+        ("cursor=abc", "cursor", "It is none of this list; follow next and previous."),
+        ("page_size=0", "page_size", "0 is not between 1 and 200."),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_told(api: APIClient, query: str, field: str, sentence: str) -> None:
+    answer = api.get(f"{JOBS}?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == {field: [sentence]}
+
+
+def test_a_cursor_of_another_order_is_refused(api: APIClient, ada: User, dataset: Dataset) -> None:
+    stored(ada, dataset, 5)
+    following = api.get(f"{JOBS}?page_size=2&ordering=name").json()["next"]
+    answer = api.get(following.replace("ordering=name", "ordering=best_val_rmse"))
+    assert answer.status_code == 400 and "cursor" in answer.json()["errors"]
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_long_list_asks_the_database_as_often_as_a_short_one(
+    api: APIClient,
+    ada: User,
+    dataset: Dataset,
+    count: int,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    stored(ada, dataset, count)
+    with django_assert_num_queries(3) as asked:
+        found = api.get(f"{JOBS}?page_size=200&ordering=best_val_rmse&param.model=mlp").json()
+    assert len(found["results"]) == count
+    assert not any("COUNT" in query["sql"].upper() for query in asked.captured_queries)
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_long_history_asks_the_database_as_often_as_a_short_one(
+    api: APIClient,
+    ada: User,
+    dataset: Dataset,
+    count: int,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    job = stored(ada, dataset, 1)[0]
+    Epoch.objects.bulk_create(
+        Epoch(job=job, epoch=epoch, metrics={"val_loss": 1 / epoch}, seconds=1, attempt=1,
+              at=timezone.now())
+        for epoch in range(1, count + 1)
+    )  # fmt: skip
+    with django_assert_num_queries(4):  # teams, job, its new epochs, whether there are newer
+        told = api.get(f"{JOBS}/{job.pk}/metrics?max_points=10000").json()
+    assert len(told["epoch"]) == count
+    with django_assert_num_queries(3):
+        epochs = api.get(f"{JOBS}/{job.pk}/epochs").json()
+    assert len(epochs["results"]) == count

@@ -1,0 +1,103 @@
+"""Columns for a chart, and the stream of events, as a program reads them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from tests.stack import Stack
+from training.jobs import attempts, lifecycle
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    """With 60 epochs, the 31st of which is a spike."""
+    made = lifecycle.submit(ada, dataset, TrainConfig(epochs=60), "Long")
+    attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
+    for epoch in range(1, 61):
+        loss = 99.0 if epoch == 31 else 1 / epoch
+        metrics = {"val_loss": loss, "val_rmse": 5.0, "val_rmse_good_geom": None}
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.5, False, "/c"))
+    return made
+
+
+def columns(api: APIClient, job: Job, query: str = "") -> Any:
+    return api.get(f"/api/v1/training/jobs/{job.pk}/metrics{query}")
+
+
+def test_all_series_come_as_columns(api: APIClient, job: Job) -> None:
+    told = columns(api, job).json()
+    assert told["epoch"] == list(range(1, 61))
+    assert sorted(told["series"]) == ["val_loss", "val_rmse", "val_rmse_good_geom"]
+    assert told["series"]["val_rmse_good_geom"] == [None] * 60
+    assert told["seconds"][-1] == 30.0
+
+
+def test_fewer_points_keep_the_spike(api: APIClient, job: Job) -> None:
+    told = columns(api, job, "?series=val_loss&max_points=12").json()
+    assert len(told["epoch"]) <= 12
+    assert told["total"] == 60
+    assert list(told["series"]) == ["val_loss"]
+    assert 31 in told["epoch"]
+    assert max(told["series"]["val_loss"]) == 99.0
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [("?series=loss", "There is no 'loss'"), ("?max_points=3", "3 is not between 10 and 10000"),
+     ("?max_points=many", "'many' is not a whole number")],
+)  # fmt: skip
+def test_what_makes_no_sense_is_told(api: APIClient, job: Job, query: str, sentence: str) -> None:
+    answer = columns(api, job, query)
+    assert answer.status_code == 400
+    assert sentence in json.dumps(answer.json()["errors"])
+
+
+def test_somebody_elses_metrics_are_not_there(job: Job, bob: User) -> None:
+    client = APIClient()
+    client.force_authenticate(bob)
+    assert columns(client, job).status_code == 404
+
+
+def read(stack: Stack, job_id: str, query: str = "", **headers: str) -> list[dict[str, Any]]:
+    """Every frame of the stream until the job's last."""
+    frames: list[dict[str, Any]] = []
+    url = f"/jobs/{job_id}/events/stream{query}"
+    with stack.api() as api, api.stream("GET", url, headers=headers, timeout=60) as stream:
+        assert stream.headers["content-type"] == "text/event-stream"
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                frames.append(json.loads(line[6:]))
+                if frames[-1]["data"].get("status") == "completed":
+                    break
+    return frames
+
+
+@pytest.mark.xdist_group("embedded")
+def test_the_stream_tells_each_event_once_and_goes_on_where_one_was(embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=3, name="Streamed")
+    live = read(embedded, job_id)
+    assert live[0]["event"] == "connected"
+    kept = [one["seq"] for one in live if "seq" in one]
+    assert kept == list(range(1, kept[-1] + 1))
+    again = read(embedded, job_id, "?after=1", **{"Last-Event-ID": "4"})
+    assert [one["seq"] for one in again if "seq" in one] == kept[4:]
+
+
+@pytest.mark.xdist_group("embedded")
+def test_nobody_streams_what_is_not_theirs(embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=1)
+    accept = {"Accept": "text/event-stream"}
+    with embedded.api("bob") as api:
+        answer = api.get(f"/jobs/{job_id}/events/stream", headers=accept)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    bare = httpx.get(f"{embedded.url}/api/v1/training/jobs/{job_id}/events/stream", headers=accept)
+    assert bare.status_code == 401

@@ -1,0 +1,140 @@
+"""What a team sees and may do; tokens that end; the trail that is left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from training.accounts import tokens
+from training.events.store import DatabaseEventStore
+from training.jobs import lifecycle
+from training.jobs.attempts import claim
+from training.jobs.queue import next_job
+from training.localization.config import TrainConfig
+from training.models import ApiToken, AuditEntry, Dataset, Job
+from training.workers import registry as workers
+
+JOBS = "/api/v1/training/jobs"
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    return lifecycle.submit(ada, dataset, TrainConfig())
+
+
+@pytest.fixture
+def theirs(bob: User) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(bob)
+    return client
+
+
+def test_what_is_shared_is_seen_and_steered_and_not_deleted(
+    api: APIClient, theirs: APIClient, ada: User, bob: User, job: Job
+) -> None:
+    assert theirs.get(f"{JOBS}/{job.pk}").status_code == 404
+    assert not DatabaseEventStore().may_watch(bob.pk, job.pk)
+    lab = Group.objects.create(name="lab")
+    lab.user_set.add(ada, bob)
+    shared = api.patch(f"{JOBS}/{job.pk}", {"team": "lab"}, format="json")
+    assert (shared.status_code, shared.json()["team"]) == (200, "lab")
+    assert theirs.get(f"{JOBS}/{job.pk}").status_code == 200
+    assert DatabaseEventStore().may_watch(bob.pk, job.pk)
+    assert theirs.post(f"{JOBS}/{job.pk}/pause").status_code == 202
+    assert theirs.delete(f"{JOBS}/{job.pk}").status_code == 403
+    assert theirs.patch(f"{JOBS}/{job.pk}", {"team": None}, format="json").status_code == 403
+    api.patch(f"{JOBS}/{job.pk}", {"team": None}, format="json")
+    assert theirs.get(f"{JOBS}/{job.pk}").status_code == 404
+    assert AuditEntry.objects.filter(action="share").count() == 2
+
+
+@pytest.mark.parametrize("path", ["jobs", "datasets", "models", "sweeps", "webhooks"])
+def test_who_belongs_to_a_team_sees_each_list(theirs: APIClient, bob: User, path: str) -> None:
+    Group.objects.create(name="lab").user_set.add(bob)
+    assert theirs.get(f"/api/v1/training/{path}").status_code == 200
+
+
+def test_a_tag_says_that_something_was_shared(
+    api: APIClient, ada: User, dataset: Dataset, job: Job
+) -> None:
+    Group.objects.create(name="lab").user_set.add(ada)
+    for url in (f"{JOBS}/{job.pk}", f"/api/v1/training/datasets/{dataset.pk}"):
+        tag = api.get(url)["ETag"]
+        api.patch(url, {"team": "lab"}, format="json")
+        changed = api.get(url, headers={"If-None-Match": tag})
+        assert (changed.status_code, changed.json()["team"]) == (200, "lab")
+
+
+def test_a_tag_says_that_a_job_waits_for_something_else(api: APIClient, job: Job) -> None:
+    url = f"{JOBS}/{job.pk}"
+    alone = api.get(url)
+    assert alone.json()["waits_for"] == "No worker is there."
+    workers.register("w", 1)
+    changed = api.get(url, headers={"If-None-Match": alone["ETag"]})
+    assert (changed.status_code, changed.json()["waits_for"]) == (200, "")
+
+
+def test_a_job_that_has_changed_is_not_shared(api: APIClient, ada: User, job: Job) -> None:
+    Group.objects.create(name="lab").user_set.add(ada)
+    patch = {"team": "lab", "name": "Ours"}
+    old = api.patch(f"{JOBS}/{job.pk}", patch, format="json", headers={"If-Match": '"old"'})
+    assert old.status_code == 412
+    assert not AuditEntry.objects.filter(action="share").exists()
+    assert api.get(f"{JOBS}/{job.pk}").json()["team"] is None
+
+
+def test_one_shares_with_a_team_of_ones_own_only(api: APIClient, job: Job) -> None:
+    Group.objects.create(name="others")
+    answer = api.patch(f"{JOBS}/{job.pk}", {"team": "others"}, format="json")
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == {"team": ["You belong to no team 'others'."]}
+
+
+def test_a_token_is_listed_revoked_and_runs_out(ada: User, theirs: APIClient) -> None:
+    row, token = tokens.create_token_row(ada, "notebook", days=1)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    (listed,) = client.get("/api/v1/auth/tokens").json()
+    assert listed["name"] == "notebook" and listed["last_used_at"] is not None
+    assert token not in str(listed)
+    assert theirs.delete(f"/api/v1/auth/tokens/{row.pk}").status_code == 404
+    ApiToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert client.get(JOBS).status_code == 401
+    ApiToken.objects.update(expires_at=None)
+    assert client.delete(f"/api/v1/auth/tokens/{row.pk}").status_code == 204
+    assert client.get(JOBS).status_code == 401
+    trail = AuditEntry.objects.values_list("actor", "action")
+    assert set(trail) == {("ada", "token made"), ("ada", "token revoked")}
+
+
+def test_the_trail_says_which_request_it_was(ada: User) -> None:
+    client = APIClient(headers={"X-Request-ID": "mine-1"})
+    sent = {"username": "ada", "password": "wrong"}
+    answer = client.post("/api/v1/auth/token", sent, format="json")
+    assert answer["X-Request-ID"] == "mine-1"
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.target) == ("sign in refused", "ada")
+    assert (entry.request_id, entry.address) == ("mine-1", "127.0.0.1")
+
+
+def test_a_job_for_a_gpu_waits_for_one_and_says_so(
+    api: APIClient, ada: User, dataset: Dataset, settings: object
+) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig(needs="gpu"))
+    said = api.get(f"{JOBS}/{job.pk}").json()
+    assert said["waits_for"] == "No worker is there."
+    workers.register("plain", 2, ["cpu"])
+    assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == "No worker with a GPU is there."
+    assert claim(job.pk, "plain") is None
+    workers.register("fast", 1, ["cpu", "gpu"])
+    assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == ""
+
+
+def test_the_urgent_job_goes_first(ada: User, dataset: Dataset, job: Job) -> None:
+    urgent = lifecycle.submit(ada, dataset, TrainConfig(priority=5))
+    lifecycle.submit(ada, dataset, TrainConfig(priority=9, needs="gpu"))
+    assert next_job(["cpu"]) == urgent.pk

@@ -1,0 +1,125 @@
+"""Rate limits, the same for all processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
+from rest_framework.test import APIClient
+
+from training.accounts.rate_limits import BatchedRateLimiter, rate_limiter
+from training.models import Allowance, AuditEntry
+
+JOBS, TOKEN = "/api/v1/training/jobs", "/api/v1/auth/token"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Stands still until it is told to go on."""
+    now = [1_800_000_015.0]
+    monkeypatch.setattr("training.accounts.rate_limits.time.time", lambda: now[0])
+    rate_limiter.forget()
+    yield now
+    rate_limiter.forget()
+
+
+def test_a_user_who_asks_too_often_is_told_when_to_come_back(
+    api: APIClient, settings: Settings, clock: list[float], bob: User
+) -> None:
+    settings.REQUESTS_PER_MINUTE = 3
+    answers = [api.get(JOBS) for _ in range(4)]
+    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert answers[0]["RateLimit-Policy"] == '"user";q=3;w=60'
+    assert [one["RateLimit"] for one in answers] == [
+        f'"user";r={left};t=45' for left in (2, 1, 0, 0)
+    ]
+    refused = answers[-1]
+    assert refused["Retry-After"] == "45"
+    assert refused["Content-Type"] == "application/problem+json"
+    assert refused.json()["status"] == 429
+    api.force_authenticate(bob)
+    assert api.get(JOBS).status_code == 200
+    clock[0] += 45
+    api.force_authenticate(User.objects.get(username="ada"))
+    assert api.get(JOBS).status_code == 200
+
+
+def test_an_address_that_guesses_passwords_is_slowed_down(
+    client: Any, ada: User, settings: Settings
+) -> None:
+    settings.SIGN_INS_PER_MINUTE = 2
+    wrong = {"username": "ada", "password": "guess"}
+    # Whoever writes the header himself is not believed.
+    codes = [
+        client.post(
+            TOKEN, wrong, "application/json", headers={"X-Forwarded-For": f"10.0.0.{n}"}
+        ).status_code
+        for n in range(3)
+    ]
+    assert codes == [401, 401, 429]
+    # One door more is no more tries, and the right password is not looked at either.
+    assert client.get("/admin/", follow=True).redirect_chain[-1][0] == "/login?next=/admin/"
+    refused = client.post("/login", {"username": "ada", "password": "ada-secret-1"})
+    assert (refused.status_code, refused["Retry-After"]) == (429, "45")
+    assert "Too many tries" in refused.content.decode()
+    assert "sessionid" not in client.cookies
+
+
+@pytest.mark.django_db
+def test_processes_share_one_limit() -> None:
+    here, there = BatchedRateLimiter(), BatchedRateLimiter()
+    granted = [one.take("user:1", 100).granted for _ in range(60) for one in (here, there)]
+    assert granted.count(True) == 100
+    assert granted[:100] == [True] * 100
+
+
+@pytest.mark.django_db
+def test_most_requests_cost_no_query(django_assert_num_queries: Any) -> None:
+    here = BatchedRateLimiter()
+    here.take("user:1", 6000)
+    with django_assert_num_queries(0):
+        for _ in range(119):
+            assert here.take("user:1", 6000).granted
+    with django_assert_num_queries(2):
+        here.take("user:1", 6000)
+
+
+@pytest.mark.django_db
+def test_what_is_spent_is_not_asked_for_again(django_assert_num_queries: Any) -> None:
+    here = BatchedRateLimiter()
+    assert [here.take("user:1", 2).granted for _ in range(3)] == [True, True, False]
+    with django_assert_num_queries(0):
+        assert not here.take("user:1", 2).granted
+
+
+@pytest.mark.django_db
+def test_rows_of_the_past_go(clock: list[float]) -> None:
+    here = BatchedRateLimiter()
+    here.take("address:10.0.0.1", 5)
+    clock[0] += 2 * 3600
+    here.take("address:10.0.0.2", 5)
+    assert [one.who for one in Allowance.objects.all()] == ["address:10.0.0.2"]
+
+
+def test_each_answer_says_what_is_left(api: APIClient) -> None:
+    assert re.fullmatch(r'"user";r=\d+;t=\d+', api.get(JOBS)["RateLimit"])
+
+
+def test_behind_a_proxy_each_address_has_its_own(
+    client: Any, ada: User, settings: Settings
+) -> None:
+    settings.SIGN_INS_PER_MINUTE, settings.PROXIES = 1, 1
+    wrong = {"username": "ada", "password": "guess"}
+    # The proxy writes behind whatever the client has written.
+    sent = [f"1.2.3.4, 10.0.0.{n}" for n in (1, 2, 1)]
+    codes = [
+        client.post(TOKEN, wrong, "application/json", headers={"X-Forwarded-For": one}).status_code
+        for one in sent
+    ]
+    assert codes == [401, 401, 429]
+    refused = AuditEntry.objects.filter(action="sign in refused").order_by("pk")
+    assert [one.address for one in refused] == ["10.0.0.1", "10.0.0.2"]

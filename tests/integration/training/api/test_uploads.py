@@ -1,0 +1,129 @@
+"""What strangers may try to upload, and what each of them is told."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import socket
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from rest_framework.test import APIClient
+
+from tests.integration.training.api.test_datasets import DATASETS, TABLES, stored_files
+from tests.stack import Stack
+from training.models import Dataset
+
+Member = tuple[str | zipfile.ZipInfo, bytes]
+
+
+def packed(*members: Member) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
+        for name, content in members:
+            pack.writestr(name, content)
+    return out.getvalue()
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+TABLE = [(name, text.encode()) for name, text in TABLES.items()]
+STRANGE: dict[str, tuple[bytes, str]] = {
+    "bomb": (packed(("receivers.csv", bytes(64 << 20)), *TABLE[1:]), "more than 200 times"),
+    "traversal": (packed(*TABLE, ("../../evil.csv", b"x")), "names a path outside itself"),
+    "backslashes": (packed(*TABLE, ("..\\evil.csv", b"x")), "names a path outside itself"),
+    "absolute": (packed(*TABLE, ("/etc/evil.csv", b"x")), "names a path outside itself"),
+    "link": (packed(*TABLE, (link("samples.lnk"), b"/etc/passwd")), "holds a link"),
+    "members": (packed(*TABLE, *((f"{n}.txt", b"") for n in range(1000))), "more than 1,000"),
+    "many": (packed(*((f"{n:0>60}", b"") for n in range(12_000))), "more than 1,000 members"),
+    "pickle": (pickle.dumps({"rows": list(range(100))}), "The zip cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_it_is_refused_and_nothing_stays(
+    api: APIClient, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    work, settings.DATA_DIR = tmp_path / "work", str(tmp_path / "data")
+    work.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(work))
+    content, why = STRANGE[what]
+    before = stored_files()
+    file = io.BytesIO(content)
+    file.name = "data.zip"
+    answer = api.post(f"{DATASETS}/import", {"name": "x", "file": file}, format="multipart")
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    assert why in answer.json()["detail"]
+    assert not Dataset.objects.exists()
+    assert stored_files() == before
+    assert list(work.iterdir()) == []
+
+
+def test_a_file_past_the_bound_is_413(api: APIClient, settings: Any) -> None:
+    settings.UPLOAD_MAX_BYTES = 100
+    file = io.BytesIO(packed(*TABLE))
+    answer = api.post(f"{DATASETS}/import", {"name": "x", "file": file}, format="multipart")
+    assert answer.status_code == 413
+    assert "at most 100 are taken" in answer.json()["detail"]
+
+
+@contextmanager
+def said(stack: Stack, head: str, chunk: bytes = b"", times: int = 0) -> Iterator[bytes]:
+    """The answer to a request whose body may never end; the line is open meanwhile."""
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as line:
+        line.sendall(head.replace("\n", "\r\n").encode())
+        for _ in range(times):
+            line.sendall(chunk)
+        yield line.recv(65536)
+
+
+def unnamed_bytes(stack: Stack) -> int:
+    """What lies in the web process's temporary files, which have no name from the first."""
+    assert stack.web is not None
+    files = Path(f"/proc/{stack.web.pid}/fd").iterdir()
+    return sum(one.stat().st_size for one in files if str(one.readlink()).endswith("(deleted)"))
+
+
+def test_two_gigabytes_are_refused_by_what_is_said_of_them(embedded: Stack) -> None:
+    head = (
+        f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\nContent-Length: {2 << 30}\n"
+        "Expect: 100-continue\n\n"
+    )
+    with said(embedded, head) as answer:
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"application/problem+json" in answer
+        assert b"100 Continue" not in answer
+        assert b"537,919,488 bytes that are taken here" in answer
+        assert unnamed_bytes(embedded) == 0
+
+
+def test_a_body_without_a_length_is_refused_while_it_comes(embedded: Stack) -> None:
+    chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    head = f"POST {DATASETS} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"
+    with said(embedded, head, chunk, times=66) as answer:
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"67,108,864 bytes that are taken here" in answer
+        assert unnamed_bytes(embedded) == 0
+
+
+def test_nothing_is_unpickled_anywhere() -> None:
+    loads = re.compile(r"^\s*(import|from) (pickle|joblib|dill|cloudpickle|shelve)\b", re.MULTILINE)
+    for room in ("heimdall", "training", "realtime"):
+        for file in (Path(settings.BASE_DIR) / room).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            assert not loads.search(text), file
+            assert "allow_pickle=True" not in text, file
+            assert not re.search(r"(?<!safetensors\.)torch\.load\(", text), file

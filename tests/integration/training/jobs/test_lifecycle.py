@@ -1,0 +1,249 @@
+"""A job's changes: one row or nothing, each with its events."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from training.jobs import attempts, lifecycle, results
+from training.jobs.attempts import SupersededError
+from training.localization.config import GenerateConfig, TrainConfig
+from training.models import Dataset, Epoch, Job, JobEvent
+from training.models.states import Status, Stop
+
+METRICS = {"val_loss": 1.0, "val_rmse": 10.0}
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    return lifecycle.submit(ada, dataset, TrainConfig(epochs=3), "First")
+
+
+def told(job: Job) -> list[tuple[str, str]]:
+    """What the job's events say, in order; their seqs have no hole."""
+    events = list(JobEvent.objects.filter(job=job))
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert Job.objects.get(pk=job.pk).seq == len(events)
+    return [(event.event, event.data.get("status", "")) for event in events]
+
+
+def now(job: Job) -> Job:
+    return Job.objects.get(pk=job.pk)
+
+
+def test_a_submitted_job_is_queued_and_says_so(job: Job) -> None:
+    assert now(job).status == Status.QUEUED
+    assert told(job) == [("training:status", "queued")]
+
+
+def test_a_waiting_job_is_paused_at_once(job: Job) -> None:
+    assert lifecycle.request_pause(job, "ada").status == Status.PAUSED
+    assert told(job)[1:] == [("training:status", "paused"), ("training:completed", "paused")]
+
+
+def test_a_running_job_is_only_asked(job: Job) -> None:
+    attempts.claim(job.pk, "worker")
+    asked = lifecycle.request_pause(job, "ada")
+    assert (asked.status, asked.stop_requested) == (Status.RUNNING, Stop.PAUSE)
+
+
+def test_asking_twice_is_asking_once(job: Job) -> None:
+    attempts.claim(job.pk, "worker")
+    lifecycle.request_pause(job, "ada")
+    before = told(job)
+    lifecycle.request_pause(job, "ada")
+    assert told(job) == before
+
+
+def test_a_cancel_outranks_a_pause_and_not_the_other_way_round(job: Job) -> None:
+    attempts.claim(job.pk, "worker")
+    lifecycle.request_pause(job, "ada")
+    assert lifecycle.request_cancel(job, "ada").stop_requested == Stop.CANCEL
+    with pytest.raises(lifecycle.ConflictError, match="is running and already asked to cancel"):
+        lifecycle.request_pause(job, "ada")
+
+
+def test_a_finished_job_cannot_be_steered(job: Job) -> None:
+    lifecycle.request_cancel(job, "ada")
+    for wish in (lifecycle.request_pause, lifecycle.request_cancel, lifecycle.resume):
+        with pytest.raises(lifecycle.ConflictError, match="it is cancelled"):
+            wish(job, "ada")
+
+
+def test_only_one_worker_gets_a_job(job: Job) -> None:
+    assert attempts.claim(job.pk, "one") is not None
+    assert attempts.claim(job.pk, "two") is None
+    assert now(job).worker == "one"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_claims_at_once_one_wins(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig())
+
+    def claim(name: int) -> bool:
+        try:
+            return attempts.claim(job.pk, str(name)) is not None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(claim, range(40))) == 1
+    assert told(job) == [("training:status", "queued"), ("training:status", "running")]
+
+
+def test_an_epoch_is_stored_with_its_events_and_only_once(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    for _ in range(2):
+        attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+    assert Epoch.objects.filter(job=job).count() == 1
+    assert told(job)[2:] == [("training:progress", ""), ("training:progress", "")]
+    assert (now(job).best_epoch, now(job).checkpoint_path) == (1, "/c/1")
+
+
+def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    with pytest.raises(RuntimeError, match="an epoch is missing"):
+        attempts.record_epochs(attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
+
+
+def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
+    old, _ = attempts.claim(job.pk, "sleeper") or pytest.fail("no claim")
+    results.requeue_or_fail(old, "keeper", "No heartbeat.", crashed=True)
+    new, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    before = told(job)
+    for write in (
+        lambda: attempts.heartbeat(old),
+        lambda: attempts.requested_stop(old),
+        lambda: attempts.record_epochs(old, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1")),
+        lambda: results.complete_training(old, "/c/1", {}),
+        lambda: results.fail_attempt(old, "late"),
+    ):
+        with pytest.raises(SupersededError):
+            write()
+    assert told(job) == before
+    assert (now(job).attempt, new.number) == (2, 2)
+
+
+def test_a_job_that_keeps_crashing_fails_and_says_so(job: Job) -> None:
+    for _ in range(3):
+        attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+        results.requeue_or_fail(attempt, "worker", "Killed.", crashed=True)
+    assert now(job).status == Status.FAILED
+    assert now(job).error_message.startswith("Killed. That was crash 3 in a row")
+
+
+def test_an_epoch_between_two_crashes_starts_the_count_anew(job: Job) -> None:
+    for epoch in range(1, 4):
+        attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+        attempts.record_epochs(attempt, attempts.EpochReport(epoch, METRICS, 0.5, False, "/c"))
+        results.requeue_or_fail(attempt, "worker", "Killed.", crashed=True)
+    assert now(job).status == Status.QUEUED
+
+
+def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    lifecycle.request_cancel(job, "ada")
+    results.requeue_or_fail(attempt, "keeper", "No heartbeat.", crashed=True)
+    assert now(job).status == Status.CANCELLED
+
+
+def test_a_failed_job_resumes_from_its_checkpoint(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+    results.fail_attempt(attempt, "No disk.")
+    resumed = lifecycle.resume(job, "ada")
+    assert (resumed.status, resumed.error_message) == (Status.QUEUED, "")
+    assert resumed.checkpoint_path == "/c/1"
+
+
+def test_a_job_at_work_cannot_be_forgotten(job: Job) -> None:
+    with pytest.raises(lifecycle.ConflictError, match="Cannot delete this job: it is queued"):
+        lifecycle.delete_job(job)
+    lifecycle.request_cancel(job, "ada")
+    lifecycle.delete_job(job)
+    assert not Job.objects.exists()
+    assert not JobEvent.objects.exists()
+
+
+def test_a_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:
+    job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=50))
+    assert job.dataset.status == Dataset.State.GENERATING
+    lifecycle.request_cancel(job, "ada")
+    assert Dataset.objects.get(pk=job.dataset_id).status == Dataset.State.FAILED
+
+
+def test_old_snapshot_and_events_equal_the_fresh_snapshot(job: Job) -> None:
+    """What a page does: whoever has a snapshot and hears all events knows what is."""
+    page = {"status": "", "stop_requested": "", "epoch": 0, "best": None}
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_started(attempt, 240, 160, 40)
+    attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+    attempts.record_epochs(attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
+    lifecycle.request_pause(job, "ada")
+    results.pause_attempt(attempt)
+    for event in JobEvent.objects.filter(job=job):
+        data = event.data
+        page["status"] = data.get("status", page["status"])
+        if event.event == "training:status":
+            page["stop_requested"] = data["stop_requested"]
+        if event.event == "training:completed":
+            page["stop_requested"] = ""
+        if event.event == "training:progress":
+            page["epoch"] = data["epoch"]
+            page["best"] = data["epoch"] if data["is_best"] else page["best"]
+    found = now(job)
+    assert page == {
+        "status": found.status,
+        "stop_requested": found.stop_requested,
+        "epoch": found.current_epoch,
+        "best": found.best_epoch,
+    }
+
+
+def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    reports = [
+        attempts.EpochReport(epoch, {**METRICS, "val_loss": loss}, 0.5, best, f"/c/{epoch}")
+        for epoch, loss, best in [(1, 3.0, True), (2, 2.0, True), (3, 5.0, False)]
+    ]
+    attempts.record_epochs(attempt, *reports)
+    found = now(job)
+    assert (found.current_epoch, found.checkpoint_path) == (3, "/c/3")
+    assert (found.best_epoch, found.best_val_loss) == (2, 2.0)
+    assert list(Epoch.objects.order_by("epoch").values_list("epoch", "is_best")) == [
+        (1, True), (2, True), (3, False),
+    ]  # fmt: skip
+    events = JobEvent.objects.filter(event="training:progress").order_by("seq")
+    assert [(one.data["epoch"], one.data["is_best"]) for one in events] == [
+        (1, False), (1, True), (2, False), (2, True), (3, False),
+    ]  # fmt: skip
+
+
+def test_of_epochs_that_come_together_only_the_new_ones_are_added(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    reports = [
+        attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, f"/c/{epoch}") for epoch in (1, 2, 3)
+    ]
+    attempts.record_epochs(attempt, *reports[:2])
+    before = now(job).seq
+    attempts.record_epochs(attempt, *reports)
+    assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
+    attempts.record_epochs(attempt, *reports[1:2])
+    assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
+    assert now(job).checkpoint_path == "/c/2"
+
+
+def test_of_epochs_told_together_some_may_be_stored_before_their_checkpoint_is(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    paths = {1: "/c/1", 2: "", 3: "", 4: "/c/4"}
+    reports = [
+        attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, path) for epoch, path in paths.items()
+    ]
+    attempts.record_epochs(attempt, *reports[:3])
+    assert (now(job).current_epoch, now(job).checkpoint_path) == (3, "/c/1")
+    attempts.record_epochs(attempt, *reports[1:])  # once more, from the checkpoint before
+    assert (now(job).current_epoch, now(job).checkpoint_path) == (4, "/c/4")
+    assert Epoch.objects.filter(job=job).count() == 4

@@ -1,0 +1,202 @@
+"""Sweeps on rows: started once, bounded, stopped when hopeless, over when all is done."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from training.jobs import attempts, lifecycle, results
+from training.jobs.attempts import Attempt
+from training.models import Dataset, Job, JobEvent, Sweep
+from training.models.states import Status, Stop
+from training.sweeps import lifecycle as steering
+from training.sweeps import scheduler, trials
+from training.sweeps.spec import validate_spec
+from training.workers.maintenance import MaintenanceThread
+
+GRID = {"learning_rate": {"values": [0.1, 0.01, 0.001, 0.0001]}}
+
+
+def begin(owner: User, dataset: Dataset, **sent: Any) -> Sweep:
+    plan = validate_spec(
+        {"name": "Rates", "dataset_id": str(dataset.pk), "space": GRID, "method": "grid",
+         "config": {"epochs": 50}, **sent}
+    )  # fmt: skip
+    sweep = steering.create(owner, dataset, plan)
+    scheduler.advance_sweep(sweep.pk)
+    return fresh(sweep)
+
+
+def fresh(sweep: Sweep) -> Sweep:
+    return Sweep.objects.get(pk=sweep.pk)
+
+
+def job(sweep: Sweep, trial: int) -> Job:
+    return Job.objects.get(sweep=sweep, trial=trial)
+
+
+def train(sweep: Sweep, trial: int, losses: list[float]) -> Attempt:
+    """The trial's first epochs."""
+    attempt, _ = attempts.claim(job(sweep, trial).pk, "worker") or pytest.fail("no claim")
+    best = float("inf")
+    for epoch, loss in enumerate(losses, 1):
+        metrics = {"val_loss": loss, "val_rmse": 10 * loss}
+        attempts.record_epochs(
+            attempt, attempts.EpochReport(epoch, metrics, 0.1, loss < best, "/c")
+        )
+        best = min(best, loss)
+    return attempt
+
+
+@pytest.fixture
+def sweep(ada: User, dataset: Dataset) -> Sweep:
+    return begin(ada, dataset)
+
+
+def test_as_many_trials_begin_as_may_run_at_once(sweep: Sweep) -> None:
+    assert sweep.started_trials == 2
+    rows = Job.objects.filter(sweep=sweep).order_by("trial")
+    assert [(one.trial, one.config["learning_rate"], one.name) for one in rows] == [
+        (1, 0.1, "Rates #1"), (2, 0.01, "Rates #2"),
+    ]  # fmt: skip
+    scheduler.advance_sweep(sweep.pk)
+    assert fresh(sweep).started_trials == 2
+
+
+def test_the_next_begins_when_one_is_over_and_the_best_is_known_at_the_end(sweep: Sweep) -> None:
+    for trial, loss in enumerate([4.0, 2.0, 1.0, 3.0], 1):
+        attempt = train(sweep, trial, [loss])
+        results.complete_training(attempt, "/c/best.safetensors", {"test": {}})
+        MaintenanceThread("keeper", 2).look()
+    assert fresh(sweep).status == "completed"
+    assert fresh(sweep).finished_at is not None
+    best = trials.best_trial(trials.list_trials(sweep)) or {}
+    assert (best["trial"], best["value"], best["parameters"]) == (3, 1.0, {"learning_rate": 0.001})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_who_carry_it_on_at_once_start_each_trial_once(ada: User, dataset: Dataset) -> None:
+    sweep = begin(ada, dataset, max_parallel=3, trials=4)
+    lifecycle.request_cancel(job(sweep, 1), "ada")
+
+    def carry_on(_: int) -> None:
+        try:
+            scheduler.advance_sweep(sweep.pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(carry_on, range(6)))
+    assert [one.trial for one in Job.objects.filter(sweep=sweep).order_by("trial")] == [1, 2, 3, 4]
+    assert fresh(sweep).started_trials == 4
+
+
+def test_a_trial_whose_start_fails_is_not_counted(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    real = lifecycle.submit
+    monkeypatch.setattr(lifecycle, "submit", dies)
+    with pytest.raises(RuntimeError):
+        begin(ada, dataset)
+    assert Sweep.objects.get().started_trials == 0
+    monkeypatch.setattr(lifecycle, "submit", real)
+    scheduler.run_once()
+    assert Sweep.objects.get().started_trials == 2
+
+
+def test_a_hopeless_trial_is_cancelled_and_says_why(ada: User, dataset: Dataset) -> None:
+    stopping = {"rule": "median", "warmup_epochs": 3, "min_trials": 2}
+    sweep = begin(ada, dataset, max_parallel=3, early_stopping=stopping)
+    train(sweep, 1, [3.0, 2.0, 1.0])
+    train(sweep, 2, [3.0, 2.0, 1.5])
+    attempt = train(sweep, 3, [9.0, 8.0])
+    scheduler.advance_sweep(sweep.pk)
+    assert job(sweep, 3).stop_requested == Stop.NONE
+    metrics = {"val_loss": 7.0, "val_rmse": 70.0}
+    attempts.record_epochs(attempt, attempts.EpochReport(3, metrics, 0.1, True, "/c"))
+    scheduler.advance_sweep(sweep.pk)
+    hopeless = job(sweep, 3)
+    assert hopeless.stop_requested == Stop.CANCEL
+    said = "val_loss 7 at epoch 3 is worse than 1.25, the median of 2 others there."
+    assert hopeless.cancel_reason == said
+    told = JobEvent.objects.filter(job=hopeless).last()
+    assert told is not None
+    assert (told.data["actor"], told.data["reason"]) == ("sweep: median rule", said)
+    assert [job(sweep, one).stop_requested for one in (1, 2)] == ["", ""]
+    results.cancel_attempt(attempt)
+    scheduler.advance_sweep(sweep.pk)
+    assert job(sweep, 3).status == Status.CANCELLED
+    assert fresh(sweep).started_trials == 4
+    assert not next(one for one in trials.list_trials(sweep) if one.job.trial == 3).is_best
+
+
+def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
+    train(sweep, 1, [1.0])
+    assert steering.pause(sweep, "ada").status == "paused"
+    assert job(sweep, 1).stop_requested == Stop.PAUSE
+    assert job(sweep, 2).status == Status.PAUSED
+    results.pause_attempt(Attempt(job(sweep, 1).pk, 1))
+    MaintenanceThread("keeper", 2).look()
+    assert fresh(sweep).started_trials == 2
+    assert steering.resume(sweep, "ada").status == "running"
+    assert {one.status for one in sweep.jobs.all()} == {Status.QUEUED}
+    assert steering.resume(sweep, "ada").status == "running"
+
+
+def test_a_cancel_is_for_good_and_for_all(sweep: Sweep) -> None:
+    assert steering.cancel(sweep, "ada").status == "cancelled"
+    assert {one.status for one in sweep.jobs.all()} == {Status.CANCELLED}
+    for wish in (steering.pause, steering.resume):
+        with pytest.raises(lifecycle.ConflictError, match="it is cancelled"):
+            wish(sweep, "ada")
+    scheduler.run_once()
+    assert fresh(sweep).started_trials == 2
+
+
+def test_where_every_trial_fails_the_sweep_fails_and_does_not_try_them_all(
+    ada: User, dataset: Dataset
+) -> None:
+    space = {"learning_rate": {"min": 0.001, "max": 0.1}}
+    sweep = begin(ada, dataset, method="random", trials=100, space=space)
+    for trial in range(1, 6):
+        attempt, _ = attempts.claim(job(sweep, trial).pk, "worker") or pytest.fail("no claim")
+        results.fail_attempt(attempt, "The dataset is gone.")
+        scheduler.advance_sweep(sweep.pk)
+    failed = fresh(sweep)
+    assert (failed.status, failed.started_trials) == ("failed", 6)
+    assert failed.error_message.endswith("The dataset is gone.")
+
+
+def test_a_paused_trial_keeps_the_sweep_open(ada: User, dataset: Dataset) -> None:
+    sweep = begin(ada, dataset, trials=1)
+    lifecycle.request_pause(job(sweep, 1), "ada")
+    scheduler.run_once()
+    assert fresh(sweep).status == "running"
+    lifecycle.request_cancel(job(sweep, 1), "ada")
+    scheduler.run_once()
+    assert fresh(sweep).status == "cancelled"
+
+
+def test_a_sweep_that_cannot_be_carried_on_holds_up_no_other_and_no_keeper(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = begin(ada, dataset), begin(ada, dataset)
+    finish, seen = scheduler.finish, []
+
+    def fails_for_one(pk: UUID) -> None:
+        seen.append(pk)
+        if pk == broken.pk:
+            raise RuntimeError("a sampler that fails")
+        finish(pk)
+
+    monkeypatch.setattr(scheduler, "finish", fails_for_one)
+    scheduler.run_once()
+    assert set(seen) == {broken.pk, sound.pk}

@@ -1,0 +1,53 @@
+"""The form that changes a job's name, notes and tags."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from training.jobs import lifecycle
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    labels = {"notes": "Does it learn?", "tags": ["hills", "night"]}
+    return lifecycle.submit(ada, dataset, TrainConfig(), "First", **labels)
+
+
+def words(job: Job) -> tuple[str, str, list[str]]:
+    job.refresh_from_db()
+    return job.name, job.notes, job.tags
+
+
+def test_the_form_shows_what_is_and_stores_what_was_typed(page: Client, job: Job) -> None:
+    address = f"/jobs/{job.pk}"
+    assert f'href="{address}/edit"' in page.get(address).content.decode()
+    html = page.get(f"{address}/edit").content.decode()
+    assert 'value="First"' in html
+    assert 'value="hills, night"' in html
+    assert "Does it learn?" in html
+    sent = {"name": "Second", "notes": "It does.", "tags": "night, , day,night"}
+    assert page.post(f"{address}/edit", sent)["Location"] == address
+    assert words(job) == ("Second", "It does.", ["night", "day"])
+    assert "Saved." in page.get(address).content.decode()
+
+
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_stored(page: Client, job: Job) -> None:
+    before = words(job)
+    sent = {"name": "n" * 201, "notes": "", "tags": f"short,{'t' * 51}"}
+    answer = page.post(f"/jobs/{job.pk}/edit", sent)
+    html = answer.content.decode()
+    assert answer.status_code == 400
+    assert "at most 200 characters" in html
+    assert f"“{'t' * 51}”: String should have at most 50 characters." in html
+    assert f'value="short,{"t" * 51}"' in html, "what was typed is kept"
+    assert words(job) == before
+
+
+def test_a_job_of_somebody_else_is_not_there(page: Client, bob: User, job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(owner=bob)
+    assert page.get(f"/jobs/{job.pk}/edit").status_code == 404
+    assert page.post(f"/jobs/{job.pk}/edit", {"name": "Mine"}).status_code == 404

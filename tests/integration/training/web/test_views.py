@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from tests.integration.training.api.test_datasets import TABLES
+from training.jobs import attempts, lifecycle, results
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
+
+
+def snapshot(page: Client, job: Job) -> dict[str, Any]:
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    found = re.search(r'<script id="snapshot" type="application/json">(.*?)</script>', html)
+    assert found
+    return dict(json.loads(found.group(1)))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/new", "/datasets"])
+def test_strangers_are_asked_to_sign_in(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/login?next={path}"
+
+
+def test_the_empty_list_says_what_to_do(page: Client) -> None:
+    html = page.get("/jobs").content.decode()
+    assert "No job yet" in html
+    assert "/datasets" in html
+
+
+def test_jobs_are_listed_and_filtered(page: Client, job: Job) -> None:
+    assert "First" in page.get("/jobs").content.decode()
+    assert "First" in page.get("/jobs?status=queued&search=fir").content.decode()
+    assert "No job is like that" in page.get("/jobs?status=failed").content.decode()
+
+
+def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_epochs(
+        attempt, attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    )
+    found = snapshot(page, job)
+    assert found["job"]["seq"] == 4
+    assert found["columns"]["epoch"] == [1]
+    assert found["columns"]["series"]["val_rmse"] == [5.0]
+
+
+def test_a_long_training_is_thinned_to_what_a_chart_can_show(
+    page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.web.views.job_page.CHART_POINTS", 12)
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    for epoch in range(1, 36):
+        attempts.record_epochs(
+            attempt,
+            attempts.EpochReport(epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c"),
+        )
+    found = snapshot(page, job)["columns"]
+    assert len(found["epoch"]) <= 12
+    assert (found["epoch"][0], found["epoch"][-1], found["total"]) == (1, 35, 35)
+
+
+def test_what_a_job_waits_for_is_fetched_anew_with_its_state(page: Client, job: Job) -> None:
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert re.search(r'id="waits" data-fresh>.*It waits: No worker is there', html)
+
+
+def test_a_name_is_no_html(page: Client, job: Job) -> None:
+    lifecycle.update_metadata(job, name="</script><b>bold</b>")
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "<b>bold" not in html
+
+
+def test_somebody_elses_job_has_no_page(client: Client, job: Job, bob: User) -> None:
+    client.force_login(bob)
+    answer = client.get(f"/jobs/{job.pk}")
+    assert answer.status_code == 404
+    assert "belongs to somebody else" in answer.content.decode()
+
+
+def test_a_training_is_started_from_the_form(page: Client, dataset: Dataset) -> None:
+    form = page.get("/jobs/new").context["form"]
+    values = {name: form[name].initial for name in form.fields}
+    answer = page.post("/jobs/new", {**values, "dataset": dataset.pk, "epochs": 7, "name": "Mine"})
+    job = Job.objects.get()
+    assert answer["Location"] == f"/jobs/{job.pk}"
+    assert (job.name, job.config["epochs"]) == ("Mine", 7)
+
+
+def test_wrong_values_come_back_with_a_sentence_and_nothing_lost(
+    page: Client, dataset: Dataset
+) -> None:
+    form = page.get("/jobs/new").context["form"]
+    values = {name: form[name].initial for name in form.fields}
+    wrong = {**values, "dataset": dataset.pk, "epochs": 0, "heads": 3, "name": "Mine"}
+    answer = page.post("/jobs/new", wrong)
+    assert answer.status_code == 400
+    assert "greater than or equal to 1" in answer.content.decode()
+    assert 'value="Mine"' in answer.content.decode()
+    answer = page.post("/jobs/new", {**wrong, "epochs": 5})
+    assert "3 does not divide hidden (256)" in answer.content.decode()
+    assert not Job.objects.exists()
+
+
+def test_a_similar_training_starts_from_the_same_values(page: Client, job: Job) -> None:
+    form = page.get(f"/jobs/new?like={job.pk}").context["form"]
+    assert form["epochs"].initial == 5
+    assert form["dataset"].initial == job.dataset_id
+
+
+def test_a_dataset_is_made_from_the_form(page: Client) -> None:
+    form = page.get("/datasets").context["generate_form"]
+    values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
+    answer = page.post("/datasets", {**values, "name": "Made", "samples": 50, "generate": ""})
+    job = Job.objects.get()
+    assert answer["Location"] == f"/jobs/{job.pk}"
+    assert job.config["samples"] == 50
+    assert page.get(f"/jobs/{job.pk}").status_code == 200
+
+
+def packed(tables: dict[str, str]) -> io.BytesIO:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as pack:
+        for table, text in tables.items():
+            pack.writestr(table, text)
+    made.seek(0)
+    made.name = "measured.zip"
+    return made
+
+
+def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
+    bad = packed({**TABLES, "samples.csv": "sample_id,lat,lon\na,x,7\n"})
+    answer = page.post("/datasets", {"name": "Bad", "file": bad, "import": ""})
+    assert answer.status_code == 400
+    assert "samples.csv line 2: lat &#x27;x&#x27; is not a number." in answer.content.decode()
+    assert not Dataset.objects.exists()
+
+
+def test_an_import_is_split_as_the_form_says(page: Client) -> None:
+    places = "".join(
+        f"s{n},45.{n},7.{n},{'even' if n % 2 == 0 else 'odd'}\n" for n in range(10, 70)
+    )
+    heard = "".join(f"s{n},hill,-70\n" for n in range(10, 70))
+    tables = {**TABLES, "samples.csv": f"sample_id,lat,lon,day\n{places}",
+              "measurements.csv": f"sample_id,receiver_id,rssi_dbm\n{heard}"}  # fmt: skip
+    sent = {"name": "By day", "import": "", "split_by": "column", "split_column": "night"}
+    answer = page.post("/datasets", {**sent, "file": packed(tables)})
+    assert answer.status_code == 400
+    assert "has no column" in str(answer.context["import_form"].errors)
+    answer = page.post("/datasets", {**sent, "file": packed(tables), "split_by": "random"})
+    assert answer.status_code == 303
+    assert "split at random" in page.get(answer["Location"]).content.decode()
+
+
+def test_a_page_may_run_nothing_but_our_own_files(page: Client, job: Job) -> None:
+    for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/models"):
+        answer = page.get(path)
+        policy = answer["Content-Security-Policy"]
+        assert "script-src 'self';" in policy
+        assert "'unsafe" not in policy
+        html = answer.content.decode()
+        assert not re.search(r"<script(?![^>]*(src=|application/json))", html), path
+        assert " style=" not in html, path
+
+
+def test_buttons_work_as_plain_forms(page: Client, job: Job) -> None:
+    answer = page.post(f"/jobs/{job.pk}/pause")
+    assert (answer.status_code, answer["Location"]) == (303, f"/jobs/{job.pk}")
+    told = page.post(f"/jobs/{job.pk}/pause", follow=True).content.decode()
+    assert "Cannot pause this job: it is paused." in told
+    assert "Cancel" in page.get(f"/jobs/{job.pk}/cancel").content.decode()
+    assert Job.objects.get().status == "paused"
+    page.post(f"/jobs/{job.pk}/cancel")
+    assert Job.objects.get().status == "cancelled"
+
+
+def test_a_form_from_elsewhere_is_refused(ada: User, job: Job) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(ada)
+    assert strict.post(f"/jobs/{job.pk}/cancel").status_code == 403
+
+
+def test_a_failed_job_opens_with_what_happened_and_the_way_on(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_epochs(
+        attempt, attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+    )
+    results.fail_attempt(attempt, "The disk is full.")
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "The disk is full." in html
+    assert "In epoch 2 of 5, attempt 1" in html
+    assert "Resume from epoch 1" in html
+
+
+def test_a_job_that_lost_its_worker_says_so(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    results.requeue_or_fail(attempt, "keeper", "The worker was lost.", crashed=True)
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "Interrupted; it waits for a worker" in html
+    assert "The worker was lost." in html
+
+
+def test_epochs_are_paged_and_exported(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    for epoch in (1, 2):
+        attempts.record_epochs(
+            attempt,
+            attempts.EpochReport(epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c"),
+        )
+    assert 'data-epoch="2"' in page.get(f"/jobs/{job.pk}/epochs").content.decode()
+    assert 'data-epoch="2"' not in page.get(f"/jobs/{job.pk}/epochs?before=2").content.decode()
+    answer = page.get(f"/jobs/{job.pk}/epochs.csv")
+    lines = answer.content.decode().splitlines()
+    assert lines[0] == "epoch,val_loss,val_rmse,is_best,seconds,at"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+
+
+def test_a_clone_shows_what_it_changed(page: Client, job: Job, dataset: Dataset) -> None:
+    form = page.get(f"/jobs/new?like={job.pk}").context["form"]
+    values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
+    page.post("/jobs/new", {**values, **job.config, "dataset": dataset.pk, "name": "Twin",
+                            "like": job.pk, "batch_size": 32})  # fmt: skip
+    twin = Job.objects.get(name="Twin")
+    assert twin.parent_id == job.pk
+    html = page.get(f"/jobs/{twin.pk}").content.decode()
+    assert "<del>64</del> 32" in html

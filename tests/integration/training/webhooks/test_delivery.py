@@ -1,0 +1,208 @@
+"""From a change of a job to a signed POST that a real server takes, or does not."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from tests.integration.training.webhooks.receiver import Receiver
+from training.jobs import attempts, lifecycle, results
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+from training.models.webhooks import Delivery, Webhook
+from training.webhooks import http_client, outbox, service, url_policy
+from training.webhooks.delivery import (
+    GIVE_UP_FAILURES,
+    RETRY_DELAYS_SECONDS,
+    claim_delivery,
+    send_delivery,
+)
+from training.webhooks.signing import signature
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    return lifecycle.submit(ada, dataset, TrainConfig(epochs=3), "First")
+
+
+def attempt_one(webhook: Webhook) -> Delivery:
+    """Claim and send what is due; the delivery as it is then."""
+    delivery = claim_delivery(Webhook.objects.get(pk=webhook.pk)) or pytest.fail("nothing is due")
+    send_delivery(delivery)
+    return Delivery.objects.get(pk=delivery.pk)
+
+
+def make_due() -> None:
+    Delivery.objects.filter(status="pending").update(next_attempt_at=Now())
+
+
+def test_what_was_chosen_is_told_signed_and_said_once(
+    webhook: Webhook, there: Receiver, job: Job
+) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_started(attempt, 10, 8, 2)
+    results.fail_attempt(attempt, "It was not chosen.")
+    lifecycle.resume(job, "ada")
+    lifecycle.request_cancel(job, "ada", "no longer wanted")
+    found = [(one.event, one.status) for one in Delivery.objects.order_by("created_at")]
+    assert found == [("job.started", "pending"), ("job.cancelled", "pending")]
+    attempt_one(webhook)
+    delivery = attempt_one(webhook)
+    path, headers, body = there.got[1]
+    assert path == "/hook?a=1"
+    assert headers["content-type"] == "application/json"
+    assert headers["webhook-id"] == delivery.message_id
+    signed = signature(webhook.secret, delivery.message_id, int(headers["webhook-timestamp"]), body)
+    assert headers["webhook-signature"] == signed
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
+    told = json.loads(body)
+    assert (told["type"], told["data"]["job_id"]) == ("job.cancelled", str(job.pk))
+    assert told["data"]["cancel_reason"] == "no longer wanted"
+    assert (delivery.status, delivery.response_code, delivery.attempts) == ("delivered", 204, 1)
+    assert claim_delivery(webhook) is None
+
+
+def test_a_change_that_is_taken_back_tells_nobody(webhook: Webhook, job: Job) -> None:
+    with transaction.atomic():
+        lifecycle.request_cancel(job, "ada")
+        assert Delivery.objects.exists()
+        transaction.set_rollback(True)
+    assert not Delivery.objects.exists()
+
+
+def test_only_the_owner_and_staff_are_told(
+    webhook: Webhook, there: Receiver, bob: User, staff: User, job: Job
+) -> None:
+    for owner in (bob, staff):
+        service.create_webhook(
+            owner, service.CreateWebhook(url=there.url, events=["job.cancelled"])
+        )
+    lifecycle.request_cancel(job, "ada")
+    owners = {one.webhook.owner.username for one in Delivery.objects.all()}
+    assert owners == {"ada", "grace"}
+
+
+def test_a_failure_is_tried_again_under_the_same_id_until_it_is_dead(
+    webhook: Webhook, there: Receiver
+) -> None:
+    outbox.send_test(webhook)
+    there.answers, there.body = [503], b"away"
+    for number in range(1, len(RETRY_DELAYS_SECONDS) + 1):
+        delivery = attempt_one(webhook)
+        assert (delivery.status, delivery.attempts) == ("pending", number)
+        assert delivery.next_attempt_at is not None
+        assert delivery.next_attempt_at > timezone.now()
+        assert claim_delivery(webhook) is None
+        make_due()
+    delivery = attempt_one(webhook)
+    assert (delivery.status, delivery.response_code) == ("dead", 503)
+    assert delivery.error == "The receiver answered 503. away"
+    assert len({headers["webhook-id"] for _, headers, _ in there.got}) == 1
+    there.answers = [200]
+    outbox.redeliver(delivery)
+    assert attempt_one(webhook).status == "delivered"
+
+
+def test_a_redirect_is_not_followed(webhook: Webhook, there: Receiver) -> None:
+    outbox.send_test(webhook)
+    there.answers, there.more = [307], {"Location": f"{there.url}/elsewhere"}
+    assert attempt_one(webhook).response_code == 307
+    assert [path for path, _, _ in there.got] == ["/hook?a=1"]
+
+
+def test_an_endless_answer_is_not_read_to_its_end(webhook: Webhook, there: Receiver) -> None:
+    outbox.send_test(webhook)
+    there.answers, there.body = [500], b"x" * 10_000_000
+    assert len(attempt_one(webhook).error) <= 500
+
+
+def test_a_receiver_that_trickles_is_cut_off(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "TOTAL_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def trickle() -> None:
+            line, _ = server.accept()
+            with line:
+                for _ in range(100):
+                    try:
+                        line.sendall(b"H")
+                    except OSError:
+                        return
+                    time.sleep(0.05)
+
+        pool.submit(trickle)
+        answer = http_client.post(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}")
+    assert answer.code is None
+    assert answer.error == "No whole answer within 1 s."
+
+
+def test_a_name_that_leads_elsewhere_since_it_was_saved_is_not_followed(
+    webhook: Webhook, there: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = False
+    Webhook.objects.update(url="https://rebinding.example/hook")
+    asked: list[str] = []
+
+    def answers(host: str, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
+
+    monkeypatch.setattr(url_policy.socket, "getaddrinfo", answers)
+    outbox.send_test(webhook)
+    delivery = attempt_one(webhook)
+    assert "rebinding.example leads to 127.0.0.1, which is not a public" in delivery.error
+    assert asked == ["rebinding.example"]
+    assert there.got == []
+
+
+def test_an_address_that_takes_nothing_for_long_is_disabled_with_a_word(
+    webhook: Webhook, there: Receiver
+) -> None:
+    there.answers = [500]
+    Webhook.objects.update(failures=GIVE_UP_FAILURES, failing_since=timezone.now())
+    outbox.send_test(webhook)
+    attempt_one(webhook)
+    assert Webhook.objects.get().enabled
+    Webhook.objects.update(failing_since=timezone.now() - timedelta(days=2))
+    make_due()
+    attempt_one(webhook)
+    disabled = Webhook.objects.get()
+    assert not disabled.enabled
+    assert disabled.disabled_reason.startswith("Nothing was taken for more than a day")
+    service.update_webhook(disabled, service.WebhookPatch(enabled=True))
+    there.answers = [200]
+    make_due()
+    attempt_one(webhook)
+    assert (Webhook.objects.get().failures, Webhook.objects.get().enabled) == (0, True)
+
+
+def test_one_that_is_gone_for_good_is_disabled_at_once(webhook: Webhook, there: Receiver) -> None:
+    there.answers = [410]
+    outbox.send_test(webhook)
+    attempt_one(webhook)
+    assert (
+        Webhook.objects.get().disabled_reason == "The receiver answered 410: it is gone for good."
+    )
+
+
+def test_for_a_day_after_a_rotation_both_secrets_sign(webhook: Webhook, there: Receiver) -> None:
+    service.rotate_secret(webhook)
+    outbox.send_test(webhook)
+    attempt_one(webhook)
+    assert len(there.got[0][1]["webhook-signature"].split(" ")) == 2
+    Webhook.objects.update(old_secret_until=timezone.now() - timedelta(seconds=1))
+    outbox.send_test(webhook)
+    attempt_one(webhook)
+    assert len(there.got[1][1]["webhook-signature"].split(" ")) == 1

@@ -1,0 +1,228 @@
+"""An attempt from claim to end, with the trainer's real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+
+from training.jobs import lifecycle
+from training.localization.config import GenerateConfig, TrainConfig
+from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
+from training.models.states import Status
+from training.workers.supervisor import _batch_epochs, shutting_down, supervise
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
+LONG = TrainConfig(epochs=10_000, patience=10_000, **SMALL)
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.jobs.queue.enqueue", lambda job_id, needs: None)
+
+
+def now(job: Job) -> Job:
+    return Job.objects.get(pk=job.pk)
+
+
+def meanwhile(job: Job, act: Callable[[], object]) -> None:
+    """Supervise the job, and act as soon as its first epoch is there."""
+
+    def run() -> None:
+        try:
+            supervise(job.pk, "worker")
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until = time.monotonic() + 60
+    while now(job).current_epoch < 1:
+        assert time.monotonic() < until, now(job).error_message
+        time.sleep(0.02)
+    act()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def trainer_pid() -> int:
+    (child,) = (
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _is_trainer_of_ours(entry)
+    )
+    return child
+
+
+def _is_trainer_of_ours(entry: Path) -> bool:
+    try:
+        command = (entry / "cmdline").read_bytes()
+        parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
+    except OSError:
+        return False
+    return b"training.localization" in command and int(parent) == os.getpid()
+
+
+def test_a_job_is_trained_to_its_end(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=3, **SMALL))
+    supervise(job.pk, "worker")
+    done = now(job)
+    assert (done.status, done.current_epoch, done.error_message) == (Status.COMPLETED, 3, "")
+    assert done.lease_expires_at is None
+    assert done.started_at is not None
+    events = list(JobEvent.objects.filter(job=job).values_list("event", "seq"))
+    assert [seq for _, seq in events] == list(range(1, done.seq + 1))
+    assert [name for name, _ in events][:3] == ["training:status"] * 2 + ["training:started"]
+    model = TrainedModel.objects.get(job=job)
+    assert model.evaluation["test"]["samples"] == dataset.facts["split"]["test"]
+    assert Path(model.checkpoint_path).exists()
+
+
+def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
+    ada: User, dataset: Dataset
+) -> None:
+    config = TrainConfig(epochs=60, patience=60, **SMALL)
+    through, paused = (lifecycle.submit(ada, dataset, config) for _ in range(2))
+    supervise(through.pk, "worker")
+    meanwhile(paused, lambda: lifecycle.request_pause(paused, "ada"))
+    assert now(paused).status == Status.PAUSED
+    stopped_at = now(paused).current_epoch
+    assert 1 <= stopped_at < 60
+    lifecycle.resume(paused, "ada")
+    supervise(paused.pk, "another")
+    assert now(paused).status == Status.COMPLETED
+    started = JobEvent.objects.filter(job=paused, event="training:started").last()
+    assert started is not None
+    assert started.data["resumed_from_epoch"] == stopped_at
+    one, other = (
+        list(Epoch.objects.filter(job=job).values_list("epoch", "metrics", "is_best"))
+        for job in (through, paused)
+    )
+    assert one == other
+    evaluations = [TrainedModel.objects.get(job=job).evaluation for job in (through, paused)]
+    assert evaluations[0] == evaluations[1]
+
+
+def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer is still loading: there is nothing to be kept."""
+    for ask, status in (
+        (lifecycle.request_cancel, Status.CANCELLED),
+        (lifecycle.request_pause, Status.PAUSED),
+    ):
+        job = lifecycle.submit(ada, dataset, LONG)
+        asked = threading.Timer(0.3, ask, [job, "ada"])
+        asked.start()
+        began = time.monotonic()
+        supervise(job.pk, "worker")
+        asked.join()
+        assert time.monotonic() - began < 2
+        assert (now(job).status, now(job).current_epoch) == (status, 0)
+
+
+def test_a_cancelled_job_stops_at_once(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, LONG)
+    meanwhile(job, lambda: lifecycle.request_cancel(job, "ada"))
+    assert now(job).status == Status.CANCELLED
+
+
+def test_a_killed_trainer_sends_its_job_back_to_the_queue(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, LONG)
+    meanwhile(job, lambda: os.kill(trainer_pid(), signal.SIGKILL))
+    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 1)
+    last = JobEvent.objects.filter(job=job).last()
+    assert last is not None
+    assert "signal SIGKILL" in last.data["reason"]
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_attempt(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=5, patience=5, **SMALL))
+    away_until = [0.0]
+    real = lifecycle.Job.objects.filter
+
+    def cut(*args: object, **named: object) -> object:
+        if time.monotonic() < away_until[0] and threading.current_thread().name == "cut":
+            raise OperationalError("server closed the connection unexpectedly")
+        return real(*args, **named)
+
+    monkeypatch.setattr(lifecycle.Job.objects, "filter", cut)
+
+    def run() -> None:
+        supervise(job.pk, "worker")
+        connection.close()
+
+    thread = threading.Thread(target=run, name="cut")
+    thread.start()
+    while now(job).status == Status.QUEUED:
+        time.sleep(0.01)
+    away_until[0] = time.monotonic() + 5
+    thread.join(timeout=60)
+    assert (now(job).status, now(job).attempt) == (Status.COMPLETED, 1)
+    assert list(Epoch.objects.filter(job=job).values_list("epoch", flat=True)) == [1, 2, 3, 4, 5]
+
+
+def test_a_fault_of_ours_counts_as_a_crash_and_is_named(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("training.jobs.attempts.record_started", fail)
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1, **SMALL))
+    supervise(job.pk, "worker")
+    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 1)
+    last = JobEvent.objects.filter(job=job).last()
+    assert last is not None
+    assert last.data["reason"] == "The supervisor failed: ValueError: a fault of ours."
+
+
+def test_a_worker_that_leaves_hands_its_job_back_without_blame(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, LONG)
+    try:
+        meanwhile(job, shutting_down.set)
+    finally:
+        shutting_down.clear()
+    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 0)
+
+
+def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1))
+    Path(dataset.path).unlink()
+    supervise(job.pk, "worker")
+    assert now(job).status == Status.FAILED
+    assert "is gone" in now(job).error_message
+
+
+def test_a_generation_makes_a_dataset(ada: User) -> None:
+    job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=200))
+    supervise(job.pk, "worker")
+    made = Dataset.objects.get(pk=job.dataset_id)
+    assert (now(job).status, made.status, made.samples) == (Status.COMPLETED, "ready", 200)
+    assert Path(made.path).exists()
+    assert len(made.facts["receivers"]) == 7
+
+
+def test_a_second_message_for_the_same_job_finds_nothing_to_do(ada: User, dataset: Dataset) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig())
+    lifecycle.request_cancel(job, "ada")
+    supervise(job.pk, "worker")
+    assert now(job).attempt == 0
+
+
+def test_epochs_said_one_after_the_other_are_stored_in_one_go() -> None:
+    kinds = ["started", "epoch", "epoch", "batch", "batch", "epoch", "paused"]
+    groups = _batch_epochs([{"type": kind, "at": at} for at, kind in enumerate(kinds)])
+    assert [[line["at"] for line in group] for group in groups] == [
+        [0], [1, 2], [3], [4], [5], [6],
+    ]  # fmt: skip

@@ -1,0 +1,117 @@
+"""The line breaks, in every way that lines break; the page says so, and ends as a fresh one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.broker import PrivateBroker
+from tests.faults.results_table import often
+from tests.journeys.conftest import JOURNEY, PATIENCE, content, person
+from tests.served import served
+from tests.stack import SMALL, Stack
+
+pytestmark = JOURNEY
+
+
+def ends_as_a_fresh_page(tab: Page) -> None:
+    expect(tab.locator("#pill")).to_have_text("Completed", timeout=PATIENCE)
+    expect(tab.locator("#timeline li:not(.day)").first).to_contain_text(
+        "Completed", timeout=PATIENCE
+    )
+    expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
+    tab.wait_for_timeout(400)
+    live = content(tab)
+    tab.reload()
+    expect(tab.locator("#live")).to_contain_text(re.compile("Live|Reconnecting|Asking"))
+    expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
+    assert content(tab) == live
+
+
+def test_without_sockets_the_stream_carries_it_and_without_that_asking(
+    tab: Page, embedded: Stack
+) -> None:
+    job_id = embedded.submit(epochs=40, patience=40, name="By other ways", hidden=64)
+    tab.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
+    tab.goto(f"{embedded.url}/jobs/{job_id}")
+    expect(tab.locator("#live")).to_contain_text("Live by stream", timeout=PATIENCE)
+    expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
+    cut = re.compile("/events/stream")
+    tab.route(cut, lambda route: route.abort())
+    tab.reload()
+    expect(tab.locator("#live")).to_contain_text("Asking every 2 s", timeout=PATIENCE)
+    ends_as_a_fresh_page(tab)
+
+
+def test_what_comes_twice_is_dropped_and_a_hole_is_filled(tab: Page, embedded: Stack) -> None:
+    """A proxy that doubles every third frame and swallows every fourth."""
+    count = {"frames": 0}
+
+    def unreliable(socket):  # type: ignore[no-untyped-def]
+        server = socket.connect_to_server()
+
+        def pass_on(message: str) -> None:
+            count["frames"] += 1
+            times = 2 if count["frames"] % 3 == 0 else 0 if count["frames"] % 4 == 0 else 1
+            for _ in range(times):
+                socket.send(message)
+
+        server.on_message(pass_on)
+
+    tab.route_web_socket(re.compile("/ws/training"), unreliable)
+    job_id = embedded.submit(epochs=30, patience=30, name="Unreliable")
+    tab.goto(f"{embedded.url}/jobs/{job_id}")
+    expect(tab.locator("#epochs tbody tr")).to_have_count(30, timeout=PATIENCE)
+    # The last frame may be the swallowed one: the next contact fills even that.
+    count["frames"] = 0
+    tab.reload()
+    expect(tab.locator("#epochs tbody tr")).to_have_count(30)
+    assert tab.evaluate("document.querySelectorAll('#epochs tr.best').length") == 1
+
+
+def test_a_server_that_is_away_is_said_and_the_chart_stays(
+    tab: Page, embedded: Stack, finished: list[str]
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
+    expect(tab.locator("#live")).to_contain_text("Live")
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    tab.route(re.compile("/api/"), refuse)
+    tab.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
+    tab.reload()
+    expect(tab.locator("#live")).to_contain_text("Reconnecting", timeout=PATIENCE)
+    assert tab.locator("canvas").count() == 2
+
+
+@pytest.fixture
+def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
+    """With a broker to kill."""
+    with served(tmp_path, private_broker.url, workers=1) as running:
+        yield running
+
+
+@pytest.mark.rabbit
+@pytest.mark.xdist_group("faults")
+def test_broker_killed_and_web_restarted_while_the_page_is_open(
+    chromium: Browser, own_stack: Stack, private_broker: PrivateBroker
+) -> None:
+    job_id = own_stack.submit(epochs=often(160, 600), patience=600, **{**SMALL, "batch_size": 8})
+    with person(chromium, own_stack) as tab:
+        tab.goto(f"{own_stack.url}/jobs/{job_id}")
+        expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
+        private_broker.kill()
+        web = own_stack.processes[0]
+        web.terminate()
+        web.wait(timeout=15)
+        expect(tab.locator("#live")).to_contain_text("Reconnecting")
+        tab.wait_for_timeout(1000 * often(0, 20))
+        own_stack.start_web()
+        expect(tab.locator("#live")).to_contain_text("Live", timeout=PATIENCE)
+        private_broker.start()
+        ends_as_a_fresh_page(tab)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stack import eventually
+from training.localization.checkpoints import store
+from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
+from training.localization.checkpoints.files import BESTS, EPOCHS, checkpoint_path
+from training.localization.checkpoints.store import CheckpointError
+from training.localization.config import TrainConfig
+from training.localization.data.dataset import Dataset
+from training.localization.fit.state import TrainState
+
+
+@pytest.fixture
+def state(arrays: Dataset) -> TrainState:
+    return TrainState.fresh(TrainConfig(hidden=16, heads=2, layers=1), arrays)
+
+
+def keep(recorder: AsyncCheckpointWriter, state: TrainState) -> None:
+    is_best = state.finish_epoch(1 / (state.epoch + 1))
+    recorder.keep(state, is_best, {"epoch": state.epoch})
+
+
+@contextmanager
+def recording(folder: Path, pace: float) -> Iterator[AsyncCheckpointWriter]:
+    with (
+        (folder / "told").open("w") as out,
+        AsyncCheckpointWriter(folder, out.fileno(), pace) as recorder,
+    ):
+        yield recorder
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "told").read_text().splitlines()]
+
+
+def checkpoints(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.safetensors")}
+
+
+def test_each_epoch_is_told_in_order_and_its_checkpoint_is_of_its_end(
+    state: TrainState, tmp_path: Path
+) -> None:
+    weight = next(state.model.parameters()).data
+    with recording(tmp_path, pace=0) as recorder:
+        for _ in range(3):
+            weight.fill_(state.epoch + 1)
+            keep(recorder, state)
+            weight.zero_()
+    assert told(tmp_path) == [
+        {"epoch": epoch, "checkpoint_path": str(checkpoint_path(tmp_path, EPOCHS, epoch))}
+        for epoch in (1, 2, 3)
+    ]
+    for epoch in (1, 2, 3):
+        kept = store.load_checkpoint(checkpoint_path(tmp_path, EPOCHS, epoch))
+        assert kept.epoch == next(kept.model.parameters()).max() == epoch
+
+
+def test_short_epochs_share_the_checkpoint_of_the_last_and_the_best_has_its_own(
+    state: TrainState, tmp_path: Path
+) -> None:
+    weight = next(state.model.parameters()).data
+    with recording(tmp_path, pace=60) as recorder:
+        for is_best in (False, True, True, False, False):
+            state.epoch += 1
+            weight.fill_(state.epoch)
+            recorder.keep(state, is_best, {"epoch": state.epoch})
+            weight.zero_()
+        assert not recorder.is_idle()
+    assert [line["epoch"] for line in told(tmp_path)] == [1, 2, 3, 4, 5]
+    assert [line.get("checkpoint_path") for line in told(tmp_path)] == [
+        str(checkpoint_path(tmp_path, EPOCHS, 1)), None, None, None,
+        str(checkpoint_path(tmp_path, EPOCHS, 5)),
+    ]  # fmt: skip
+    assert checkpoints(tmp_path) == {"epoch-000001", "best-000003", "epoch-000005"}
+    for kind, epoch in ((BESTS, 3), (EPOCHS, 5)):
+        kept = store.load_checkpoint(checkpoint_path(tmp_path, kind, epoch))
+        assert kept.epoch == next(kept.model.parameters()).max() == epoch
+
+
+def test_a_short_epoch_is_told_in_the_middle_of_a_long_one(
+    state: TrainState, tmp_path: Path
+) -> None:
+    with recording(tmp_path, pace=0.2) as recorder:
+        keep(recorder, state)
+        keep(recorder, state)
+        eventually(recorder.is_idle)
+        assert [line["epoch"] for line in told(tmp_path)] == [1, 2]
+
+
+def test_epochs_before_an_error_are_told(state: TrainState, tmp_path: Path) -> None:
+    def fail(recorder: AsyncCheckpointWriter) -> None:
+        keep(recorder, state)
+        keep(recorder, state)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), recording(tmp_path, pace=60) as recorder:
+        fail(recorder)
+    assert [line["epoch"] for line in told(tmp_path)] == [1, 2]
+
+
+def test_what_goes_wrong_is_raised_by_the_next_call_and_nothing_of_it_is_told(
+    state: TrainState, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gone"
+    with (
+        (tmp_path / "told").open("w") as out,
+        AsyncCheckpointWriter(folder, out.fileno()) as recorder,
+    ):
+        keep(recorder, state)
+        with pytest.raises(CheckpointError, match=r"epoch 1 cannot be written .* No such file"):
+            recorder.finish()
+        assert recorder.is_idle()
+    assert (tmp_path / "told").read_text() == ""
+
+
+def test_the_last_epoch_is_waited_for(state: TrainState, tmp_path: Path) -> None:
+    recorder = AsyncCheckpointWriter(tmp_path / "gone")
+    keep(recorder, state)
+    with pytest.raises(CheckpointError, match="epoch 1 cannot be written"):
+        recorder.__exit__(None, None, None)
+
+
+def test_a_scribe_that_is_killed_is_missed(state: TrainState, tmp_path: Path) -> None:
+    with AsyncCheckpointWriter(tmp_path / "gone") as recorder:
+        keep(recorder, state)
+        with pytest.raises(CheckpointError):
+            recorder.finish()
+        assert recorder._scribe is not None
+        recorder._scribe.kill()
+        recorder._scribe.wait()
+        keep(recorder, state)
+        with pytest.raises(RuntimeError, match="ended"):
+            recorder.finish()
+        recorder._under_way = False

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+
+from training.localization.checkpoints import files, safetensors_file
+from training.localization.checkpoints import store as checkpoint
+from training.localization.checkpoints.store import CheckpointError, Store
+from training.localization.config import TrainConfig
+from training.localization.data.dataset import Dataset
+from training.localization.fit.state import TrainState
+
+
+@pytest.fixture
+def state(arrays: Dataset) -> TrainState:
+    return TrainState.fresh(TrainConfig(hidden=16, heads=2, layers=1), arrays)
+
+
+def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
+    return [Store(folder).save(state, state.finish_epoch(loss)) for loss in losses]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(one.stem for one in folder.glob("*.safetensors"))
+
+
+def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
+    saved(state, tmp_path, [3, 1, 2, 4, 5])
+    files.prune_older(tmp_path, [], epoch=5)
+    assert names(tmp_path) == ["best-000002", "epoch-000004", "epoch-000005"]
+    assert len(list(tmp_path.glob("*.sha256"))) == 3
+    assert checkpoint.load_checkpoint(Store(tmp_path).best).epoch == 2
+
+
+def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_path: Path) -> None:
+    """As where the database is away, and somebody else takes over from what it names."""
+    _, _, stored, *_ = saved(state, tmp_path, [3, 1, 2, 4, 0])
+    files.prune_older(tmp_path, [], epoch=3)
+    assert names(tmp_path) == [
+        "best-000002", "best-000005",
+        "epoch-000002", "epoch-000003", "epoch-000004", "epoch-000005",
+    ]  # fmt: skip
+    other = tmp_path / "other"
+    other.mkdir()
+    assert Store(other, (tmp_path,)).resume(stored).state.best_epoch == 2
+    assert names(other) == ["best-000002"]
+
+
+def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
+    saved(state, tmp_path, [1])
+    done = subprocess.run(
+        ["sha256sum", "--check", "best-000001.safetensors.sha256"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+
+
+def test_a_damaged_one_is_never_loaded(state: TrainState, tmp_path: Path) -> None:
+    (path,) = saved(state, tmp_path, [1])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not match its checksum"):
+        checkpoint.load_checkpoint(path)
+
+
+def test_resuming_falls_back_to_the_one_before_and_says_why(
+    state: TrainState, tmp_path: Path
+) -> None:
+    *_, newest = saved(state, tmp_path, [3, 2, 1])
+    newest.write_bytes(b"")
+    resumed = Store(tmp_path).resume(newest)
+    assert resumed.state.epoch == 2
+    assert [said for said in resumed.damaged if "is damaged" in said] == resumed.damaged != []
+
+
+def test_without_any_that_loads_it_says_so(state: TrainState, tmp_path: Path) -> None:
+    for path in saved(state, tmp_path, [2, 1]):
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"No checkpoint can be loaded: .* is damaged"):
+        Store(tmp_path).resume(tmp_path / "epoch-000002.safetensors")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """Two runs of one training."""
+    folders = tmp_path / "attempt-001", tmp_path / "attempt-002"
+    for folder in folders:
+        folder.mkdir()
+    return folders
+
+
+def test_resuming_elsewhere_brings_the_best_along(
+    state: TrainState, runs: tuple[Path, Path]
+) -> None:
+    old, new = runs
+    *_, newest = saved(state, old, [1, 2])
+    assert Store(new, (old,)).resume(newest).state.best_epoch == 1
+    assert checkpoint.load_checkpoint(Store(new).best).epoch == 1
+
+
+def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
+    state: TrainState, runs: tuple[Path, Path]
+) -> None:
+    old, new = runs
+    *_, newest = saved(state, old, [1, 2])
+    store = Store(new, (old,))
+    state = store.resume(newest).state
+    path = store.save(state, state.finish_epoch(3))
+    path.write_bytes(b"")
+    assert store.resume(path).state.epoch == 2
+
+
+def test_a_damaged_best_is_told_before_the_work_is_done(state: TrainState, tmp_path: Path) -> None:
+    *_, newest = saved(state, tmp_path, [1, 2])
+    Store(tmp_path).best.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="The best model cannot be loaded"):
+        Store(tmp_path).resume(newest)
+
+
+def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
+    state: TrainState, runs: tuple[Path, Path]
+) -> None:
+    old, new = runs
+    *_, newest = saved(state, old, [1, 2, 3])
+    (old / "trainer.log").touch()
+    store = Store(new, (old,))
+    state = store.resume(newest).state
+    for epoch in (4, 5):
+        assert len(names(old)) == 4
+        store.save(state, state.finish_epoch(epoch))
+        files.prune_older(new, [old], epoch)
+    assert [one.name for one in old.iterdir()] == ["trainer.log"]
+    assert names(new) == ["best-000001", "epoch-000004", "epoch-000005"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(state: TrainState, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"epoch 1 cannot be written .* No such file"):
+        saved(state, tmp_path / "gone", [1])
+
+
+def test_a_best_one_that_was_cut_off_while_it_was_written_gives_way_to_the_one_before(
+    state: TrainState, tmp_path: Path
+) -> None:
+    """The sum is there, the content not yet."""
+    *_, newest = saved(state, tmp_path, [2, 1])
+    (tmp_path / "best-000003.safetensors.sha256").write_text("0  best-000003.safetensors")
+    assert Store(tmp_path).resume(newest).state.best_epoch == 2
+    assert checkpoint.load_checkpoint(Store(tmp_path).best).epoch == 2
+
+
+def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:
+    saved(state, tmp_path, [1])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_file_is_one_that_everybody_can_open(state: TrainState, tmp_path: Path) -> None:
+    (path,) = saved(state, tmp_path, [1])
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["heimdall"])["epoch"] == 1
+        weights = file.get_tensor("numbers")
+    there = [one.flatten() for one in state.model.parameters()]
+    assert torch.equal(weights, torch.cat(there).detach())
+
+
+def test_one_of_another_format_or_kind_is_refused_by_name(
+    state: TrainState, tmp_path: Path
+) -> None:
+    (path,) = saved(state, tmp_path, [1])
+    anybodys = safetensors.torch.save({"numbers": torch.zeros(3)})
+    for content, said in (
+        (safetensors_file.row("numbers", b"", {"format": 3}), "has format 3, this version reads 4"),
+        (anybodys, "is no checkpoint: it holds .* none of ours"),
+        (b"PK", "is no checkpoint"),
+    ):
+        files.write_durably(path, content)
+        with pytest.raises(CheckpointError, match=said):
+            checkpoint.load_checkpoint(path)

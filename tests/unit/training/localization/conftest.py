@@ -1,0 +1,47 @@
+"""One small model, trained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.localization.config import TrainConfig
+from training.localization.data.dataset import Dataset
+from training.localization.evaluation import evaluate
+from training.localization.fit import calibration
+from training.localization.fit.loop import fit
+from training.localization.fit.state import TrainState
+from training.localization.inference import saved_model
+from training.localization.localizer.localizer import Localizer
+
+# Threads that wait for each other spin: on two busy cores two of them take thirty times as long.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def learnt(arrays: Dataset) -> TrainState:
+    """A few epochs on the small dataset."""
+    config = TrainConfig(epochs=6, hidden=32, heads=2, layers=1, batch_size=32, members=2)
+    state = TrainState.fresh(config, arrays)
+    for _ in fit(state, arrays):
+        pass
+    return state
+
+
+@pytest.fixture(scope="session")
+def answer(learnt: TrainState, arrays: Dataset) -> Localizer:
+    return calibration.calibrate(learnt, arrays)
+
+
+@pytest.fixture(scope="session")
+def model_file(
+    learnt: TrainState,
+    answer: Localizer,
+    arrays: Dataset,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    saved_model.save_model(folder, answer, learnt, arrays, evaluate.evaluate(answer, arrays))
+    return folder / saved_model.MODEL

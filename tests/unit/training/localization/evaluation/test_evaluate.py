@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.localization.data.dataset import Dataset
+from training.localization.data.splits import AT_RANDOM, INDEPENDENT
+from training.localization.evaluation.evaluate import evaluate
+from training.localization.localizer.localizer import Localizer, predict_split
+from training.localization.metrics import position_errors
+
+
+@pytest.fixture(scope="module")
+def found(answer: Localizer, arrays: Dataset) -> dict:  # type: ignore[type-arg]
+    return evaluate(answer, arrays)
+
+
+@pytest.fixture(scope="module")
+def errors(answer: Localizer, arrays: Dataset) -> np.ndarray:
+    rows = arrays.rows("test")
+    return position_errors(predict_split(answer, arrays, rows).mean, arrays.target[rows])
+
+
+def test_it_is_numpys_own_sums_over_the_test_split(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]
+    assert found["test"]["samples"] == len(errors)
+    assert found["test"]["rmse_m"] == pytest.approx(np.sqrt(np.mean(errors**2)))
+    assert found["test"]["median_m"] == pytest.approx(np.median(errors))
+    assert found["test"]["p95_m"] == pytest.approx(np.percentile(errors, 95))
+
+
+def test_it_has_yardsticks_and_a_definition(found: dict) -> None:  # type: ignore[type-arg]
+    assert found["bound_rmse_m"] > 0
+    assert set(found["baselines"]) == {
+        "centroid", "weighted_centroid", "nearest_neighbours", "maximum_likelihood",
+    }  # fmt: skip
+    assert found["good_geometry"]["definition"].startswith("at least 4 receivers")
+    assert (found["split"], found["leaks"]) == (INDEPENDENT, False)
+
+
+def test_the_curve_rises_to_the_largest_error(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]
+    cdf = found["cdf"]
+    assert (cdf["share"][0], cdf["share"][-1], len(cdf["share"])) == (0, 1, 51)
+    assert cdf["model"] == sorted(cdf["model"])
+    assert cdf["model"][-1] == pytest.approx(errors.max())
+    assert cdf["model"][25] == pytest.approx(np.median(errors))
+    assert set(cdf["baselines"]) == set(found["baselines"])
+
+
+@pytest.mark.parametrize("groups", ["by_receivers", "by_gdop"])
+def test_groups_make_up_the_whole(found: dict, errors: np.ndarray, groups: str) -> None:  # type: ignore[type-arg]
+    parts = found[groups]
+    assert sum(part["samples"] for part in parts) == len(errors)
+    squares = sum(part["samples"] * part["rmse_m"] ** 2 for part in parts)
+    assert np.sqrt(squares / len(errors)) == pytest.approx(found["test"]["rmse_m"])
+
+
+def test_the_worst_come_first(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]
+    assert len(found["worst"]) == 10
+    told = [one["error_m"] for one in found["worst"]]
+    assert told == pytest.approx(np.sort(errors)[::-1][:10])
+
+
+def test_points_are_where_they_were(found: dict, arrays: Dataset) -> None:  # type: ignore[type-arg]
+    points = found["points"]
+    assert len(points["target"]) == len(points["mean"]) == len(points["covariance"])
+    assert len(points["receivers"]) == 7
+    assert points["receivers"][2][2] == "Torino"
+    east, north = points["receivers"][2][:2]
+    assert (east, north) == pytest.approx(tuple(arrays.rx[0, 2, :2]), abs=0.1)
+
+
+def test_a_random_split_is_said_to_leak(answer: Localizer, arrays: Dataset) -> None:
+    assert evaluate(answer, replace(arrays, split_by=AT_RANDOM))["leaks"]

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.localization.config import ImportConfig
+from training.localization.evaluation import dataset_summary
+from training.localization.importing.importer import BadRow, ImportProblem, read_folder, read_zip
+
+RECEIVERS = "receiver_id,lat,lon,alt_m\nhill,45.0,7.5,300\ntown,45.1,7.6,\nbus,,,\n"
+SAMPLES = "sample_id,lat,lon,split\na,45.02,7.52,train\nb,45.03,7.55,val\nc,45.05,7.58,test\n"
+MEASUREMENTS = (
+    "sample_id,receiver_id,rssi_dbm,snr_db,toa_ns,rx_lat,rx_lon\n"
+    "a,hill,-80,12,1700000000000000100,,\n"
+    "a,bus,-70,,1700000000000000350,45.04,7.5\n"
+    "b,town,-90.5,,,,\n"
+    "c,hill,,3,,,\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "receivers.csv").write_text(RECEIVERS)
+    (tmp_path / "samples.csv").write_text(SAMPLES)
+    (tmp_path / "measurements.csv").write_text(MEASUREMENTS)
+    return tmp_path
+
+
+def test_a_folder_becomes_arrays(folder: Path) -> None:
+    dataset = read_folder(folder)
+    assert [receiver.id for receiver in dataset.receivers] == ["hill", "town", "bus"]
+    assert dataset_summary.summarize(dataset)["split"] == {"train": 1, "val": 1, "test": 1}
+    assert dataset.rssi[0] == pytest.approx([-80, np.nan, -70], nan_ok=True)
+    assert dataset.snr[2, 0] == 3
+
+
+def test_transmitters_stand_where_the_median_receiver_stands_not_at_the_sea(folder: Path) -> None:
+    rows = "hill,45.0,7.5,1500\ntown,45.1,7.6,1400\nmast,45.1,7.5,1410\nbus,,,\n"
+    (folder / "receivers.csv").write_text(f"receiver_id,lat,lon,alt_m\n{rows}")
+    dataset = read_folder(folder)
+    assert dataset.frame.alt0 == 1410
+    assert dataset.rx[0, :, 2] == pytest.approx([90, -10, 0, np.nan], nan_ok=True)
+
+
+def test_arrival_times_since_1970_keep_their_nanoseconds(folder: Path) -> None:
+    assert read_folder(folder).toa[0] == pytest.approx([0, np.nan, 250], nan_ok=True)
+
+
+def test_a_fixed_receiver_without_a_row_was_silent_and_a_moving_one_is_unknown(
+    folder: Path,
+) -> None:
+    dataset = read_folder(folder)
+    assert dataset.in_service.tolist() == [
+        [True, True, True],
+        [True, True, False],
+        [True, True, False],
+    ]
+    assert not np.isnan(dataset.rx[0, 2, 0])
+    assert np.isnan(dataset.rx[1, 2, 0])
+
+
+def test_tables_may_be_packed(folder: Path) -> None:
+    before = read_folder(folder).content_hash
+    plain = folder / "measurements.csv"
+    (folder / "measurements.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    assert read_folder(folder).content_hash == before
+
+
+def test_a_zip_of_the_folder_gives_the_same(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as pack:
+        for table in folder.glob("*.csv"):
+            pack.write(table, f"measured/{table.name}")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    imported = read_zip(archive, workspace, max_bytes=10_000)
+    assert imported.content_hash == read_folder(folder).content_hash
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "row", "reason"),
+    [
+        ("measurements.csv", 2, "a,hill,abc,,,,", "rssi_dbm 'abc' is not a number"),
+        ("measurements.csv", 2, "a,hill,nan,,,,", "rssi_dbm 'nan' is not a finite number"),
+        ("measurements.csv", 3, "b,hill,,,,,", "no signal: give at least one of"),
+        ("measurements.csv", 3, "z,hill,-80,,,,", "sample_id 'z' is not in samples.csv"),
+        ("measurements.csv", 3, "a,mast,-80,,,,", "receiver_id 'mast' is not in receivers.csv"),
+        ("measurements.csv", 3, "a,hill,-80,,,,", "receiver 'hill' is there twice for sample 'a'"),
+        ("measurements.csv", 3, "a,hill,-80", "3 fields where the header has 7"),
+        ("samples.csv", 3, "a,45.0,7.5,val", "sample_id 'a' is there twice"),
+        ("samples.csv", 3, "b,95,7.5,val", "lat 95 is not within -90 and 90 degrees"),
+        ("samples.csv", 3, "b,,,val", "lat and lon are empty; a sample needs its true place"),
+        ("samples.csv", 3, "b,45,7.5,dev", "split 'dev' is none of train, val, test"),
+        ("receivers.csv", 3, "hill,45,7,1", "receiver_id 'hill' is there twice"),
+        ("receivers.csv", 3, "mast,45,,1", "lat and lon belong together: give both or neither"),
+    ],
+)
+def test_a_bad_row_is_refused_with_file_line_and_reason(
+    folder: Path, table: str, line: int, row: str, reason: str
+) -> None:
+    lines = (folder / table).read_text().splitlines()
+    lines[line - 1] = row
+    (folder / table).write_text("\n".join(lines))
+    with pytest.raises(BadRow) as refused:
+        read_folder(folder)
+    assert (refused.value.file, refused.value.line) == (table, line)
+    assert refused.value.reason.startswith(reason)
+    assert str(refused.value) == f"{table} line {line}: {refused.value.reason}"
+
+
+def test_a_missing_table_is_named(folder: Path) -> None:
+    (folder / "samples.csv").unlink()
+    with pytest.raises(ImportProblem, match=r"samples\.csv is missing"):
+        read_folder(folder)
+
+
+def test_swapped_coordinates_are_noticed(folder: Path) -> None:
+    swapped = RECEIVERS.replace("45.0,7.5", "7.5,45.0")
+    (folder / "receivers.csv").write_text(swapped)
+    with pytest.raises(ImportProblem, match="are lat and lon swapped"):
+        read_folder(folder)
+
+
+def test_groups_stay_on_one_side(folder: Path) -> None:
+    rows = [f"s{i},45.0{i % 10},7.5{i % 7},{i // 5}" for i in range(50)]
+    (folder / "samples.csv").write_text("\n".join(["sample_id,lat,lon,group", *rows]))
+    heard = [f"s{i},hill,-{60 + i}" for i in range(50)]
+    (folder / "measurements.csv").write_text("\n".join(["sample_id,receiver_id,rssi_dbm", *heard]))
+    dataset = read_folder(folder)
+    for group in np.unique(dataset.group):
+        assert len(np.unique(dataset.split[dataset.group == group])) == 1
+    assert all(len(dataset.rows(side)) for side in ("train", "val", "test"))
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr("samples.csv", "0" * 1_000_000)
+    with pytest.raises(ImportProblem, match=r"unpacks to 1,000,000 bytes, at most 1,000 may be"):
+        read_zip(archive, tmp_path, max_bytes=1_000)
+
+
+@pytest.mark.parametrize("name", ["../samples.csv", "/etc/samples.csv", "C:/samples.csv"])
+def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as pack:
+        pack.writestr(name, "x")
+    with pytest.raises(ImportProblem, match="names a path outside itself"):
+        read_zip(archive, tmp_path, max_bytes=1_000)
+
+
+@pytest.mark.parametrize("row", ["a,hill,loud,,,,", "a,hill,-80"], ids=["value", "fields"])
+def test_a_table_with_a_bad_row_is_closed_at_once(folder: Path, row: str) -> None:
+    with (folder / "measurements.csv").open("a") as table:
+        table.write(row)
+    with pytest.raises(BadRow):
+        read_folder(folder)
+    held = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    assert folder / "measurements.csv" not in held
+
+
+def test_a_receiver_may_be_of_unknown_place(folder: Path) -> None:
+    rows = MEASUREMENTS.replace("45.04,7.5", ",")
+    (folder / "measurements.csv").write_text(rows)
+    dataset = read_folder(folder)
+    assert np.isnan(dataset.rx[:, 2]).all()
+    assert dataset.in_service[:, 2].all()
+
+
+def with_days(folder: Path) -> None:
+    rows = [f"s{i},45.0{i % 10},7.5{i % 7},train,day{i // 5}" for i in range(50)]
+    (folder / "samples.csv").write_text("\n".join(["sample_id,lat,lon,split,day", *rows]))
+    heard = [f"s{i},hill,-{60 + i}" for i in range(50)]
+    (folder / "measurements.csv").write_text("\n".join(["sample_id,receiver_id,rssi_dbm", *heard]))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"split_by": "column", "split_column": "day"}, "by day: samples of one day"),
+        ({"split_by": "place"}, "by place: whole squares"),
+        ({"split_by": "random"}, "at random: neighbours leak"),
+    ],
+)
+def test_the_split_can_be_chosen(folder: Path, config: dict[str, str], words: str) -> None:
+    with_days(folder)
+    dataset = read_folder(folder, config=ImportConfig.model_validate(config))
+    assert dataset.split_by.startswith(words)
+    assert dataset_summary.summarize(dataset)["leaks"] == (config["split_by"] == "random")
+    for group in np.unique(dataset.group):
+        assert len(np.unique(dataset.split[dataset.group == group])) == 1
+
+
+def test_a_column_that_is_not_there_is_named(folder: Path) -> None:
+    with_days(folder)
+    config = ImportConfig(split_by="column", split_column="session")
+    with pytest.raises(ImportProblem, match="has no column 'session' to split by"):
+        read_folder(folder, config=config)

@@ -1,0 +1,27 @@
+"""`torch.export` is tried where it is asked for, in the API's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.localization.data.dataset import Dataset
+from training.localization.inference import saved_model
+from training.localization.inference.export import export
+from training.localization.localizer.features import Signals
+from training.localization.localizer.localizer import predict_split
+
+
+def test_onnx_answers_as_the_model_does(model_file: Path, arrays: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs requirements-extra.txt")
+    runtime = pytest.importorskip("onnxruntime", reason="needs requirements-extra.txt")
+    export(model_file, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    rows = arrays.rows("test")
+    inputs = zip(session.get_inputs(), Signals.of(arrays, rows), strict=True)
+    mean, covariance = session.run(None, {one.name: values.numpy() for one, values in inputs})
+    expected = predict_split(saved_model.load_model(model_file).answer, arrays, rows)
+    np.testing.assert_allclose(mean, expected.mean, atol=1.0)
+    np.testing.assert_allclose(covariance, expected.covariance, rtol=0.01, atol=1.0)

@@ -1,0 +1,122 @@
+"""What must hold of a trained model, whatever it has learnt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.localization.config import GenerateConfig, TrainConfig
+from training.localization.data.dataset import Dataset
+from training.localization.fit.loop import fit
+from training.localization.fit.state import TrainState
+from training.localization.inference import locate, saved_model
+from training.localization.inference.locate import InvalidMeasurementError
+from training.localization.inference.saved_model import ModelError
+from training.localization.localizer.localizer import Localizer, predict_split
+from training.localization.synthetic.generate import generate
+
+ROWS = [
+    {"receiver_id": "Torino", "rssi_dbm": -80.0, "toa_ns": 0.0},
+    {"receiver_id": "Genova", "rssi_dbm": -100.0, "toa_ns": 3e5},
+    {"receiver_id": "Coazze", "rssi_dbm": -90.0, "toa_ns": 1e5},
+    {"receiver_id": "Montanaro", "rssi_dbm": -85.0, "toa_ns": 2e4},
+]
+
+
+@pytest.fixture(scope="module")
+def model(model_file):  # type: ignore[no-untyped-def]
+    return saved_model.load_model(model_file)
+
+
+def test_what_was_saved_answers_the_same(
+    model: saved_model.SavedModel, answer: Localizer, arrays: Dataset
+) -> None:
+    rows = arrays.rows("test")
+    before, after = predict_split(answer, arrays, rows), predict_split(model.answer, arrays, rows)
+    assert np.array_equal(before.mean, after.mean)
+    assert np.array_equal(before.covariance, after.covariance)
+
+
+@settings(max_examples=10, deadline=None)
+@given(order=st.permutations(ROWS))
+def test_the_order_of_receivers_changes_nothing(
+    model: saved_model.SavedModel, order: list[dict[str, object]]
+) -> None:
+    assert locate.locate(model, order) == locate.locate(model, ROWS)
+
+
+def test_what_a_receiver_out_of_service_would_have_said_does_not_matter(
+    answer: Localizer, arrays: Dataset
+) -> None:
+    rows, off = arrays.rows("test"), arrays.in_service.copy()
+    off[:, 3] = False
+    silent = {name: getattr(arrays, name).copy() for name in ("rssi", "snr", "toa")}
+    for values in silent.values():
+        values[:, 3] = np.nan
+    gone = replace(arrays, in_service=off, **silent)
+    loud = replace(gone, rx=np.where(np.arange(7)[:, None] == 3, 5e4, gone.rx))
+    assert np.array_equal(
+        predict_split(answer, gone, rows).mean, predict_split(answer, loud, rows).mean
+    )
+
+
+def test_the_scene_moved_is_the_answer_moved() -> None:
+    here = generate(GenerateConfig(samples=200, seed=5))
+    shift = np.array([4096.0, -8192.0], np.float32)
+    there = replace(
+        here,
+        target=here.target + shift,
+        rx=np.ascontiguousarray(here.rx + np.append(shift, np.float32(0))),
+    )
+    said = []
+    for dataset in (here, there):
+        state = TrainState.fresh(TrainConfig(epochs=1, hidden=16, layers=1, heads=2), dataset)
+        list(fit(state, dataset))
+        said.append(
+            predict_split(Localizer(state.model, state.normaliser), dataset, dataset.rows("test"))
+        )
+    assert np.abs(said[1].mean - said[0].mean - shift).max() < 200  # of some 100 km, in 32 bits
+
+
+def test_several_samples_are_told_apart(model: saved_model.SavedModel) -> None:
+    asked = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
+    told = locate.locate(model, asked)
+    assert [one["sample_id"] for one in told] == ["one", "two"]
+    assert told[0]["lat"] == told[1]["lat"]
+    assert told[0]["ellipse_95"]["semi_major_m"] > told[0]["ellipse_68"]["semi_major_m"]
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "reason"),
+    [
+        ({"receiver_id": "Roma", "rssi_dbm": -80}, "measurements.4.receiver_id", "knows no"),
+        ({"receiver_id": "Torino", "rssi_dbm": -80}, "measurements.4", "there twice"),
+        ({"receiver_id": "Milano-Baggio"}, "measurements.4", "No signal"),
+    ],
+)
+def test_a_bad_row_is_named(
+    model: saved_model.SavedModel, row: dict[str, object], field: str, reason: str
+) -> None:
+    with pytest.raises(InvalidMeasurementError, match=reason) as refused:
+        locate.locate(model, [*ROWS, row])
+    assert refused.value.field == field
+
+
+def test_the_ellipse_points_where_the_variance_is() -> None:
+    found = locate.ellipse(np.diag([4.0, 1.0]), 0.68)
+    assert found["azimuth_deg"] == pytest.approx(90)
+    assert found["semi_major_m"] == pytest.approx(2 * found["semi_minor_m"])
+
+
+def test_a_damaged_model_is_refused(model_file, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for one in model_file.parent.iterdir():
+        (tmp_path / one.name).write_bytes(one.read_bytes())
+    content = bytearray((tmp_path / "model.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match="is damaged"):
+        saved_model.load_model(tmp_path / "model.safetensors")

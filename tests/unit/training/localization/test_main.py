@@ -1,0 +1,116 @@
+"""The trainer as a process, by its pipe alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.localization.data.dataset import Dataset
+
+QUICK = {"epochs": 3, "hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
+Run = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def spec(arrays: Dataset, tmp_path: Path) -> dict[str, Any]:
+    arrays.save(tmp_path / "dataset")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    return {
+        "dataset": str(tmp_path / "dataset"),
+        "run_dir": str(run_dir),
+        "config": QUICK,
+        "resume_from": None,
+        "threads": 1,
+    }
+
+
+def start(spec: dict[str, Any], command: str = "train") -> subprocess.Popen[str]:
+    file = Path(spec.get("run_dir", spec.get("output"))).parent / "spec.json"
+    file.write_text(json.dumps(spec))
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.localization", command, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines(trainer: subprocess.Popen[str], *kinds: str) -> list[dict[str, Any]]:
+    assert trainer.stdout is not None
+    found = [json.loads(line) for line in trainer.stdout]
+    return [line for line in found if line["type"] in kinds]
+
+
+@pytest.fixture(scope="module")
+def through(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What one that nobody stops tells; each start of a process costs seconds."""
+    folder = tmp_path_factory.mktemp("through")
+    arrays.save(folder / "dataset")
+    (folder / "run").mkdir()
+    asked = {"dataset": str(folder / "dataset"), "run_dir": str(folder / "run")}
+    with start({**asked, "config": QUICK, "resume_from": None, "threads": 1}) as trainer:
+        told = lines(trainer, "started", "epoch", "completed", "failed")
+    assert trainer.returncode == 0
+    return told
+
+
+def test_a_training_tells_its_start_its_epochs_and_its_end(through: list[dict[str, Any]]) -> None:
+    told = through
+    assert [line["type"] for line in told] == ["started", "epoch", "epoch", "epoch", "completed"]
+    assert told[0]["resumed_from_epoch"] is None
+    assert [line["epoch"] for line in told[1:4]] == [1, 2, 3]
+    assert Path(told[-1]["checkpoint_path"]).exists()
+
+
+def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(
+    spec: dict[str, Any], through: list[dict[str, Any]]
+) -> None:
+    expected = [line["metrics"] for line in through if line["type"] == "epoch"]
+    with start(spec) as paused:
+        assert paused.stdin is not None
+        paused.stdin.write("pause\n")
+        paused.stdin.flush()
+        before = lines(paused, "epoch", "paused")
+    assert before[-1]["type"] == "paused"
+    stopped_at = len(before) - 1
+    assert 1 <= stopped_at < 3
+
+    new = Path(spec["run_dir"]).with_name("run-2")
+    new.mkdir()
+    resume = {**spec, "run_dir": str(new), "resume_from": before[-2]["checkpoint_path"]}
+    with start(resume) as resumed:
+        after = lines(resumed, "started", "epoch", "completed", "failed")
+    assert after[0]["resumed_from_epoch"] == stopped_at
+    found = [line["metrics"] for line in [*before[:-1], *after[1:-1]]]
+    assert found == expected
+
+
+def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
+    with start({**spec, "config": {**QUICK, "epochs": 100_000, "patience": 100_000}}) as trainer:
+        assert trainer.stdin is not None
+        assert trainer.stdout is not None
+        trainer.stdout.readline()
+        trainer.stdin.close()
+        assert trainer.wait(timeout=10) == 3
+
+
+def test_a_missing_dataset_is_a_failure_with_a_reason(spec: dict[str, Any]) -> None:
+    with start({**spec, "dataset": "/nowhere"}) as trainer:
+        told = lines(trainer, "failed")
+    assert told == [{"type": "failed", "error_message": "The dataset's file /nowhere is gone."}]
+
+
+def test_a_generation_tells_its_progress_and_its_facts(tmp_path: Path) -> None:
+    output = tmp_path / "made"
+    with start({"config": {"samples": 100}, "output": str(output)}, "generate") as trainer:
+        told = lines(trainer, "started", "generation", "completed")
+    assert told[0]["dataset_size"] == 100
+    assert told[-2]["current"] == told[-2]["total"] == 100
+    assert told[-1]["content_hash"] == Dataset.load(output).content_hash

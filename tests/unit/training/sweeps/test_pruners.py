@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from training.sweeps.pruners import TrialHistory, rung_before, should_prune
+
+
+def flat(value: float, reached: float = math.inf) -> TrialHistory:
+    return TrialHistory([(1, value)], reached)
+
+
+def test_the_best_so_far_counts_and_only_as_far_as_a_trial_came() -> None:
+    course = TrialHistory([(1, 5.0), (4, 2.0)], 6)
+    assert [course.by(epoch) for epoch in (1, 3, 4, 6, 7)] == [5.0, 5.0, 2.0, 2.0, None]
+    assert TrialHistory([], 3).by(2) is None
+
+
+def test_worse_than_the_median_of_the_others_is_stopped() -> None:
+    others = [flat(1.0), flat(2.0), flat(3.0)]
+    said = should_prune("median", 5, 3, flat(2.5, 12), others)
+    assert said == "2.5 at epoch 12 is worse than 2, the median of 3 others there."
+    assert should_prune("median", 5, 3, flat(2.0, 12), others) is None
+
+
+def test_nothing_is_stopped_in_the_warm_up_or_for_want_of_others() -> None:
+    others = [flat(1.0), flat(1.0), flat(1.0, reached=8)]
+    assert should_prune("median", 10, 2, flat(9.0, 9), others) is None
+    assert should_prune("median", 5, 3, flat(9.0, 9), others) is None
+    assert should_prune("median", 5, 2, flat(9.0, 9), others) is not None
+    assert should_prune("none", 1, 1, flat(9.0, 9), others) is None
+
+
+def test_the_others_are_seen_at_the_same_epoch_not_at_their_end() -> None:
+    later = [TrialHistory([(1, 9.0), (50, 1.0)], math.inf)] * 3
+    assert should_prune("median", 5, 3, flat(8.0, 20), later) is None
+    assert should_prune("median", 5, 3, flat(8.0, 60), later) is not None
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rung"), [(4, None), (5, 5), (14, 5), (15, 15), (44, 15), (45, 45)]
+)
+def test_rungs_triple(epoch: int, rung: int | None) -> None:
+    assert rung_before(epoch, 5) == rung
+
+
+def test_of_those_at_a_rung_the_best_third_goes_on() -> None:
+    others = [flat(float(value)) for value in range(1, 6)]
+    assert should_prune("asha", 5, 3, flat(1.5, 6), others) is None
+    said = should_prune("asha", 5, 3, flat(2.5, 6), others)
+    assert said == "2.5 at epoch 5 is number 3 of 6; the best 2 go on."
+    assert should_prune("asha", 5, 3, flat(9.0, 4), others) is None

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from training.localization.config import GenerateConfig, TrainConfig
+from training.validation import InvalidInputError, validate
+
+
+def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
+    with pytest.raises(InvalidInputError) as refused:
+        validate(TrainConfig, sent)
+    return refused.value.errors
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"epochs": 0}, "0 is too small: at least 1."),
+        ({"epochs": 10**9}, "1000000000 is too large: at most 100000."),
+        ({"epochs": "ten"}, "'ten' is not a whole number."),
+        ({"epochs": "10"}, "'10' is not a whole number."),
+        ({"epochs": 1.5}, "1.5 is not a whole number."),
+        ({"epochs": None}, "None is not a whole number."),
+        ({"epochs": True}, "True is not a whole number."),
+        ({"learning_rate": 0}, "0 is too small: more than 0."),
+        ({"learning_rate": "fast"}, "'fast' is not a number."),
+        ({"model": "magic"}, "'magic' is not one of 'mlp' or 'attention'."),
+        ({"heads": 3}, "3 does not divide hidden (256); choose a width that is a multiple of"),
+        ({"epoch": 5}, "Unknown field; did you mean 'epochs'?"),
+        ({"qqq": 5}, "Unknown field."),
+    ],
+)
+def test_each_wrong_field_gets_a_sentence(sent: dict[str, Any], sentence: str) -> None:
+    (field,) = sent
+    assert errors(sent)[field][0].startswith(sentence)
+
+
+def test_all_wrong_fields_are_told_at_once() -> None:
+    assert set(errors({"epochs": 0, "batch_size": "x", "colour": 1})) == {
+        "epochs",
+        "batch_size",
+        "colour",
+    }
+
+
+def test_162_0_is_a_whole_number_as_the_schema_says() -> None:
+    wanted = validate(TrainConfig, {"epochs": 162.0, "learning_rate": 1e-3})
+    assert (wanted.epochs, wanted.learning_rate) == (162, 1e-3)
+
+
+def test_a_whole_number_is_a_fine_learning_rate() -> None:
+    assert validate(TrainConfig, {"learning_rate": 1}).learning_rate == 1
+
+
+def test_a_list_of_receivers_is_read() -> None:
+    receivers = [{"name": "hill", "lat": 45, "lon": 7}, {"name": "town", "lat": 45.1, "lon": 7}]
+    assert validate(GenerateConfig, {"receivers": receivers}).receivers[1].name == "town"
+
+
+def test_a_wrong_receiver_is_named_by_its_place() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        validate(GenerateConfig, {"receivers": [{"name": "hill", "lat": 95, "lon": 7}]})
+    assert refused.value.errors == {"receivers.0.lat": ["95 is too large: at most 90."]}

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from training.webhooks.delivery import JITTER, RETRY_DELAYS_SECONDS, retry_delay
+from training.webhooks.signing import headers, signature
+
+# The vector of the specification's own libraries.
+SECRET, ID, AT = (
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    1614265330,
+)
+BODY = b'{"test": 2432232314}'
+
+
+def test_the_signature_is_that_of_the_specification() -> None:
+    assert signature(SECRET, ID, AT, BODY) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_while_a_secret_is_replaced_both_sign() -> None:
+    found = headers([SECRET, "whsec_b2xk"], ID, AT, BODY)
+    assert found["webhook-id"] == ID
+    assert found["webhook-timestamp"] == "1614265330"
+    first, second = found["webhook-signature"].split(" ")
+    assert first == signature(SECRET, ID, AT, BODY)
+    assert second == signature("whsec_b2xk", ID, AT, BODY)
+
+
+def test_attempts_are_spread_over_hours_and_end() -> None:
+    for attempt, pause in enumerate(RETRY_DELAYS_SECONDS, 1):
+        found = retry_delay(attempt)
+        assert found is not None
+        assert pause * (1 - JITTER) <= found <= pause * (1 + JITTER)
+    assert retry_delay(len(RETRY_DELAYS_SECONDS) + 1) is None
+    assert sum(RETRY_DELAYS_SECONDS) > 40 * 3600
+
+
+@pytest.mark.parametrize(("asked", "least"), [(300, 300), (10**9, 24 * 3600)])
+def test_a_receiver_may_ask_for_a_longer_pause(asked: float, least: float) -> None:
+    assert retry_delay(1, asked) == least

@@ -1,0 +1,1 @@
+"""Users, teams and permissions, API tokens, rate limits, audit log, idempotency keys."""

@@ -1,0 +1,41 @@
+"""`Authorization: Bearer <token>`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from training.accounts.tokens import authenticate as user_for
+
+
+class BearerAuthentication(BaseAuthentication):
+    """Whoever holds a token is its user; without the header the next way is tried."""
+
+    def authenticate(self, request: Request) -> tuple[User, str] | None:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            return None
+        user = user_for(token.strip())
+        if user is None:
+            raise AuthenticationFailed(
+                "The token is unknown; POST /api/v1/auth/token with username and password for one."
+            )
+        return user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="heimdall"'
+
+
+class BearerScheme(OpenApiAuthenticationExtension):
+    """How the schema names it."""
+
+    target_class = BearerAuthentication
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}

@@ -1,0 +1,140 @@
+"""Every error of the API as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import (
+    ObjectDoesNotExist,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+    ValidationError,
+)
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import HttpRequest, JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from training.accounts.idempotency import InProgressError, KeyReusedError
+from training.accounts.permissions import NoSuchTeamError
+from training.datasets.service import ArchiveTooLargeError, DatasetInUseError
+from training.inference.client import InferenceError
+from training.jobs.lifecycle import ConflictError
+from training.localization.importing.importer import BadRow, ImportProblem
+from training.validation import InvalidInputError
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+# Ours, and Django's that DRF does not know, with the words for them; the first that fits.
+KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], str]]] = [
+    ((ConflictError, DatasetInUseError, InferenceError, InProgressError), 409, str),
+    ((KeyReusedError,), 422, str),
+    ((ObjectDoesNotExist,), 404, lambda _: "It was there a moment ago, and is gone."),
+    (
+        (OperationalError, InterfaceError),
+        503,
+        lambda _: "The database cannot be reached. Nothing was changed; try again.",
+    ),
+    ((RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent), 413, str),
+    ((MultiPartParserError, SuspiciousOperation), 400, str),
+    ((ValidationError, DataError), 400, lambda _: "A value in the request is none for its place."),
+]
+RETRY_SECONDS = "2"
+
+
+def problem_body(status: int, detail: str, **more: Any) -> dict[str, Any]:
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler; None for what is a bug, which becomes a 500."""
+    answer = _own_errors(error) or _rest_framework(error, context)
+    if answer is not None:
+        _in_json(answer, context)
+    return answer
+
+
+def _own_errors(error: Exception) -> Response | None:
+    match error:
+        case InvalidInputError():
+            return _problem_response(400, "Some fields are wrong.", errors=error.errors)
+        case NoSuchTeamError():
+            return _problem_response(400, "Some fields are wrong.", errors={"team": [str(error)]})
+        case ImportProblem():
+            return _import_refused(error)
+    for kinds, status, said in KNOWN_EXCEPTIONS:
+        if isinstance(error, kinds):
+            answer = _problem_response(status, said(error) or HTTPStatus(status).description)
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                log.warning("The database is away: %s", error)
+            if isinstance(error, (OperationalError, InterfaceError, InProgressError)):
+                answer["Retry-After"] = RETRY_SECONDS
+            return answer
+    return None
+
+
+def _rest_framework(error: Exception, context: dict[str, Any]) -> Response | None:
+    response = exception_handler(error, context)
+    return None if response is None else _as_problem(error, response)
+
+
+def _import_refused(error: ImportProblem) -> Response:
+    row = {}
+    if isinstance(error, BadRow):
+        row = {"file": error.file, "line": error.line, "reason": error.reason}
+    status = 413 if isinstance(error, ArchiveTooLargeError) else 400
+    return _problem_response(status, f"{error}.", **row, errors={"file": [f"{error}."]})
+
+
+def _as_problem(error: Exception, response: Response) -> Response:
+    if isinstance(error, exceptions.ValidationError):
+        errors = response.data if isinstance(response.data, dict) else {"": response.data}
+        response.data = problem_body(400, "Some fields are wrong.", errors=errors)
+    else:
+        response.data = problem_body(
+            response.status_code, str((response.data or {}).get("detail", ""))
+        )
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def _problem_response(status: int, detail: str, **more: Any) -> Response:
+    return Response(problem_body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
+
+
+def _in_json(answer: Response, context: dict[str, Any]) -> None:
+    """Whatever the view renders when all is well (YAML, a page, a stream): an error is JSON."""
+    request = context.get("request")
+    if request is not None:
+        request.accepted_renderer = JSONRenderer()
+        request.accepted_media_type = JSONRenderer.media_type
+
+
+def problem(status: int, detail: str) -> JsonResponse:
+    """For those that answer outside of DRF."""
+    return JsonResponse(problem_body(status, detail), status=status, content_type=CONTENT_TYPE)
+
+
+@csrf_exempt  # or else a POST to nowhere is answered with a page about cookies
+def unknown_path(request: HttpRequest) -> JsonResponse:
+    """Whatever lies under /api/ and is nothing."""
+    return problem(404, f"There is nothing at {request.path}; /api/v1/docs shows what there is.")
+
+
+def bad_request(request: HttpRequest) -> JsonResponse:
+    return problem(400, "The request is malformed, or names a host that is not served here.")
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    return problem(500, "Heimdall met a fault of its own; its log says which.")

@@ -1,0 +1,90 @@
+"""A job's events as server-sent events: the socket's cursor, for those whom no socket reaches.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from django.http import StreamingHttpResponse
+from rest_framework.exceptions import Throttled
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from realtime import connections, protocol
+from realtime.subscription import Subscription
+from training.accounts.permissions import signed_in_user
+from training.events.hub import get_hub
+
+# A line that stays silent is cut by proxies, and a browser cannot tell it from a dead one.
+PULSE_SECONDS = 5.0
+RETRY_MS = 1000
+
+
+class EventStream(JSONRenderer):
+    """Lets a client that asks for a stream through; an error is JSON all the same."""
+
+    media_type = "text/event-stream"
+    format = "stream"
+
+
+def event_stream_response(request: Request, job_id: UUID, after: int) -> StreamingHttpResponse:
+    """The events after `after`, then what comes, until the other side goes."""
+    token, session = str(request.auth or ""), request.session.session_key or ""
+    credential = connections.Credential(signed_in_user(request).pk, token, "" if token else session)
+    if connections.at_limit(credential.user_id):
+        raise Throttled(detail="You have too many streams and sockets open; close some first.")
+    stream = StreamingHttpResponse(
+        _stream(credential, job_id, after), content_type="text/event-stream"
+    )
+    stream["Cache-Control"] = "no-store"
+    stream["X-Accel-Buffering"] = "no"
+    stream["Content-Encoding"] = "identity"  # compressing would hold events back
+    return stream
+
+
+async def _stream(
+    credential: connections.Credential, job_id: UUID, after: int
+) -> AsyncIterator[bytes]:
+    watch = Subscription(get_hub(), credential.user_id)
+    with connections.register(credential, watch.jobs) as line:
+        async for message in _messages(watch, line, job_id, after):
+            yield message
+
+
+async def _messages(
+    watch: Subscription, line: connections.Connection, job_id: UUID, after: int
+) -> AsyncIterator[bytes]:
+    try:
+        head = await watch.follow(job_id, after)
+        yield f"retry: {RETRY_MS}\n".encode() + _message(protocol.connected(job_id, head).encode())
+        frames = watch.frames()
+        coming = asyncio.ensure_future(anext(frames))
+        try:
+            while True:
+                either: set[asyncio.Future[Any]] = {coming, line.over}
+                done, _ = await asyncio.wait(
+                    either, timeout=PULSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if line.over.done():
+                    return  # whoever comes back is told why
+                if not done:
+                    yield b"event: pulse\ndata:\n\n"
+                    continue
+                yield _message(coming.result())
+                coming = asyncio.ensure_future(anext(frames))
+        finally:
+            coming.cancel()
+    finally:
+        await watch.close()
+
+
+def _message(body: bytes) -> bytes:
+    seq = json.loads(body).get("seq")
+    name = b"" if seq is None else b"id: %d\n" % seq
+    return name + b"data: " + body + b"\n\n"

@@ -1,0 +1,96 @@
+"""A run as the folder that MLflow's file store reads: `mlflow ui --backend-store-uri mlruns`.
+
+The zips of several jobs unpack into one another: they share an experiment, and each is a run of it.
+https://github.com/mlflow/mlflow/blob/master/mlflow/store/tracking/file_store.py
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+from training.api.exports.tabular import epoch_pages
+from training.jobs import artifacts
+from training.models import Job
+from training.models.states import Status
+
+EXPERIMENT, EXPERIMENT_ID = "Heimdall", "726573651908451337"
+BLOCK = 1 << 18
+# RunStatus of MLflow.
+_STATUS = {Status.QUEUED: 2, Status.COMPLETED: 3, Status.FAILED: 4, Status.CANCELLED: 5}
+_RUNNING = 1
+
+
+def mlruns_zip(job: Job) -> Iterator[bytes]:
+    """Made on the disk first: what a zip holds stands at its end."""
+    with tempfile.TemporaryFile() as file:
+        with ZipFile(file, "w", ZIP_DEFLATED) as pack:
+            _write(pack, job)
+        file.seek(0)
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _write(pack: ZipFile, job: Job) -> None:
+    run_id, began = job.pk.hex, _ms(job.started_at or job.created_at)
+    experiment = f"mlruns/{EXPERIMENT_ID}"
+    run = f"{experiment}/{run_id}"
+    pack.writestr(f"{experiment}/meta.yaml", _yaml(
+        artifact_location=experiment, experiment_id=EXPERIMENT_ID, name=EXPERIMENT,
+        lifecycle_stage="active", creation_time=began, last_update_time=began,
+    ))  # fmt: skip
+    pack.writestr(f"{run}/meta.yaml", _yaml(
+        artifact_uri=f"{run}/artifacts", experiment_id=EXPERIMENT_ID, run_id=run_id,
+        run_uuid=run_id, run_name=str(job), user_id=job.owner.username, start_time=began,
+        end_time=_ms(job.finished_at) if job.finished_at else None, lifecycle_stage="active",
+        status=_STATUS.get(Status(job.status), _RUNNING), source_type=4, source_name="",
+        source_version="", entry_point_name="", tags=[],
+    ))  # fmt: skip
+    for name, value in job.config.items():
+        pack.writestr(
+            f"{run}/params/{name}", value if isinstance(value, str) else json.dumps(value)
+        )
+    for name, text in _tags(job).items():
+        pack.writestr(f"{run}/tags/{name}", text)
+    for name, lines in _metrics(job).items():
+        pack.writestr(f"{run}/metrics/{name}", "".join(lines))
+    pack.mkdir(f"{run}/artifacts")
+    for one in artifacts.list_artifacts(job):
+        if one.kind in ("model", "card") and one.path.exists():
+            pack.write(one.path, f"{run}/artifacts/{one.name}", ZIP_STORED)
+
+
+def _metrics(job: Job) -> dict[str, list[str]]:
+    """Of each series its lines: milliseconds, value, epoch."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for page in epoch_pages(job):
+        for one in page:
+            for name, value in one.metrics.items():
+                if value is not None:
+                    found[name].append(f"{_ms(one.at)} {value} {one.epoch}\n")
+    return found
+
+
+def _tags(job: Job) -> dict[str, str]:
+    return {
+        "mlflow.runName": str(job),
+        "mlflow.user": job.owner.username,
+        "mlflow.note.content": job.notes,
+        "heimdall.job_id": str(job.pk),
+        "heimdall.dataset": job.dataset.content_hash,
+        "heimdall.tags": ", ".join(job.tags),
+    }
+
+
+def _yaml(**values: Any) -> str:
+    """JSON is YAML."""
+    return json.dumps(values, indent=1)
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)

@@ -1,0 +1,1 @@
+"""The response bodies of the API."""

@@ -1,0 +1,1 @@
+"""The rows behind the events, and the publisher and hub of this process."""

@@ -1,0 +1,32 @@
+"""This process's publisher: from the outbox to the broker, or straight to its own sockets."""
+
+from __future__ import annotations
+
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from realtime.events import BatchProgress, encode, routing_key
+from realtime.publisher import Publisher
+from realtime.transport import AmqpTransport, LocalTransport
+from training.events.store import DatabaseOutbox
+
+
+@cache
+def get_publisher() -> Publisher:
+    """One for the process; its thread starts with the first event."""
+    url: str | None = settings.RABBITMQ_URL
+    return Publisher(DatabaseOutbox(), AmqpTransport(url) if url else LocalTransport())
+
+
+def notify(job_id: UUID) -> None:
+    """Say that the job has new events; never waits."""
+    get_publisher().nudge(job_id)
+
+
+def send_ephemeral(event: BatchProgress) -> None:
+    """Send what is not kept: it arrives now or not at all."""
+    body = encode(event.event, None, timezone.now(), event.data())
+    get_publisher().send_fleeting(routing_key(event.event, event.job_id), body)

@@ -1,0 +1,65 @@
+"""What a job leaves to take away: checkpoints, the model, its card, exports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.inference.client import EXPORT_SECONDS, inference_client
+from training.localization.checkpoints.files import BESTS, MODEL, SUFFIX, newest_first
+from training.models import Job
+
+BEST = f"best{SUFFIX}"
+_KNOWN = {
+    MODEL: ("model", "what an answer needs, calibrated"),
+    "card.json": ("card", "data, settings, seed, versions, metrics"),
+}
+_EXPORTS = {
+    "model.pt2": ("export", "torch.export; made and checked at the first download"),
+    "model.onnx": ("export", "ONNX; made and checked at the first download"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """`bytes` None: it is made when it is first asked for."""
+
+    name: str
+    kind: str
+    description: str
+    path: Path
+
+    @property
+    def bytes(self) -> int | None:
+        return self.path.stat().st_size if self.path.exists() else None
+
+
+def list_artifacts(job: Job) -> list[Artifact]:
+    """All that the job's newest run has to offer; nothing before its first checkpoint."""
+    if not job.checkpoint_path:
+        return []
+    newest = Path(job.checkpoint_path)
+    folder = newest.parent
+    found = [Artifact(name, *what, folder / name) for name, what in _KNOWN.items()]
+    # The file names its epoch; who takes it away need not know that.
+    for best in newest_first([folder], BESTS)[:1]:
+        found.append(Artifact(BEST, "checkpoint", "the best epoch, with what resuming needs", best))
+        if newest.name != best.name:
+            what = "checkpoint", "the newest epoch, with what resuming needs"
+            found.append(Artifact(newest.name, *what, newest))
+    there = [one for one in found if one.path.exists()]
+    if (folder / MODEL) in {one.path for one in there}:
+        there += [Artifact(name, *what, folder / name) for name, what in _EXPORTS.items()]
+    return there
+
+
+def ensure_exported(artifact: Artifact) -> Path:
+    """Its file, exported first where it has to be; Refused or NoAnswer where that fails."""
+    if not artifact.path.exists():
+        question = {
+            "do": "export",
+            "model": str(artifact.path.with_name(MODEL)),
+            "output": str(artifact.path),
+        }
+        inference_client().ask(question, EXPORT_SECONDS)
+    return artifact.path

@@ -1,0 +1,212 @@
+"""What one attempt at a job may write: every change is fenced by the attempt's number.
+
+A worker that slept through its lease finds that its number is out of date, gets `Superseded`, and
+stops. The lease is kept on the database's clock, so the clocks of workers do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from realtime import events
+from training.jobs import queue
+from training.jobs.lifecycle import EventBuilder, change, status_event
+from training.models import Epoch, Job
+from training.models.states import Status, Stop
+
+
+class SupersededError(Exception):
+    """Another attempt, or nobody, has the job now: this one may write nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claim on a running job: the fencing token."""
+
+    job_id: UUID
+    number: int
+
+    @property
+    def mine(self) -> Q:
+        return Q(status=Status.RUNNING, attempt=self.number)
+
+    def change(self, *told: EventBuilder, when: Q | None = None, **values: Any) -> Job | None:
+        return change(self.job_id, self.mine & (when or Q()), *told, **values)
+
+    def must_change(self, *told: EventBuilder, when: Q | None = None, **values: Any) -> Job:
+        job = self.change(*told, when=when, **values)
+        if job is None:
+            raise SupersededError(f"attempt {self.number} of job {self.job_id} no longer has it")
+        return job
+
+    def end(self, *told: EventBuilder, **values: Any) -> Job:
+        """The attempt's last change: it gives the lease back."""
+        return self.must_change(
+            *told, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
+        )
+
+
+def _lease() -> dict[str, Any]:
+    return {
+        "heartbeat_at": Now(),
+        "lease_expires_at": Now() + timedelta(seconds=settings.LEASE_SECONDS),
+    }
+
+
+def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
+    """Make a queued job this worker's; None where it is not queued, or needs what is not here."""
+    job = change(
+        job_id,
+        Q(status=Status.QUEUED) & queue.runnable_on(settings.WORKER_HAS),
+        status_event(worker, "claimed"),
+        status=Status.RUNNING,
+        worker=worker,
+        attempt=F("attempt") + 1,
+        **_lease(),
+    )
+    return (Attempt(job.pk, job.attempt), job) if job else None
+
+
+def heartbeat(attempt: Attempt) -> Stop:
+    """Keep the lease, and read what was asked of the job."""
+    return Stop(attempt.must_change(**_lease()).stop_requested)
+
+
+def requested_stop(attempt: Attempt) -> Stop:
+    """What was asked of the job; raises Superseded where it is no longer this attempt's."""
+    rows = Job.objects.filter(attempt.mine, pk=attempt.job_id)
+    asked = rows.values_list("stop_requested", flat=True).first()
+    if asked is None:
+        raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} no longer has it")
+    return Stop(asked)
+
+
+def record_started(
+    attempt: Attempt,
+    dataset_size: int,
+    train_samples: int = 0,
+    val_samples: int = 0,
+    resumed_from_epoch: int | None = None,
+) -> None:
+    """The trainer has loaded its dataset."""
+    # `started_at` is the first start: later attempts keep it.
+    attempt.change(when=Q(started_at=None), started_at=Now())
+    attempt.must_change(
+        lambda job: events.Started(
+            job_id=job.pk,
+            config=job.config,
+            dataset_size=dataset_size,
+            train_samples=train_samples,
+            val_samples=val_samples,
+            resumed_from_epoch=resumed_from_epoch,
+        ),
+        **_lease(),
+    )
+
+
+class EpochReport(NamedTuple):
+    """What a trainer tells of an epoch; of those it tells together the last alone has a path."""
+
+    epoch: int
+    metrics: dict[str, float | None]
+    seconds: float
+    is_best: bool
+    checkpoint_path: str
+
+    def told(self) -> list[EventBuilder]:
+        """The best so far is told a second time, as such."""
+        return [partial(self._event, best) for best in (False, True)[: 1 + self.is_best]]
+
+    def _event(self, is_best: bool, job: Job) -> events.Event:
+        return events.Progress(
+            job_id=job.pk,
+            epoch=self.epoch,
+            total_epochs=job.total_epochs,
+            metrics=self.metrics,
+            is_best=is_best,
+        )
+
+
+def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
+    """Store epochs that follow one another, with their events, in one go.
+
+    Those that had to be computed again add nothing.
+    """
+    first, last = reports[0], reports[-1]
+    bests = [one for one in reports if one.is_best]
+    best = {
+        "best_epoch": bests[-1].epoch,
+        "best_val_loss": bests[-1].metrics["val_loss"],
+        "best_val_rmse": bests[-1].metrics["val_rmse"],
+    } if bests else {}  # fmt: skip
+    with transaction.atomic():
+        job = attempt.change(
+            *[told for one in reports for told in one.told()],
+            when=Q(current_epoch=first.epoch - 1),
+            current_epoch=last.epoch,
+            crashes=0,
+            **_newest_path(reports),
+            **_lease(),
+            **best,
+        )
+        if job is None:
+            _record_replayed_epochs(attempt, reports)
+            return
+        Epoch.objects.bulk_create(
+            Epoch(
+                job=job,
+                epoch=one.epoch,
+                metrics=one.metrics,
+                is_best=one.is_best,
+                seconds=one.seconds,
+                attempt=attempt.number,
+                at=timezone.now(),
+            )
+            for one in reports
+        )
+
+
+def _newest_path(reports: Sequence[EpochReport]) -> dict[str, str]:
+    """Where none has one of its own, the job goes on from the one before."""
+    paths = [one.checkpoint_path for one in reports if one.checkpoint_path]
+    return {"checkpoint_path": paths[-1]} if paths else {}
+
+
+def _record_replayed_epochs(attempt: Attempt, reports: Sequence[EpochReport]) -> None:
+    last = reports[-1].epoch
+    if attempt.change(when=Q(current_epoch__gte=last), **_newest_path(reports), **_lease()):
+        return
+    job = attempt.must_change(**_lease())
+    new = [one for one in reports if one.epoch > job.current_epoch]
+    if new == list(reports):
+        raise RuntimeError(
+            f"The trainer reported epoch {reports[0].epoch} of job {job.pk} after epoch "
+            f"{job.current_epoch}: an epoch is missing."
+        )
+    record_epochs(attempt, *new)
+
+
+def record_generation(attempt: Attempt, current: int, total: int, message: str) -> None:
+    attempt.must_change(
+        lambda job: events.GenerationProgress(
+            job_id=job.pk, current=current, total=total, message=message
+        ),
+        generated=current,
+        **_lease(),
+    )
+
+
+def record_note(attempt: Attempt, actor: str, message: str) -> None:
+    """The trainer met something that people should know of, and goes on."""
+    attempt.must_change(status_event(actor, message), **_lease())

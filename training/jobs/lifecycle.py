@@ -1,0 +1,255 @@
+"""The only place that changes a job: each change is one transaction, and one row or nothing.
+
+A change names the state it starts from (compare-and-set), counts `seq` on, writes its events as
+rows, and tells the publisher after the commit. What a running attempt writes is in
+`training.jobs.attempts`; both go through `change`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from realtime import events
+from training.accounts import audit
+from training.events import publisher
+from training.jobs import directories, queue
+from training.localization.config import GenerateConfig, TrainConfig
+from training.models import Dataset, Job, JobEvent, Sweep
+from training.models.states import DELETABLE, Status, Stop
+from training.webhooks import outbox
+
+EventBuilder = Callable[[Job], events.Event]
+
+
+class ConflictError(Exception):
+    """The job's state forbids what was asked."""
+
+    def __init__(self, job: Job, wish: str) -> None:
+        asked = f" and already asked to {job.stop_requested}" if job.stop_requested else ""
+        super().__init__(f"Cannot {wish} this job: it is {job.status}{asked}.")
+
+
+def change(job_id: UUID, when: Q, *told: EventBuilder, **values: Any) -> Job | None:
+    """Set `values` and tell what happened if the job is as `when` says; None if it is not."""
+    with transaction.atomic(savepoint=False):
+        row = Job.objects.filter(when, pk=job_id)
+        if not row.update(seq=F("seq") + len(told), updated_at=Now(), **values):
+            return None
+        job = Job.objects.get(pk=job_id)
+        _store_events(job, [tell(job) for tell in told])
+    return job
+
+
+def _store_events(job: Job, happened: list[events.Event]) -> None:
+    """Store the events that carry the job to the seq it has now, and have them sent."""
+    first, at = job.seq - len(happened) + 1, timezone.now()
+    JobEvent.objects.bulk_create(
+        JobEvent(job=job, seq=seq, event=event.event, data=event.data(), at=at)
+        for seq, event in enumerate(happened, first)
+    )
+    if happened:
+        outbox.enqueue_job_events(job, happened)
+        transaction.on_commit(partial(publisher.notify, job.pk))
+
+
+def status_event(actor: str, reason: str = "") -> EventBuilder:
+    """The event that says what the job is now, who made it so, and why."""
+    return lambda job: events.Status(
+        job_id=job.pk,
+        status=job.status,
+        stop_requested=job.stop_requested,
+        actor=actor,
+        reason=reason,
+    )
+
+
+def cancelled_event(job: Job) -> events.Event:
+    return events.Cancelled(job_id=job.pk)
+
+
+def paused_event(job: Job) -> events.Event:
+    return events.Paused(job_id=job.pk, checkpoint_path=job.checkpoint_path or None)
+
+
+def submit(
+    owner: User,
+    dataset: Dataset,
+    config: TrainConfig,
+    name: str = "",
+    *,
+    notes: str = "",
+    tags: Sequence[str] = (),
+    parent: Job | None = None,
+    sweep: Sweep | None = None,
+    trial: int | None = None,
+    team: Group | None = None,
+) -> Job:
+    """Queue a training; as a trial where a sweep wants it."""
+    return _create_queued(
+        Job(
+            owner=owner,
+            kind=Job.Kind.TRAINING,
+            name=name,
+            notes=notes,
+            tags=list(tags),
+            dataset=dataset,
+            parent=parent,
+            sweep=sweep,
+            trial=trial,
+            config=config.model_dump(mode="json"),
+            total_epochs=config.epochs,
+            needs=config.needs,
+            priority=config.priority,
+            team=team,
+        )
+    )
+
+
+def submit_generation(
+    owner: User, name: str, config: GenerateConfig, team: Group | None = None
+) -> Job:
+    """Queue the making of a synthetic dataset; the job names the dataset that will be."""
+    with transaction.atomic():
+        dataset = Dataset.objects.create(
+            owner=owner, name=name, team=team, kind=Dataset.Kind.SYNTHETIC,
+            status=Dataset.State.GENERATING, samples=config.samples,
+        )  # fmt: skip
+        return _create_queued(
+            Job(
+                owner=owner,
+                kind=Job.Kind.GENERATION,
+                name=f"Generate {name}",
+                dataset=dataset,
+                config=config.model_dump(mode="json"),
+                team=team,
+            )
+        )
+
+
+def _create_queued(job: Job) -> Job:
+    job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
+    with transaction.atomic():
+        job.save(force_insert=True)
+        _store_events(job, [status_event(job.owner.username)(job)])
+        transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
+    return job
+
+
+def request_pause(job: Job, actor: str) -> Job:
+    """Pause at once what waits; what runs is asked to stop after its epoch's checkpoint."""
+    return (
+        change(
+            job.pk,
+            Q(status=Status.QUEUED),
+            status_event(actor),
+            paused_event,
+            status=Status.PAUSED,
+        )
+        or _request_stop(job, Q(stop_requested=Stop.NONE), Stop.PAUSE, actor)
+        or _return_if_already(job, Q(status=Status.RUNNING, stop_requested=Stop.PAUSE), "pause")
+    )
+
+
+def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
+    """Cancel at once what does not run; what runs is ended within a moment."""
+    why = {"cancel_reason": reason} if reason else {}
+    waiting = Q(status__in=[Status.QUEUED, Status.PAUSED])
+    with transaction.atomic():
+        cancelled = change(
+            job.pk,
+            waiting,
+            status_event(actor, reason),
+            cancelled_event,
+            status=Status.CANCELLED,
+            finished_at=Now(),
+            **why,
+        )
+        if cancelled:
+            discard_dataset(cancelled)
+    return (
+        cancelled
+        or _request_stop(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor, reason, **why)
+        or _return_if_already(job, Q(status=Status.RUNNING, stop_requested=Stop.CANCEL), "cancel")
+    )
+
+
+def discard_dataset(cancelled: Job) -> None:
+    """A generation that was cancelled makes none any more."""
+    if cancelled.kind == Job.Kind.GENERATION:
+        Dataset.objects.filter(pk=cancelled.dataset_id).update(status=Dataset.State.FAILED)
+        transaction.on_commit(partial(directories.remove_dataset, cancelled.dataset_id))
+
+
+def resume(job: Job, actor: str) -> Job:
+    """Queue a paused or failed job again; it goes on from its last checkpoint."""
+    with transaction.atomic():
+        queued = change(
+            job.pk,
+            Q(status__in=[Status.PAUSED, Status.FAILED]),
+            status_event(actor, "resumed"),
+            status=Status.QUEUED,
+            stop_requested=Stop.NONE,
+            error_message="",
+            finished_at=None,
+            crashes=0,
+            enqueued_at=Now(),
+        )
+        if queued is None:
+            return _return_if_already(job, Q(pk=None), "resume")
+        if queued.kind == Job.Kind.GENERATION:
+            Dataset.objects.filter(pk=queued.dataset_id).update(status=Dataset.State.GENERATING)
+        transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
+    return queued
+
+
+def unchanged_since(job: Job) -> Q:
+    """Holds until somebody changes the job."""
+    # Not equal: SQLite keeps text, and its own clock writes fewer digits than Django compares with.
+    return Q(seq=job.seq, updated_at__lt=job.updated_at + timedelta(milliseconds=1))
+
+
+def update_metadata(job: Job, when: Q | None = None, **labels: Any) -> Job:
+    """Change name, notes, tags or team: words about the job, which no event tells."""
+    with transaction.atomic():
+        if "team" in labels:
+            audit.record("share", job, team=str(labels["team"] or ""))
+        return change(job.pk, when or Q(), **labels) or _return_if_already(
+            job, when or Q(), "relabel"
+        )
+
+
+def delete_job(job: Job, when: Q | None = None) -> None:
+    """Forget a job that is at rest, with its epochs, events and files."""
+    with transaction.atomic():
+        rows = Job.objects.select_for_update().filter(when or Q(), pk=job.pk)
+        at_rest = rows.filter(status__in=DELETABLE).first()
+        if at_rest is None:
+            raise ConflictError(Job.objects.get(pk=job.pk), "delete")
+        audit.record("delete", at_rest)
+        at_rest.delete()
+        transaction.on_commit(partial(directories.remove_job, job.pk))
+
+
+def _request_stop(
+    job: Job, when: Q, stop: Stop, actor: str, reason: str = "", **values: Any
+) -> Job | None:
+    running = Q(status=Status.RUNNING) & when
+    return change(job.pk, running, status_event(actor, reason), stop_requested=stop, **values)
+
+
+def _return_if_already(job: Job, fine: Q, wish: str) -> Job:
+    """The job unchanged where it already is as wished, else the refusal."""
+    found = Job.objects.select_related("dataset").filter(fine, pk=job.pk).first()
+    if found is None:
+        raise ConflictError(Job.objects.get(pk=job.pk), wish)
+    return found

@@ -1,0 +1,22 @@
+"""The words of a job, which say nothing to its training and may be changed at any time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Tags = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=50)]],
+    Field(max_length=20, description="Short words to find it by."),
+]
+
+
+class Metadata(BaseModel):
+    """What people call it, and why it was started."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("", max_length=200, description="Shown in lists.")
+    notes: str = Field("", max_length=20_000, description="Free text.")
+    tags: Tags = []

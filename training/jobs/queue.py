@@ -1,0 +1,93 @@
+"""Tell the workers to look: a message that may be lost, doubled or late without harm."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+from celery import current_app
+from django.conf import settings
+from django.db.models import Q
+
+from training import request_context
+from training.models import Job
+from training.models.states import Needs, Status
+
+TASK = "training.run"
+# The keeper sends again what nobody picked up, so an old message has nothing left to say.
+EXPIRES_SECONDS = 60
+# Enough for any rush; while the broker is silent more would only wait.
+MAX_OUTGOING = 100
+
+REQUEST = "request_id"  # the header that says on whose behalf
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    job_id: UUID
+    queue: str
+    request_id: str
+
+
+log = logging.getLogger(__name__)
+
+
+def enqueue(job_id: UUID, needs: str) -> None:
+    """Send the job to the queue of its needs, from a thread of its own: a dead broker holds nobody
+    up."""
+    where = settings.CELERY_TASK_DEFAULT_QUEUE if needs == Needs.AUTO else f"heimdall.{needs}"
+    # Full: the row says `queued`, and the keeper sends it again.
+    with contextlib.suppress(queue.Full):
+        _outgoing(os.getpid()).put_nowait(Message(job_id, where, request_context.request_id.get()))
+
+
+def next_job(has: Collection[str]) -> UUID | None:
+    """The queued job whose turn it is on this hardware.
+
+    A message only says that there is something to do: which job goes first the rows decide.
+    """
+    rows = Job.objects.filter(runnable_on(has), status=Status.QUEUED)
+    return rows.order_by("-priority", "created_at").values_list("pk", flat=True).first()
+
+
+@cache
+def _outgoing(pid: int) -> queue.Queue[Message]:
+    """What this process's sender has to send; a fork copies no thread, so each pid has its own."""
+    waiting: queue.Queue[Message] = queue.Queue(MAX_OUTGOING)
+    # As a daemon: a process that ends does not wait for a broker that is away.
+    threading.Thread(target=_send_all, args=[waiting], name="dispatch", daemon=True).start()
+    return waiting
+
+
+def _send_all(waiting: queue.Queue[Message]) -> None:
+    while True:
+        _send(waiting.get())
+
+
+def _send(message: Message) -> None:
+    try:
+        current_app.send_task(
+            TASK,
+            args=[str(message.job_id)],
+            queue=message.queue,
+            headers={REQUEST: message.request_id},
+            expires=EXPIRES_SECONDS,
+            # Once, at once: RabbitMQ cuts off a connection that was idle for long.
+            retry=True,
+            retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
+        )
+    except Exception as error:
+        # Any fault of the broker: the keeper sends it again.
+        log.info("Job %s waits for the broker: %s", message.job_id, error)
+
+
+def runnable_on(has: Collection[str]) -> Q:
+    """The jobs that a worker with this hardware may run."""
+    return Q(needs__in=[Needs.AUTO, *has])

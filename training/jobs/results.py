@@ -1,0 +1,106 @@
+"""How an attempt ends: with a result, as was asked of it, or without either."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from realtime import events
+from training.jobs import queue
+from training.jobs.attempts import Attempt
+from training.jobs.lifecycle import cancelled_event, discard_dataset, paused_event, status_event
+from training.models import Dataset, Job, TrainedModel
+from training.models.states import Status, Stop
+
+
+def complete_training(attempt: Attempt, checkpoint_path: str, evaluation: dict[str, Any]) -> None:
+    """The training is done: keep its model."""
+    with transaction.atomic():
+        job = attempt.end(
+            _completed_event,
+            status=Status.COMPLETED,
+            finished_at=Now(),
+            checkpoint_path=checkpoint_path,
+        )
+        TrainedModel.objects.create(job=job, checkpoint_path=checkpoint_path, evaluation=evaluation)
+
+
+def complete_generation(
+    attempt: Attempt, path: str, content_hash: str, facts: dict[str, Any]
+) -> None:
+    """The dataset is there."""
+    with transaction.atomic():
+        job = attempt.end(_completed_event, status=Status.COMPLETED, finished_at=Now())
+        Dataset.objects.filter(pk=job.dataset_id).update(
+            status=Dataset.State.READY,
+            path=path,
+            content_hash=content_hash,
+            facts=facts,
+            samples=facts["samples"],
+        )
+
+
+def _completed_event(job: Job) -> events.Event:
+    return events.Completed(
+        job_id=job.pk,
+        best_epoch=job.best_epoch,
+        best_val_loss=job.best_val_loss,
+        checkpoint_path=job.checkpoint_path or None,
+    )
+
+
+def fail_attempt(attempt: Attempt, message: str) -> None:
+    with transaction.atomic():
+        job = attempt.end(
+            lambda job: events.Failed(job_id=job.pk, error_message=message),
+            status=Status.FAILED,
+            error_message=message,
+            finished_at=Now(),
+        )
+        if job.kind == Job.Kind.GENERATION:
+            Dataset.objects.filter(pk=job.dataset_id).update(status=Dataset.State.FAILED)
+
+
+def pause_attempt(attempt: Attempt) -> None:
+    attempt.end(paused_event, status=Status.PAUSED)
+
+
+def cancel_attempt(attempt: Attempt) -> None:
+    with transaction.atomic():
+        discard_dataset(attempt.end(cancelled_event, status=Status.CANCELLED, finished_at=Now()))
+
+
+def requeue_or_fail(
+    attempt: Attempt, actor: str, reason: str, crashed: bool, when: Q | None = None
+) -> None:
+    """The attempt is over without a result: back to the queue, or `failed` after too many crashes.
+
+    What was asked of it still counts: a job that was to be cancelled or paused becomes that.
+    Raises Superseded where the job is not this attempt's, or not as `when` says, any more.
+    """
+    with transaction.atomic():
+        job = attempt.must_change(when=when)
+        _requeue_or_fail_once(attempt, job, actor, reason, crashed)
+
+
+def _requeue_or_fail_once(
+    attempt: Attempt, job: Job, actor: str, reason: str, crashed: bool
+) -> None:
+    if job.stop_requested == Stop.CANCEL:
+        return cancel_attempt(attempt)
+    if job.stop_requested == Stop.PAUSE:
+        return pause_attempt(attempt)
+    crashes = job.crashes + crashed
+    if crashes >= settings.MAX_CRASHES:
+        return fail_attempt(
+            attempt, f"{reason} That was crash {crashes} in a row without a new epoch."
+        )
+    attempt.end(
+        status_event(actor, reason), status=Status.QUEUED, crashes=crashes, enqueued_at=Now()
+    )
+    return transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))

@@ -1,0 +1,1 @@
+"""Import of measured data from CSV tables."""

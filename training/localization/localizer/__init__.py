@@ -1,0 +1,1 @@
+"""The model: encoder, networks, refinement by arrival times."""

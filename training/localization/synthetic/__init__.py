@@ -1,0 +1,1 @@
+"""Synthetic datasets from a propagation model."""

@@ -1,0 +1,88 @@
+"""Who wants to be told of what happens, and what they were told: webhooks and their deliveries."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from base64 import b64encode
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+def generate_secret() -> str:
+    """As Standard Webhooks writes a symmetric key: 192 to 512 bits, in base64."""
+    return f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
+
+
+class Webhook(models.Model):
+    """An address that is told of chosen events.
+
+    The secrets are kept as they are: who signs needs them. After a rotation both count for a while.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="webhooks")
+    url = models.CharField(max_length=2000)
+    events = models.JSONField()
+    description = models.CharField(max_length=500, blank=True)
+    enabled = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=500, blank=True)
+    secret = models.CharField(max_length=100, default=generate_secret)
+    old_secret = models.CharField(max_length=100, blank=True)
+    old_secret_until = models.DateTimeField(null=True)
+    # Attempts that failed since the last one that did not.
+    failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.description or self.url
+
+
+class Delivery(models.Model):
+    """One event for one webhook: a row of the outbox first, of the log ever after."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        DEAD = "dead"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
+    event = models.CharField(max_length=40)
+    body = models.TextField()  # the very bytes that are signed
+    status = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    response_code = models.PositiveIntegerField(null=True)
+    duration_ms = models.PositiveIntegerField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    attempted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        verbose_name_plural = "deliveries"
+        indexes: ClassVar = [
+            models.Index(fields=["webhook", "-created_at", "-id"], name="delivery_newest"),
+            models.Index(
+                fields=["webhook", "next_attempt_at"],
+                condition=Q(status="pending"),
+                name="delivery_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.webhook_id}"
+
+    @property
+    def message_id(self) -> str:
+        """The `webhook-id`: the same at every attempt, so that a receiver knows a repetition."""
+        return f"msg_{self.id.hex}"

@@ -1,0 +1,33 @@
+"""Whose doing this is: the request, or the job, that the running code serves.
+
+Context variables follow a request into its thread, so nothing has to be handed down.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextvars import ContextVar
+
+from django.conf import settings
+from django.http import HttpRequest
+
+request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+job_id: ContextVar[str] = ContextVar("job_id", default="")
+
+_FINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def named_user(sent: str) -> str:
+    """The caller's name for its request where it can stand in a log, else a new one."""
+    return sent if _FINE.fullmatch(sent) else secrets.token_hex(8)
+
+
+def client_address(asked: HttpRequest) -> str:
+    """Where it comes from: what the outermost of our own proxies says, if there is one."""
+    here = str(asked.META.get("REMOTE_ADDR") or "")
+    told = asked.headers.get("X-Forwarded-For", "").split(",")
+    if settings.PROXIES and told != [""]:
+        here = told[-min(settings.PROXIES, len(told))].strip()
+    return here[:45]

@@ -1,0 +1,14 @@
+"""What the engine's processes inherit of ours: all but our passwords, which they never need."""
+
+from __future__ import annotations
+
+import os
+
+SECRET_VARIABLES = ("RABBITMQ_URL", "DATABASE_URL", "DJANGO_SECRET_KEY")
+
+
+def scrubbed(**more: str) -> dict[str, str]:
+    """For `subprocess`; `more` is added."""
+    return {
+        name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES
+    } | more

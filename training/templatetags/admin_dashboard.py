@@ -1,0 +1,51 @@
+"""The cards on the desk's first page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django import template
+from django.db.models import F
+from django.urls import reverse
+from django.utils import timezone
+
+from training.models import Job
+from training.models.states import Status
+from training.workers import registry
+
+register = template.Library()
+
+
+@register.inclusion_tag("admin/_cards.html")
+def cards() -> dict[str, Any]:
+    """What an operator wants to know first."""
+    day = timezone.now() - timedelta(days=1)
+    failed = Job.objects.filter(status=Status.FAILED, finished_at__gte=day).count()
+    unsent = Job.objects.filter(seq__gt=F("sent_seq")).count()
+    crew = Counter(hand.state for hand in registry.list_workers())
+    workers = reverse("admin:training_worker_changelist")
+    return {
+        "cards": [
+            _card(_count(Status.RUNNING), "running", _jobs(status__exact="running"), "accent"),
+            _card(_count(Status.QUEUED), "queued", _jobs(status__exact="queued")),
+            _card(failed, "failed in 24 h", _jobs(status__exact="failed"), failed and "bad"),
+            _card(crew["busy"] + crew["idle"], f"workers, {crew['idle']} idle", workers),
+            _card(crew["lost"], "workers lost", workers, crew["lost"] and "bad"),
+            _card(unsent, "jobs with events to send", _jobs(), unsent and "warn"),
+        ]
+    }
+
+
+def _count(status: Status) -> int:
+    return Job.objects.filter(status=status).count()
+
+
+def _jobs(**only: str) -> str:
+    return f"{reverse('admin:training_job_changelist')}?{urlencode(only)}"
+
+
+def _card(count: int, words: str, link: str, tone: str | int = "") -> dict[str, Any]:
+    return {"count": count, "words": words, "link": link, "tone": tone or ""}

@@ -1,0 +1,109 @@
+"""What the templates say in the words of the field, and the marks beside it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from training.jobs import status
+from training.models import Job
+from training.web import formatting
+
+register = template.Library()
+register.filter("metres", lambda value: formatting.format_distance(_number(value)))
+register.filter("figure", lambda value, digits=4: formatting.format_number(_number(value), digits))
+register.filter("percent", lambda value: formatting.format_percent(_number(value)))
+register.filter("duration", lambda value: formatting.format_duration(_number(value)))
+register.filter("size", formatting.format_size)
+register.filter("count", lambda value: f"{value:,}" if isinstance(value, int) else value)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+@register.filter
+def get(mapping: dict[str, Any] | None, key: str) -> Any:
+    return (mapping or {}).get(key)
+
+
+@register.filter
+def parameter(value: Any) -> str:
+    """As it was chosen, and a drawn number no longer than it can be read."""
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else formatting.MISSING
+        if value is None
+        else str(value)
+    )
+
+
+@register.simple_tag
+def best_rmse() -> SafeString:
+    """The heading over `best_val_rmse`, wherever it stands."""
+    return format_html(
+        '<span title="{}">{}</span>', formatting.BEST_RMSE_MEANS, formatting.BEST_RMSE
+    )
+
+
+@register.simple_tag
+def rate(seconds: float | None) -> SafeString:
+    """How fast epochs of so many seconds come; job.js draws the same."""
+    return format_html("{} <small>{}</small>", *formatting.format_rate(seconds))
+
+
+@register.filter
+def spaced(name: str) -> str:
+    """A name of the wire as words."""
+    return str(name).replace("_", " ")
+
+
+@register.simple_tag
+def icon(name: str, said: str = "") -> SafeString:
+    """One of icons.svg; `said` where no word stands beside it."""
+    sheet = static("training/icons.svg")
+    if said:
+        drawn = '<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"></use></svg>'
+        return format_html(drawn, said, sheet, name)
+    drawn = '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>'
+    return format_html(drawn, sheet, name)
+
+
+@register.simple_tag
+def pill(job: Job) -> SafeString:
+    """The state as colour, icon and word."""
+    return state_pill(status.display_status(job))
+
+
+def state_pill(state: str) -> SafeString:
+    return format_html(
+        '<span class="pill {}" data-is="state">{}<span>{}</span></span>',
+        state,
+        icon(state),
+        status.STATUS_LABELS.get(state, state.capitalize()),
+    )
+
+
+@register.simple_tag
+def named_pill(state: str) -> SafeString:
+    return state_pill(str(state))
+
+
+@register.simple_tag
+def ago(then: datetime | None) -> SafeString:
+    """How long ago, kept current by the script."""
+    if then is None:
+        return format_html("{}", formatting.MISSING)
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        then.isoformat(),
+        f"{then:%Y-%m-%d %H:%M:%S} UTC",
+        formatting.format_age(then, timezone.now()),
+    )

@@ -1,0 +1,100 @@
+"""Numbers as people read them; the pages' formatting.js says them in the same words."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TypeGuard
+
+MISSING = "–"
+# What lists and pages call `best_val_rmse`, and why it need not be the least of all.
+BEST_RMSE = "RMSE at best epoch"
+BEST_RMSE_MEANS = (
+    "Of the validation split, at the epoch with the least validation loss, whose weights are kept"
+)
+# What the time left is rounded to, in seconds.
+ETA_STEPS = (1, 5, 30, 60, 300, 600, 3600)
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def format_distance(value: float | None) -> str:
+    """A distance: 34.2 m, 340 m, 34.20 km."""
+    if not _is_finite(value):
+        return MISSING
+    if abs(value) >= 10_000:
+        return f"{value / 1000:.2f} km"
+    return f"{value:.0f} m" if abs(value) >= 100 else f"{value:.1f} m"
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """A number of so many significant digits."""
+    if not _is_finite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3 or abs(value) >= 1e6:
+        mantissa, exponent = f"{value:.{digits - 2}e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def format_percent(share: float | None, digits: int = 1) -> str:
+    if not _is_finite(share):
+        return MISSING
+    return f"{100 * share:.{digits}f} %"
+
+
+def format_duration(seconds: float | None) -> str:
+    """12 s, 5 min 3 s, 2 h 5 min, 3 d 4 h."""
+    if not _is_finite(seconds):
+        return MISSING
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def format_eta(seconds: float | None) -> str:
+    """How long it may still take, rounded by no more than a twentieth."""
+    if not _is_finite(seconds):
+        return ""
+    step = max(step for step in ETA_STEPS if step <= max(1, 0.08 * seconds))
+    said = format_duration(max(1, step * math.floor(seconds / step + 0.5)))
+    return said.replace(" 0 s", "").replace(" 0 min", "").replace(" 0 h", "")
+
+
+def format_rate(seconds: float | None) -> tuple[str, str]:
+    """How fast epochs of so many seconds come: 2.1 epochs/s, 12 s an epoch, 1 min 5 s an epoch."""
+    if not _is_finite(seconds) or seconds <= 0:
+        return MISSING, ""
+    if seconds < 1:
+        return format_number(1 / seconds, 2), "epochs/s"
+    return format_duration(
+        seconds
+    ) if seconds >= 60 else f"{format_number(seconds, 2)} s", "an epoch"
+
+
+def format_age(then: datetime | None, now: datetime) -> str:
+    """The largest unit alone."""
+    if then is None:
+        return MISSING
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def format_size(count: int) -> str:
+    """Of a file."""
+    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{count} B"

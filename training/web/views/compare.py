@@ -1,0 +1,218 @@
+"""Two to eight jobs side by side; everything that is chosen stands in the address."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+
+from realtime.events import timestamp
+from training.accounts.permissions import signed_in_user, visible_to
+from training.api.serializers.jobs import JobSerializer
+from training.jobs import chart_series, status
+from training.localization.config import TrainConfig
+from training.models import Job, TrainedModel
+from training.models.states import ACTIVE, Status
+from training.web import formatting
+from training.web.charts.charts import cdf_chart, comparison_chart, short_distance
+
+FEWEST, MOST = 2, 8
+POINTS = 400
+METRICS = {
+    "val_rmse": "RMSE",
+    "val_rmse_good_geom": "RMSE, good geometry",
+    "val_median": "Median",
+    "val_p95": "95 %",
+    "val_loss": "Loss",
+    "train_loss": "Training loss",
+}
+# What is measured of each: title, where it is found, how it is said. The smallest is the best.
+RESULTS = (
+    (formatting.BEST_RMSE, "val_rmse", formatting.format_distance),
+    ("Test RMSE", "rmse_m", formatting.format_distance),
+    ("Test median", "median_m", formatting.format_distance),
+    ("Test 95 %", "p95_m", formatting.format_distance),
+    ("Test NLL", "nll", formatting.format_number),
+    ("Training time", "seconds", formatting.format_duration),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the address says."""
+
+    jobs: list[uuid.UUID]
+    baseline: uuid.UUID | None
+    metric: str
+    over: str
+    log: bool
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Choice:
+        """Whatever makes no sense counts as not said."""
+        sent = ",".join(request.GET.getlist("jobs") + request.GET.getlist("job")).split(",")
+        jobs = list(dict.fromkeys(pk for one in sent if (pk := _uuid(one))))[:MOST]
+        baseline = _uuid(request.GET.get("baseline", ""))
+        metric, over = request.GET.get("metric", ""), request.GET.get("over", "")
+        return cls(
+            jobs=jobs,
+            baseline=baseline if baseline in jobs else None,
+            metric=metric if metric in METRICS else "val_rmse",
+            over=over if over == "time" else "epoch",
+            log=request.GET.get("scale") == "log",
+        )
+
+    def address(self, **changed: Any) -> str:
+        """The same with some of it changed."""
+        said = {
+            "jobs": ",".join(map(str, self.jobs)), "baseline": self.baseline,
+            "metric": self.metric, "over": self.over, "scale": "log" if self.log else "",
+            **changed,
+        }  # fmt: skip
+        return f"?{urlencode({name: value for name, value in said.items() if value})}"
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+@require_safe
+@login_required
+def compare(request: HttpRequest) -> HttpResponse:
+    """The table of differences, the curves, the distributions of errors."""
+    choice = Choice.of(request)
+    rows = visible_to(
+        Job.objects.select_related("dataset", "owner", "team"), signed_in_user(request)
+    )
+    found = {job.pk: job for job in rows.filter(pk__in=choice.jobs, kind=Job.Kind.TRAINING)}
+    jobs = [found[pk] for pk in choice.jobs if pk in found]
+    models = {one.job_id: one for one in TrainedModel.objects.filter(job__in=jobs)}
+    curves = {
+        job.pk: chart_series.columns(job, [choice.metric, "val_rmse"], POINTS) for job in jobs
+    }
+    context = {
+        "choice": choice,
+        "enough": len(jobs) >= FEWEST,
+        "columns": [_column(choice, job, index) for index, job in enumerate(jobs)],
+        "parameters": differing(jobs),
+        "results": [_result(choice, jobs, models, curves, *one) for one in RESULTS],
+        "curves": _curves(choice, jobs, curves),
+        "datasets_differ": len({job.dataset_id for job in jobs}) > 1,
+        "active": any(job.status in ACTIVE for job in jobs),
+        "cdf": _cdf(jobs, models),
+        "metrics": [(name, title, choice.address(metric=name)) for name, title in METRICS.items()],
+        "by_epoch": choice.address(over=""),
+        "by_time": choice.address(over="time"),
+        "linear": choice.address(scale=""),
+        "logarithmic": choice.address(scale="log"),
+        "script": {
+            "metric": choice.metric,
+            "title": METRICS[choice.metric],
+            "over": choice.over,
+            "log": choice.log,
+            "jobs": [_for_script(job, curves[job.pk]) for job in jobs],
+        },
+    }
+    return render(request, "training/compare.html", context)
+
+
+def _for_script(job: Job, columns: chart_series.Columns) -> dict[str, Any]:
+    newest = job.epochs.order_by("-epoch").values_list("at", flat=True).first()
+    return {
+        **JobSerializer(job).data, "columns": columns.as_json(),
+        "ended": timestamp(newest) if newest and job.status == Status.RUNNING else None,
+    }  # fmt: skip
+
+
+def _curves(
+    choice: Choice, jobs: list[Job], columns: dict[uuid.UUID, chart_series.Columns]
+) -> SafeString:
+    """What the script draws, for a page without one."""
+    lines = {}
+    for index, job in enumerate(jobs):
+        one = columns[job.pk]
+        x = one.seconds if choice.over == "time" else one.epoch
+        lines[f"c{index}"] = (x, one.series[choice.metric])
+    say = formatting.format_number if choice.metric.endswith("loss") else short_distance
+    say_x = formatting.format_duration if choice.over == "time" else None
+    return comparison_chart(f"{METRICS[choice.metric]} of each job", lines, say, say_x, choice.log)
+
+
+def _column(choice: Choice, job: Job, index: int) -> dict[str, Any]:
+    rest = ",".join(str(pk) for pk in choice.jobs if pk != job.pk)
+    pinned = choice.baseline == job.pk
+    return {
+        "job": job,
+        "state": status.display_status(job),
+        "colour": f"c{index}",
+        "pinned": pinned,
+        "pin": choice.address(baseline="" if pinned else job.pk),
+        "without": choice.address(jobs=rest),
+    }
+
+
+def differing(jobs: list[Job]) -> list[dict[str, Any]]:
+    """The parameters on which the jobs do not agree, with each one's value."""
+    rows: list[dict[str, Any]] = []
+    if len({job.dataset_id for job in jobs}) > 1:
+        rows.append({"title": "Dataset", "values_of": [job.dataset.name for job in jobs]})
+    for name, info in TrainConfig.model_fields.items():
+        values = [job.config.get(name) for job in jobs]
+        if any(value != values[0] for value in values[1:]):
+            rows.append({"title": info.title, "values_of": values})
+    return rows
+
+
+def _result(
+    choice: Choice,
+    jobs: list[Job],
+    models: dict[uuid.UUID, TrainedModel],
+    curves: dict[uuid.UUID, chart_series.Columns],
+    title: str,
+    name: str,
+    say: Any,
+) -> dict[str, Any]:
+    """One row: each job's value, the best marked, and the difference to the pinned one."""
+    values: list[float | None] = []
+    for job in jobs:
+        if name == "val_rmse":
+            values.append(job.best_val_rmse)
+        elif name == "seconds":
+            values.append(curves[job.pk].seconds[-1] if curves[job.pk].seconds else None)
+        else:
+            model = models.get(job.pk)
+            values.append(model.evaluation.get("test", {}).get(name) if model else None)
+    known = [value for value in values if value is not None]
+    base = values[[job.pk for job in jobs].index(choice.baseline)] if choice.baseline else None
+    cells = [
+        {"text": say(value), "best": len(known) > 1 and value == min(known),
+         "difference": _difference(value, base)}
+        for value in values
+    ]  # fmt: skip
+    return {"title": title, "name": name, "cells": cells, "any": bool(known)}
+
+
+def _difference(value: float | None, base: float | None) -> str:
+    if value is None or not base or value == base:
+        return ""
+    said = f"{100 * (value - base) / abs(base):+.1f}".replace("-", "−")
+    return f"{'±0.0' if said.endswith(('+0.0', '−0.0')) else said} %"
+
+
+def _cdf(jobs: list[Job], models: dict[uuid.UUID, TrainedModel]) -> SafeString | None:
+    named = {}
+    for index, job in enumerate(jobs):
+        cdf = models[job.pk].evaluation.get("cdf") if job.pk in models else None
+        if cdf:
+            named[f"c{index}"] = (cdf["model"], cdf["share"])
+    return cdf_chart(named) if named else None

@@ -1,0 +1,71 @@
+"""The form that starts a training: sensible values, presets, and what another job used."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, cast
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
+
+from training.accounts.permissions import signed_in_user, visible_to
+from training.jobs import lifecycle
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job
+from training.web.forms import PRESETS, JobForm
+from training.web.views.responses import redirect_see_other
+
+
+@login_required
+def create_job(request: HttpRequest) -> HttpResponse:
+    """Start a training; `like` names a job to begin from, `dataset` and `preset` do alike."""
+    user = signed_in_user(request)
+    parent = _parent(request, user)
+    form = JobForm(user, request.POST or None, initial=_chosen(request, parent))
+    if request.method == "POST" and form.is_valid():
+        return redirect_see_other("job", form.submit(parent).pk)
+    context = {
+        "form": form,
+        "parent": parent,
+        "presets": PRESETS,
+        "preset": request.GET.get("preset", ""),
+        "dataset": request.GET.get("dataset", ""),
+    }
+    return render(request, "training/start.html", context, status=400 if form.is_bound else 200)
+
+
+@require_POST
+@login_required
+def create_first_job(request: HttpRequest) -> HttpResponse:
+    """One click from the empty list: a quick training on the newest dataset."""
+    user = signed_in_user(request)
+    newest = visible_to(Dataset.objects.filter(status=Dataset.State.READY), user).first()
+    if newest is None:
+        return redirect_see_other("datasets")
+    config = TrainConfig(**PRESETS["quick"]["values"])
+    return redirect_see_other("job", lifecycle.submit(user, newest, config, "First training").pk)
+
+
+def _parent(request: HttpRequest, user: User) -> Job | None:
+    like = request.POST.get("like") or request.GET.get("like", "")
+    try:
+        return visible_to(Job.objects.filter(kind=Job.Kind.TRAINING), user).get(pk=uuid.UUID(like))
+    except (ValueError, Job.DoesNotExist):
+        return None
+
+
+def _chosen(request: HttpRequest, parent: Job | None) -> dict[str, Any]:
+    """The form as another job, or another page, suggests it."""
+    if parent is not None:
+        return {
+            **parent.config, "dataset": parent.dataset_id, "name": parent.name,
+            "notes": parent.notes, "team": parent.team_id,
+        }  # fmt: skip
+    preset = PRESETS.get(request.GET.get("preset", ""), {})
+    chosen = dict(cast(dict[str, Any], preset.get("values", {})))
+    if "dataset" in request.GET:
+        chosen["dataset"] = request.GET["dataset"]
+    return chosen

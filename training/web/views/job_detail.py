@@ -1,0 +1,116 @@
+"""One job: its page, what is asked of it there, its epochs as pages and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from training.accounts.permissions import signed_in_user, visible_to
+from training.jobs import chart_series, lifecycle
+from training.models import Job
+from training.web.views.job_page import Snapshot, epochs_before
+from training.web.views.responses import redirect_see_other, run_action, safe_next_url
+from training.web.views.sharing import sharing
+
+EPOCHS_PAGE = 500
+# What job.js imports, told at once, so that the browser need not read one to learn of the next.
+MODULES = [
+    f"training/{name}.js"
+    for name in ("words", "page", "live", "columns", "chart", "jobcharts", "pace", "epochs",
+                 "steer", "artifacts")
+]  # fmt: skip
+ACTIONS = {
+    "pause": (lifecycle.request_pause, "It pauses after the running epoch."),
+    "resume": (lifecycle.resume, "Queued again; it goes on from its last checkpoint."),
+    "cancel": (lifecycle.request_cancel, "It is cancelled."),
+}
+
+
+def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
+    rows = Job.objects.select_related("dataset", "owner", "parent", "team")
+    return get_object_or_404(visible_to(rows, signed_in_user(request)), pk=pk)
+
+
+@require_safe
+@login_required
+def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One job, live."""
+    found = _job(request, pk)
+    snapshot = Snapshot.of(found)
+    context = {
+        **snapshot.for_template(),
+        **sharing(found, signed_in_user(request)),
+        "snapshot": snapshot.for_script(),
+        "modules": MODULES,
+        "has_artifacts": bool(safe_next_url(f"/api/v1/training/jobs/{pk}/artifacts")),
+    }
+    return render(request, "training/job.html", context)
+
+
+@require_POST
+@login_required
+def perform_action(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
+    """Pause, resume or cancel, asked by a form; back to the page either way."""
+    found = _job(request, pk)
+    ask, done = ACTIONS[wish]
+    run_action(request, partial(ask, found, signed_in_user(request).username), done)
+    return redirect_see_other("job", found.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A cancel is for good, so it is asked twice."""
+    if request.method == "POST":
+        return perform_action(request, pk, "cancel")
+    return render(request, "training/cancel.html", {"job": _job(request, pk)})
+
+
+@require_safe
+@login_required
+def epoch_log(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Every epoch, the newest first, a page at a time."""
+    found, sent = _job(request, pk), request.GET.get("before", "")
+    before = int(sent) if sent.isascii() and sent.isdigit() else found.current_epoch + 1
+    rows = epochs_before(found, before, EPOCHS_PAGE)
+    older = rows[-1].epoch if rows and rows[-1].epoch > 1 else None
+    context = {"job": found, "rows": rows, "older": older, "first": before > found.current_epoch}
+    return render(request, "training/epochs.html", context)
+
+
+@require_safe
+@login_required
+def epochs_csv(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Every epoch, for a spreadsheet."""
+    found = _job(request, pk)
+    answer = HttpResponse("".join(_csv(found)), content_type="text/csv; charset=utf-8")
+    name = f"{slugify(str(found)) or 'job'}-epochs.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+class _Line:
+    """What csv.writer writes to: the line comes back instead."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv(found: Job) -> Iterator[str]:
+    names = chart_series.series_names(found)
+    writer = csv.writer(_Line())
+    yield writer.writerow(["epoch", *names, "is_best", "seconds", "at"])
+    for row in found.epochs.iterator(chunk_size=1000):
+        values: list[Any] = [row.metrics.get(name) for name in names]
+        yield writer.writerow(
+            [row.epoch, *values, int(row.is_best), f"{row.seconds:.3f}", row.at.isoformat()]
+        )

@@ -1,0 +1,194 @@
+"""All that a job's page shows, read once: for the template, and for the script that goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from realtime.events import timestamp
+from training.api.serializers.jobs import JobSerializer
+from training.jobs import chart_series, progress, reference_errors, status
+from training.jobs.directories import attempt_directory
+from training.localization.config import GenerateConfig, TrainConfig
+from training.models import Epoch, Job, TrainedModel
+from training.models.states import Status
+from training.web import formatting
+from training.web.charts.charts import Level, cdf_chart, line_chart, short_distance
+from training.web.charts.maps import error_map
+from training.workers.registry import Capacity
+
+# A chart has about as many pixels across.
+CHART_POINTS = 800
+TABLE_ROWS = 50
+LOSS = ("train_loss", "val_loss")
+ERROR = ("train_rmse", "val_rmse", "val_rmse_good_geom")
+LOG_LINES = 12
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One job as it is; what is newer than its seq comes over the socket."""
+
+    job: Job
+    model: TrainedModel | None
+    columns: chart_series.Columns
+    ends: list[datetime]
+    gaps: list[int]
+
+    @classmethod
+    def of(cls, job: Job) -> Snapshot:
+        """`job` was read first, so what is read here is at least as new as its seq."""
+        model = TrainedModel.objects.filter(job=job).first()
+        return cls(
+            job=job,
+            model=model,
+            columns=chart_series.columns(job, [*LOSS, *ERROR], CHART_POINTS),
+            ends=progress.epoch_ends(job),
+            gaps=progress.resumed_epochs(job),
+        )
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        return self.model.evaluation if self.model else None
+
+    def for_script(self) -> dict[str, Any]:
+        return {
+            "job": JobSerializer(self.job).data,
+            "state": status.display_status(self.job),
+            "words": status.STATUS_LABELS,
+            "columns": self.columns.as_json(),
+            "ends": [timestamp(end) for end in self.ends],
+            "gaps": self.gaps,
+            "yardsticks": reference_errors.reference_errors(self.job, self.evaluation).as_json(),
+            "lease_seconds": settings.LEASE_SECONDS,
+            "now": timestamp(timezone.now()),
+            "table_rows": TABLE_ROWS,
+        }
+
+    def for_template(self) -> dict[str, Any]:
+        rows = list(self.job.epochs.order_by("-epoch")[:TABLE_ROWS])
+        newest = rows[0].metrics if rows else {}
+        yardsticks = reference_errors.reference_errors(self.job, self.evaluation)
+        return {
+            "job": self.job,
+            "state": status.display_status(self.job),
+            "may": status.allowed_actions(self.job),
+            "waits_for": Capacity().waits_for(self.job),
+            "active": self.job.status in ("queued", "running"),
+            "progress": progress_text(self.job, self.ends),
+            "rows": rows,
+            "newest": newest,
+            "pace": progress.seconds_per_epoch(self.ends),
+            "yardsticks": yardsticks,
+            "times_bound": times_bound(self.job, yardsticks),
+            "evaluation": self.evaluation,
+            "timeline": status.timeline(self.job),
+            "config": config_rows(self.job),
+            "last_words": log_tail(self.job),
+            "loss_curves": self._curves(
+                "Loss over the epochs", LOSS, lambda tick: f"{tick:.4g}", {}
+            ),
+            "error_curves": self._curves(
+                "Position error over the epochs",
+                ERROR,
+                short_distance,
+                {
+                    "bound": (yardsticks.bound, "Cramér-Rao bound"),
+                    "baseline": (yardsticks.baseline, yardsticks.baseline_name),
+                },
+                log=True,
+            ),
+            **chart_drawings(self.evaluation),
+        }
+
+    def _curves(
+        self,
+        label: str,
+        names: tuple[str, ...],
+        say: Any,
+        levels: dict[str, Level],
+        log: bool = False,
+    ) -> SafeString:
+        lines = {name: self.columns.series[name] for name in names}
+        return line_chart(label, self.columns.epoch, lines, say, levels, self.gaps, log)
+
+
+def chart_drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
+    """What of an evaluation can be drawn; an older one has less."""
+    found: dict[str, SafeString] = {}
+    if not evaluation:
+        return found
+    cdf = evaluation.get("cdf")
+    if cdf:
+        others = enumerate(cdf.get("baselines", {}).values())
+        named = {f"other-{index}": (metres, cdf["share"]) for index, metres in others}
+        found["cdf"] = cdf_chart({**named, "model": (cdf["model"], cdf["share"])})
+    points = evaluation.get("points")
+    if points and points.get("target"):
+        found["map"] = error_map(points)
+    return found
+
+
+def progress_text(job: Job, ends: list[datetime]) -> str:
+    """The line beside the bar; job.js says the same."""
+    share = f"{job.progress_percent:.0f} %"
+    if job.kind == Job.Kind.GENERATION:
+        return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
+    said = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
+    if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
+        return f"{said}, now judged on the test split"
+    left = formatting.format_eta(progress.seconds_left(job, ends))
+    if not left:
+        return said
+    return f"{said}, {'at most ' if progress.may_stop_early(job) else ''}about {left} left"
+
+
+def times_bound(job: Job, yardsticks: reference_errors.ReferenceErrors) -> float | None:
+    if not yardsticks.bound or job.best_val_rmse is None:
+        return None
+    return job.best_val_rmse / yardsticks.bound
+
+
+def config_rows(job: Job) -> list[dict[str, Any]]:
+    """What was chosen, and where it differs from the job that this one was cloned from."""
+    model = TrainConfig if job.kind == Job.Kind.TRAINING else GenerateConfig
+    parent = job.parent.config if job.parent else {}
+    rows = []
+    for name, info in model.model_fields.items():
+        if name == "receivers" or name not in job.config:
+            continue
+        before = parent.get(name)
+        changed = bool(parent) and before != job.config[name]
+        rows.append(
+            {"name": name, "title": info.title, "value": _said(job.config[name]),
+             "before": _said(before), "changed": changed}
+        )  # fmt: skip
+    return rows
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return formatting.MISSING if value is None else value
+
+
+def log_tail(job: Job) -> list[str]:
+    """The end of the log of a failed attempt, where this machine has it."""
+    if job.status != "failed":
+        return []
+    log = attempt_directory(job.pk, job.attempt) / "trainer.log"
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.strip().splitlines()[-LOG_LINES:]
+
+
+def epochs_before(job: Job, before: int, count: int) -> list[Epoch]:
+    """The newest epochs older than `before`."""
+    return list(job.epochs.filter(epoch__lt=before).order_by("-epoch")[:count])

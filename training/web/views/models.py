@@ -1,0 +1,59 @@
+"""Trained models: how good each is, and what it says of measurements typed in."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from training.accounts.permissions import signed_in_user, visible_to
+from training.models import Job, TrainedModel
+from training.web.views.job_page import chart_drawings
+from training.web.views.responses import safe_next_url
+
+MOST = 100
+READINGS = (("rssi_dbm", "RSSI"), ("snr_db", "SNR"), ("toa_ns", "Arrival"))
+
+
+@require_safe
+@login_required
+def model_list(request: HttpRequest) -> HttpResponse:
+    """All models, the newest first, each beside the bound and the best baseline."""
+    jobs = visible_to(Job.objects.all(), signed_in_user(request))
+    rows = TrainedModel.objects.filter(job__in=jobs).select_related(
+        "job", "job__dataset", "job__owner"
+    )[:MOST]
+    return render(request, "training/models.html", {"rows": [(row, _best(row)) for row in rows]})
+
+
+def _best(row: TrainedModel) -> tuple[str, float] | None:
+    """The best baseline."""
+    found = {
+        name.replace("_", " "): one["rmse_m"]
+        for name, one in row.evaluation.get("baselines", {}).items()
+        if one.get("rmse_m") is not None
+    }
+    name = min(found, key=lambda one: found[one], default=None)
+    return (name, found[name]) if name else None
+
+
+@require_safe
+@login_required
+def model_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One model: its evaluation, and a form to try it."""
+    jobs = visible_to(Job.objects.all(), signed_in_user(request))
+    rows = TrainedModel.objects.filter(job__in=jobs).select_related("job", "job__dataset")
+    found = get_object_or_404(rows, pk=pk)
+    context = {
+        "model": found,
+        "job": found.job,
+        "evaluation": found.evaluation,
+        "receivers": found.job.dataset.facts.get("receivers", []),
+        "predict": safe_next_url(f"/api/v1/training/models/{found.pk}/predict"),
+        "fields": READINGS,
+        **chart_drawings(found.evaluation),
+    }
+    return render(request, "training/model.html", context)

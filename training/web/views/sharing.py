@@ -1,0 +1,64 @@
+"""Whose a job or dataset is, and the form in which its owner shares it with a team."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from training.accounts.permissions import (
+    NoSuchTeamError,
+    get_team,
+    is_owner,
+    require_owner,
+    signed_in_user,
+    teams_of,
+    visible_to,
+)
+from training.datasets import service as datasets
+from training.jobs import lifecycle
+from training.models import Dataset, Job
+from training.web.views.responses import redirect_see_other
+
+
+def sharing(row: Job | Dataset, user: User) -> dict[str, Any]:
+    """What `_share.html` shows; no teams to choose from where it is not this user's to share."""
+    mine = is_owner(row, user)
+    kind = "job" if isinstance(row, Job) else "dataset"
+    return {
+        "shared": row,
+        "owned": mine,
+        "teams": list(teams_of(user)) if mine else [],
+        "share": reverse(f"share-{kind}", args=[row.pk]),
+    }
+
+
+@require_POST
+@login_required
+def share(request: HttpRequest, pk: uuid.UUID, kind: str) -> HttpResponse:
+    """Share it with the team that the form names, or with nobody; back to its page either way."""
+    user = signed_in_user(request)
+    row: Job | Dataset
+    if kind == "job":
+        row = get_object_or_404(visible_to(Job.objects.all(), user), pk=pk)
+    else:
+        row = get_object_or_404(visible_to(Dataset.objects.all(), user), pk=pk)
+    require_owner(row, user)
+    try:
+        team = get_team(user, request.POST.get("team"))
+    except NoSuchTeamError as refusal:
+        messages.warning(request, str(refusal))
+        return redirect_see_other(kind, pk)
+    if isinstance(row, Job):
+        lifecycle.update_metadata(row, team=team)
+    else:
+        datasets.share_dataset(row, team)
+    messages.success(request, f"Shared with {team}." if team else "Shared with nobody any more.")
+    return redirect_see_other(kind, pk)

@@ -1,0 +1,171 @@
+"""Sweeps: the list, and one whose trials are compared live."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from training.accounts.permissions import signed_in_user, visible_to
+from training.jobs import chart_series, status
+from training.localization.config import TrainConfig
+from training.models import Dataset, Sweep
+from training.models.states import ACTIVE, Status
+from training.sweeps import lifecycle, scheduler, trials
+from training.sweeps import space_syntax as written
+from training.sweeps.trials import Trial
+from training.web import formatting
+from training.web.charts.charts import line_chart
+from training.web.views.job_list import sparkline_of, with_sparklines
+from training.web.views.responses import redirect_see_other, run_action
+
+PAGE = 30
+CURVES, POINTS = 8, 300
+OBJECTIVES = {"val_loss": "Validation loss", "val_rmse": "Validation RMSE"}
+# What a trial is judged by.
+JUDGED_BY = {"val_loss": "Least validation loss", "val_rmse": formatting.BEST_RMSE}
+ACTIONS = {
+    "pause": (lifecycle.pause, "It starts nothing new; what trains pauses after its epoch."),
+    "resume": (lifecycle.resume, "It goes on."),
+    "cancel": (lifecycle.cancel, "It is cancelled, with what was training."),
+}
+
+
+@require_safe
+@login_required
+def sweeps(request: HttpRequest) -> HttpResponse:
+    """All sweeps, the newest first."""
+    user = signed_in_user(request)
+    done = Count("jobs", filter=~Q(jobs__status__in=[*ACTIVE, Status.PAUSED]))
+    rows = visible_to(Sweep.objects.select_related("dataset", "owner"), user).annotate(done=done)
+    page = Paginator(rows.order_by("-created_at", "-id"), PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "rows": [(one, _space(one)) for one in page],
+        "any_dataset": visible_to(Dataset.objects.filter(status="ready"), user).exists(),
+    }
+    return render(request, "training/sweeps.html", context)
+
+
+@require_safe
+@login_required
+def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One sweep, its trials and the curves of the best, live."""
+    found = _sweep(request, pk)
+    rows = trials.list_trials(found)
+    sparks = dict(with_sparklines([row.job for row in rows]))
+    drawn = sorted(rows, key=lambda row: math.inf if row.value is None else row.value)[:CURVES]
+    drawn = sorted(drawn, key=lambda row: row.job.trial or 0)
+    columns = {
+        row.job.pk: chart_series.columns(row.job, [found.objective], POINTS) for row in drawn
+    }
+    colours = {row.job.pk: f"c{index}" for index, row in enumerate(drawn)}
+    best = next((row for row in rows if row.is_best), None)
+    context = {
+        "sweep": found,
+        "rows": [_row(found, row, sparks[row.job], colours.get(row.job.pk)) for row in rows],
+        "parameters": [TrainConfig.model_fields[name].title for name in found.space],
+        "space": _space(found),
+        "objective": OBJECTIVES[found.objective],
+        "judged_by": JUDGED_BY[found.objective],
+        "best": best and {"trial": best, "value": _say(found, best.value)},
+        "over": sum(row.job.status not in (*ACTIVE, Status.PAUSED) for row in rows),
+        "stopped": sum(bool(row.job.cancel_reason) for row in rows),
+        "chart": _chart(found, columns, colours),
+        "compare": ",".join(str(row.job.pk) for row in drawn) if len(drawn) > 1 else "",
+        "may": {
+            "pause": found.status == "running",
+            "resume": found.status == "paused",
+            "cancel": found.status in ("running", "paused"),
+        },
+        "script": {
+            "metric": found.objective,
+            "title": OBJECTIVES[found.objective],
+            "active": found.status in ("running", "paused"),
+            "trials": [str(row.job.pk) for row in rows],
+            "runs": [
+                {"id": str(pk := row.job.pk), "seq": row.job.seq, "columns": columns[pk].as_json()}
+                for row in drawn
+            ],
+        },
+    }  # fmt: skip
+    return render(request, "training/sweep.html", context)
+
+
+def _row(
+    found: Sweep, row: Trial, sparks: list[float | None], colour: str | None
+) -> dict[str, Any]:
+    return {
+        "job": row.job,
+        "state": status.display_status(row.job),
+        "values": list(row.point.values()),
+        "value": _say(found, row.value),
+        "is_best": row.is_best,
+        "spark": sparkline_of(sparks),
+        "colour": colour,
+    }
+
+
+def _say(found: Sweep, value: float | None) -> str:
+    return (
+        formatting.format_distance(value)
+        if found.objective == "val_rmse"
+        else formatting.format_number(value)
+    )
+
+
+def _space(found: Sweep) -> list[tuple[str | None, str]]:
+    """What it varies, in words."""
+    return [
+        (TrainConfig.model_fields[name].title, written.format_options(given))
+        for name, given in found.space.items()
+    ]
+
+
+def _chart(
+    found: Sweep, columns: dict[uuid.UUID, chart_series.Columns], colours: dict[uuid.UUID, str]
+) -> SafeString | None:
+    """The curves on a common axis, for whoever has no script."""
+    epochs = sorted({epoch for one in columns.values() for epoch in one.epoch})
+    if not epochs:
+        return None
+    lines = {}
+    for pk, one in columns.items():
+        at = dict(zip(one.epoch, one.series[found.objective], strict=True))
+        lines[colours[pk]] = [at.get(epoch) for epoch in epochs]
+    say = formatting.format_distance if found.objective == "val_rmse" else formatting.format_number
+    return line_chart(f"{OBJECTIVES[found.objective]} of the best trials", epochs, lines, say)
+
+
+def _sweep(request: HttpRequest, pk: uuid.UUID) -> Sweep:
+    rows = Sweep.objects.select_related("dataset", "owner")
+    return get_object_or_404(visible_to(rows, signed_in_user(request)), pk=pk)
+
+
+@require_POST
+@login_required
+def perform_action(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
+    """Pause, resume or cancel; back to the page either way."""
+    found = _sweep(request, pk)
+    ask, done = ACTIONS[wish]
+    if run_action(request, partial(ask, found, signed_in_user(request).username), done):
+        scheduler.advance_sweep(found.pk)
+    return redirect_see_other("sweep", found.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A cancel is for good, so it is asked twice."""
+    if request.method == "POST":
+        return perform_action(request, pk, "cancel")
+    return render(request, "training/cancel_sweep.html", {"sweep": _sweep(request, pk)})

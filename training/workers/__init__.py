@@ -1,0 +1,1 @@
+"""Workers: registration, supervision of trainer processes, maintenance."""
