@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from heimdall import web_process
+from heimdall.reload import run_with_reload
 
 
 class Command(BaseCommand):
@@ -15,8 +21,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
         parser.add_argument("--port", type=int, default=8001, help="0: any free port")
+        parser.add_argument(
+            "--reload", action="store_true", help="for development: restart when a file changes"
+        )
 
-    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, reload: bool, **options: Any) -> None:
+        if reload:
+            _serve_with_reload(host, port)
         if not web_process.is_migrated():
             raise CommandError("The database has no or old tables: run `python manage.py migrate`.")
         from heimdall.embedded import AlreadyRunningError
@@ -33,3 +44,13 @@ class Command(BaseCommand):
         from heimdall.daphne.server import exit_after_timeout
 
         exit_after_timeout()
+
+
+def _serve_with_reload(host: str, port: int) -> NoReturn:
+    command = [sys.executable, "manage.py", "serve", "--host", host, "--port", str(port)]
+    root = Path(settings.BASE_DIR)
+    folders = [root / name for name in ("heimdall", "realtime", "templates", "training")]
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    sys.exit(run_with_reload(command, folders, stop))
