@@ -29,7 +29,7 @@ def epochs(dataset: Dataset, config: TrainConfig) -> float:
     """Seconds of all epochs but the first, which warms up."""
     ended = [
         time.perf_counter()
-        for told in loop.fit(TrainState.fresh(config, dataset), dataset)
+        for told in loop.fit(TrainState.initial(config, dataset), dataset)
         if isinstance(told, loop.EpochResult)
     ]
     return ended[-1] - ended[0]
@@ -37,7 +37,7 @@ def epochs(dataset: Dataset, config: TrainConfig) -> float:
 
 def report(dataset: Dataset, config: TrainConfig, folder: Path) -> float:
     """Median seconds that the loop spends on an epoch's report, its checkpoint included."""
-    state = TrainState.fresh(config, dataset)
+    state = TrainState.initial(config, dataset)
     took = []
     with (
         subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat,

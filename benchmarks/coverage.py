@@ -27,7 +27,7 @@ def main() -> None:
     shares: dict[int, list[float]] = {68: [], 95: []}
     for seed in range(chosen.splits):
         anew = replace(
-            dataset, split=splits.by_group(dataset.group, seed), split_by=splits.BY_PLACE
+            dataset, split=splits.split_by_group(dataset.group, seed), split_by=splits.BY_PLACE
         )
         test = train(anew, seed=seed).evaluation["test"]
         covered = {share: test[f"coverage_{share}"] for share in shares}

@@ -62,8 +62,8 @@ def on_disk(config: GenerateConfig) -> None:
 
 def one_by_one(config: GenerateConfig) -> Made:
     """The same, as one would write it down."""
-    frame = LocalFrame.around(*np.array([(one.lat, one.lon) for one in config.receivers]).T)
-    rx = np.array([frame.place(one.lat, one.lon, one.alt_m) for one in config.receivers])
+    frame = LocalFrame.centered_on(*np.array([(one.lat, one.lon) for one in config.receivers]).T)
+    rx = np.array([frame.to_local_3d(one.lat, one.lon, one.alt_m) for one in config.receivers])
     area = BufferedConvexHull(rx[:, :2], config.margin_km * 1000)
     wave = SPEED_OF_LIGHT / (config.frequency_mhz * 1e6)
     at_1_km = config.transmit_dbm - 20 * np.log10(4 * np.pi * 1000 / wave)

@@ -23,7 +23,7 @@ from training.localization.data.dataset import Dataset
 from training.localization.geometry import LocalFrame
 from training.localization.importing.importer import read_folder
 from training.localization.receivers import ReceiverSpec
-from training.localization.synthetic.generate import generate
+from training.localization.synthetic.generate import generate_dataset
 
 GATEWAYS, FEWEST = 42, 3
 _MIDDLE = LocalFrame(51.2, 4.4)
@@ -70,7 +70,7 @@ def write(folder: Path, seed: int, samples: int) -> None:
             zip(lat, lon, rng.uniform(15, 70, GATEWAYS).tolist(), strict=True)
         )
     ]
-    made = generate(
+    made = generate_dataset(
         GenerateConfig(
             samples=samples, seed=seed, receivers=tuple(gateways), frequency_mhz=868.3,
             transmit_dbm=14, path_loss_exponent=3.6, shadowing_db=8, shadowing_reach_km=0.3,

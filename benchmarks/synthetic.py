@@ -17,7 +17,7 @@ from training.localization.config import GenerateConfig
 from training.localization.evaluation import cramer_rao
 from training.localization.localizer.localizer import predict_split
 from training.localization.metrics import position_errors, rmse
-from training.localization.synthetic.generate import generate
+from training.localization.synthetic.generate import generate_dataset
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def strength(samples: int, config: dict[str, Any]) -> None:
-    dataset = generate(
+    dataset = generate_dataset(
         GenerateConfig(samples=samples, seed=7, shadowing_db=8, timing_sigma_ns=None)
     )
     done = train(dataset, **config)
@@ -48,7 +48,7 @@ def strength(samples: int, config: dict[str, Any]) -> None:
 
 
 def timing(samples: int, config: dict[str, Any]) -> None:
-    dataset = generate(GenerateConfig(samples=samples, seed=8, timing_sigma_ns=1000))
+    dataset = generate_dataset(GenerateConfig(samples=samples, seed=8, timing_sigma_ns=1000))
     done = train(dataset, **config)
     test, rows = done.evaluation["test"], dataset.rows("test")
     line("timing, 1 us", test, f"covers {test['coverage_68']:.1%} of 68, {done.seconds:.0f} s")

@@ -11,7 +11,7 @@ import torch
 
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
-from training.localization.evaluation import evaluate
+from training.localization.evaluation.evaluate import evaluate_localizer
 from training.localization.fit import calibration, loop
 from training.localization.fit.state import TrainState
 from training.localization.localizer.localizer import Localizer
@@ -20,14 +20,14 @@ from training.localization.localizer.localizer import Localizer
 @dataclass(frozen=True)
 class Done:
     answer: Localizer
-    evaluate: dict[str, Any]
+    evaluation: dict[str, Any]
     seconds: float
 
 
 def train(dataset: Dataset, **config: Any) -> Done:
     """Train with the default settings but for `config`, and evaluate the best epoch once."""
     torch.set_num_threads(1)
-    state = TrainState.fresh(TrainConfig.model_validate(config), dataset)
+    state = TrainState.initial(TrainConfig.model_validate(config), dataset)
     started, best = time.perf_counter(), state.model.state_dict()
     for progress in loop.fit(state, dataset):
         if isinstance(progress, loop.EpochResult) and progress.is_best:
@@ -35,7 +35,7 @@ def train(dataset: Dataset, **config: Any) -> Done:
     seconds = time.perf_counter() - started
     state.model.load_state_dict(best)
     answer = calibration.calibrate(state, dataset)
-    return Done(answer, evaluate.evaluate(answer, dataset), seconds)
+    return Done(answer, evaluate_localizer(answer, dataset), seconds)
 
 
 def line(name: str, errors: dict[str, float], more: str = "") -> None:

@@ -20,7 +20,7 @@ from heimdall.secret_key import load_or_create_secret
 from training.datasets.service import import_folder, store_dataset
 from training.jobs import lifecycle
 from training.localization.config import GenerateConfig, TrainConfig
-from training.localization.synthetic import generate
+from training.localization.synthetic.generate import generate_dataset
 from training.models import Dataset, Epoch, Job, TrainedModel
 from training.models.states import Status
 
@@ -50,7 +50,7 @@ def _synthetic(user: User) -> Dataset:
     if found and Path(found.path).exists():
         return found
     config = GenerateConfig(samples=SYNTHETIC_SAMPLES, seed=1)
-    return store_dataset(user, SYNTHETIC_NAME, generate.generate(config))
+    return store_dataset(user, SYNTHETIC_NAME, generate_dataset(config))
 
 
 def _measured(user: User, folder: Path) -> Dataset:

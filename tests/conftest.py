@@ -34,7 +34,7 @@ from tests.served import served  # noqa: E402
 from tests.stack import Stack  # noqa: E402
 from training.localization.config import GenerateConfig  # noqa: E402
 from training.localization.data.dataset import Dataset as Arrays  # noqa: E402
-from training.localization.synthetic.generate import generate  # noqa: E402
+from training.localization.synthetic.generate import generate_dataset  # noqa: E402
 
 # A process of xdist has read its settings before this file, with the folder of the one it is of.
 settings.DATA_DIR = _DATA
@@ -167,7 +167,7 @@ def page(client: Client, ada: User) -> Client:
 @pytest.fixture(scope="session")
 def arrays() -> Arrays:
     """A small synthetic dataset, quickly learnt."""
-    return generate(GenerateConfig(samples=240, seed=3))
+    return generate_dataset(GenerateConfig(samples=240, seed=3))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from training.accounts.permissions import NoSuchTeamError
 from training.datasets.service import ArchiveTooLargeError, DatasetInUseError
 from training.inference.client import InferenceError
 from training.jobs.lifecycle import ConflictError
-from training.localization.importing.importer import BadRow, ImportProblem
+from training.localization.importing.importer import InvalidRowError, DatasetImportError
 from training.validation import InvalidInputError
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _own_errors(error: Exception) -> Response | None:
             return _problem_response(400, "Some fields are wrong.", errors=error.errors)
         case NoSuchTeamError():
             return _problem_response(400, "Some fields are wrong.", errors={"team": [str(error)]})
-        case ImportProblem():
+        case DatasetImportError():
             return _import_refused(error)
     for kinds, status, said in KNOWN_EXCEPTIONS:
         if isinstance(error, kinds):
@@ -89,9 +89,9 @@ def _rest_framework(error: Exception, context: dict[str, Any]) -> Response | Non
     return None if response is None else _as_problem(error, response)
 
 
-def _import_refused(error: ImportProblem) -> Response:
+def _import_refused(error: DatasetImportError) -> Response:
     row = {}
-    if isinstance(error, BadRow):
+    if isinstance(error, InvalidRowError):
         row = {"file": error.file, "line": error.line, "reason": error.reason}
     status = 413 if isinstance(error, ArchiveTooLargeError) else 400
     return _problem_response(status, f"{error}.", **row, errors={"file": [f"{error}."]})

@@ -18,7 +18,7 @@ from training.localization.config import ImportConfig
 from training.localization.data.dataset import Dataset as Arrays
 from training.localization.evaluation.dataset_summary import summarize as describe
 from training.localization.importing import importer
-from training.localization.importing.importer import ImportProblem
+from training.localization.importing.importer import DatasetImportError
 from training.models import Dataset
 
 DEFAULT_IMPORT = ImportConfig()
@@ -28,7 +28,7 @@ class DatasetInUseError(Exception):
     """Jobs name the dataset, so it cannot go."""
 
 
-class ArchiveTooLargeError(ImportProblem):
+class ArchiveTooLargeError(DatasetImportError):
     """More bytes than are taken."""
 
 

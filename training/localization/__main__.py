@@ -90,16 +90,16 @@ def train(spec: dict[str, Any], pipe: Channel) -> None:
         # Threads that wait for each other spin: two jobs that both want all cores take a multiple
         # of the time. A checkpoint's own number wins, for the last bits depend on it.
         torch.set_num_threads(spec["threads"])
-    with DistributedContext.here() as machine:
-        _train(spec, pipe, machine)
+    with DistributedContext.from_environment() as context:
+        _train(spec, pipe, context)
 
 
-def _train(spec: dict[str, Any], pipe: Channel, machine: DistributedContext) -> None:
+def _train(spec: dict[str, Any], pipe: Channel, context: DistributedContext) -> None:
     from training.localization.checkpoints import store as checkpoint
     from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
     from training.localization.config import TrainConfig
     from training.localization.data.dataset import Dataset
-    from training.localization.evaluation import evaluate
+    from training.localization.evaluation.evaluate import evaluate_localizer
     from training.localization.fit import calibration, loop
     from training.localization.fit.state import TrainState
     from training.localization.inference import saved_model
@@ -109,12 +109,12 @@ def _train(spec: dict[str, Any], pipe: Channel, machine: DistributedContext) -> 
     if spec.get("resume_from"):
         newest = Path(spec["resume_from"])
         # One process alone brings the best along; the others read where it lies.
-        resumed = (store if machine.leads else replace(store, folder=newest.parent)).resume(newest)
+        resumed = (store if context.is_rank_zero else replace(store, folder=newest.parent)).resume(newest)
         state = resumed.state
         for damage in resumed.damaged:
             pipe.say("note", message=f"{damage}; going on from epoch {state.epoch}.")
     else:
-        state = TrainState.fresh(TrainConfig.model_validate(spec["config"]), dataset)
+        state = TrainState.initial(TrainConfig.model_validate(spec["config"]), dataset)
     if state.dataset_hash != dataset.content_hash:
         raise checkpoint.CheckpointError(
             "The dataset is not the one that the checkpoint was trained on"
@@ -127,21 +127,21 @@ def _train(spec: dict[str, Any], pipe: Channel, machine: DistributedContext) -> 
         resumed_from_epoch=state.epoch or None,
     )
     with AsyncCheckpointWriter(store.folder) as recorder:
-        for progress in loop.fit(state, dataset, machine):
+        for progress in loop.fit(state, dataset, context):
             if isinstance(progress, loop.Step):
                 if recorder.is_idle():  # the epochs before are told first
                     pipe.say_batch_now_and_then(progress)
                 continue
-            if machine.leads:
+            if context.is_rank_zero:
                 recorder.keep(state, progress.is_best, epoch_line(progress))
-            if machine.agree(pipe.asked == "pause") and not state.is_over:
+            if context.broadcast(pipe.asked == "pause") and not state.is_finished:
                 recorder.finish()
                 pipe.say("paused")
                 return
-    if machine.leads:
+    if context.is_rank_zero:
         best = checkpoint.load_checkpoint(store.best)
-        answer = calibration.calibrate(best, dataset, machine)
-        evaluated = evaluate.evaluate(answer, dataset)
+        answer = calibration.calibrate(best, dataset, context)
+        evaluated = evaluate_localizer(answer, dataset)
         saved_model.save_model(store.folder, answer, best, dataset, evaluated)
         pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
 

@@ -14,7 +14,7 @@ _WGS84_A = 6_378_137.0  # m, semi-major axis
 _WGS84_E2 = 6.694_379_990_14e-3  # first eccentricity squared
 
 
-def _earth_centred(lat: ArrayLike, lon: ArrayLike) -> Floats:
+def _geodetic_to_ecef(lat: ArrayLike, lon: ArrayLike) -> Floats:
     """Degrees on the ellipsoid to [..., 3] metres from the centre of the earth."""
     phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
     normal = _WGS84_A / np.sqrt(1.0 - _WGS84_E2 * np.sin(phi) ** 2)
@@ -53,22 +53,22 @@ class LocalFrame:
 
     def to_local(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
         """Degrees to [..., 2] metres east and north of the origin."""
-        away = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
+        away = _geodetic_to_ecef(lat, lon) - _geodetic_to_ecef(self.lat0, self.lon0)
         return np.asarray(away @ self._axes()[:2].T)
 
-    def place(self, lat: ArrayLike, lon: ArrayLike, alt: ArrayLike) -> Floats:
+    def to_local_3d(self, lat: ArrayLike, lon: ArrayLike, alt: ArrayLike) -> Floats:
         """Degrees, and metres above the sea, to [..., 3] metres: east, north, above the ground."""
         east, north = np.moveaxis(self.to_local(lat, lon), -1, 0)
         height = np.asarray(alt, float) - self.alt0
         return np.stack(np.broadcast_arrays(east, north, height), axis=-1)
 
-    def away(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
+    def distance_from_origin(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
         """Metres from the origin, straight through the earth: also where the plane is of no use."""
-        chord = _earth_centred(lat, lon) - _earth_centred(self.lat0, self.lon0)
+        chord = _geodetic_to_ecef(lat, lon) - _geodetic_to_ecef(self.lat0, self.lon0)
         return np.asarray(np.linalg.norm(chord, axis=-1))
 
     @classmethod
-    def around(cls, lat: ArrayLike, lon: ArrayLike, alt0: float = 0.0) -> LocalFrame:
+    def centered_on(cls, lat: ArrayLike, lon: ArrayLike, alt0: float = 0.0) -> LocalFrame:
         """The plane in the middle of some places [P], in degrees."""
         lat, lon = np.asarray(lat, float), np.asarray(lon, float)
         # From the first one, since longitudes may lie on both sides of 180 degrees.
@@ -79,7 +79,7 @@ class LocalFrame:
     def to_geodetic(self, position: ArrayLike) -> tuple[Floats, Floats]:
         """[..., 2] metres to latitude and longitude in degrees; NaN off the globe."""
         east_north, up = self._axes()[:2], self._axes()[2]
-        on_plane = np.asarray(position, float) @ east_north + _earth_centred(self.lat0, self.lon0)
+        on_plane = np.asarray(position, float) @ east_north + _geodetic_to_ecef(self.lat0, self.lon0)
         # How far below the plane the ellipsoid lies: the nearer root of a quadratic.
         stretch = np.array([1.0, 1.0, 1.0 / (1.0 - _WGS84_E2)]) / _WGS84_A**2
         a = np.sum(up * up * stretch)

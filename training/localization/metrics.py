@@ -67,10 +67,10 @@ def negative_log_likelihood(predicted: Predictions, target: Floats) -> float:
 
 def coverage(predicted: Predictions, target: Floats, share: float) -> float:
     """How many lie inside the ellipse that should hold `share` of them (chi-squared, 2 d.o.f.)."""
-    return float(np.mean(squared_mahalanobis(predicted, target) <= radius_squared(share)))
+    return float(np.mean(squared_mahalanobis(predicted, target) <= mahalanobis_radius_squared(share)))
 
 
-def radius_squared(share: float) -> float:
+def mahalanobis_radius_squared(share: float) -> float:
     """The squared Mahalanobis radius that holds `share` of a plane Gaussian."""
     return -2 * math.log(1 - share)
 
@@ -80,7 +80,7 @@ def temperature(predicted: Predictions, target: Floats, share: float = 0.68) -> 
     return _factor(squared_mahalanobis(predicted, target), share)
 
 
-def cautious_temperature(
+def conservative_temperature(
     predicted: Predictions, target: Floats, group: NDArray[np.integer], share: float = 0.68
 ) -> float:
     """The same for ground not seen yet, of which these groups [N] are a sample.
@@ -100,16 +100,16 @@ def cautious_temperature(
     weight = np.cumsum(drawn[:, index[order]], axis=1)  # [B, N]
     place = np.argmax(weight >= share * weight[:, -1:], axis=1)
     spread = float(np.std(squared[order][place]))
-    return _factor(squared, share) + _CAUTION * spread / radius_squared(share)
+    return _factor(squared, share) + _CAUTION * spread / mahalanobis_radius_squared(share)
 
 
 def _factor(squared: Floats, share: float) -> float:
     """Split conformal in the Mahalanobis norm (Vovk et al. 2005): the (n + 1) share-quantile."""
     rank = min(math.ceil((len(squared) + 1) * share), len(squared)) - 1
-    return max(float(np.sort(squared)[rank]) / radius_squared(share), 1e-6)
+    return max(float(np.sort(squared)[rank]) / mahalanobis_radius_squared(share), 1e-6)
 
 
-def likeliest_temperature(predicted: Predictions, target: Floats) -> float:
+def maximum_likelihood_temperature(predicted: Predictions, target: Floats) -> float:
     """The factor on the covariance with which these places are likeliest, in closed form."""
     return max(float(squared_mahalanobis(predicted, target).mean()) / 2, 1e-6)
 

@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from heimdall import web_process
 from heimdall.demo import Demo, seed
 from training.localization.config import TrainConfig
-from training.localization.importing.importer import ImportProblem
+from training.localization.importing.importer import DatasetImportError
 from training.validation import InvalidInputError, validate
 
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
 
         try:
             seeds = seed(dataset)
-        except (ImportProblem, OSError) as error:
+        except (DatasetImportError, OSError) as error:
             raise CommandError(f"--dataset {dataset}: {error}") from error
         demo = Demo(*seeds, epochs=epochs, stop_at_end=options["exit"])
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.localization.config import TrainConfig
 from training.localization.fit.state import TrainState
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Snapshot:
         """The very state; it sets the number of threads, too."""
         about = self.about
         torch.set_num_threads(about["threads"])
-        state = TrainState.around(
+        state = TrainState.build(
             TrainConfig.model_validate(about["config"]),
-            Normaliser.from_dict(about["normaliser"]),
+            Normalizer.from_dict(about["normaliser"]),
             tuple(about["receivers"]),
             about["dataset_hash"],
         )
@@ -83,7 +83,7 @@ class Snapshot:
 def describe(state: TrainState, kinds: list[str]) -> dict[str, Any]:
     """All but the numbers."""
     return {
-        **_lasting(state.config, state.normaliser, state.receivers, state.dataset_hash),
+        **_lasting(state.config, state.normalizer, state.receivers, state.dataset_hash),
         "kinds": kinds,
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
@@ -96,12 +96,12 @@ def describe(state: TrainState, kinds: list[str]) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _lasting(
-    config: TrainConfig, normaliser: Normaliser, receivers: tuple[str, ...], dataset_hash: str
+    config: TrainConfig, normalizer: Normalizer, receivers: tuple[str, ...], dataset_hash: str
 ) -> dict[str, Any]:
     """Made once: it is the same from epoch to epoch."""
     return {
         "config": config.model_dump(mode="json"),
-        "normaliser": normaliser.to_dict(),
+        "normaliser": normalizer.to_dict(),
         "receivers": receivers,
         "dataset_hash": dataset_hash,
     }

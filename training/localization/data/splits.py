@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from training.localization.geometry import Floats
 
 # Of the samples; the rest, 70 %, trains.
-HELD_OUT = {"test": 0.15, "val": 0.15}
+HELD_OUT_FRACTIONS = {"test": 0.15, "val": 0.15}
 _CODE = {"train": 0, "val": 1, "test": 2}
 _BLOCKS_ACROSS = 16
 
@@ -23,7 +23,7 @@ def by_column(name: str) -> str:
     return f"by {name}: samples of one {name} stay on one side"
 
 
-def by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
+def split_by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
     """0 train, 1 val, 2 test [N]: whole groups in random order, as near to the shares as they fit.
 
     Each side gets at least one group; with fewer than three, a side stays empty.
@@ -31,24 +31,24 @@ def by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
     names, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
     side = np.zeros(len(names), np.int8)
-    for name, share in HELD_OUT.items():
+    for name, share in HELD_OUT_FRACTIONS.items():
         room = share * len(group)
         for candidate in [one for one in order if side[one] == 0]:
             if sizes[candidate] / 2 <= room:  # it comes nearer to the share with it than without
                 side[candidate] = _CODE[name]
                 room -= sizes[candidate]
-    for name in HELD_OUT:
+    for name in HELD_OUT_FRACTIONS:
         training = np.flatnonzero(side == 0)
         if _CODE[name] not in side and len(training) > 1:
             side[training[np.argmin(sizes[training])]] = _CODE[name]
     return side[index]
 
 
-def at_random(count: int, seed: int) -> NDArray[np.int8]:
+def split_randomly(count: int, seed: int) -> NDArray[np.int8]:
     """0 train, 1 val, 2 test [N]: each sample for itself."""
     side = np.zeros(count, np.int8)
     order, start = np.random.default_rng(seed).permutation(count), 0
-    for name, share in HELD_OUT.items():
+    for name, share in HELD_OUT_FRACTIONS.items():
         end = start + max(round(share * count), 1)
         side[order[start:end]] = _CODE[name]
         start = end

@@ -11,7 +11,7 @@ from training.localization.data.dataset import Dataset
 from training.localization.evaluation import maximum_likelihood
 from training.localization.geometry import Floats
 from training.localization.localizer.clock_offsets import subtract_emission_time
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 from training.localization.metrics import position_errors
 
 _NEIGHBOURS = (1, 2, 3, 5, 8, 13, 21, 34)
@@ -23,7 +23,7 @@ Rows = NDArray[np.intp]
 Estimate = Callable[[Rows], Floats]
 
 
-def evaluate(dataset: Dataset) -> dict[str, Floats]:
+def evaluate_baselines(dataset: Dataset) -> dict[str, Floats]:
     """[n] errors in metres of each baseline on the test split; what they have to choose, on val."""
     test = dataset.rows("test")
     found = {
@@ -85,9 +85,9 @@ def fingerprints(dataset: Dataset) -> list[Floats]:
 
     A silent receiver reads as its own weakest, or as a little less than anybody's.
     """
-    normaliser = Normaliser.fit(dataset, dataset.rows("train"))
-    toa = np.nan_to_num(subtract_emission_time(dataset.toa) / normaliser.toa_ns)
-    rssi, snr = normaliser.rssi.standardise(dataset.rssi), normaliser.snr.standardise(dataset.snr)
+    normalizer = Normalizer.fit(dataset, dataset.rows("train"))
+    toa = np.nan_to_num(subtract_emission_time(dataset.toa) / normalizer.toa_ns)
+    rssi, snr = normalizer.rssi.standardize(dataset.rssi), normalizer.snr.standardize(dataset.snr)
     usual = np.hstack([dataset.heard, rssi, snr, toa])
     strength = np.where(np.isnan(dataset.rssi), dataset.snr, dataset.rssi).astype(float)
     if np.isnan(strength).all():

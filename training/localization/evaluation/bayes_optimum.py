@@ -9,7 +9,7 @@ from training.localization.data.dataset import Dataset
 from training.localization.evaluation.cramer_rao import normal_cdf
 from training.localization.geometry import Floats, distances
 from training.localization.synthetic.area import BufferedConvexHull
-from training.localization.synthetic.propagation import received_dbm
+from training.localization.synthetic.propagation import received_power_dbm
 
 _CELLS = 16_000
 _CHUNK = 1024
@@ -29,7 +29,7 @@ def posterior_mean(dataset: Dataset, rows: NDArray[np.intp]) -> Floats | None:
         return None
     stations = dataset.rx[0].astype(float)
     grid = _grid(BufferedConvexHull(stations[:, :2], physics["margin_km"] * 1000), stations[:, :2])
-    expected = received_dbm(
+    expected = received_power_dbm(
         distances(grid, stations),
         physics["transmit_dbm"],
         physics["frequency_mhz"],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.localization.data.dataset import Dataset
 from training.localization.geometry import SPEED_OF_LIGHT, Floats, distances
-from training.localization.synthetic.propagation import exponent_at, received_dbm
+from training.localization.synthetic.propagation import path_loss_exponent_at, received_power_dbm
 
 LARGEST_GDOP = 5.0
 _SMALLEST_SHADOWING_DB = 1e-3  # an exact reading would carry infinite information
@@ -50,7 +50,7 @@ def bound_at(
     sigma = max(physics["shadowing_db"], _SMALLEST_SHADOWING_DB)
     above = (_mean_rssi(away, physics) - _threshold_dbm(physics)) / sigma
     # d(dBm)/d(m) of the log-distance model, in units of the shadowing.
-    slope = 10 * exponent_at(away, physics["path_loss_exponent"]) / (math.log(10) * away * sigma)
+    slope = 10 * path_loss_exponent_at(away, physics["path_loss_exponent"]) / (math.log(10) * away * sigma)
     information = _sum_outer(toward, strength * slope**2 * censored_information(above))
     if physics["timing_sigma_ns"] is not None:
         metres = physics["timing_sigma_ns"] * 1e-9 * SPEED_OF_LIGHT
@@ -134,7 +134,7 @@ def _toward(target: Floats, rx: Floats) -> Floats:
 
 def _mean_rssi(away: Floats, physics: dict[str, Any]) -> Floats:
     transmit, frequency = physics["transmit_dbm"], physics["frequency_mhz"]
-    return received_dbm(away, transmit, frequency, physics["path_loss_exponent"])
+    return received_power_dbm(away, transmit, frequency, physics["path_loss_exponent"])
 
 
 def _threshold_dbm(physics: dict[str, Any]) -> float:

@@ -14,7 +14,7 @@ from training.localization.geometry import Floats
 from training.localization.localizer.localizer import Localizer, predict_split
 
 
-def evaluate(answer: Localizer, dataset: Dataset) -> dict[str, Any]:
+def evaluate_localizer(answer: Localizer, dataset: Dataset) -> dict[str, Any]:
     """On the test split, which neither training nor calibration nor any choice has seen."""
     rows = dataset.rows("test")
     target = dataset.target[rows].astype(float)
@@ -22,7 +22,7 @@ def evaluate(answer: Localizer, dataset: Dataset) -> dict[str, Any]:
     errors = metrics.position_errors(predicted.mean, target)
     good = cramer_rao.good_geometry(dataset, rows)
     bound = cramer_rao.position_error_bound(dataset, rows)
-    classical = baselines.evaluate(dataset)
+    classical = baselines.evaluate_baselines(dataset)
     optimum = bayes_optimum.posterior_mean(dataset, rows)
     return {
         "test": {

@@ -12,17 +12,17 @@ from training.localization.metrics import Predictions
 
 
 def calibrate(
-    state: TrainState, dataset: Dataset, machine: DistributedContext = SINGLE_PROCESS
+    state: TrainState, dataset: Dataset, context: DistributedContext = SINGLE_PROCESS
 ) -> Localizer:
     """The model as it will be used; what is chosen here is chosen on the validation split."""
-    val = EncodedSplit.of(dataset, state.normaliser, "val", machine.device)
-    found = Localizer(state.model, state.normaliser, state.config.refine).to(machine.device)
+    val = EncodedSplit.from_dataset(dataset, state.normalizer, "val", context.device)
+    found = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
     network, said = predict_rows(found, val)
     if _rmse(network, val) <= _rmse(said, val):
         found.refined, said = False, network
     group = dataset.group[dataset.rows("val")]
     found.temperature, widest = (
-        metrics.cautious_temperature(said, val.metres, group, share) for share in (0.68, 0.95)
+        metrics.conservative_temperature(said, val.metres, group, share) for share in (0.68, 0.95)
     )
     found.stretch_95 = widest / found.temperature
     return found

@@ -27,7 +27,7 @@ class DistributedContext:
 
     @classmethod
     @contextmanager
-    def here(cls) -> Iterator[DistributedContext]:
+    def from_environment(cls) -> Iterator[DistributedContext]:
         """As torchrun says, or alone; on a GPU where there is one."""
         world, local = (
             int(os.environ.get("WORLD_SIZE", "1")),
@@ -46,15 +46,15 @@ class DistributedContext:
                 dist.destroy_process_group()
 
     @property
-    def leads(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """One of them writes and speaks."""
         return self.rank == 0
 
-    def share(self, total: int) -> slice:
+    def shard(self, total: int) -> slice:
         """The part of a batch that is computed here."""
         return slice(self.rank * total // self.world, (self.rank + 1) * total // self.world)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each by its sum over all processes, in one message."""
         if self.world == 1:
             return
@@ -65,13 +65,13 @@ class DistributedContext:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
 
-    def agree(self, wish: bool) -> bool:
+    def broadcast(self, value: bool) -> bool:
         """What the leading process wishes, everywhere."""
         if self.world == 1:
-            return wish
-        told = torch.tensor([float(wish)], device=self.device)
-        dist.broadcast(told, src=0)
-        return bool(told.item())
+            return value
+        shared = torch.tensor([float(value)], device=self.device)
+        dist.broadcast(shared, src=0)
+        return bool(shared.item())
 
 
 SINGLE_PROCESS = DistributedContext()

@@ -51,23 +51,23 @@ class EpochResult:
 
 
 def fit(
-    state: TrainState, dataset: Dataset, machine: DistributedContext = SINGLE_PROCESS
+    state: TrainState, dataset: Dataset, context: DistributedContext = SINGLE_PROCESS
 ) -> Iterator[Step | EpochResult]:
     """Train `state` on, epoch by epoch, until it is over; stop asking to stop it."""
-    state.to(machine.device)
+    state.to(context.device)
     train, val = (
-        EncodedSplit.of(dataset, state.normaliser, split, machine.device)
+        EncodedSplit.from_dataset(dataset, state.normalizer, split, context.device)
         for split in ("train", "val")
     )
-    answer = Localizer(state.model, state.normaliser, state.config.refine).to(machine.device)
+    answer = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
     seen = train.spread(TRAIN_EVAL_SAMPLES)
     good = cramer_rao.good_geometry(dataset, dataset.rows("val")).mask
-    while not state.is_over:
+    while not state.is_finished:
         started = time.perf_counter()
-        train_loss = yield from _train(state, train, machine)
+        train_loss = yield from _train(state, train, context)
         network, answered = predict_rows(answer, val)
         # The network alone is judged by its loss; the metrics are of what will be answered.
-        val_loss = calibrated_loss(network, val, state.normaliser.metres, state.config.loss)
+        val_loss = calibrated_loss(network, val, state.normalizer.metres, state.config.loss)
         # Both errors are of what will be answered, without dropout, so that they compare.
         on_train = metrics.position_errors(predict_rows(answer, seen)[1].mean, seen.metres)
         rate = learning_rate(state.config, state.epoch / state.config.epochs)
@@ -91,13 +91,13 @@ def calibrated_loss(
     """
     distance = metrics.position_errors(predicted.mean, val.metres) / metres
     pull = float((distance**2 / 2 if kind == "squared" else distance).mean())
-    tempered = predicted.tempered(metrics.likeliest_temperature(predicted, val.metres))
+    tempered = predicted.tempered(metrics.maximum_likelihood_temperature(predicted, val.metres))
     nll = metrics.negative_log_likelihood(tempered, val.metres) - 2 * math.log(metres)
     return pull + nll
 
 
 def _train(
-    state: TrainState, train: EncodedSplit, machine: DistributedContext
+    state: TrainState, train: EncodedSplit, context: DistributedContext
 ) -> Generator[Step, None, float]:
     """One epoch; the mean loss of its samples."""
     config, epoch = state.config, state.epoch + 1
@@ -111,7 +111,7 @@ def _train(
         rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        losses.append(_step(state, train, rows, members, machine))
+        losses.append(_step(state, train, rows, members, context))
         if len(losses) % _CHECK_EVERY == 0:
             _check_finite(
                 losses[-_CHECK_EVERY:], epoch, index + 2 - _CHECK_EVERY, config.learning_rate
@@ -138,19 +138,19 @@ def _step(
     train: EncodedSplit,
     rows: Tensor,
     members: list[list[nn.Parameter]],
-    machine: DistributedContext,
+    context: DistributedContext,
 ) -> Tensor:
     """Learn from one batch, of which each process takes a part; its loss."""
-    total, mine = len(rows), machine.share(len(rows))
+    total, mine = len(rows), context.shard(len(rows))
     # Random numbers are drawn for the whole batch everywhere, so that the number of processes
     # decides nothing.
     kept = torch.rand(total, train.mask.shape[1]) >= state.config.receiver_dropout
     kept[:, 0] = True
     state.model.share.total, state.model.share.mine = total, mine
-    rows = rows[mine].to(machine.device)
-    mask = train.mask[rows] & kept[mine].to(machine.device)
+    rows = rows[mine].to(context.device)
+    mask = train.mask[rows] & kept[mine].to(context.device)
     target = train.target[rows]
-    with torch.autocast(machine.device.type, torch.bfloat16, enabled=_in_bf16(state, machine)):
+    with torch.autocast(context.device.type, torch.bfloat16, enabled=_in_bf16(state, context)):
         means, factors = state.model(train.tokens[rows], mask)
     # Summed over the members, of which each is a training of its own.
     value = loss(means, factors, target, state.config.loss).sum() / total
@@ -158,12 +158,12 @@ def _step(
     value.backward()
     told = value.detach() / len(members)
     gradients = [one.grad for member in members for one in member if one.grad is not None]
-    machine.add_up([*gradients, told])
+    context.all_reduce([*gradients, told])
     for member in members:
         nn.utils.clip_grad_norm_(member, state.config.gradient_clip)
     state.optimizer.step()
     return told
 
 
-def _in_bf16(state: TrainState, machine: DistributedContext) -> bool:
-    return state.config.precision == "bf16" and machine.device.type == "cuda"
+def _in_bf16(state: TrainState, context: DistributedContext) -> bool:
+    return state.config.precision == "bf16" and context.device.type == "cuda"

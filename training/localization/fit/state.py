@@ -10,9 +10,9 @@ import torch
 
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
-from training.localization.localizer.ensemble import Ensemble
+from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.features import FEATURES
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 
 _WARM_UP = 0.05  # of all steps
 _FLOOR = 0.01  # of the peak learning rate
@@ -23,7 +23,7 @@ class TrainState:
     """`epoch` counts the finished ones. No generator is kept: each epoch seeds its own."""
 
     config: TrainConfig
-    normaliser: Normaliser
+    normalizer: Normalizer
     receivers: tuple[str, ...]
     dataset_hash: str
     model: Ensemble
@@ -33,30 +33,30 @@ class TrainState:
     best_val_loss: float = math.inf
 
     @classmethod
-    def fresh(cls, config: TrainConfig, dataset: Dataset) -> TrainState:
+    def initial(cls, config: TrainConfig, dataset: Dataset) -> TrainState:
         """Before the first epoch; its weights follow from the seed."""
-        return cls.around(
+        return cls.build(
             config,
-            Normaliser.fit(dataset, dataset.rows("train")),
+            Normalizer.fit(dataset, dataset.rows("train")),
             tuple(receiver.id for receiver in dataset.receivers),
             dataset.content_hash,
         )
 
     @classmethod
-    def around(
+    def build(
         cls,
         config: TrainConfig,
-        normaliser: Normaliser,
+        normalizer: Normalizer,
         receivers: tuple[str, ...],
         dataset_hash: str,
     ) -> TrainState:
         seed_everything(config.seed, epoch=0)
         # One token more than receivers: what they heard together.
         model = Ensemble(len(FEATURES), 1 + len(receivers), config)
-        return cls(config, normaliser, receivers, dataset_hash, model, _optimizer(model, config))
+        return cls(config, normalizer, receivers, dataset_hash, model, _optimizer(model, config))
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """All epochs are done, or `patience` of them were no better."""
         stale = self.epoch - (self.best_epoch or 0)
         return self.epoch >= self.config.epochs or stale >= self.config.patience

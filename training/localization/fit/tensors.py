@@ -12,7 +12,7 @@ from training.localization.data.dataset import Dataset
 from training.localization.geometry import Floats
 from training.localization.localizer.features import Encoder, Signals
 from training.localization.localizer.localizer import BATCH, Localizer
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 from training.localization.metrics import Predictions
 
 
@@ -30,19 +30,19 @@ class EncodedSplit:
         return len(self.target)
 
     @classmethod
-    def of(
-        cls, dataset: Dataset, normaliser: Normaliser, split: str, device: torch.device
+    def from_dataset(
+        cls, dataset: Dataset, normalizer: Normalizer, split: str, device: torch.device
     ) -> EncodedSplit:
         rows = dataset.rows(split)
         metres = dataset.target[rows].astype(float)
-        signals = Signals(*(one.to(device) for one in Signals.of(dataset, rows)))
-        encoder = Encoder(normaliser).to(device)
+        signals = Signals(*(one.to(device) for one in Signals.from_dataset(dataset, rows)))
+        encoder = Encoder(normalizer).to(device)
         parts = [
             encoder(Signals(*(one[start : start + BATCH] for one in signals)))
             for start in range(0, len(rows), BATCH)
         ]
         tokens, mask = (torch.cat(kind) for kind in zip(*parts, strict=True))
-        target = torch.from_numpy(normaliser.positions_to_units(metres)).to(device)
+        target = torch.from_numpy(normalizer.positions_to_units(metres)).to(device)
         return cls(tokens, mask, target, metres, signals)
 
     def spread(self, count: int) -> EncodedSplit:
@@ -61,7 +61,7 @@ def predict_rows(answer: Localizer, samples: EncodedSplit) -> tuple[Predictions,
     network, answered = [], []
     for start in range(0, len(samples), BATCH):
         part = slice(start, start + BATCH)
-        said = answer.in_metres(*answer.locator(samples.tokens[part], samples.mask[part]))
+        said = answer.to_metres(*answer.locator(samples.tokens[part], samples.mask[part]))
         network.append(said)
         if answer.refined:
             said = answer.sharpen(*said, Signals(*(one[part] for one in samples.signals)))

@@ -16,11 +16,11 @@ from typing import BinaryIO, cast
 _LONGEST_LINE = 65_536
 
 
-class ImportProblem(ValueError):
+class DatasetImportError(ValueError):
     """What was handed in cannot be imported; the message says what, where and why."""
 
 
-class BadRow(ImportProblem):
+class InvalidRowError(DatasetImportError):
     """One row is wrong."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
@@ -36,8 +36,8 @@ class Row:
     line: int
     fields: dict[str, str]
 
-    def bad(self, reason: str) -> BadRow:
-        return BadRow(self.file, self.line, reason)
+    def bad(self, reason: str) -> InvalidRowError:
+        return InvalidRowError(self.file, self.line, reason)
 
     def text(self, column: str) -> str:
         """A field that must not be empty."""
@@ -87,7 +87,7 @@ def table(
 ) -> Iterator[Iterator[Row]]:
     """The rows of `name` or `name`.gz in a folder, the header checked, blank lines passed over.
 
-    What goes wrong while they are read is told as an ImportProblem, and the file is closed.
+    What goes wrong while they are read is told as an DatasetImportError, and the file is closed.
     """
     with (
         _opened(folder, name) as (file, binary),
@@ -101,7 +101,7 @@ def table(
 
 def _row(file: str, line: int, header: Sequence[str], values: Sequence[str]) -> Row:
     if len(values) != len(header):
-        raise BadRow(file, line, f"{len(values)} fields where the header has {len(header)}")
+        raise InvalidRowError(file, line, f"{len(values)} fields where the header has {len(header)}")
     return Row(file, line, dict(zip(header, (value.strip() for value in values), strict=True)))
 
 
@@ -109,7 +109,7 @@ def _row(file: str, line: int, header: Sequence[str], values: Sequence[str]) -> 
 def _opened(folder: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     if len(found) != 1:
-        raise ImportProblem(
+        raise DatasetImportError(
             f"{name} and {name}.gz are both there; leave one" if found else f"{name} is missing"
         )
     path = found[0]
@@ -118,11 +118,11 @@ def _opened(folder: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
             packed = path.suffix == ".gz"
             yield path.name, cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ImportProblem(f"{path.name} cannot be unpacked: {error}") from error
+        raise DatasetImportError(f"{path.name} cannot be unpacked: {error}") from error
     except UnicodeDecodeError as error:
-        raise ImportProblem(f"{path.name} is not UTF-8 text: {error.reason}") from error
+        raise DatasetImportError(f"{path.name} is not UTF-8 text: {error.reason}") from error
     except csv.Error as error:
-        raise ImportProblem(f"{path.name} is not a CSV table: {error}") from error
+        raise DatasetImportError(f"{path.name} is not a CSV table: {error}") from error
 
 
 def _lines(file: str, text: TextIOWrapper, binary: BinaryIO, max_bytes: float) -> Iterator[str]:
@@ -131,9 +131,9 @@ def _lines(file: str, text: TextIOWrapper, binary: BinaryIO, max_bytes: float) -
     while line := text.readline(_LONGEST_LINE):
         count += 1
         if len(line) == _LONGEST_LINE:
-            raise BadRow(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
+            raise InvalidRowError(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
         if binary.tell() > max_bytes:
-            raise ImportProblem(f"{file} unpacks to more than {max_bytes:,} bytes")
+            raise DatasetImportError(f"{file} unpacks to more than {max_bytes:,} bytes")
         yield line
 
 
@@ -142,13 +142,13 @@ def _check_header(
 ) -> None:
     """`optional` None: any further column is allowed, and passed over."""
     if not header:
-        raise ImportProblem(f"{file} is empty; its first line names the columns")
+        raise DatasetImportError(f"{file} is empty; its first line names the columns")
     for column in header:
         if header.count(column) > 1:
-            raise BadRow(file, 1, f"column {column!r} is there twice")
+            raise InvalidRowError(file, 1, f"column {column!r} is there twice")
         if optional is not None and column not in {*required, *optional}:
             known = ", ".join((*required, *optional))
-            raise BadRow(file, 1, f"column {column!r} is unknown; known are {known}")
+            raise InvalidRowError(file, 1, f"column {column!r} is unknown; known are {known}")
     for column in required:
         if column not in header:
-            raise BadRow(file, 1, f"column {column!r} is missing")
+            raise InvalidRowError(file, 1, f"column {column!r} is missing")

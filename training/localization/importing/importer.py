@@ -15,7 +15,7 @@ from training.localization.data import splits
 from training.localization.data.dataset import SPLITS, Dataset, Receiver
 from training.localization.geometry import Floats, LocalFrame
 from training.localization.importing import zip_archive
-from training.localization.importing.csv_tables import BadRow, ImportProblem, table
+from training.localization.importing.csv_tables import InvalidRowError, DatasetImportError, table
 from training.localization.importing.rows import (
     MEASUREMENTS,
     RECEIVERS,
@@ -26,7 +26,7 @@ from training.localization.importing.rows import (
     read_receivers,
 )
 
-__all__ = ["BadRow", "ImportProblem", "read_folder", "read_zip"]
+__all__ = ["InvalidRowError", "DatasetImportError", "read_folder", "read_zip"]
 
 _COLUMNS = (
     ("sample_id", "receiver_id"),
@@ -46,7 +46,7 @@ def read_zip(
 def read_folder(
     folder: Path, max_bytes: float = math.inf, config: ImportConfig = _AS_IT_COMES
 ) -> Dataset:
-    """Read receivers, samples and measurements; ImportProblem (BadRow) says what is wrong.
+    """Read receivers, samples and measurements; DatasetImportError (InvalidRowError) says what is wrong.
 
     No table may be larger than `max_bytes` once unpacked. `config` says how the split is made.
     """
@@ -64,13 +64,13 @@ def read_folder(
         for row in rows:
             samples.add(row)
     if not samples.index:
-        raise ImportProblem(f"{SAMPLES} has no sample")
+        raise DatasetImportError(f"{SAMPLES} has no sample")
     measurements = MeasurementRows(samples.index, receivers)
     with table(folder, MEASUREMENTS, *_COLUMNS, max_bytes=max_bytes) as rows:
         for row in rows:
             measurements.add(row)
     if by_column and not samples.group:
-        raise ImportProblem(f"{SAMPLES} has no column {config.split_column!r} to split by")
+        raise DatasetImportError(f"{SAMPLES} has no column {config.split_column!r} to split by")
     return _assemble(list(receivers.values()), samples, measurements, config)
 
 
@@ -78,7 +78,7 @@ def _assemble(
     receivers: list[Receiver], samples: SampleRows, heard: MeasurementRows, config: ImportConfig
 ) -> Dataset:
     lat, lon = np.array(samples.places).T
-    frame = LocalFrame.around(lat, lon, _ground(receivers, heard))
+    frame = LocalFrame.centered_on(lat, lon, _ground(receivers, heard))
     _check_extent(frame, SAMPLES, list(samples.index), lat, lon)
     target = frame.to_local(lat, lon)
     group, split_by = _groups(samples, target, config)
@@ -116,10 +116,10 @@ def _groups(
 
 
 def _sides(samples: SampleRows, group: NDArray[np.int32], seed: int) -> NDArray[np.int8]:
-    sides = np.array(samples.sides, np.int8) if samples.sides else splits.by_group(group, seed)
+    sides = np.array(samples.sides, np.int8) if samples.sides else splits.split_by_group(group, seed)
     for code, name in enumerate(SPLITS):
         if code not in sides:
-            raise ImportProblem(
+            raise DatasetImportError(
                 f"{SAMPLES}: no sample is left for {name!r}; each of {', '.join(SPLITS)} needs some"
                 + ("" if samples.sides else ", so give at least three groups, or a split column")
             )
@@ -164,7 +164,7 @@ def _local(frame: LocalFrame, file: str, names: list[str], place: Floats) -> NDA
     """[P, 3] degrees and metres to the frame's places; NaN stays NaN."""
     lat, lon, alt = place.T
     _check_extent(frame, file, names, lat, lon)
-    return frame.place(lat, lon, alt).astype(np.float32)
+    return frame.to_local_3d(lat, lon, alt).astype(np.float32)
 
 
 def _ground(receivers: list[Receiver], heard: MeasurementRows) -> float:
@@ -179,9 +179,9 @@ def _ground(receivers: list[Receiver], heard: MeasurementRows) -> float:
 
 
 def _check_extent(frame: LocalFrame, file: str, names: list[str], lat: Floats, lon: Floats) -> None:
-    away = np.nan_to_num(frame.away(lat, lon))
+    away = np.nan_to_num(frame.distance_from_origin(lat, lon))
     if away.max() > _WIDEST_M:
-        raise ImportProblem(
+        raise DatasetImportError(
             f"{file}: {names[int(away.argmax())]!r} lies {away.max() / 1000:,.0f} km from the "
             f"middle of the samples, at most {_WIDEST_M / 1000:.0f} is possible; "
             "are lat and lon swapped?"

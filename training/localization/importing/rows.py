@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from training.localization.data.dataset import SPLITS, Receiver
-from training.localization.importing.csv_tables import ImportProblem, Row
+from training.localization.importing.csv_tables import DatasetImportError, Row
 from training.localization.importing.zip_archive import TABLES
 
 RECEIVERS, SAMPLES, MEASUREMENTS = TABLES
@@ -26,7 +26,7 @@ def read_receivers(table: Iterable[Row]) -> dict[str, Receiver]:
         lat, lon = place or (None, None)
         receivers[name] = Receiver(name, lat, lon, None if math.isnan(alt) else alt)
     if not receivers:
-        raise ImportProblem(f"{RECEIVERS} has no receiver")
+        raise DatasetImportError(f"{RECEIVERS} has no receiver")
     return receivers
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from training.localization.importing.csv_tables import ImportProblem
+from training.localization.importing.csv_tables import DatasetImportError
 
 TABLES = ("receivers.csv", "samples.csv", "measurements.csv")
 _WANTED = {*TABLES, *(f"{name}.gz" for name in TABLES)}
 _ENCRYPTED = 0x1
-MOST_MEMBERS = 1000
+MAX_MEMBERS = 1000
 # Tables of measurements shrink to a tenth or so; what shrinks to less than this is no table.
-MOST_RATIO, RATIO_FROM_BYTES = 200, 10 * 1024 * 1024
+MAX_RATIO, RATIO_CHECK_MIN_BYTES = 200, 10 * 1024 * 1024
 _LONGEST_READ = 1024 * 1024
 
 
@@ -26,7 +26,7 @@ class _Careful(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > _LONGEST_READ:
-            raise ImportProblem(f"The zip lists more than {MOST_MEMBERS:,} members")
+            raise DatasetImportError(f"The zip lists more than {MAX_MEMBERS:,} members")
         return super().read(size)
 
 
@@ -37,7 +37,7 @@ def unpack(archive: Path, workspace: Path, max_bytes: int) -> Path:
             tables = list(_tables(pack))
             size = sum(info.file_size for info in tables)
             if size > max_bytes:
-                raise ImportProblem(
+                raise DatasetImportError(
                     f"The zip unpacks to {size:,} bytes, at most {max_bytes:,} may be"
                 )
             for info in tables:
@@ -45,31 +45,31 @@ def unpack(archive: Path, workspace: Path, max_bytes: int) -> Path:
                 with pack.open(info) as packed, (workspace / _name(info)).open("xb") as out:
                     shutil.copyfileobj(packed, out)
     except (BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
-        raise ImportProblem(f"The zip cannot be read: {error}") from error
+        raise DatasetImportError(f"The zip cannot be read: {error}") from error
     return workspace
 
 
 def _tables(pack: ZipFile) -> Iterator[ZipInfo]:
     """The members worth reading; one suspicious member spoils the whole zip."""
     seen: dict[str, str] = {}
-    if len(pack.infolist()) > MOST_MEMBERS:
-        raise ImportProblem(f"The zip lists more than {MOST_MEMBERS:,} members")
+    if len(pack.infolist()) > MAX_MEMBERS:
+        raise DatasetImportError(f"The zip lists more than {MAX_MEMBERS:,} members")
     for info in pack.infolist():
         _refuse_unsafe(info)
         name = _name(info)
         if info.is_dir() or name not in _WANTED or "__MACOSX" in info.filename:
             continue
         if name in seen:
-            raise ImportProblem(f"The zip holds {name} twice: {seen[name]!r}, {info.filename!r}")
+            raise DatasetImportError(f"The zip holds {name} twice: {seen[name]!r}, {info.filename!r}")
         if len(PurePosixPath(info.filename).parts) > 2:
-            raise ImportProblem(
+            raise DatasetImportError(
                 f"{info.filename!r} lies too deep in the zip: zip the folder itself, or its files"
             )
         seen[name] = info.filename
         yield info
     folders = {str(PurePosixPath(place).parent) for place in seen.values()}
     if len(folders) > 1:
-        raise ImportProblem(
+        raise DatasetImportError(
             f"The zip's tables lie in several folders: {', '.join(sorted(folders))}"
         )
 
@@ -78,16 +78,16 @@ def _refuse_unsafe(info: ZipInfo) -> None:
     # Python itself turns a backslash into a slash only on Windows.
     path = PurePosixPath(info.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1]):
-        raise ImportProblem(f"The zip names a path outside itself: {info.filename!r}")
+        raise DatasetImportError(f"The zip names a path outside itself: {info.filename!r}")
     if stat.S_ISLNK(info.external_attr >> 16):
-        raise ImportProblem(f"The zip holds a link, {info.filename!r}; only files are allowed")
-    if info.file_size > max(RATIO_FROM_BYTES, MOST_RATIO * info.compress_size):
-        raise ImportProblem(
-            f"{info.filename!r} unpacks to {info.file_size:,} bytes, more than {MOST_RATIO} times "
+        raise DatasetImportError(f"The zip holds a link, {info.filename!r}; only files are allowed")
+    if info.file_size > max(RATIO_CHECK_MIN_BYTES, MAX_RATIO * info.compress_size):
+        raise DatasetImportError(
+            f"{info.filename!r} unpacks to {info.file_size:,} bytes, more than {MAX_RATIO} times "
             "its size in the zip; no table does"
         )
     if info.flag_bits & _ENCRYPTED:
-        raise ImportProblem(f"{info.filename!r} in the zip is encrypted; zip it without a password")
+        raise DatasetImportError(f"{info.filename!r} in the zip is encrypted; zip it without a password")
 
 
 def _name(info: ZipInfo) -> str:

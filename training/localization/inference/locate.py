@@ -14,7 +14,7 @@ from training.localization.geometry import Floats
 from training.localization.inference.saved_model import SavedModel
 from training.localization.localizer.clock_offsets import subtract_emission_time
 from training.localization.localizer.features import Signals
-from training.localization.metrics import radius_squared
+from training.localization.metrics import mahalanobis_radius_squared
 
 Row = Mapping[str, Any]
 _SIGNALS = ("rssi_dbm", "snr_db", "toa_ns")
@@ -60,7 +60,7 @@ def locate(
             )
         in_service[cell] = True
         if row.get("rx_lat") is not None and row.get("rx_lon") is not None:
-            rx[cell] = model.frame.place(row["rx_lat"], row["rx_lon"], _number(row, "rx_alt_m"))
+            rx[cell] = model.frame.to_local_3d(row["rx_lat"], row["rx_lon"], _number(row, "rx_alt_m"))
     rssi, snr, toa = signals
     arrays = (rssi, snr, subtract_emission_time(toa), rx)
     tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
@@ -90,7 +90,7 @@ def ellipse(covariance: Floats, share: float) -> dict[str, float]:
     """The ellipse that holds `share`: half axes in metres, and where the longer one points, in
     degrees clockwise from north (0 to 180)."""
     variances, axes = np.linalg.eigh(covariance)
-    radius = math.sqrt(radius_squared(share))
+    radius = math.sqrt(mahalanobis_radius_squared(share))
     east, north = axes[:, 1]
     return {
         "semi_major_m": radius * math.sqrt(float(variances[1])),
@@ -122,5 +122,5 @@ def _places(model: SavedModel) -> NDArray[np.float64]:
     for index, one in enumerate(model.receivers):
         if one.lat is not None and one.lon is not None:
             alt = math.nan if one.alt_m is None else one.alt_m
-            places[index] = model.frame.place(one.lat, one.lon, alt)
+            places[index] = model.frame.to_local_3d(one.lat, one.lon, alt)
     return places

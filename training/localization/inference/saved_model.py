@@ -20,10 +20,10 @@ from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset, Receiver
 from training.localization.fit.state import TrainState
 from training.localization.geometry import LocalFrame
-from training.localization.localizer.ensemble import Ensemble
+from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.localizer import Localizer
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 
 FORMAT = 2
 CARD = "card.json"
@@ -53,7 +53,7 @@ def save_model(
     about = {
         "format": FORMAT,
         "config": state.config.model_dump(mode="json"),
-        "normaliser": state.normaliser.to_dict(),
+        "normaliser": state.normalizer.to_dict(),
         "receivers": [asdict(receiver) for receiver in dataset.receivers],
         "frame": asdict(dataset.frame),
         "refined": answer.refined,
@@ -89,7 +89,7 @@ def load_model(path: Path) -> SavedModel:
     locator.load_state_dict(safetensors.torch.load(packed))
     answer = Localizer(
         locator,
-        Normaliser.from_dict(kept["normaliser"]),
+        Normalizer.from_dict(kept["normaliser"]),
         kept["refined"],
         kept["temperature"],
         kept["stretch_95"],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.localization.data.dataset import Dataset
-from training.localization.localizer.normalizer import Normaliser, Scale
+from training.localization.localizer.normalizer import Normalizer, Scale
 
 FEATURES = (
     "heard", "rssi", "has_rssi", "snr", "has_snr", "toa", "has_toa",
@@ -33,7 +33,7 @@ class Signals(NamedTuple):
     in_service: Tensor
 
     @classmethod
-    def of(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Signals:
+    def from_dataset(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Signals:
         """Of the samples `rows`; arrivals less their mean, so that 32 bits hold them."""
         arrays = (dataset.rssi, dataset.snr, dataset.toa, dataset.rx, dataset.in_service)
         return cls(*(torch.from_numpy(np.ascontiguousarray(array[rows])) for array in arrays))
@@ -49,13 +49,13 @@ class Encoder(nn.Module):
     centre: Tensor
     moves: Tensor
 
-    def __init__(self, normaliser: Normaliser) -> None:
+    def __init__(self, normalizer: Normalizer) -> None:
         super().__init__()
-        self._metres, self._toa_ns = normaliser.metres, normaliser.toa_ns
-        self.register_buffer("centre", torch.tensor(normaliser.centre, dtype=torch.float32))
-        self.register_buffer("moves", torch.tensor(normaliser.moves, dtype=torch.float32))
-        self._scales = [normaliser.rssi.spread, normaliser.snr.spread]
-        for name, scale in (("rssi", normaliser.rssi), ("snr", normaliser.snr)):
+        self._metres, self._toa_ns = normalizer.metres, normalizer.toa_ns
+        self.register_buffer("centre", torch.tensor(normalizer.centre, dtype=torch.float32))
+        self.register_buffer("moves", torch.tensor(normalizer.moves, dtype=torch.float32))
+        self._scales = [normalizer.rssi.spread, normalizer.snr.spread]
+        for name, scale in (("rssi", normalizer.rssi), ("snr", normalizer.snr)):
             self._keep(name, scale)
 
     def _keep(self, name: str, scale: Scale) -> None:
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
             has_rssi,
             self._standard(signals.snr, "snr", self._scales[1]),
             has_snr,
-            minus_mean(signals.toa, has_toa) / self._toa_ns,
+            subtract_emission_time(signals.toa, has_toa) / self._toa_ns,
             has_toa,
             place[..., 0],
             place[..., 1],
@@ -114,7 +114,7 @@ class Encoder(nn.Module):
         return torch.cat([*parts, share, share.new_zeros(share.shape[0], rest)], dim=1)
 
 
-def minus_mean(toa: Tensor, there: Tensor) -> Tensor:
+def subtract_emission_time(toa: Tensor, there: Tensor) -> Tensor:
     """[B, R] less the sample's mean, 0 where absent: only differences inform."""
     filled = torch.where(there, toa, torch.zeros_like(toa))
     mean = filled.sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from training.localization.data.dataset import Dataset
 from training.localization.geometry import SPEED_OF_LIGHT
-from training.localization.localizer.ensemble import Ensemble, pool_gaussians
+from training.localization.localizer.networks import Ensemble, pool_gaussians
 from training.localization.localizer.features import Encoder, Signals
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 from training.localization.localizer.tdoa_refinement import Arrivals, refine_positions
 from training.localization.metrics import Predictions
 
@@ -35,21 +35,21 @@ class Localizer(nn.Module):
     def __init__(
         self,
         locator: Ensemble,
-        normaliser: Normaliser,
+        normalizer: Normalizer,
         refined: bool = False,
         temperature: float = 1.0,
         stretch_95: float = 1.0,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(normaliser)
+        self.encoder = Encoder(normalizer)
         self.locator = locator
-        self.metres = normaliser.metres
+        self.metres = normalizer.metres
         # Errors have longer tails than a Gaussian: the ellipse for 95 % has a factor of its own on
         # the covariance that holds for 68 %.
         self.temperature, self.stretch_95 = temperature, stretch_95
-        self.timing = normaliser.timing
+        self.timing = normalizer.timing
         self.refined = refined and self.timing.sigma_m is not None
-        self.register_buffer("centre", torch.tensor(normaliser.centre).double())
+        self.register_buffer("centre", torch.tensor(normalizer.centre).double())
         self.register_buffer("offset", torch.tensor(self.timing.offset_m).double())
         self.register_buffer("sigma", torch.tensor(self.timing.sigma_m or 1.0).double())
 
@@ -57,12 +57,12 @@ class Localizer(nn.Module):
         self, rssi: Tensor, snr: Tensor, toa: Tensor, rx: Tensor, in_service: Tensor
     ) -> tuple[Tensor, Tensor]:
         signals = Signals(rssi, snr, toa, rx, in_service)
-        mean, covariance = self.in_metres(*self.locator(*self.encoder(signals)))
+        mean, covariance = self.to_metres(*self.locator(*self.encoder(signals)))
         if self.refined:
             mean, covariance = self.sharpen(mean, covariance, signals)
         return mean, covariance * self.temperature
 
-    def in_metres(self, means: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+    def to_metres(self, means: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
         """What the members say [K, B, ...], in units, as one Gaussian."""
         mean, covariance = pool_gaussians(means.double(), factors.double())
         least = _SMALLEST_M2 * torch.eye(2, dtype=torch.float64, device=mean.device)
@@ -87,7 +87,7 @@ def predict_split(answer: Localizer, dataset: Dataset, rows: NDArray[np.intp]) -
     device = answer.centre.device
     means, covariances = [], []
     for part in _parts(rows):
-        mean, covariance = answer(*(one.to(device) for one in Signals.of(dataset, part)))
+        mean, covariance = answer(*(one.to(device) for one in Signals.from_dataset(dataset, part)))
         means.append(mean.cpu().numpy())
         covariances.append(covariance.cpu().numpy())
     return Predictions(np.concatenate(means), np.concatenate(covariances))

@@ -44,14 +44,14 @@ class Scale:
             spread=_spread(rest),
         )
 
-    def standardise(self, signal: Floats) -> Floats:
+    def standardize(self, signal: Floats) -> Floats:
         """[N, R] readings to about unit variance; the weakest seen where absent."""
         filled = np.where(np.isnan(signal), self.weakest, signal)
         return np.asarray((filled - np.asarray(self.level)) / self.spread)
 
 
 @dataclass(frozen=True, slots=True)
-class Normaliser:
+class Normalizer:
     """Fitted on the training split only; travels in the checkpoint.
 
     Positions have one isotropic scale (metres per unit), so that distances keep their meaning.
@@ -67,7 +67,7 @@ class Normaliser:
     moves: tuple[bool, ...]
 
     @classmethod
-    def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Normaliser:
+    def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Normalizer:
         """From the samples `rows` of a dataset, as a rule `dataset.rows("train")`."""
         target = dataset.target[rows].astype(float)
         centre = target.mean(axis=0)
@@ -95,7 +95,7 @@ class Normaliser:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Normaliser:
+    def from_dict(cls, kept: dict[str, Any]) -> Normalizer:
         """The inverse of `to_dict`, also after JSON."""
         east, north = kept["centre"]
         return cls(

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from training.localization.config import GenerateConfig
 from training.localization.data.dataset import Dataset, Receiver
-from training.localization.data.splits import BY_PLACE, INDEPENDENT, at_random, blocks, by_group
+from training.localization.data.splits import BY_PLACE, INDEPENDENT, split_randomly, blocks, split_by_group
 from training.localization.geometry import Floats, LocalFrame, distances
 from training.localization.synthetic.area import BufferedConvexHull
-from training.localization.synthetic.propagation import arrival_ns, received_dbm
+from training.localization.synthetic.propagation import time_of_flight_ns, received_power_dbm
 from training.localization.synthetic.shadowing import ShadowMap
 
 Progress = Callable[[int, int, str], None]
@@ -23,7 +23,7 @@ _CHUNK_READINGS = 1_000_000  # so memory stays bounded
 _LONGEST_DELAY_NS = 1e6
 
 
-def generate(config: GenerateConfig, progress: Progress | None = None) -> Dataset:
+def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -> Dataset:
     """Transmitters uniform over the receivers' hull and its margin, heard as `config` says.
 
     `progress(current, total, message)` is called after each chunk, and may raise to stop.
@@ -74,7 +74,7 @@ def assemble(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
         toa=toa,
         rx=np.broadcast_to(rx.astype(np.float32), (*rssi.shape, 3)),
         in_service=np.ones(rssi.shape, bool),
-        split=at_random(len(group), config.seed) if alone else by_group(group, config.seed),
+        split=split_randomly(len(group), config.seed) if alone else split_by_group(group, config.seed),
         group=group,
         split_by=INDEPENDENT if alone else BY_PLACE,
         physics=config.model_dump(mode="json", exclude={"receivers"}),
@@ -103,7 +103,7 @@ class ScenarioSampler:
         uniform, shadow, clock = self._random_numbers(first, after)
         target = self._area.places(uniform[:, :3])
         away = distances(target, self._rx)
-        mean = received_dbm(
+        mean = received_power_dbm(
             away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent
         )
         rssi = mean + config.shadowing_db * (shadow if self._map is None else self._map.at(target))
@@ -132,11 +132,11 @@ class ScenarioSampler:
         if self._config.timing_sigma_ns is None:
             return np.full_like(away, np.nan)
         noise = self._config.timing_sigma_ns * clock
-        return np.asarray(_LONGEST_DELAY_NS * sent + arrival_ns(away) + noise)
+        return np.asarray(_LONGEST_DELAY_NS * sent + time_of_flight_ns(away) + noise)
 
 
 def _stations(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
     """The plane around the receivers, and their places [R, 3] in it."""
     lat, lon, alt = np.array([(spec.lat, spec.lon, spec.alt_m) for spec in config.receivers]).T
-    frame = LocalFrame.around(lat, lon)
-    return frame, frame.place(lat, lon, alt)
+    frame = LocalFrame.centered_on(lat, lon)
+    return frame, frame.to_local_3d(lat, lon, alt)

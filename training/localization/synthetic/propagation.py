@@ -15,7 +15,7 @@ def free_space_loss_db(distance_m: float, frequency_mhz: float) -> float:
     return float(20 * np.log10(4 * np.pi * distance_m * frequency_mhz * 1e6 / SPEED_OF_LIGHT))
 
 
-def received_dbm(
+def received_power_dbm(
     distance_m: Floats, transmit_dbm: float, frequency_mhz: float, exponent: float
 ) -> Floats:
     """Mean power [...] in dBm: free space up to 1 km, log-distance beyond.
@@ -23,15 +23,15 @@ def received_dbm(
     Rappaport 2002, Wireless Communications, eq. 4.69a, with d0 = 1 km and isotropic antennas.
     """
     loss = free_space_loss_db(REFERENCE_M, frequency_mhz)
-    slope = 10 * exponent_at(distance_m, exponent)
+    slope = 10 * path_loss_exponent_at(distance_m, exponent)
     return np.asarray(transmit_dbm - loss - slope * np.log10(distance_m / REFERENCE_M))
 
 
-def exponent_at(distance_m: Floats, exponent: float) -> Floats:
+def path_loss_exponent_at(distance_m: Floats, exponent: float) -> Floats:
     """The path loss exponent that rules there."""
     return np.where(distance_m < REFERENCE_M, _FREE_SPACE_EXPONENT, exponent)
 
 
-def arrival_ns(distance_m: Floats) -> Floats:
+def time_of_flight_ns(distance_m: Floats) -> Floats:
     """Time of flight in nanoseconds."""
     return distance_m / SPEED_OF_LIGHT * 1e9

@@ -16,7 +16,7 @@ from training.localization.synthetic.generate import BLOCK, assemble, report_pro
 Progress = Callable[[int, int, str], None]
 
 
-def part_of(config: GenerateConfig, output: Path) -> Path:
+def partial_path(config: GenerateConfig, output: Path) -> Path:
     """Where it grows: another config has another file."""
     summed = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     return output.with_name(f"{output.name}.{summed[:16]}.part")
@@ -27,7 +27,7 @@ def generate_resumable(config: GenerateConfig, output: Path, progress: Progress)
 
     `progress` is called after each chunk, which is on disk then, and may raise to stop.
     """
-    part, width = part_of(config, output), 2 + 3 * len(config.receivers)
+    part, width = partial_path(config, output), 2 + 3 * len(config.receivers)
     record = 4 * width
     done = _whole_blocks(part, record, config.samples)
     with part.open("r+b" if part.exists() else "wb") as file:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from training.accounts.permissions import require_owner, signed_in_user, visible_to
 from training.datasets import service as stored
 from training.localization.geometry import LocalFrame
-from training.localization.importing.importer import ImportProblem
+from training.localization.importing.importer import DatasetImportError
 from training.models import Dataset, Job
 from training.validation import InvalidInputError
 from training.web.charts.maps import dataset_map
@@ -63,7 +63,7 @@ def _new_dataset(
         if upload.is_valid():
             try:
                 made = upload.store()
-            except (ImportProblem, InvalidInputError) as error:
+            except (DatasetImportError, InvalidInputError) as error:
                 upload.add_error("file", f"{error}.")
             else:
                 messages.success(request, f"Imported {made.samples:,} samples.")

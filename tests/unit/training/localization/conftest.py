@@ -9,7 +9,7 @@ import torch
 
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
-from training.localization.evaluation import evaluate
+from training.localization.evaluation.evaluate import evaluate_localizer
 from training.localization.fit import calibration
 from training.localization.fit.loop import fit
 from training.localization.fit.state import TrainState
@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 def learnt(arrays: Dataset) -> TrainState:
     """A few epochs on the small dataset."""
     config = TrainConfig(epochs=6, hidden=32, heads=2, layers=1, batch_size=32, members=2)
-    state = TrainState.fresh(config, arrays)
+    state = TrainState.initial(config, arrays)
     for _ in fit(state, arrays):
         pass
     return state
@@ -43,5 +43,5 @@ def model_file(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    saved_model.save_model(folder, answer, learnt, arrays, evaluate.evaluate(answer, arrays))
+    saved_model.save_model(folder, answer, learnt, arrays, evaluate_localizer(answer, arrays))
     return folder / saved_model.MODEL

@@ -30,16 +30,16 @@ def test_it_holds_anywhere_on_earth(lat: float, lon: float) -> None:
     frame = LocalFrame(lat, lon)
     there = frame.to_geodetic(np.array([3000.0, -4000.0]))
     assert np.allclose(frame.to_local(*there), [3000, -4000], atol=1e-5)
-    assert frame.away(*there) == pytest.approx(5000, rel=1e-4)
+    assert frame.distance_from_origin(*there) == pytest.approx(5000, rel=1e-4)
 
 
 def test_the_middle_of_places_on_both_sides_of_the_date_line_lies_on_it() -> None:
-    assert abs(LocalFrame.around([0, 0], [179, -179]).lon0) == pytest.approx(180)
+    assert abs(LocalFrame.centered_on([0, 0], [179, -179]).lon0) == pytest.approx(180)
 
 
 def test_heights_count_from_the_ground_on_which_transmitters_stand() -> None:
     plateau = LocalFrame(40.76, -111.84, alt0=1400.0)
-    assert plateau.place(40.76, -111.84, [1430.0, np.nan])[..., 2] == pytest.approx(
+    assert plateau.to_local_3d(40.76, -111.84, [1430.0, np.nan])[..., 2] == pytest.approx(
         [30, np.nan], nan_ok=True
     )
 

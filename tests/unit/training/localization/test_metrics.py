@@ -46,13 +46,13 @@ def test_caution_is_small_where_groups_are_many_and_larger_where_they_are_few(
     some = Predictions(honest[0].mean[:2000], honest[0].covariance[:2000])
     plain = metrics.temperature(some, honest[1][:2000])
     many, few = (
-        metrics.cautious_temperature(some, honest[1][:2000], np.arange(2000) % groups)
+        metrics.conservative_temperature(some, honest[1][:2000], np.arange(2000) % groups)
         for groups in (2000, 8)
     )
     assert plain < many < 1.1 * plain
     hard = np.where(np.arange(2000) % 8 < 3, 9.0, 1.0)[:, None, None]
     patchy = Predictions(some.mean, some.covariance / hard)
-    few = metrics.cautious_temperature(patchy, honest[1][:2000], np.arange(2000) % 8)
+    few = metrics.conservative_temperature(patchy, honest[1][:2000], np.arange(2000) % 8)
     assert few > 1.2 * metrics.temperature(patchy, honest[1][:2000])
 
 

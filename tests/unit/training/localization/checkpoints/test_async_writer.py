@@ -20,7 +20,7 @@ from training.localization.fit.state import TrainState
 
 @pytest.fixture
 def state(arrays: Dataset) -> TrainState:
-    return TrainState.fresh(TrainConfig(hidden=16, heads=2, layers=1), arrays)
+    return TrainState.initial(TrainConfig(hidden=16, heads=2, layers=1), arrays)
 
 
 def keep(recorder: AsyncCheckpointWriter, state: TrainState) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from training.localization.geometry import SPEED_OF_LIGHT, distances
-from training.localization.synthetic.propagation import received_dbm
+from training.localization.synthetic.propagation import received_power_dbm
 
 _STEP_M = 1.0
 _erfc = np.frompyfunc(math.erfc, 1, 1)
@@ -34,7 +34,7 @@ def monte_carlo_bound(
     def expected(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         away = distances(at, receivers)[0]
         law = (physics["transmit_dbm"], physics["frequency_mhz"], physics["path_loss_exponent"])
-        return received_dbm(away, *law), away
+        return received_power_dbm(away, *law), away
 
     level, away = expected(place)
     rssi = level + sigma * rng.standard_normal((draws, len(receivers)))

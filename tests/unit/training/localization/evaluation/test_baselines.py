@@ -26,7 +26,7 @@ def test_more_neighbours_than_samples_are_all_samples() -> None:
 
 
 def test_each_baseline_is_measured_in_metres(arrays: Dataset) -> None:
-    found = baselines.evaluate(arrays)
+    found = baselines.evaluate_baselines(arrays)
     rmse = {name: np.sqrt((errors**2).mean()) for name, errors in found.items()}
     assert list(rmse) == sorted(rmse, key=lambda name: -rmse[name])
     assert list(rmse)[-1] == "maximum_likelihood"

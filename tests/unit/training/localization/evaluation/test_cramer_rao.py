@@ -10,7 +10,7 @@ from training.localization.evaluation.cramer_rao import (
     dilution_of_precision,
     good_geometry,
 )
-from training.localization.synthetic.generate import generate
+from training.localization.synthetic.generate import generate_dataset
 
 AROUND = np.array([[10e3, 0, 0], [-10e3, 0, 0], [0, 10e3, 0], [0, -10e3, 0]], float)
 MIDDLE = np.zeros((1, 2))
@@ -57,7 +57,7 @@ def test_the_bound_is_what_monte_carlo_says_of_the_score(
 
 
 def test_good_geometry_needs_four_receivers_with_timing() -> None:
-    dataset = generate(GenerateConfig(samples=400, transmit_dbm=15))
+    dataset = generate_dataset(GenerateConfig(samples=400, transmit_dbm=15))
     rows = np.arange(400)
     good = good_geometry(dataset, rows)
     assert 0 < good.mask.sum() < 400
@@ -66,7 +66,7 @@ def test_good_geometry_needs_four_receivers_with_timing() -> None:
 
 
 def test_good_geometry_without_timing_goes_by_the_validation_median() -> None:
-    dataset = generate(GenerateConfig(samples=400, timing_sigma_ns=None))
+    dataset = generate_dataset(GenerateConfig(samples=400, timing_sigma_ns=None))
     good = good_geometry(dataset, dataset.rows("val"))
     assert good.mask.mean() == pytest.approx(0.5, abs=0.1)
     assert "median of the validation split" in good.definition

@@ -7,14 +7,14 @@ import pytest
 
 from training.localization.data.dataset import Dataset
 from training.localization.data.splits import AT_RANDOM, INDEPENDENT
-from training.localization.evaluation.evaluate import evaluate
+from training.localization.evaluation.evaluate import evaluate_localizer
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.localization.metrics import position_errors
 
 
 @pytest.fixture(scope="module")
 def found(answer: Localizer, arrays: Dataset) -> dict:  # type: ignore[type-arg]
-    return evaluate(answer, arrays)
+    return evaluate_localizer(answer, arrays)
 
 
 @pytest.fixture(scope="module")
@@ -72,4 +72,4 @@ def test_points_are_where_they_were(found: dict, arrays: Dataset) -> None:  # ty
 
 
 def test_a_random_split_is_said_to_leak(answer: Localizer, arrays: Dataset) -> None:
-    assert evaluate(answer, replace(arrays, split_by=AT_RANDOM))["leaks"]
+    assert evaluate_localizer(answer, replace(arrays, split_by=AT_RANDOM))["leaks"]

@@ -7,12 +7,12 @@ from training.localization.config import GenerateConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation import bayes_optimum, maximum_likelihood
 from training.localization.metrics import position_errors
-from training.localization.synthetic.generate import generate
+from training.localization.synthetic.generate import generate_dataset
 
 
 @pytest.fixture(scope="module")
 def strengths() -> Dataset:
-    return generate(GenerateConfig(samples=2000, timing_sigma_ns=None, transmit_dbm=25))
+    return generate_dataset(GenerateConfig(samples=2000, timing_sigma_ns=None, transmit_dbm=25))
 
 
 def rmse(found: np.ndarray | None, dataset: Dataset) -> float:

@@ -29,7 +29,7 @@ def weights(state: TrainState) -> torch.Tensor:
 
 
 def test_the_same_seed_gives_the_same_numbers(arrays: Dataset) -> None:
-    one, same, other = (TrainState.fresh(config(seed=seed), arrays) for seed in (1, 1, 2))
+    one, same, other = (TrainState.initial(config(seed=seed), arrays) for seed in (1, 1, 2))
     first = [result.metrics for result in epochs(one, arrays)]
     assert first == [result.metrics for result in epochs(same, arrays)]
     assert first != [result.metrics for result in epochs(other, arrays)]
@@ -37,10 +37,10 @@ def test_the_same_seed_gives_the_same_numbers(arrays: Dataset) -> None:
 
 
 def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: Path) -> None:
-    through = TrainState.fresh(config(), arrays)
+    through = TrainState.initial(config(), arrays)
     expected = [result.metrics for result in epochs(through, arrays)]
 
-    stopped = TrainState.fresh(config(), arrays)
+    stopped = TrainState.initial(config(), arrays)
     store, found = checkpoint.Store(tmp_path), []
     for progress in fit(stopped, arrays):
         if isinstance(progress, EpochResult):
@@ -56,33 +56,33 @@ def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: P
 
 
 def test_training_learns(arrays: Dataset) -> None:
-    results = epochs(TrainState.fresh(config(epochs=12, refine=False), arrays), arrays)
+    results = epochs(TrainState.initial(config(epochs=12, refine=False), arrays), arrays)
     assert results[-1].metrics["train_rmse"] < 0.75 * results[0].metrics["train_rmse"]  # type: ignore[operator]
 
 
 def test_the_error_on_the_training_split_is_that_of_what_will_be_answered(arrays: Dataset) -> None:
-    state = TrainState.fresh(config(epochs=1), arrays)
+    state = TrainState.initial(config(epochs=1), arrays)
     (result,) = epochs(state, arrays)
     rows = arrays.rows("train")
-    said = predict_split(Localizer(state.model, state.normaliser, refined=True), arrays, rows)
+    said = predict_split(Localizer(state.model, state.normalizer, refined=True), arrays, rows)
     expected = rmse(position_errors(said.mean, arrays.target[rows]))
     assert result.metrics["train_rmse"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_each_batch_is_told(arrays: Dataset) -> None:
-    steps = [one for one in fit(TrainState.fresh(config(epochs=1), arrays), arrays)
+    steps = [one for one in fit(TrainState.initial(config(epochs=1), arrays), arrays)
              if isinstance(one, Step)]  # fmt: skip
     assert [step.batch for step in steps] == list(range(1, steps[0].total_batches + 1))
 
 
 def test_it_stops_early_when_nothing_gets_better(arrays: Dataset) -> None:
-    state = TrainState.fresh(config(epochs=50, patience=2, learning_rate=1e-12), arrays)
+    state = TrainState.initial(config(epochs=50, patience=2, learning_rate=1e-12), arrays)
     state.best_epoch, state.best_val_loss = 0, -1e9
     assert len(epochs(state, arrays)) == 2
 
 
 def test_a_loss_that_is_no_number_says_what_to_try(arrays: Dataset) -> None:
-    state = TrainState.fresh(config(learning_rate=1), arrays)
+    state = TrainState.initial(config(learning_rate=1), arrays)
     with torch.no_grad():
         next(state.model.parameters()).fill_(float("nan"))
     with pytest.raises(DivergedError, match=r"epoch 1, batch 1: try a smaller learning_rate"):

@@ -9,7 +9,7 @@ import pytest
 
 from training.localization.config import ImportConfig
 from training.localization.evaluation import dataset_summary
-from training.localization.importing.importer import BadRow, ImportProblem, read_folder, read_zip
+from training.localization.importing.importer import InvalidRowError, DatasetImportError, read_folder, read_zip
 
 RECEIVERS = "receiver_id,lat,lon,alt_m\nhill,45.0,7.5,300\ntown,45.1,7.6,\nbus,,,\n"
 SAMPLES = "sample_id,lat,lon,split\na,45.02,7.52,train\nb,45.03,7.55,val\nc,45.05,7.58,test\n"
@@ -106,7 +106,7 @@ def test_a_bad_row_is_refused_with_file_line_and_reason(
     lines = (folder / table).read_text().splitlines()
     lines[line - 1] = row
     (folder / table).write_text("\n".join(lines))
-    with pytest.raises(BadRow) as refused:
+    with pytest.raises(InvalidRowError) as refused:
         read_folder(folder)
     assert (refused.value.file, refused.value.line) == (table, line)
     assert refused.value.reason.startswith(reason)
@@ -115,14 +115,14 @@ def test_a_bad_row_is_refused_with_file_line_and_reason(
 
 def test_a_missing_table_is_named(folder: Path) -> None:
     (folder / "samples.csv").unlink()
-    with pytest.raises(ImportProblem, match=r"samples\.csv is missing"):
+    with pytest.raises(DatasetImportError, match=r"samples\.csv is missing"):
         read_folder(folder)
 
 
 def test_swapped_coordinates_are_noticed(folder: Path) -> None:
     swapped = RECEIVERS.replace("45.0,7.5", "7.5,45.0")
     (folder / "receivers.csv").write_text(swapped)
-    with pytest.raises(ImportProblem, match="are lat and lon swapped"):
+    with pytest.raises(DatasetImportError, match="are lat and lon swapped"):
         read_folder(folder)
 
 
@@ -141,7 +141,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("samples.csv", "0" * 1_000_000)
-    with pytest.raises(ImportProblem, match=r"unpacks to 1,000,000 bytes, at most 1,000 may be"):
+    with pytest.raises(DatasetImportError, match=r"unpacks to 1,000,000 bytes, at most 1,000 may be"):
         read_zip(archive, tmp_path, max_bytes=1_000)
 
 
@@ -150,7 +150,7 @@ def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> Non
     archive = tmp_path / "evil.zip"
     with zipfile.ZipFile(archive, "w") as pack:
         pack.writestr(name, "x")
-    with pytest.raises(ImportProblem, match="names a path outside itself"):
+    with pytest.raises(DatasetImportError, match="names a path outside itself"):
         read_zip(archive, tmp_path, max_bytes=1_000)
 
 
@@ -158,7 +158,7 @@ def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> Non
 def test_a_table_with_a_bad_row_is_closed_at_once(folder: Path, row: str) -> None:
     with (folder / "measurements.csv").open("a") as table:
         table.write(row)
-    with pytest.raises(BadRow):
+    with pytest.raises(InvalidRowError):
         read_folder(folder)
     held = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
     assert folder / "measurements.csv" not in held
@@ -199,5 +199,5 @@ def test_the_split_can_be_chosen(folder: Path, config: dict[str, str], words: st
 def test_a_column_that_is_not_there_is_named(folder: Path) -> None:
     with_days(folder)
     config = ImportConfig(split_by="column", split_column="session")
-    with pytest.raises(ImportProblem, match="has no column 'session' to split by"):
+    with pytest.raises(DatasetImportError, match="has no column 'session' to split by"):
         read_folder(folder, config=config)

@@ -20,7 +20,7 @@ def test_onnx_answers_as_the_model_does(model_file: Path, arrays: Dataset, tmp_p
     export(model_file, tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx")
     rows = arrays.rows("test")
-    inputs = zip(session.get_inputs(), Signals.of(arrays, rows), strict=True)
+    inputs = zip(session.get_inputs(), Signals.from_dataset(arrays, rows), strict=True)
     mean, covariance = session.run(None, {one.name: values.numpy() for one, values in inputs})
     expected = predict_split(saved_model.load_model(model_file).answer, arrays, rows)
     np.testing.assert_allclose(mean, expected.mean, atol=1.0)

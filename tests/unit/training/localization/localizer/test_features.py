@@ -7,13 +7,13 @@ import torch
 
 from training.localization.data.dataset import Dataset
 from training.localization.localizer.features import FEATURES, Encoder, Signals
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 
 
 def encoded(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     rows = np.arange(len(dataset))
-    encoder = Encoder(Normaliser.fit(dataset, dataset.rows("train")))
-    tokens, mask = encoder(Signals.of(dataset, rows))
+    encoder = Encoder(Normalizer.fit(dataset, dataset.rows("train")))
+    tokens, mask = encoder(Signals.from_dataset(dataset, rows))
     return tokens, mask
 
 
@@ -41,8 +41,8 @@ def test_the_first_token_begins_with_the_place_of_the_loudest_receiver(arrays: D
     ranked = np.sort(np.nan_to_num(arrays.rssi, nan=-999), axis=1)
     clear = ranked[:, -1] - ranked[:, -2] > 25  # dB
     loudest = np.nanargmax(arrays.rssi[clear], axis=1)
-    normaliser = Normaliser.fit(arrays, arrays.rows("train"))
-    place = normaliser.positions_to_units(arrays.rx[np.flatnonzero(clear), loudest, :2])
+    normalizer = Normalizer.fit(arrays, arrays.rows("train"))
+    place = normalizer.positions_to_units(arrays.rx[np.flatnonzero(clear), loudest, :2])
     assert clear.sum() > 5
     torch.testing.assert_close(tokens[clear, 0, :2], torch.from_numpy(place), atol=1e-2, rtol=0)
 

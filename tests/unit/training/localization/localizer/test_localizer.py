@@ -17,7 +17,7 @@ from training.localization.inference import locate, saved_model
 from training.localization.inference.locate import InvalidMeasurementError
 from training.localization.inference.saved_model import ModelError
 from training.localization.localizer.localizer import Localizer, predict_split
-from training.localization.synthetic.generate import generate
+from training.localization.synthetic.generate import generate_dataset
 
 ROWS = [
     {"receiver_id": "Torino", "rssi_dbm": -80.0, "toa_ns": 0.0},
@@ -65,7 +65,7 @@ def test_what_a_receiver_out_of_service_would_have_said_does_not_matter(
 
 
 def test_the_scene_moved_is_the_answer_moved() -> None:
-    here = generate(GenerateConfig(samples=200, seed=5))
+    here = generate_dataset(GenerateConfig(samples=200, seed=5))
     shift = np.array([4096.0, -8192.0], np.float32)
     there = replace(
         here,
@@ -74,10 +74,10 @@ def test_the_scene_moved_is_the_answer_moved() -> None:
     )
     said = []
     for dataset in (here, there):
-        state = TrainState.fresh(TrainConfig(epochs=1, hidden=16, layers=1, heads=2), dataset)
+        state = TrainState.initial(TrainConfig(epochs=1, hidden=16, layers=1, heads=2), dataset)
         list(fit(state, dataset))
         said.append(
-            predict_split(Localizer(state.model, state.normaliser), dataset, dataset.rows("test"))
+            predict_split(Localizer(state.model, state.normalizer), dataset, dataset.rows("test"))
         )
     assert np.abs(said[1].mean - said[0].mean - shift).max() < 200  # of some 100 km, in 32 bits
 

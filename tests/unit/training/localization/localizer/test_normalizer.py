@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from training.localization.data.dataset import Dataset
-from training.localization.localizer.normalizer import Normaliser
+from training.localization.localizer.normalizer import Normalizer
 
 
 def test_positions_survive_the_way_to_units_and_back(arrays: Dataset) -> None:
-    normaliser = Normaliser.fit(arrays, arrays.rows("train"))
-    units = normaliser.positions_to_units(arrays.target)
-    assert normaliser.positions_to_metres(units) == pytest.approx(arrays.target, abs=0.1)
+    normalizer = Normalizer.fit(arrays, arrays.rows("train"))
+    units = normalizer.positions_to_units(arrays.target)
+    assert normalizer.positions_to_metres(units) == pytest.approx(arrays.target, abs=0.1)
     assert np.sqrt((units**2).mean()) == pytest.approx(1, rel=0.2)
 
 
 def test_the_normaliser_travels_as_json(arrays: Dataset) -> None:
-    normaliser = Normaliser.fit(arrays, arrays.rows("train"))
-    assert Normaliser.from_dict(json.loads(json.dumps(normaliser.to_dict()))) == normaliser
+    normalizer = Normalizer.fit(arrays, arrays.rows("train"))
+    assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer

@@ -7,45 +7,45 @@ from training.localization.config import GenerateConfig
 from training.localization.data.dataset import SPLITS
 from training.localization.data.splits import BY_PLACE, INDEPENDENT
 from training.localization.geometry import distances
-from training.localization.synthetic.generate import generate
-from training.localization.synthetic.propagation import received_dbm
+from training.localization.synthetic.generate import generate_dataset
+from training.localization.synthetic.propagation import received_power_dbm
 from training.localization.synthetic.shadowing import ShadowMap
 
 
 def test_the_same_seed_makes_the_same_dataset_and_another_another() -> None:
-    one, same, other = (generate(GenerateConfig(samples=100, seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (generate_dataset(GenerateConfig(samples=100, seed=seed)) for seed in (1, 1, 2))
     assert one.content_hash == same.content_hash != other.content_hash
 
 
 def test_a_longer_dataset_begins_with_the_shorter_one() -> None:
-    short, long = (generate(GenerateConfig(samples=count, seed=1)) for count in (100, 300))
+    short, long = (generate_dataset(GenerateConfig(samples=count, seed=1)) for count in (100, 300))
     assert np.array_equal(long.rssi[:100], short.rssi, equal_nan=True)
 
 
 def test_shadowing_has_the_spread_that_was_asked_for() -> None:
     config = GenerateConfig(samples=20_000, shadowing_db=6, detection_snr_db=-20)
-    dataset = generate(config)
+    dataset = generate_dataset(config)
     away = distances(dataset.target, dataset.rx)
-    mean = received_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
+    mean = received_power_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
     rest = (dataset.rssi - mean)[~np.isnan(dataset.rssi)]
     assert np.std(rest) == pytest.approx(6, rel=0.02)
 
 
 def test_what_is_too_weak_is_not_heard() -> None:
     config = GenerateConfig(samples=500, transmit_dbm=10)
-    dataset = generate(config)
+    dataset = generate_dataset(config)
     assert not dataset.heard.all()
     assert np.nanmin(dataset.snr) >= config.detection_snr_db
     assert np.array_equal(np.isnan(dataset.toa), np.isnan(dataset.rssi))
 
 
 def test_without_timing_there_are_no_arrival_times() -> None:
-    dataset = generate(GenerateConfig(samples=50, timing_sigma_ns=None))
+    dataset = generate_dataset(GenerateConfig(samples=50, timing_sigma_ns=None))
     assert np.isnan(dataset.toa).all()
 
 
 def test_samples_that_tell_nothing_of_each_other_are_split_at_random() -> None:
-    dataset = generate(GenerateConfig(samples=2000))
+    dataset = generate_dataset(GenerateConfig(samples=2000))
     assert dataset.split_by == INDEPENDENT
     assert [len(dataset.rows(side)) for side in SPLITS] == [1400, 300, 300]
     middles = [dataset.target[dataset.rows(side)].mean(axis=0) for side in SPLITS]
@@ -53,7 +53,7 @@ def test_samples_that_tell_nothing_of_each_other_are_split_at_random() -> None:
 
 
 def test_neighbours_that_share_their_shadowing_stay_on_one_side_of_the_split() -> None:
-    dataset = generate(GenerateConfig(samples=2000, shadowing_reach_km=5))
+    dataset = generate_dataset(GenerateConfig(samples=2000, shadowing_reach_km=5))
     assert dataset.split_by == BY_PLACE
     for block in np.unique(dataset.group):
         assert len(np.unique(dataset.split[dataset.group == block])) == 1
@@ -61,7 +61,7 @@ def test_neighbours_that_share_their_shadowing_stay_on_one_side_of_the_split() -
 
 def test_progress_is_told_and_reaches_the_end() -> None:
     told: list[tuple[int, int]] = []
-    generate(GenerateConfig(samples=6000), lambda current, total, _: told.append((current, total)))
+    generate_dataset(GenerateConfig(samples=6000), lambda current, total, _: told.append((current, total)))
     assert told[-1] == (6000, 6000)
     assert len(told) >= 10
 
@@ -79,7 +79,7 @@ def test_shadowing_that_belongs_to_the_place_is_alike_nearby_and_not_far_away() 
 
 def test_with_a_reach_neighbours_are_shadowed_alike() -> None:
     config = GenerateConfig(samples=300, shadowing_reach_km=500, detection_snr_db=-20)
-    dataset = generate(config)
+    dataset = generate_dataset(config)
     away = distances(dataset.target, dataset.rx)
-    mean = received_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
+    mean = received_power_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
     assert np.nanstd(dataset.rssi - mean, axis=0).max() < 6

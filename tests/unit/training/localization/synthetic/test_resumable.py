@@ -6,8 +6,8 @@ import pytest
 
 from training.localization.config import GenerateConfig
 from training.localization.data.dataset import Dataset
-from training.localization.synthetic.generate import generate
-from training.localization.synthetic.resumable import generate_resumable, part_of
+from training.localization.synthetic.generate import generate_dataset
+from training.localization.synthetic.resumable import generate_resumable, partial_path
 
 CONFIG = GenerateConfig(samples=1000, seed=4)
 
@@ -30,18 +30,18 @@ def test_what_grew_in_two_goes_is_what_is_made_in_one(tmp_path: Path) -> None:
     stopped_after(512, output)
     generate_resumable(CONFIG, output, lambda current, total, message: told.append(current))
     assert told == [768, 1000]
-    assert Dataset.load(output).content_hash == generate(CONFIG).content_hash
+    assert Dataset.load(output).content_hash == generate_dataset(CONFIG).content_hash
     assert [one.name for one in tmp_path.iterdir()] == ["made"]
 
 
 def test_a_block_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     output = tmp_path / "made"
     stopped_after(512, output)
-    part = part_of(CONFIG, output)
+    part = partial_path(CONFIG, output)
     part.write_bytes(part.read_bytes()[:-10])
     assert (
         generate_resumable(CONFIG, output, lambda *_: None).content_hash
-        == generate(CONFIG).content_hash
+        == generate_dataset(CONFIG).content_hash
     )
 
 
@@ -50,5 +50,5 @@ def test_another_config_starts_anew(tmp_path: Path) -> None:
     stopped_after(512, output)
     assert (
         generate_resumable(other, output, lambda *_: None).content_hash
-        == generate(other).content_hash
+        == generate_dataset(other).content_hash
     )
