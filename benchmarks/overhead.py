@@ -29,11 +29,11 @@ STORE = """
 import django
 django.setup()
 from django.contrib.auth.models import User
-from training.datasets import store
-from training.engine.config import GenerateConfig
-from training.engine.synthetic import generate
+from training.datasets.service import store_dataset
+from training.localization.config import GenerateConfig
+from training.localization.synthetic.generate import generate
 made = generate(GenerateConfig(samples=%d, seed=3, timing_sigma_ns=None))
-made = store(User.objects.get(username="ada"), "Some", made)
+made = store_dataset(User.objects.get(username="ada"), "Some", made)
 print(made.pk, made.path)
 """
 

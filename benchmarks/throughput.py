@@ -35,11 +35,11 @@ STORE = """
 import django
 django.setup()
 from django.contrib.auth.models import User
-from training.datasets import store
-from training.engine.config import GenerateConfig
-from training.engine.synthetic import generate
+from training.datasets.service import store_dataset
+from training.localization.config import GenerateConfig
+from training.localization.synthetic.generate import generate
 made = generate(GenerateConfig(samples=%d, timing_sigma_ns=%s))
-dataset = store(User.objects.get(username="ada"), "Many", made)
+dataset = store_dataset(User.objects.get(username="ada"), "Many", made)
 print(dataset.pk, dataset.path)
 """
 

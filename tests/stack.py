@@ -25,15 +25,15 @@ import json, django
 django.setup()
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from training.datasets import store
-from training.engine.config import GenerateConfig
-from training.engine.synthetic import generate
-from training.tokens import issue
+from training.datasets.service import store_dataset
+from training.localization.config import GenerateConfig
+from training.localization.synthetic.generate import generate
+from training.accounts.tokens import create_token
 call_command("migrate", verbosity=0)
 people = {name: User.objects.create_user(name, password=%r, is_staff=name == "grace",
           is_superuser=name == "grace") for name in ("ada", "bob", "grace")}
-dataset = store(people["ada"], "Small", generate(GenerateConfig(samples=240, seed=3)))
-print(json.dumps({"tokens": {name: issue(one) for name, one in people.items()},
+dataset = store_dataset(people["ada"], "Small", generate(GenerateConfig(samples=240, seed=3)))
+print(json.dumps({"tokens": {name: create_token(one) for name, one in people.items()},
                   "dataset": str(dataset.pk)}))
 """
 SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}

@@ -116,7 +116,7 @@ def test_events_that_a_killed_process_left_are_sent_by_another(
     program = (
         "import os, signal, django; django.setup()\n"
         "from django.contrib.auth.models import User\n"
-        "from training import lifecycle\n"
+        "from training.jobs import lifecycle\n"
         "from training.localization.config import TrainConfig\n"
         "from training.models import Dataset\n"
         "ada = User.objects.get(username='ada')\n"

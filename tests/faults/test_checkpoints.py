@@ -27,10 +27,10 @@ pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark
 WRITER = """
 import sys
 from pathlib import Path
-from training.engine.checkpoint import Store
-from training.engine.config import GenerateConfig, TrainConfig
-from training.engine.state import TrainState
-from training.engine.synthetic import generate
+from training.localization.checkpoints.store import Store
+from training.localization.config import GenerateConfig, TrainConfig
+from training.localization.fit.state import TrainState
+from training.localization.synthetic.generate import generate
 config = TrainConfig(hidden=16, heads=2, layers=1)
 state = TrainState.fresh(config, generate(GenerateConfig(samples=100)))
 state.epoch = int(sys.argv[2])

@@ -20,8 +20,8 @@ PROGRAM = f"""
 import sys, time, django; django.setup()
 from django.contrib.auth.models import User
 from django.db.models import Q
-from training import lifecycle
-from training.engine.config import TrainConfig
+from training.jobs import lifecycle
+from training.localization.config import TrainConfig
 from training.models import Dataset
 from training.publishing import publisher
 ada = User.objects.get(username="ada")

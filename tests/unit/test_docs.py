@@ -50,11 +50,3 @@ def test_every_variable_and_command_of_a_page_is_one_that_there_is(page: str) ->
     named = set(re.findall(r"\b((?:HEIMDALL|DJANGO)_[A-Z_]+)\b", text)) - {"HEIMDALL_FAULTS"}
     assert {name for name in named if f"| `{name}` |" not in README} == set()
     assert set(re.findall(COMMANDS, text)) <= set(get_commands())
-
-
-def test_every_file_is_one_idea() -> None:
-    for room in ("heimdall", "training", "realtime", "tests"):
-        for path in (ROOT / room).rglob("*.py"):
-            if "migrations" not in path.parts:
-                lines = len(path.read_text(encoding="utf-8").splitlines())
-                assert lines <= 250, f"{path} has {lines} lines"

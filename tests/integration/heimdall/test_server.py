@@ -30,9 +30,9 @@ from asgiref.sync import sync_to_async
 async def application(scope, receive, send):
     print("asked", flush=True)
 {}
-from heimdall.server import Server, end_in_time
-Server(application, "127.0.0.1", 0, lambda port: print(port, flush=True)).run()
-end_in_time()
+from heimdall.daphne.server import DaphneServer, exit_after_timeout
+DaphneServer(application, "127.0.0.1", 0, lambda port: print(port, flush=True)).run()
+exit_after_timeout()
 """
 
 

@@ -67,7 +67,7 @@ class JobViewSet(JobHistory):
     )
     filterset_class = filters.JobFilter
     search_fields = ("name", "notes")
-    expressions, ordering = ordering.JOBS, "-created_at"
+    orderings, ordering = ordering.JOBS, "-created_at"
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:

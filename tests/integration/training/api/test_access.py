@@ -97,7 +97,7 @@ def test_a_fault_of_ours_is_a_problem(ada: User, monkeypatch: pytest.MonkeyPatch
     def broken(*_: object) -> None:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr("training.api.views.jobs.visible", broken)
+    monkeypatch.setattr("training.api.views.jobs.visible_to", broken)
     answer = client.get(JOBS)
     assert answer.status_code == 500
     assert answer["Content-Type"] == "application/problem+json"
