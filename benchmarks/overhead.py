@@ -31,8 +31,8 @@ django.setup()
 from django.contrib.auth.models import User
 from training.datasets.service import store_dataset
 from training.localization.config import GenerateConfig
-from training.localization.synthetic.generate import generate
-made = generate(GenerateConfig(samples=%d, seed=3, timing_sigma_ns=None))
+from training.localization.synthetic.generate import generate_dataset
+made = generate_dataset(GenerateConfig(samples=%d, seed=3, timing_sigma_ns=None))
 made = store_dataset(User.objects.get(username="ada"), "Some", made)
 print(made.pk, made.path)
 """

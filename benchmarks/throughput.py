@@ -37,8 +37,8 @@ django.setup()
 from django.contrib.auth.models import User
 from training.datasets.service import store_dataset
 from training.localization.config import GenerateConfig
-from training.localization.synthetic.generate import generate
-made = generate(GenerateConfig(samples=%d, timing_sigma_ns=%s))
+from training.localization.synthetic.generate import generate_dataset
+made = generate_dataset(GenerateConfig(samples=%d, timing_sigma_ns=%s))
 dataset = store_dataset(User.objects.get(username="ada"), "Many", made)
 print(dataset.pk, dataset.path)
 """
@@ -93,9 +93,9 @@ def seconds(stack: Stack, epochs: int, expected: float) -> list[float]:
 
 def bare(dataset: Dataset, config: TrainConfig) -> list[float]:
     """Seconds of each epoch but the first."""
-    state = TrainState.fresh(config, dataset)
+    state = TrainState.initial(config, dataset)
     model, optimizer = state.model, state.optimizer
-    train, val = (EncodedSplit.of(dataset, state.normaliser, side, SINGLE_PROCESS.device)
+    train, val = (EncodedSplit.from_dataset(dataset, state.normalizer, side, SINGLE_PROCESS.device)
                   for side in ("train", "val"))  # fmt: skip
     took = []
     for epoch in range(config.epochs):

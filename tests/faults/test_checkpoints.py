@@ -30,9 +30,9 @@ from pathlib import Path
 from training.localization.checkpoints.store import Store
 from training.localization.config import GenerateConfig, TrainConfig
 from training.localization.fit.state import TrainState
-from training.localization.synthetic.generate import generate
+from training.localization.synthetic.generate import generate_dataset
 config = TrainConfig(hidden=16, heads=2, layers=1)
-state = TrainState.fresh(config, generate(GenerateConfig(samples=100)))
+state = TrainState.initial(config, generate_dataset(GenerateConfig(samples=100)))
 state.epoch = int(sys.argv[2])
 print("ready", flush=True)
 while True:

@@ -109,7 +109,9 @@ def _train(spec: dict[str, Any], pipe: Channel, context: DistributedContext) -> 
     if spec.get("resume_from"):
         newest = Path(spec["resume_from"])
         # One process alone brings the best along; the others read where it lies.
-        resumed = (store if context.is_rank_zero else replace(store, folder=newest.parent)).resume(newest)
+        resumed = (store if context.is_rank_zero else replace(store, folder=newest.parent)).resume(
+            newest
+        )
         state = resumed.state
         for damage in resumed.damaged:
             pipe.say("note", message=f"{damage}; going on from epoch {state.epoch}.")

@@ -79,7 +79,9 @@ class LocalFrame:
     def to_geodetic(self, position: ArrayLike) -> tuple[Floats, Floats]:
         """[..., 2] metres to latitude and longitude in degrees; NaN off the globe."""
         east_north, up = self._axes()[:2], self._axes()[2]
-        on_plane = np.asarray(position, float) @ east_north + _geodetic_to_ecef(self.lat0, self.lon0)
+        on_plane = np.asarray(position, float) @ east_north + _geodetic_to_ecef(
+            self.lat0, self.lon0
+        )
         # How far below the plane the ellipsoid lies: the nearer root of a quadratic.
         stretch = np.array([1.0, 1.0, 1.0 / (1.0 - _WGS84_E2)]) / _WGS84_A**2
         a = np.sum(up * up * stretch)

@@ -67,7 +67,9 @@ def negative_log_likelihood(predicted: Predictions, target: Floats) -> float:
 
 def coverage(predicted: Predictions, target: Floats, share: float) -> float:
     """How many lie inside the ellipse that should hold `share` of them (chi-squared, 2 d.o.f.)."""
-    return float(np.mean(squared_mahalanobis(predicted, target) <= mahalanobis_radius_squared(share)))
+    return float(
+        np.mean(squared_mahalanobis(predicted, target) <= mahalanobis_radius_squared(share))
+    )
 
 
 def mahalanobis_radius_squared(share: float) -> float:

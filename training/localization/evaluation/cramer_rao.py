@@ -50,7 +50,11 @@ def bound_at(
     sigma = max(physics["shadowing_db"], _SMALLEST_SHADOWING_DB)
     above = (_mean_rssi(away, physics) - _threshold_dbm(physics)) / sigma
     # d(dBm)/d(m) of the log-distance model, in units of the shadowing.
-    slope = 10 * path_loss_exponent_at(away, physics["path_loss_exponent"]) / (math.log(10) * away * sigma)
+    slope = (
+        10
+        * path_loss_exponent_at(away, physics["path_loss_exponent"])
+        / (math.log(10) * away * sigma)
+    )
     information = _sum_outer(toward, strength * slope**2 * censored_information(above))
     if physics["timing_sigma_ns"] is not None:
         metres = physics["timing_sigma_ns"] * 1e-9 * SPEED_OF_LIGHT

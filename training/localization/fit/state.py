@@ -10,8 +10,8 @@ import torch
 
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
-from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.features import FEATURES
+from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.normalizer import Normalizer
 
 _WARM_UP = 0.05  # of all steps

@@ -101,7 +101,9 @@ def table(
 
 def _row(file: str, line: int, header: Sequence[str], values: Sequence[str]) -> Row:
     if len(values) != len(header):
-        raise InvalidRowError(file, line, f"{len(values)} fields where the header has {len(header)}")
+        raise InvalidRowError(
+            file, line, f"{len(values)} fields where the header has {len(header)}"
+        )
     return Row(file, line, dict(zip(header, (value.strip() for value in values), strict=True)))
 
 
@@ -131,7 +133,9 @@ def _lines(file: str, text: TextIOWrapper, binary: BinaryIO, max_bytes: float) -
     while line := text.readline(_LONGEST_LINE):
         count += 1
         if len(line) == _LONGEST_LINE:
-            raise InvalidRowError(file, count, f"the line is longer than {_LONGEST_LINE:,} characters")
+            raise InvalidRowError(
+                file, count, f"the line is longer than {_LONGEST_LINE:,} characters"
+            )
         if binary.tell() > max_bytes:
             raise DatasetImportError(f"{file} unpacks to more than {max_bytes:,} bytes")
         yield line

@@ -15,7 +15,7 @@ from training.localization.data import splits
 from training.localization.data.dataset import SPLITS, Dataset, Receiver
 from training.localization.geometry import Floats, LocalFrame
 from training.localization.importing import zip_archive
-from training.localization.importing.csv_tables import InvalidRowError, DatasetImportError, table
+from training.localization.importing.csv_tables import DatasetImportError, InvalidRowError, table
 from training.localization.importing.rows import (
     MEASUREMENTS,
     RECEIVERS,
@@ -26,7 +26,7 @@ from training.localization.importing.rows import (
     read_receivers,
 )
 
-__all__ = ["InvalidRowError", "DatasetImportError", "read_folder", "read_zip"]
+__all__ = ["DatasetImportError", "InvalidRowError", "read_folder", "read_zip"]
 
 _COLUMNS = (
     ("sample_id", "receiver_id"),
@@ -46,7 +46,7 @@ def read_zip(
 def read_folder(
     folder: Path, max_bytes: float = math.inf, config: ImportConfig = _AS_IT_COMES
 ) -> Dataset:
-    """Read receivers, samples and measurements; DatasetImportError (InvalidRowError) says what is wrong.
+    """Read receivers, samples and measurements; raise DatasetImportError if any is wrong.
 
     No table may be larger than `max_bytes` once unpacked. `config` says how the split is made.
     """
@@ -116,7 +116,9 @@ def _groups(
 
 
 def _sides(samples: SampleRows, group: NDArray[np.int32], seed: int) -> NDArray[np.int8]:
-    sides = np.array(samples.sides, np.int8) if samples.sides else splits.split_by_group(group, seed)
+    sides = (
+        np.array(samples.sides, np.int8) if samples.sides else splits.split_by_group(group, seed)
+    )
     for code, name in enumerate(SPLITS):
         if code not in sides:
             raise DatasetImportError(

@@ -60,7 +60,9 @@ def _tables(pack: ZipFile) -> Iterator[ZipInfo]:
         if info.is_dir() or name not in _WANTED or "__MACOSX" in info.filename:
             continue
         if name in seen:
-            raise DatasetImportError(f"The zip holds {name} twice: {seen[name]!r}, {info.filename!r}")
+            raise DatasetImportError(
+                f"The zip holds {name} twice: {seen[name]!r}, {info.filename!r}"
+            )
         if len(PurePosixPath(info.filename).parts) > 2:
             raise DatasetImportError(
                 f"{info.filename!r} lies too deep in the zip: zip the folder itself, or its files"
@@ -87,7 +89,9 @@ def _refuse_unsafe(info: ZipInfo) -> None:
             "its size in the zip; no table does"
         )
     if info.flag_bits & _ENCRYPTED:
-        raise DatasetImportError(f"{info.filename!r} in the zip is encrypted; zip it without a password")
+        raise DatasetImportError(
+            f"{info.filename!r} in the zip is encrypted; zip it without a password"
+        )
 
 
 def _name(info: ZipInfo) -> str:

@@ -60,7 +60,9 @@ def locate(
             )
         in_service[cell] = True
         if row.get("rx_lat") is not None and row.get("rx_lon") is not None:
-            rx[cell] = model.frame.to_local_3d(row["rx_lat"], row["rx_lon"], _number(row, "rx_alt_m"))
+            rx[cell] = model.frame.to_local_3d(
+                row["rx_lat"], row["rx_lon"], _number(row, "rx_alt_m")
+            )
     rssi, snr, toa = signals
     arrays = (rssi, snr, subtract_emission_time(toa), rx)
     tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]

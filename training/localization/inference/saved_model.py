@@ -20,9 +20,9 @@ from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset, Receiver
 from training.localization.fit.state import TrainState
 from training.localization.geometry import LocalFrame
-from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.localizer import Localizer
+from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.normalizer import Normalizer
 
 FORMAT = 2

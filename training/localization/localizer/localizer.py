@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from training.localization.data.dataset import Dataset
 from training.localization.geometry import SPEED_OF_LIGHT
-from training.localization.localizer.networks import Ensemble, pool_gaussians
 from training.localization.localizer.features import Encoder, Signals
+from training.localization.localizer.networks import Ensemble, pool_gaussians
 from training.localization.localizer.normalizer import Normalizer
 from training.localization.localizer.tdoa_refinement import Arrivals, refine_positions
 from training.localization.metrics import Predictions

@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 
 from training.localization.config import GenerateConfig
 from training.localization.data.dataset import Dataset, Receiver
-from training.localization.data.splits import BY_PLACE, INDEPENDENT, split_randomly, blocks, split_by_group
+from training.localization.data.splits import (
+    BY_PLACE,
+    INDEPENDENT,
+    blocks,
+    split_by_group,
+    split_randomly,
+)
 from training.localization.geometry import Floats, LocalFrame, distances
 from training.localization.synthetic.area import BufferedConvexHull
-from training.localization.synthetic.propagation import time_of_flight_ns, received_power_dbm
+from training.localization.synthetic.propagation import received_power_dbm, time_of_flight_ns
 from training.localization.synthetic.shadowing import ShadowMap
 
 Progress = Callable[[int, int, str], None]
@@ -74,7 +80,9 @@ def assemble(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
         toa=toa,
         rx=np.broadcast_to(rx.astype(np.float32), (*rssi.shape, 3)),
         in_service=np.ones(rssi.shape, bool),
-        split=split_randomly(len(group), config.seed) if alone else split_by_group(group, config.seed),
+        split=split_randomly(len(group), config.seed)
+        if alone
+        else split_by_group(group, config.seed),
         group=group,
         split_by=INDEPENDENT if alone else BY_PLACE,
         physics=config.model_dump(mode="json", exclude={"receivers"}),

@@ -9,7 +9,12 @@ import pytest
 
 from training.localization.config import ImportConfig
 from training.localization.evaluation import dataset_summary
-from training.localization.importing.importer import InvalidRowError, DatasetImportError, read_folder, read_zip
+from training.localization.importing.importer import (
+    DatasetImportError,
+    InvalidRowError,
+    read_folder,
+    read_zip,
+)
 
 RECEIVERS = "receiver_id,lat,lon,alt_m\nhill,45.0,7.5,300\ntown,45.1,7.6,\nbus,,,\n"
 SAMPLES = "sample_id,lat,lon,split\na,45.02,7.52,train\nb,45.03,7.55,val\nc,45.05,7.58,test\n"
@@ -141,7 +146,9 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("samples.csv", "0" * 1_000_000)
-    with pytest.raises(DatasetImportError, match=r"unpacks to 1,000,000 bytes, at most 1,000 may be"):
+    with pytest.raises(
+        DatasetImportError, match=r"unpacks to 1,000,000 bytes, at most 1,000 may be"
+    ):
         read_zip(archive, tmp_path, max_bytes=1_000)
 
 

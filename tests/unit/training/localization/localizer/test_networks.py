@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from training.localization.config import TrainConfig
-from training.localization.localizer.networks import Ensemble, pool_gaussians
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.loss import gaussian_nll, loss
+from training.localization.localizer.networks import Ensemble, pool_gaussians
 
 KINDS = ["mlp", "attention"]
 

@@ -13,7 +13,9 @@ from training.localization.synthetic.shadowing import ShadowMap
 
 
 def test_the_same_seed_makes_the_same_dataset_and_another_another() -> None:
-    one, same, other = (generate_dataset(GenerateConfig(samples=100, seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (
+        generate_dataset(GenerateConfig(samples=100, seed=seed)) for seed in (1, 1, 2)
+    )
     assert one.content_hash == same.content_hash != other.content_hash
 
 
@@ -26,7 +28,9 @@ def test_shadowing_has_the_spread_that_was_asked_for() -> None:
     config = GenerateConfig(samples=20_000, shadowing_db=6, detection_snr_db=-20)
     dataset = generate_dataset(config)
     away = distances(dataset.target, dataset.rx)
-    mean = received_power_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
+    mean = received_power_dbm(
+        away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent
+    )
     rest = (dataset.rssi - mean)[~np.isnan(dataset.rssi)]
     assert np.std(rest) == pytest.approx(6, rel=0.02)
 
@@ -61,7 +65,9 @@ def test_neighbours_that_share_their_shadowing_stay_on_one_side_of_the_split() -
 
 def test_progress_is_told_and_reaches_the_end() -> None:
     told: list[tuple[int, int]] = []
-    generate_dataset(GenerateConfig(samples=6000), lambda current, total, _: told.append((current, total)))
+    generate_dataset(
+        GenerateConfig(samples=6000), lambda current, total, _: told.append((current, total))
+    )
     assert told[-1] == (6000, 6000)
     assert len(told) >= 10
 
@@ -81,5 +87,7 @@ def test_with_a_reach_neighbours_are_shadowed_alike() -> None:
     config = GenerateConfig(samples=300, shadowing_reach_km=500, detection_snr_db=-20)
     dataset = generate_dataset(config)
     away = distances(dataset.target, dataset.rx)
-    mean = received_power_dbm(away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent)
+    mean = received_power_dbm(
+        away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent
+    )
     assert np.nanstd(dataset.rssi - mean, axis=0).max() < 6
