@@ -32,6 +32,6 @@ if "daphne.server" in sys.modules:
 application = ProtocolTypeRouter(
     {
         "http": pages,
-        "websocket": websocket_application(hub=get_hub, user_for_token=authenticate),
+        "websocket": websocket_application(get_hub=get_hub, user_for_token=authenticate),
     }
 )

@@ -1,1 +1,1 @@
-"""Carries a job's events from the rows to whoever watches; knows no model of training."""
+"""Delivers job events from the database to WebSocket and SSE clients; no models of training."""

@@ -1,4 +1,4 @@
-"""An asyncio connection to RabbitMQ that is opened in time or not at all, and surely closed."""
+"""An asyncio connection to RabbitMQ with a bounded handshake and a guaranteed close."""
 
 from __future__ import annotations
 
@@ -11,87 +11,94 @@ from urllib.parse import unquote, urlsplit
 
 import carehare
 
-# carehare passes user name and password on as they stand in the URL, escapes and all.
+# carehare passes the user name and password of the URL on without decoding percent escapes.
 from carehare._protocol import Protocol
 from pamqp.commands import Basic
 
-# A thousand messages may be under way: far more than come in this time.
-_ACK_SECONDS = 0.005
+# A thousand messages may be unacknowledged: far more than arrive in this time.
+_ACK_DELAY_SECONDS = 0.005
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 
 
 @asynccontextmanager
-async def open_connection(url: str, seconds: float) -> AsyncIterator[carehare.Connection]:
-    """Connected and greeted within `seconds`; cut off on the way out."""
+async def open_connection(url: str, timeout_seconds: float) -> AsyncIterator[carehare.Connection]:
+    """Connect and complete the AMQP handshake within the timeout; abort the socket on exit."""
     parts = urlsplit(url)
-    protocol = partial(
+    protocol_factory = partial(
         Protocol,
         username=unquote(parts.username or "guest"),
         password=unquote(parts.password or "guest"),
         virtual_host=unquote(parts.path[1:]) or "/",
     )
-    async with asyncio.timeout(seconds):
-        transport, spoken = await asyncio.get_running_loop().create_connection(
-            protocol,
+    async with asyncio.timeout(timeout_seconds):
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            protocol_factory,
             host=parts.hostname or "127.0.0.1",
             port=parts.port or _PORTS[parts.scheme],
             ssl=parts.scheme == "amqps" or None,
         )
     try:
-        async with asyncio.timeout(seconds):
-            await asyncio.shield(spoken.open)
+        async with asyncio.timeout(timeout_seconds):
+            await asyncio.shield(protocol.open)
         connection = carehare.Connection(url)
-        connection._protocol = spoken  # noqa: SLF001
+        connection._protocol = protocol  # noqa: SLF001
         yield connection
     finally:
-        ignore_exceptions(spoken.open)
-        ignore_exceptions(getattr(spoken, "closed", spoken.open))
-        if not spoken.open.done():
-            spoken._crash_exc = TimeoutError("no greeting")  # noqa: SLF001
+        ignore_exceptions(protocol.open)
+        ignore_exceptions(getattr(protocol, "closed", protocol.open))
+        if not protocol.open.done():
+            protocol._crash_exc = TimeoutError("AMQP handshake timed out")  # noqa: SLF001
         transport.abort()
-        await asyncio.sleep(0)  # the socket itself is closed in the loop's next round
+        await asyncio.sleep(0)  # the loop closes the socket in its next iteration
 
 
 async def consume(
-    connection: carehare.Connection, queue: str, prefetch: int, take: Callable[[bytes], None]
+    connection: carehare.Connection,
+    queue: str,
+    prefetch: int,
+    on_message: Callable[[bytes], None],
 ) -> None:
-    """Hand each message to `take` as it is read, and acknowledge it soon after; until the channel
-    is closed.
+    """Call `on_message` for each message as it is read, and acknowledge shortly afterwards.
 
-    `take` must neither wait nor raise. Raises what closed the channel.
+    `on_message` must neither block nor raise. Returns never; raises what closed the channel.
     """
     consumer = connection.acking_consumer(queue, prefetch_count=prefetch)
-    # Its own queue is read by a new task for each message, which costs three turns of the loop.
-    consumer._queue = CallbackQueue(take, consumer._frame_writer.send_frame)  # noqa: SLF001
+    # carehare's own queue is read by a new task per message: three iterations of the loop more.
+    consumer._queue = CallbackQueue(  # noqa: SLF001
+        on_message,
+        consumer._frame_writer.send_frame,  # noqa: SLF001
+    )
     ignore_exceptions(consumer.closed)
-    # Whoever gives up waiting must not cancel the future that carehare sets.
+    # asyncio.wait does not cancel the future, which carehare sets itself, when we are cancelled.
     await asyncio.wait([consumer.closed])
     consumer.closed.result()
     raise carehare.ChannelClosed
 
 
 class CallbackQueue:
-    """In the place of a queue: what is put in is taken at once.
+    """Replaces carehare's delivery queue with a direct call of the handler.
 
-    Acknowledged it is a moment later, together with what came meanwhile: a message is a hint, which
-    waits for no member that is slow, and to write to the broker first would hold up the sockets.
+    Messages are acknowledged a moment later, in batches. They are only hints, so they need not wait
+    for slow members, and writing to the broker first would delay the sockets.
     """
 
-    def __init__(self, take: Callable[[bytes], None], write: Callable[[Any], None]) -> None:
-        self._take, self._write = take, write
-        self._newest = 0
+    def __init__(
+        self, on_message: Callable[[bytes], None], send_frame: Callable[[Any], None]
+    ) -> None:
+        self._on_message, self._send_frame = on_message, send_frame
+        self._unacknowledged_tag = 0
 
     def put_nowait(self, delivery: Any) -> None:
-        self._take(b"".join(part.value for part in delivery.body))
-        if not self._newest:
-            asyncio.get_running_loop().call_later(_ACK_SECONDS, self._acknowledge)
-        self._newest = delivery.deliver.delivery_tag
+        self._on_message(b"".join(part.value for part in delivery.body))
+        if not self._unacknowledged_tag:
+            asyncio.get_running_loop().call_later(_ACK_DELAY_SECONDS, self._acknowledge)
+        self._unacknowledged_tag = delivery.deliver.delivery_tag
 
     def _acknowledge(self) -> None:
-        newest, self._newest = self._newest, 0
-        self._write(Basic.Ack(delivery_tag=newest, multiple=True))
+        tag, self._unacknowledged_tag = self._unacknowledged_tag, 0
+        self._send_frame(Basic.Ack(delivery_tag=tag, multiple=True))
 
 
 def ignore_exceptions(future: asyncio.Future[None]) -> None:
-    """Nobody waits for it, and asyncio prints an error that nobody has read."""
+    """Retrieve the future's exception, because asyncio logs exceptions that are never retrieved."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,4 +1,4 @@
-"""The sockets: who is there, what they follow, and two tasks that neither wait for each other."""
+"""The WebSocket consumer: authentication, client actions and delivery of frames."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from django.conf import settings
 
 from realtime import connections, protocol
 from realtime.hub import Hub
-from realtime.metrics import REFUSED
+from realtime.metrics import REFUSED_CONNECTIONS
 from realtime.protocol import Close, InvalidFrameError, Ping, Subscribe, Unsubscribe
+from realtime.rate_limit import TokenBucket
 from realtime.subscription import Subscription
+
+MAX_SUBSCRIBED_JOBS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -32,32 +35,36 @@ UserForToken = Callable[[str], Any]
 class JobEventsConsumer:
     """An ASGI application for `/ws` and `/ws/training/{job_id}`."""
 
-    def __init__(self, hub: Callable[[], Hub], user_for_token: UserForToken) -> None:
-        self._hub, self._user_for_token = hub, user_for_token
+    def __init__(self, get_hub: Callable[[], Hub], user_for_token: UserForToken) -> None:
+        self._get_hub, self._user_for_token = get_hub, user_for_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        credential, refused = await self._who(scope)
-        spoken = protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in scope["subprotocols"] else None
-        # A browser is told the reason of a refusal only on a socket that was open.
-        await send({"type": "websocket.accept", "subprotocol": spoken})
+        credential, close_code = await self._authenticate(scope)
+        supported = protocol.SUBPROTOCOL in scope["subprotocols"]
+        subprotocol = protocol.SUBPROTOCOL if supported else None
+        # Accept first: a browser sees the close code of an accepted connection only.
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
         if credential is None:
-            code = refused or Close.NOT_AUTHENTICATED
+            code = close_code or Close.NOT_AUTHENTICATED
             await send({"type": "websocket.close", "code": code})
-            REFUSED.labels(code).inc()
+            REFUSED_CONNECTIONS.labels(code).inc()
             return
         try:
-            watch = Subscription(self._hub(), credential.user_id)
-            with connections.register(credential, watch.jobs) as line:
-                await _WebSocketSession(watch, line, scope, receive, send).run()
+            subscription = Subscription(self._get_hub(), credential.user_id)
+            with connections.register(credential, subscription.jobs) as connection:
+                await _WebSocketSession(subscription, connection, scope, receive, send).run()
         except connections.TooManyConnectionsError as error:
-            log.warning("User %s: %s", credential.user_id, error)
+            log.warning("Refused a WebSocket of user %s: %s", credential.user_id, error)
             await send({"type": "websocket.send", "text": protocol.error("too_many", str(error))})
             await send({"type": "websocket.close", "code": Close.TOO_MANY})
-            REFUSED.labels(Close.TOO_MANY).inc()
+            REFUSED_CONNECTIONS.labels(Close.TOO_MANY).inc()
 
-    async def _who(self, scope: Scope) -> tuple[connections.Credential | None, int | None]:
-        """Who comes, or why nobody is let in. A page of another site must not use the cookie."""
+    async def _authenticate(self, scope: Scope) -> tuple[connections.Credential | None, int | None]:
+        """Return the credential, or else a close code (None for the default).
+
+        The session cookie counts only for pages of the same origin; a token counts from anywhere.
+        """
         headers = dict(scope["headers"])
         token = _token(headers.get(b"authorization", b"").decode("latin1"), scope["subprotocols"])
         if token is not None:
@@ -73,8 +80,8 @@ class JobEventsConsumer:
 
 
 def _token(authorization: str, subprotocols: list[str]) -> str | None:
-    kind, _, token = authorization.partition(" ")
-    if kind.lower() == "bearer":
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer":
         return token.strip()
     for offered in subprotocols:
         if offered.startswith(protocol.BEARER):
@@ -83,111 +90,116 @@ def _token(authorization: str, subprotocols: list[str]) -> str | None:
 
 
 def _is_same_origin(origin: str) -> bool:
-    allowed = OriginValidator(None, settings.ALLOWED_HOSTS)
-    return bool(allowed.valid_origin(urlsplit(origin)))
+    validator = OriginValidator(None, settings.ALLOWED_HOSTS)
+    return bool(validator.valid_origin(urlsplit(origin)))
 
 
 class _WebSocketSession:
-    """One open socket: what the client says is answered while what it follows is sent."""
+    """One open WebSocket: two tasks, which receive actions and deliver frames independently."""
 
     def __init__(
         self,
-        watch: Subscription,
-        line: connections.Connection,
+        subscription: Subscription,
+        connection: connections.Connection,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
-        self._watch, self._line, self._scope = watch, line, scope
+        self._subscription, self._connection, self._scope = subscription, connection, scope
         self._receive, self._send = receive, send
-        self._may_say = connections.TokenBucket()
+        self._rate_limiter = TokenBucket()
 
     async def run(self) -> None:
         try:
             if await self._open():
                 sender = asyncio.ensure_future(self._deliver())
-                listener = asyncio.ensure_future(self._listen())
-                ends: set[asyncio.Future[Any]] = {sender, listener, self._line.over}
+                receiver = asyncio.ensure_future(self._handle_actions())
+                closed = self._connection.closed
+                waited: set[asyncio.Future[Any]] = {sender, receiver, closed}
                 try:
-                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    await _end(sender, listener)
-                if self._line.over.done():
-                    await self._refuse(self._line.over.result())
+                    await _cancel(sender, receiver)
+                if closed.done():
+                    await self._close(closed.result())
         except Exception as error:
-            # Most likely the database is away: who comes back soon is served then.
-            log.warning("A socket was closed: %r", error)
+            # Usually the database is unavailable; a client that reconnects may be served again.
+            log.warning("Closed a WebSocket after an error: %r", error)
             await self._send({"type": "websocket.close", "code": Close.SERVICE_RESTART})
         finally:
-            await self._watch.close()
+            await self._subscription.close()
 
     async def _open(self) -> bool:
-        named: str | None = self._scope["url_route"]["kwargs"].get("job_id")
-        if named is None:
-            await self._watch.follow_everything()
-            await self._text(protocol.connected(None, None))
+        """Subscribe as the URL says and send the first frame; False if the job is not visible."""
+        job_param: str | None = self._scope["url_route"]["kwargs"].get("job_id")
+        if job_param is None:
+            await self._subscription.subscribe_all()
+            await self._send_text(protocol.connected(None, None))
             return True
-        job_id = UUID(named)
-        if not await self._watch.may_see(job_id):
+        job_id = UUID(job_param)
+        if not await self._subscription.can_view(job_id):
             await self._send({"type": "websocket.close", "code": Close.NOT_FOUND})
             return False
         query = parse_qs(self._scope["query_string"].decode("latin1"))
-        after, problem = 0, None
+        after, error_frame = 0, None
         try:
             after = protocol.cursor(query.get("after", ["0"])[-1])
         except InvalidFrameError as error:
-            problem = protocol.error(error.code, f"{error} All events follow.")
-        head = await self._watch.follow(job_id, after)
-        await self._text(protocol.connected(job_id, head))
-        if problem:
-            await self._text(problem)
+            error_frame = protocol.error(error.code, f"{error} Sending all events.")
+        latest_seq = await self._subscription.subscribe(job_id, after)
+        await self._send_text(protocol.connected(job_id, latest_seq))
+        if error_frame:
+            await self._send_text(error_frame)
         return True
 
     async def _deliver(self) -> None:
-        async for body in self._watch.frames():
-            await self._text(body.decode())
+        async for body in self._subscription.frames():
+            await self._send_text(body.decode())
 
-    async def _listen(self) -> None:
+    async def _handle_actions(self) -> None:
         while (message := await self._receive())["type"] != "websocket.disconnect":
-            if not self._may_say.take():
-                await self._refuse(Close.TOO_MANY)
+            if not self._rate_limiter.try_acquire():
+                await self._close(Close.TOO_MANY)
                 return
             try:
-                await self._answer(message.get("text"))
+                await self._handle_action(message.get("text"))
             except InvalidFrameError as error:
-                await self._text(protocol.error(error.code, str(error)))
+                await self._send_text(protocol.error(error.code, str(error)))
 
-    async def _answer(self, text: str | None) -> None:
+    async def _handle_action(self, text: str | None) -> None:
         action = protocol.parse(text)
         match action:
             case Ping():
-                await self._text(protocol.pong(datetime.now(UTC)))
+                await self._send_text(protocol.pong(datetime.now(UTC)))
             case Subscribe() | Unsubscribe() if "job_id" in self._scope["url_route"]["kwargs"]:
-                raise InvalidFrameError("one_job", "This socket has one job; subscribe on /ws.")
+                raise InvalidFrameError(
+                    "one_job", "This WebSocket is for one job; use /ws to subscribe to others."
+                )
             case Subscribe(job_id, after):
-                if not await self._watch.may_see(job_id):
+                if not await self._subscription.can_view(job_id):
                     raise InvalidFrameError(
-                        "no_such_job", f"There is no job {job_id} that you may see."
+                        "no_such_job", f"Job {job_id} does not exist, or you cannot view it."
                     )
-                await self._watch.unfollow_everything()
-                await self._watch.unfollow(job_id)
-                if self._watch.count >= connections.MAX_FOLLOWED_JOBS:
+                await self._subscription.unsubscribe_all()
+                await self._subscription.unsubscribe(job_id)
+                if len(self._subscription.jobs()) >= MAX_SUBSCRIBED_JOBS:
                     raise InvalidFrameError(
-                        "too_many", f"{connections.MAX_FOLLOWED_JOBS} jobs at most; leave some."
+                        "too_many",
+                        f"At most {MAX_SUBSCRIBED_JOBS} jobs per WebSocket; unsubscribe from some.",
                     )
-                await self._watch.follow(job_id, after)
+                await self._subscription.subscribe(job_id, after)
             case Unsubscribe(job_id):
-                await self._watch.unfollow(job_id)
+                await self._subscription.unsubscribe(job_id)
 
-    async def _refuse(self, code: int) -> None:
-        REFUSED.labels(code).inc()
+    async def _close(self, code: int) -> None:
+        REFUSED_CONNECTIONS.labels(code).inc()
         await self._send({"type": "websocket.close", "code": code})
 
-    async def _text(self, text: str) -> None:
+    async def _send_text(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})
 
 
-async def _end(*tasks: asyncio.Task[None]) -> None:
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     for task in tasks:

@@ -1,4 +1,4 @@
-"""Every event that may cross the wire, typed; a field that is not declared here does not exist."""
+"""The event types that are sent to clients; a field not declared here cannot be sent."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def _finite_or_null(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# JSON has no NaN: a metric that is not a finite number travels as null.
+# JSON has no NaN: a metric that is not finite is sent as null.
 Number = Annotated[float | None, BeforeValidator(_finite_or_null)]
 
 
 class Event(BaseModel):
-    """What happened to one job: `event` names it, `topic` is the routing key without the job."""
+    """An event of one job; `topic` is the routing key without the job's id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     event: ClassVar[str]
@@ -30,7 +30,7 @@ class Event(BaseModel):
     job_id: UUID
 
     def data(self) -> dict[str, JsonValue]:
-        """The `data` object of the wire, ready for strict JSON."""
+        """The `data` object of the frame, ready for strict JSON."""
         dumped: dict[str, JsonValue] = self.model_dump(mode="json")
         return dumped
 
@@ -81,7 +81,7 @@ class Cancelled(_Ended):
 
 
 class Status(Event):
-    """A change of what is or what was asked, by whom (`actor`: a user, or the part at work)."""
+    """A change of the status or the requested action; `actor` is a user or a component."""
 
     event = "training:status"
     topic = "training.status"
@@ -92,7 +92,7 @@ class Status(Event):
 
 
 class BatchProgress(Event):
-    """Fleeting: no `seq`, never stored, at most one a second."""
+    """Ephemeral: has no `seq` and is not stored; at most one a second."""
 
     event = "training:batch_progress"
     topic = "training.batch_progress"
@@ -126,7 +126,7 @@ def timestamp(at: datetime) -> str:
 
 
 def encode(event: str, seq: int | None, at: datetime, data: Mapping[str, Any]) -> bytes:
-    """One frame of the wire; `seq` is left out of what is not kept."""
-    counted = {} if seq is None else {"seq": seq}
-    frame = {"event": event, **counted, "timestamp": timestamp(at), "data": data}
+    """Encode one frame; an ephemeral event has no `seq`."""
+    numbering = {} if seq is None else {"seq": seq}
+    frame = {"event": event, **numbering, "timestamp": timestamp(at), "data": data}
     return json.dumps(frame, allow_nan=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Who of this process is in which group, and what waits for whom; bounded, the newest kept."""
+"""Group membership of this process and a bounded queue per channel that drops the oldest first."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ Message = dict[str, Any]
 
 
 class GroupQueues:
-    """In the place of the base layer's queue: a member that does not read loses its oldest."""
+    """Replaces the base layer's queue: a channel that does not read loses its oldest messages."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._boxes: dict[str, asyncio.Queue[Message | None]] = {}
+        self._queues: dict[str, asyncio.Queue[Message | None]] = {}
         self._groups: defaultdict[str, set[str]] = defaultdict(set)
-        self._reading: Counter[str] = Counter()
+        self._readers: Counter[str] = Counter()
 
     def group_add(self, group: str, channel: str) -> int:
-        """How many are in the group then."""
-        self._box(channel)
+        """Return the number of members."""
+        self._queue(channel)
         self._groups[group].add(channel)
         return len(self._groups[group])
 
     def group_discard(self, group: str, channel: str) -> int:
-        """How many are left; a channel in no group any more is forgotten with what waits for it."""
+        """Return the number of remaining members; drop the queue of a channel without groups."""
         members = self._groups[group]
         members.discard(channel)
-        left = len(members)
-        if not left:
+        remaining = len(members)
+        if not remaining:
             del self._groups[group]
         if not any(channel in others for others in self._groups.values()):
-            self._forget(channel)
-        return left
+            self._drop_queue(channel)
+        return remaining
 
     def groups(self) -> set[str]:
         return set(self._groups)
@@ -43,52 +43,52 @@ class GroupQueues:
     def members(self, group: str) -> frozenset[str]:
         return frozenset(self._groups.get(group, ()))
 
-    def to_group(self, group: str, message: Message) -> None:
+    def send_to_group(self, group: str, message: Message) -> None:
         for channel in self._groups.get(group, ()):
-            self.to_channel(channel, message)
+            self.send(channel, message)
 
-    def to_channel(self, channel: str, message: Message) -> None:
-        box = self._box(channel)
-        if box.full():
-            box.get_nowait()
-        box.put_nowait(message)
+    def send(self, channel: str, message: Message) -> None:
+        queue = self._queue(channel)
+        if queue.full():
+            queue.get_nowait()
+        queue.put_nowait(message)
 
-    def tell_all(self, message: Message) -> None:
-        for channel in list(self._boxes):
-            self.to_channel(channel, message)
+    def broadcast(self, message: Message) -> None:
+        for channel in list(self._queues):
+            self.send(channel, message)
 
-    async def get(self, channel: str) -> Message:
-        """The next message; StopConsumer once the layer is closed."""
-        self._reading[channel] += 1
+    async def receive(self, channel: str) -> Message:
+        """The next message; raises StopConsumer once the layer is closed."""
+        self._readers[channel] += 1
         try:
-            message = await self._box(channel).get()
+            message = await self._queue(channel).get()
         finally:
-            self._reading[channel] -= 1
+            self._readers[channel] -= 1
         if message is None:
             raise StopConsumer
         return message
 
     def close(self) -> None:
-        for channel in list(self._boxes):
-            box = self._boxes[channel]
-            _empty(box)
-            box.put_nowait(None)
+        for channel in list(self._queues):
+            queue = self._queues[channel]
+            _clear(queue)
+            queue.put_nowait(None)
 
-    def _forget(self, channel: str) -> None:
-        """Whoever reads goes on reading this very box, should the channel join a group again."""
-        if not self._reading[channel]:
-            del self._reading[channel]
-            self._boxes.pop(channel, None)
-        elif channel in self._boxes:
-            _empty(self._boxes[channel])
+    def _drop_queue(self, channel: str) -> None:
+        # A waiting reader holds this queue: keep it in case the channel joins a group again.
+        if not self._readers[channel]:
+            del self._readers[channel]
+            self._queues.pop(channel, None)
+        elif channel in self._queues:
+            _clear(self._queues[channel])
 
-    def _box(self, channel: str) -> asyncio.Queue[Message | None]:
-        # A queue costs more to make than a message to put into it: none is made in vain.
-        if (box := self._boxes.get(channel)) is None:
-            box = self._boxes[channel] = asyncio.Queue(self._capacity)
-        return box
+    def _queue(self, channel: str) -> asyncio.Queue[Message | None]:
+        # Not setdefault: creating a queue costs more than putting a message into one.
+        if (queue := self._queues.get(channel)) is None:
+            queue = self._queues[channel] = asyncio.Queue(self._capacity)
+        return queue
 
 
-def _empty(box: asyncio.Queue[Message | None]) -> None:
-    while not box.empty():
-        box.get_nowait()
+def _clear(queue: asyncio.Queue[Message | None]) -> None:
+    while not queue.empty():
+        queue.get_nowait()

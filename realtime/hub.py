@@ -1,8 +1,9 @@
-"""The jobs that are watched in this process: each a log with a ring of its newest frames.
+"""The jobs that clients of this process subscribe to, each with a buffer of its newest frames.
 
-A watcher holds nothing but a cursor. The log joins the job's group first and reads its head from
-the rows then, so nothing falls between; every two seconds one query for the heads of all watched
-jobs heals whatever a broker has lost, the last event of a job included.
+A subscriber holds nothing but a cursor. A buffer joins the job's group first and reads the latest
+seq from the database afterwards, so no event falls between the two. Every two seconds one query for
+the latest seqs of all subscribed jobs makes up for any message that the broker lost, including the
+last event of a job.
 """
 
 from __future__ import annotations
@@ -24,131 +25,131 @@ from django.conf import settings
 from realtime import connections
 from realtime.connections import Connection
 from realtime.interfaces import EventStore, Frame
-from realtime.metrics import LATENCY
+from realtime.metrics import EVENT_LATENCY
 from realtime.protocol import Close
-from realtime.transport import ALL_JOBS, group_of, register_local_layer
+from realtime.transport import ALL_JOBS, job_group, register_local_layer
 
-RING = 512
-PAGE = 200
-HEAL_SECONDS = 2.0
-# Every so many looks: who follows many jobs makes it a long one.
-ACCESS_ROUNDS = 3
-# Changes are looked for from this long before the last look: clocks differ, commits take time.
+BUFFER_SIZE = 512
+PAGE_SIZE = 200
+RESYNC_SECONDS = 2.0
+# Access to jobs is checked every so many rounds, because the query is slow with many subscriptions.
+ACCESS_CHECK_ROUNDS = 3
+# A resync looks back this much further than the previous one: clocks differ, commits take time.
 OVERLAP = timedelta(seconds=30)
 
 log = logging.getLogger(__name__)
 
 
 class JobEventBuffer:
-    """One job as this process knows it: its newest seq, and its newest frames without a hole."""
+    """A job's latest seq and a ring buffer of its newest frames without gaps."""
 
     def __init__(self, job_id: UUID) -> None:
         self.job_id = job_id
-        self.head = 0
-        self.fleeting: bytes | None = None
-        self.fleeting_count = 0
-        self.wakers: set[asyncio.Event] = set()
-        self.joined = asyncio.Event()
-        self._ring: deque[Frame] = deque(maxlen=RING)
+        self.latest_seq = 0
+        self.ephemeral: bytes | None = None
+        self.ephemeral_count = 0
+        self.subscribers: set[asyncio.Event] = set()
+        self.ready = asyncio.Event()
+        self._frames: deque[Frame] = deque(maxlen=BUFFER_SIZE)
 
-    def wake(self) -> None:
-        for waker in self.wakers:
-            waker.set()
+    def wake_subscribers(self) -> None:
+        for wakeup in self.subscribers:
+            wakeup.set()
 
     def put(self, frame: Frame) -> None:
-        """Take the next frame; one that leaves a hole behind it starts the ring anew."""
-        if self._ring and frame.seq <= self._ring[-1].seq:
+        """Append a new frame; after a gap the ring buffer starts anew with this frame."""
+        if self._frames and frame.seq <= self._frames[-1].seq:
             return
-        if self._ring and frame.seq != self._ring[-1].seq + 1:
-            self._ring.clear()
-        self._ring.append(frame)
-        self.move_to(frame.seq)
+        if self._frames and frame.seq != self._frames[-1].seq + 1:
+            self._frames.clear()
+        self._frames.append(frame)
+        self.advance_to(frame.seq)
 
-    def move_to(self, head: int) -> None:
-        if head > self.head:
-            self.head = head
-            self.wake()
+    def advance_to(self, seq: int) -> None:
+        if seq > self.latest_seq:
+            self.latest_seq = seq
+            self.wake_subscribers()
 
-    def put_fleeting(self, body: bytes) -> None:
-        self.fleeting, self.fleeting_count = body, self.fleeting_count + 1
-        self.wake()
+    def put_ephemeral(self, body: bytes) -> None:
+        self.ephemeral, self.ephemeral_count = body, self.ephemeral_count + 1
+        self.wake_subscribers()
 
-    def after(self, cursor: int) -> list[Frame] | None:
-        """At most a page of what follows `cursor`; None where only the rows have it."""
-        if cursor >= self.head:
+    def after(self, seq: int) -> list[Frame] | None:
+        """At most a page of frames after `seq`; None where they have to be read from the rows."""
+        if seq >= self.latest_seq:
             return []
-        if not self._ring or cursor + 1 < self._ring[0].seq or cursor >= self._ring[-1].seq:
+        if not self._frames or seq + 1 < self._frames[0].seq or seq >= self._frames[-1].seq:
             return None
-        start = cursor + 1 - self._ring[0].seq
-        return list(islice(self._ring, start, start + PAGE))
+        start = seq + 1 - self._frames[0].seq
+        return list(islice(self._frames, start, start + PAGE_SIZE))
 
 
 class Hub:
-    """One for the process and its event loop."""
+    """Shares the buffers between all subscriptions of one event loop."""
 
-    def __init__(self, journal: EventStore, layer: BaseChannelLayer) -> None:
-        self.journal = journal
+    def __init__(self, store: EventStore, layer: BaseChannelLayer) -> None:
+        self.store = store
         self._layer = layer
-        self._logs: dict[UUID, JobEventBuffer] = {}
-        self._everything: set[Callable[[UUID], None]] = set()
+        self._buffers: dict[UUID, JobEventBuffer] = {}
+        self._all_jobs_callbacks: set[Callable[[UUID], None]] = set()
         self._channel = ""
         self._started: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._look_now = asyncio.Event()
-        self._looked_at = datetime.now(UTC)
+        self._resync_requested = asyncio.Event()
+        self._resynced_at = datetime.now(UTC)
 
-    async def watch(self, job_id: UUID, waker: asyncio.Event) -> JobEventBuffer:
-        """Have `waker` set whenever the job's log moves; the log is up to date on return."""
+    async def subscribe(self, job_id: UUID, wakeup: asyncio.Event) -> JobEventBuffer:
+        """Set `wakeup` whenever the job's buffer changes; the buffer is up to date on return."""
         await self._start()
-        found = self._logs.get(job_id)
-        if found is not None:
-            found.wakers.add(waker)
-            await found.joined.wait()
-            return found
-        found = self._logs[job_id] = JobEventBuffer(job_id)
-        found.wakers.add(waker)
+        buffer = self._buffers.get(job_id)
+        if buffer is not None:
+            buffer.subscribers.add(wakeup)
+            await buffer.ready.wait()
+            return buffer
+        buffer = self._buffers[job_id] = JobEventBuffer(job_id)
+        buffer.subscribers.add(wakeup)
         try:
-            await self._layer.group_add(group_of(job_id), self._channel)
-            found.move_to((await self.heads([job_id])).get(job_id, 0))
+            await self._layer.group_add(job_group(job_id), self._channel)
+            buffer.advance_to((await self._latest_seqs([job_id])).get(job_id, 0))
         finally:
-            found.joined.set()
-        return found
+            buffer.ready.set()
+        return buffer
 
-    async def leave(self, job_id: UUID, waker: asyncio.Event) -> None:
-        found = self._logs.get(job_id)
-        if found is None:
+    async def unsubscribe(self, job_id: UUID, wakeup: asyncio.Event) -> None:
+        buffer = self._buffers.get(job_id)
+        if buffer is None:
             return
-        found.wakers.discard(waker)
-        if not found.wakers:
-            del self._logs[job_id]
-            await self._layer.group_discard(group_of(job_id), self._channel)
+        buffer.subscribers.discard(wakeup)
+        if not buffer.subscribers:
+            del self._buffers[job_id]
+            await self._layer.group_discard(job_group(job_id), self._channel)
 
-    async def watch_everything(self, moved: Callable[[UUID], None]) -> None:
-        """Have `moved` called with each job to which anything happens."""
+    async def subscribe_all(self, on_change: Callable[[UUID], None]) -> None:
+        """Call `on_change` with the id of each job that has a new event."""
         await self._start()
-        self._everything.add(moved)
-        if len(self._everything) == 1:
+        self._all_jobs_callbacks.add(on_change)
+        if len(self._all_jobs_callbacks) == 1:
             await self._layer.group_add(ALL_JOBS, self._channel)
 
-    async def leave_everything(self, moved: Callable[[UUID], None]) -> None:
-        self._everything.discard(moved)
-        if not self._everything:
+    async def unsubscribe_all(self, on_change: Callable[[UUID], None]) -> None:
+        self._all_jobs_callbacks.discard(on_change)
+        if not self._all_jobs_callbacks:
             await self._layer.group_discard(ALL_JOBS, self._channel)
 
-    async def frames(self, job_log: JobEventBuffer, cursor: int) -> list[Frame]:
-        """The next page after `cursor`, from the ring or else from the rows."""
-        while (found := job_log.after(cursor)) is None:
+    async def frames(self, buffer: JobEventBuffer, after: int) -> list[Frame]:
+        """The next page after seq `after`, from the buffer or else from the rows."""
+        while (page := buffer.after(after)) is None:
             try:
-                return list(await _in_thread(self.journal.frames, job_log.job_id, cursor, PAGE))
+                return list(await _in_thread(self.store.frames, buffer.job_id, after, PAGE_SIZE))
             except Exception as error:
-                # The database is away: the socket stays open and waits, as the rows do.
-                log.info("The events of job %s cannot be read: %r", job_log.job_id, error)
-                await asyncio.sleep(HEAL_SECONDS)
-        return found
+                # The database is unavailable: keep the connection open and retry.
+                log.info("Could not read the events of job %s: %r", buffer.job_id, error)
+                await asyncio.sleep(RESYNC_SECONDS)
+        return page
 
-    async def heads(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
-        found: dict[UUID, int] = await _in_thread(self.journal.heads, job_ids)
-        return found
+    async def _latest_seqs(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
+        seqs: dict[UUID, int] = await _in_thread(self.store.latest_seqs, job_ids)
+        return seqs
 
     async def _start(self) -> None:
         if self._started is None:
@@ -157,106 +158,111 @@ class Hub:
 
     async def _open(self) -> None:
         self._channel = await self._layer.new_channel()
-        for run in (self._listen, self._heal, self._check_lines):
-            self._tasks.append(asyncio.ensure_future(_supervised(run)))
+        for run in (self._listen, self._resync, self._check_connections):
+            self._tasks.append(asyncio.ensure_future(_restart_on_error(run)))
 
     async def _listen(self) -> None:
         while True:
             message: dict[str, Any] = await self._layer.receive(self._channel)
             if message["type"] == "frame":
-                self._take(message["body"])
+                self._dispatch(message["body"])
             else:
-                self._look_now.set()
+                self._resync_requested.set()
 
-    def _take(self, body: bytes) -> None:
+    def _dispatch(self, body: bytes) -> None:
         frame = orjson.loads(body)
         if "timestamp" in frame:
-            happened = datetime.fromisoformat(frame["timestamp"])
-            LATENCY.observe(max(0.0, (datetime.now(UTC) - happened).total_seconds()))
+            occurred_at = datetime.fromisoformat(frame["timestamp"])
+            EVENT_LATENCY.observe(max(0.0, (datetime.now(UTC) - occurred_at).total_seconds()))
         job_id, seq = UUID(frame["data"]["job_id"]), frame.get("seq")
-        for moved in list(self._everything):
-            moved(job_id)
-        job_log = self._logs.get(job_id)
-        if job_log is None:
+        for on_change in list(self._all_jobs_callbacks):
+            on_change(job_id)
+        buffer = self._buffers.get(job_id)
+        if buffer is None:
             return
         if seq is None:
-            job_log.put_fleeting(body)
+            buffer.put_ephemeral(body)
         else:
-            job_log.put(Frame(job_id, seq, "", body))
+            buffer.put(Frame(job_id, seq, "", body))
 
-    async def _heal(self) -> None:
-        """Look at the rows now and then, and whenever the layer had to connect again."""
+    async def _resync(self) -> None:
+        """Read the latest seqs periodically, and whenever the channel layer has reconnected."""
         while True:
             try:
-                async with asyncio.timeout(HEAL_SECONDS):
-                    await self._look_now.wait()
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await self._resync_requested.wait()
             except TimeoutError:
                 pass
-            self._look_now.clear()
-            if self._everything:
-                since, self._looked_at = self._looked_at - OVERLAP, datetime.now(UTC)
-                for job_id in await _in_thread(self.journal.heads_since, since):
-                    for moved in list(self._everything):
-                        moved(job_id)
-            if self._logs:
-                for job_id, head in (await self.heads(list(self._logs))).items():
-                    if job_id in self._logs:
-                        self._logs[job_id].move_to(head)
+            self._resync_requested.clear()
+            if self._all_jobs_callbacks:
+                since, self._resynced_at = self._resynced_at - OVERLAP, datetime.now(UTC)
+                for job_id in await _in_thread(self.store.latest_seqs_since, since):
+                    for on_change in list(self._all_jobs_callbacks):
+                        on_change(job_id)
+            if self._buffers:
+                for job_id, seq in (await self._latest_seqs(list(self._buffers))).items():
+                    if job_id in self._buffers:
+                        self._buffers[job_id].advance_to(seq)
 
-    async def _check_lines(self) -> None:
-        """So long a socket may outlive the token that opened it, or its user's leaving a team."""
-        for round_ in count(1):
-            await asyncio.sleep(HEAL_SECONDS)
+    async def _check_connections(self) -> None:
+        """Close connections whose token or session was revoked, or whose job is hidden by now."""
+        for round_number in count(1):
+            await asyncio.sleep(RESYNC_SECONDS)
             if opened := connections.open_connections():
                 await self._check_credentials(opened)
-                if round_ % ACCESS_ROUNDS == 0:
+                if round_number % ACCESS_CHECK_ROUNDS == 0:
                     await self._check_access(opened)
 
     async def _check_credentials(self, opened: Collection[Connection]) -> None:
-        held = {one.credential for one in opened}
-        valid = await _in_thread(self.journal.valid, held)
-        for one in opened:
-            if one.credential not in valid:
-                one.end(Close.NOT_AUTHENTICATED)
+        credentials = {connection.credential for connection in opened}
+        valid = await _in_thread(self.store.valid_credentials, credentials)
+        for connection in opened:
+            if connection.credential not in valid:
+                connection.close(Close.NOT_AUTHENTICATED)
 
     async def _check_access(self, opened: Collection[Connection]) -> None:
-        follows = [(one.credential.user_id, list(one.follows())) for one in opened]
-        hidden = await _in_thread(self.journal.hidden, follows)
-        for one in opened if hidden else ():
-            if any((one.credential.user_id, job_id) in hidden for job_id in one.follows()):
-                # Whoever comes back is given what may still be seen.
-                one.end(Close.SERVICE_RESTART)
+        subscriptions = [
+            (connection.credential.user_id, list(connection.subscribed_jobs()))
+            for connection in opened
+        ]
+        revoked = await _in_thread(self.store.revoked_access, subscriptions)
+        for connection in opened if revoked else ():
+            user_id = connection.credential.user_id
+            if any((user_id, job_id) in revoked for job_id in connection.subscribed_jobs()):
+                # A client that reconnects gets the jobs that are still visible to it.
+                connection.close(Close.SERVICE_RESTART)
 
 
-async def _supervised(run: Callable[[], Any]) -> None:
-    """Whatever goes wrong in `run` is said (once, while it stays the same), and it goes on."""
-    said = ""
+async def _restart_on_error(run: Callable[[], Any]) -> None:
+    """Run `run` for ever; log an exception once as long as it stays the same."""
+    last_error = ""
     while True:
         try:
             await run()
         except Exception as error:
-            if said != (said := repr(error)):
-                log.exception("A watcher of events failed and starts again.")
-            await asyncio.sleep(HEAL_SECONDS)
+            if repr(error) != last_error:
+                log.exception("A task of the event hub failed; restarting it.")
+            last_error = repr(error)
+            await asyncio.sleep(RESYNC_SECONDS)
 
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
-    # Not on the one thread that Django keeps for its synchronous views: sockets must not wait.
+    # Not in Django's single thread for synchronous views, which may be busy with a request.
     return await database_sync_to_async(call, thread_sensitive=False)(*args)
 
 
-def hub_per_event_loop(journal: EventStore) -> Callable[[], Hub]:
-    """The hub of the running event loop, over this journal."""
+def hub_per_event_loop(store: EventStore) -> Callable[[], Hub]:
+    """Return a function that returns the hub of the running event loop."""
     hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
-    def hub() -> Hub:
+    def get_hub() -> Hub:
         loop = asyncio.get_running_loop()
         if loop not in hubs:
-            # Not the registry's own layer: it belongs to one event loop, as the hub does.
+            # A layer of its own: the registry's layer may belong to another event loop.
             layer = channel_layers.make_backend("default")
             if settings.EMBEDDED:
                 register_local_layer(layer)
-            hubs[loop] = Hub(journal, layer)
+            hubs[loop] = Hub(store, layer)
         return hubs[loop]
 
-    return hub
+    return get_hub

@@ -1,8 +1,8 @@
-"""What realtime asks of whoever keeps the rows: the events of a job, and which are not sent.
+"""The storage that realtime needs: a job's events, and which of them are unsent.
 
-The rows are the truth and a message is a hint. `training` implements both over its models, and
-`heimdall` hands them in, so that nothing here knows what a job is. Every call may block on the
-database: from a coroutine, make it in a thread.
+The database rows are authoritative; a broker message is only a hint that there are new rows.
+`training.events.store` implements both interfaces over its models, so that nothing in this package
+knows what a job is. Every method may block on the database: call it in a thread from a coroutine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from realtime.connections import Credential
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One stored event as it goes over the wire, encoded once."""
+    """One stored event, encoded once for the wire."""
 
     job_id: UUID
     seq: int
@@ -27,56 +27,58 @@ class Frame:
 
 
 class EventStore(Protocol):
-    """The events of every job, in order, without a hole."""
+    """The events of every job, in order and without gaps."""
 
-    def heads(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
-        """The newest seq of each of these jobs; one that does not exist is left out."""
+    def latest_seqs(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
+        """The latest seq of each of these jobs; jobs that do not exist are left out."""
         ...
 
-    def heads_since(self, moment: datetime) -> dict[UUID, int]:
-        """The newest seq of each job to which anything happened since."""
+    def latest_seqs_since(self, moment: datetime) -> dict[UUID, int]:
+        """The latest seq of each job that changed since `moment`."""
         ...
 
     def frames(self, job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
         """At most `limit` events with seq > `after`, in order."""
         ...
 
-    def may_watch(self, user_id: int, job_id: UUID) -> bool:
-        """Whether the job exists and this user may see it."""
+    def can_view(self, user_id: int, job_id: UUID) -> bool:
+        """Whether the job exists and is visible to the user."""
         ...
 
-    def valid(self, credentials: Collection[Credential]) -> set[Credential]:
-        """Those of them that would still open a socket."""
+    def valid_credentials(self, credentials: Collection[Credential]) -> set[Credential]:
+        """Those of `credentials` that would still open a connection."""
         ...
 
-    def hidden(self, follows: Iterable[tuple[int, Collection[UUID]]]) -> set[tuple[int, UUID]]:
-        """User and job, where a user who follows these jobs may not see one any more."""
+    def revoked_access(
+        self, subscriptions: Iterable[tuple[int, Collection[UUID]]]
+    ) -> set[tuple[int, UUID]]:
+        """The pairs of user and subscribed job where the job is no longer visible to the user."""
         ...
 
 
 class Outbox(Protocol):
     """The events that the broker has not confirmed yet.
 
-    One process at a time sends a job's events: it claims the job, sends in order, and says how far
-    it got. A claim runs out by itself, so that a killed sender holds up nothing.
+    One process at a time sends a job's events: it claims the job, sends in order, and releases the
+    claim with the last confirmed seq. Claims expire, so a killed sender blocks nothing for long.
     """
 
-    def waiting(self, limit: int) -> Sequence[UUID]:
-        """Jobs that have something to send and that nobody is sending."""
+    def pending_jobs(self, limit: int) -> Sequence[UUID]:
+        """Jobs that have unsent events and that no process has claimed."""
         ...
 
     def claim(self, job_id: UUID, seconds: float) -> bool:
-        """Whether this caller alone may now send the job's events, for that long."""
+        """Whether this caller alone may send the job's events for so many seconds."""
         ...
 
     def renew(self, job_id: UUID, seconds: float) -> None:
-        """Keep the claim for that long from now."""
+        """Extend the claim to so many seconds from now."""
         ...
 
     def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
-        """The next events to send: after `after`, or (None) after what was sent before."""
+        """The next events to send: after seq `after`, or (None) after the last confirmed one."""
         ...
 
-    def settle(self, job_id: UUID, sent_seq: int | None) -> None:
-        """Give the claim back; everything up to `sent_seq` (None: nothing) has been confirmed."""
+    def release(self, job_id: UUID, sent_seq: int | None) -> None:
+        """Release the claim; everything up to `sent_seq` (None: nothing) has been confirmed."""
         ...

@@ -1,13 +1,15 @@
-"""What this process counts about sockets and events, for Prometheus."""
+"""Prometheus metrics of connections and events."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-SOCKETS = Gauge("heimdall_sockets", "Open sockets and event streams of this process.")
-REFUSED = Counter("heimdall_sockets_refused", "Sockets that were refused or cut.", ["code"])
-LATENCY = Histogram(
+OPEN_CONNECTIONS = Gauge("heimdall_sockets", "Open WebSockets and event streams of this process.")
+REFUSED_CONNECTIONS = Counter(
+    "heimdall_sockets_refused", "WebSockets that were refused or closed by the server.", ["code"]
+)
+EVENT_LATENCY = Histogram(
     "heimdall_event_latency_seconds",
-    "From the moment an event happened until this process heard of it.",
+    "Time from an event until this process received it.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )

@@ -1,4 +1,4 @@
-"""The frames of a socket: what a client may say, what it is answered, why it is closed."""
+"""The WebSocket protocol: client actions, server frames and close codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEARER = "bearer."
 
 
 class Close:
-    """Close codes; 4000 and up are ours (RFC 6455, 7.4.2). Plain ints: servers insist on them."""
+    """Close codes; 4000 and above are private use (RFC 6455, 7.4.2). Servers require plain ints."""
 
     SERVICE_RESTART = 1012
     NOT_AUTHENTICATED = 4401
@@ -25,7 +25,7 @@ class Close:
 
 
 class InvalidFrameError(ValueError):
-    """A client's frame that cannot be followed; the socket stays open."""
+    """The client sent an invalid frame. It gets an error frame; the socket stays open."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -33,13 +33,12 @@ class InvalidFrameError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ping:
-    """Is anyone there?"""
+class Ping: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """From now on this job (and the others subscribed), its events after `after` first."""
+    """Adds a job to the stream, starting with its events after seq `after`."""
 
     job_id: UUID
     after: int = 0
@@ -47,8 +46,6 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """This job no more."""
-
     job_id: UUID
 
 
@@ -56,13 +53,13 @@ Action = Ping | Subscribe | Unsubscribe
 
 
 def parse(text: str | None) -> Action:
-    """What the client asks for; BadFrame says what is wrong with it."""
+    """Parse a client's frame; raises InvalidFrameError."""
     try:
         frame = json.loads(text or "")
     except ValueError:
-        raise InvalidFrameError("not_json", "A frame is one JSON object.") from None
+        raise InvalidFrameError("not_json", "A frame must be one JSON object.") from None
     if not isinstance(frame, dict):
-        raise InvalidFrameError("not_json", "A frame is one JSON object.")
+        raise InvalidFrameError("not_json", "A frame must be one JSON object.")
     match frame.get("action"):
         case "ping":
             return Ping()
@@ -71,24 +68,23 @@ def parse(text: str | None) -> Action:
         case "unsubscribe":
             return Unsubscribe(_job_id(frame))
         case unknown:
-            said = repr(unknown)[:50]
             raise InvalidFrameError(
                 "unknown_action",
-                f"action {said} is unknown; known are ping, subscribe and unsubscribe.",
+                f"Unknown action {repr(unknown)[:50]}; use ping, subscribe or unsubscribe.",
             )
 
 
 def cursor(value: Any) -> int:
-    """The seq after which a client wants the events: a whole number, at least 0."""
+    """Parse a seq sent by a client: an integer of at least 0."""
     try:
-        after = int(value)
+        seq = int(value)
     except (TypeError, ValueError):
-        after = -1
-    if after < 0 or isinstance(value, (bool, float)):
+        seq = -1
+    if seq < 0 or isinstance(value, (bool, float)):
         raise InvalidFrameError(
-            "bad_after", f"after {value!r} is not a whole number of at least 0."
+            "bad_after", f"after must be an integer of at least 0, not {value!r}."
         )
-    return after
+    return seq
 
 
 def _job_id(frame: dict[str, Any]) -> UUID:
@@ -98,12 +94,12 @@ def _job_id(frame: dict[str, Any]) -> UUID:
         raise InvalidFrameError("bad_job_id", "job_id is missing.") from None
     except ValueError:
         raise InvalidFrameError(
-            "bad_job_id", f"job_id {frame['job_id']!r} is not a UUID."
+            "bad_job_id", f"job_id must be a UUID, not {frame['job_id']!r}."
         ) from None
 
 
 def connected(job_id: UUID | None, seq: int | None) -> str:
-    """The first frame of every socket."""
+    """The first frame of every connection."""
     data = {} if job_id is None else {"job_id": str(job_id), "seq": seq}
     return json.dumps({"event": "connected", "data": data})
 

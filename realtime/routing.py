@@ -1,4 +1,4 @@
-"""Which socket answers where, and who stands behind it."""
+"""URL routing of WebSockets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from realtime.protocol import Close
 _UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
-def websocket_application(hub: Callable[[], Hub], user_for_token: UserForToken) -> Any:
-    """Sockets over this hub; a token is turned into a user by `user_for_token`."""
-
-    socket = JobEventsConsumer(hub, user_for_token)
+def websocket_application(get_hub: Callable[[], Hub], user_for_token: UserForToken) -> Any:
+    """The ASGI application for WebSockets; `user_for_token` returns None for an invalid token."""
+    consumer = JobEventsConsumer(get_hub, user_for_token)
     routes: list[tuple[str, Any]] = [
-        (r"^ws$", socket),
-        (rf"^ws/training/(?P<job_id>{_UUID})$", socket),
+        (r"^ws$", consumer),
+        (rf"^ws/training/(?P<job_id>{_UUID})$", consumer),
         (r"", _not_found),
     ]
     return AuthMiddlewareStack(URLRouter([re_path(*route) for route in routes]))

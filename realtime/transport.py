@@ -1,4 +1,4 @@
-"""The exchange of events, and the two ways to it: over AMQP, or within this process."""
+"""The exchange of job events and its two transports: AMQP, or local to this process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ TIMEOUT_SECONDS = 3
 log = logging.getLogger(__name__)
 
 
-def group_of(job_id: UUID | str) -> str:
-    """The channel layer's group of a job."""
+def job_group(job_id: UUID | str) -> str:
     return f"job.{job_id}"
 
 
 def binding_key(group: str) -> str:
-    """What a group is bound by: RabbitMQ routes, no process of ours has to."""
+    """The topic pattern that binds a channel layer's group, so that RabbitMQ does the filtering."""
     return "#" if group == ALL_JOBS else f"*.*.{group.removeprefix('job.')}"
 
 
 class Transport(Protocol):
-    """Takes one message to whoever listens; raises where it could not."""
+    """Sends one message; raises where it could not."""
 
     def send(self, routing_key: str, body: bytes) -> None: ...
 
@@ -36,7 +35,7 @@ class Transport(Protocol):
 
 
 class AmqpTransport:
-    """One confirmed publish at a time, over a connection that never waits for ever."""
+    """Publishes with confirms, one message at a time; every operation has a timeout."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -54,10 +53,10 @@ class AmqpTransport:
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             try:
-                # A peer that is frozen would not answer a polite goodbye.
+                # Not a regular AMQP close, because a frozen peer would never answer it.
                 connection.collect(socket_timeout=1)
             except Exception as error:
-                log.debug("The connection could not be closed: %s", error)
+                log.debug("Could not close the connection: %s", error)
 
     def _publish(self, routing_key: str, body: bytes) -> None:
         if self._producer is None:
@@ -86,25 +85,24 @@ class AmqpTransport:
 
 
 class LocalTransport:
-    """Straight to the sockets of this process, where no broker is named."""
+    """Delivers to the channel layers of this process, for the embedded mode without a broker."""
 
     def send(self, routing_key: str, body: bytes) -> None:
         job_id = routing_key.rsplit(".", 1)[-1]
         message = {"type": "frame", "body": body}
-        for loop, layer in list(_listeners):
-            for group in (group_of(job_id), ALL_JOBS):
+        for loop, layer in list(_local_layers):
+            for group in (job_group(job_id), ALL_JOBS):
                 try:
                     asyncio.run_coroutine_threadsafe(layer.group_send(group, message), loop)
-                except RuntimeError:  # its loop is closed: the process is on its way out
-                    _listeners.discard((loop, layer))
+                except RuntimeError:  # the loop is closed: the process is shutting down
+                    _local_layers.discard((loop, layer))
 
-    def close(self) -> None:
-        """Nothing is held open."""
+    def close(self) -> None: ...
 
 
-_listeners: set[tuple[asyncio.AbstractEventLoop, Any]] = set()
+_local_layers: set[tuple[asyncio.AbstractEventLoop, Any]] = set()
 
 
 def register_local_layer(layer: BaseChannelLayer) -> None:
-    """Have LocalTransport reach the groups of this layer, which lives in the running loop."""
-    _listeners.add((asyncio.get_running_loop(), layer))
+    """Make LocalTransport deliver to this layer, which belongs to the running event loop."""
+    _local_layers.add((asyncio.get_running_loop(), layer))

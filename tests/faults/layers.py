@@ -15,7 +15,7 @@ from channels.exceptions import ChannelFull
 from channels_rabbitmq.core import RabbitmqChannelLayer
 
 from realtime.channel_layer import TopicChannelLayer
-from realtime.transport import AmqpTransport, group_of
+from realtime.transport import AmqpTransport, job_group
 
 QUEUE_BIND = b"\x00\x32\x00\x14"  # class 50, method 20
 Sender = Callable[[str, Sequence[int]], Awaitable[None]]
@@ -122,7 +122,7 @@ async def opened(kind: Kind, url: str, **capacity: int) -> AsyncIterator[Any]:
 
 
 def new_group() -> str:
-    return group_of(uuid4())
+    return job_group(uuid4())
 
 
 async def joined(layer: Any, *groups: str) -> str:

@@ -13,7 +13,7 @@ import kombu
 import pytest
 
 from realtime.channel_layer import TopicChannelLayer
-from realtime.transport import AmqpTransport, group_of
+from realtime.transport import AmqpTransport, job_group
 from tests.broker import PrivateBroker
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("layer"), pytest.mark.timeout(120)]
@@ -60,7 +60,7 @@ async def joined(layer: TopicChannelLayer, *groups: str) -> str:
     for group in groups:
         await layer.group_add(group, channel)
     async with asyncio.timeout(20):
-        while layer._live is None and (await layer.receive(channel))["type"] != "look":
+        while layer._connection is None and (await layer.receive(channel))["type"] != "resync":
             pass
     return str(channel)
 
@@ -69,7 +69,7 @@ async def test_a_group_hears_its_own_job(
     layer: TopicChannelLayer, own_broker: PrivateBroker
 ) -> None:
     job, other = uuid4(), uuid4()
-    channel = await joined(layer, group_of(job))
+    channel = await joined(layer, job_group(job))
     await publish(own_broker.url, f"training.progress.{other}", body(other, 9))
     await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
     assert await next_seq(layer, channel) == 1
@@ -79,15 +79,15 @@ async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
     own_broker: PrivateBroker, layer: TopicChannelLayer
 ) -> None:
     job = uuid4()
-    channel = await joined(layer, group_of(job))
+    channel = await joined(layer, job_group(job))
     await asyncio.to_thread(own_broker.kill)
     late = await layer.new_channel()
     async with asyncio.timeout(1):  # joining does not wait for the broker
-        await layer.group_add(group_of(job), late)
+        await layer.group_add(job_group(job), late)
     await asyncio.to_thread(own_broker.start)
     async with asyncio.timeout(30):
         for one in (channel, late):
-            assert (await layer.receive(one))["type"] == "look"
+            assert (await layer.receive(one))["type"] == "resync"
     await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
     for one in (channel, late):
         assert await next_seq(layer, one) == 1
@@ -95,7 +95,7 @@ async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
 
 async def test_a_burst_arrives_whole(layer: TopicChannelLayer, own_broker: PrivateBroker) -> None:
     job = uuid4()
-    channel = await joined(layer, group_of(job))
+    channel = await joined(layer, job_group(job))
     bodies = [body(job, seq) for seq in range(1, 2001)]
     sending = asyncio.ensure_future(publish(own_broker.url, f"training.progress.{job}", *bodies))
     assert [await next_seq(layer, channel) for _ in range(2000)] == list(range(1, 2001))
@@ -103,7 +103,7 @@ async def test_a_burst_arrives_whole(layer: TopicChannelLayer, own_broker: Priva
 
 
 async def test_only_frames_of_events_go_to_the_exchange(layer: TopicChannelLayer) -> None:
-    with pytest.raises(ValueError, match="Only frames of events"):
+    with pytest.raises(ValueError, match="Only event frames"):
         await layer.group_send("job.x", {"type": "chat"})
 
 

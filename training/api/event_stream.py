@@ -51,27 +51,29 @@ def event_stream_response(request: Request, job_id: UUID, after: int) -> Streami
 async def _stream(
     credential: connections.Credential, job_id: UUID, after: int
 ) -> AsyncIterator[bytes]:
-    watch = Subscription(get_hub(), credential.user_id)
-    with connections.register(credential, watch.jobs) as line:
-        async for message in _messages(watch, line, job_id, after):
+    subscription = Subscription(get_hub(), credential.user_id)
+    with connections.register(credential, subscription.jobs) as connection:
+        async for message in _messages(subscription, connection, job_id, after):
             yield message
 
 
 async def _messages(
-    watch: Subscription, line: connections.Connection, job_id: UUID, after: int
+    subscription: Subscription, connection: connections.Connection, job_id: UUID, after: int
 ) -> AsyncIterator[bytes]:
     try:
-        head = await watch.follow(job_id, after)
-        yield f"retry: {RETRY_MS}\n".encode() + _message(protocol.connected(job_id, head).encode())
-        frames = watch.frames()
+        latest_seq = await subscription.subscribe(job_id, after)
+        yield f"retry: {RETRY_MS}\n".encode() + _message(
+            protocol.connected(job_id, latest_seq).encode()
+        )
+        frames = subscription.frames()
         coming = asyncio.ensure_future(anext(frames))
         try:
             while True:
-                either: set[asyncio.Future[Any]] = {coming, line.over}
+                either: set[asyncio.Future[Any]] = {coming, connection.closed}
                 done, _ = await asyncio.wait(
                     either, timeout=PULSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
-                if line.over.done():
+                if connection.closed.done():
                     return  # whoever comes back is told why
                 if not done:
                     yield b"event: pulse\ndata:\n\n"
@@ -81,7 +83,7 @@ async def _messages(
         finally:
             coming.cancel()
     finally:
-        await watch.close()
+        await subscription.close()
 
 
 def _message(body: bytes) -> bytes:

@@ -23,10 +23,10 @@ def get_publisher() -> Publisher:
 
 def notify(job_id: UUID) -> None:
     """Say that the job has new events; never waits."""
-    get_publisher().nudge(job_id)
+    get_publisher().notify(job_id)
 
 
 def send_ephemeral(event: BatchProgress) -> None:
     """Send what is not kept: it arrives now or not at all."""
     body = encode(event.event, None, timezone.now(), event.data())
-    get_publisher().send_fleeting(routing_key(event.event, event.job_id), body)
+    get_publisher().send_ephemeral(routing_key(event.event, event.job_id), body)

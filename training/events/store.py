@@ -42,20 +42,20 @@ def frames(job_id: UUID, after: int | F, limit: int) -> Sequence[Frame]:
 class DatabaseEventStore:
     """`realtime.interfaces.EventStore` over the rows."""
 
-    def heads(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
+    def latest_seqs(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
         return dict(Job.objects.filter(pk__in=job_ids).values_list("pk", "seq"))
 
-    def heads_since(self, moment: datetime) -> dict[UUID, int]:
+    def latest_seqs_since(self, moment: datetime) -> dict[UUID, int]:
         return dict(Job.objects.filter(updated_at__gte=moment).values_list("pk", "seq"))
 
     def frames(self, job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
         return frames(job_id, after, limit)
 
-    def may_watch(self, user_id: int, job_id: UUID) -> bool:
+    def can_view(self, user_id: int, job_id: UUID) -> bool:
         user = User.objects.filter(pk=user_id).first()
         return user is not None and visible_to(Job.objects.filter(pk=job_id), user).exists()
 
-    def valid(self, credentials: Collection[Credential]) -> set[Credential]:
+    def valid_credentials(self, credentials: Collection[Credential]) -> set[Credential]:
         known = tokens.valid_token_ids([one.token for one in credentials if one.token])
         keys = [one.session for one in credentials if one.session]
         rows = Session.objects.filter(session_key__in=keys, expire_date__gt=Now())
@@ -70,22 +70,24 @@ class DatabaseEventStore:
             and one.session in {"", *signed_in}
         }
 
-    def hidden(self, follows: Iterable[tuple[int, Collection[UUID]]]) -> set[tuple[int, UUID]]:
-        jobs: defaultdict[int, set[UUID]] = defaultdict(set)
-        for user_id, followed in follows:
-            jobs[user_id].update(followed)
-        found: set[tuple[int, UUID]] = set()
-        for user in User.objects.filter(pk__in=jobs.keys()):
-            there = Job.objects.filter(pk__in=jobs[user.pk])
-            gone = there.exclude(pk__in=visible_to(there, user).values("pk"))
-            found |= {(user.pk, pk) for pk in gone.values_list("pk", flat=True)}
-        return found
+    def revoked_access(
+        self, subscriptions: Iterable[tuple[int, Collection[UUID]]]
+    ) -> set[tuple[int, UUID]]:
+        subscribed: defaultdict[int, set[UUID]] = defaultdict(set)
+        for user_id, job_ids in subscriptions:
+            subscribed[user_id].update(job_ids)
+        revoked: set[tuple[int, UUID]] = set()
+        for user in User.objects.filter(pk__in=subscribed.keys()):
+            existing = Job.objects.filter(pk__in=subscribed[user.pk])
+            hidden = existing.exclude(pk__in=visible_to(existing, user).values("pk"))
+            revoked |= {(user.pk, pk) for pk in hidden.values_list("pk", flat=True)}
+        return revoked
 
 
 class DatabaseOutbox:
     """`realtime.interfaces.Outbox` over the rows."""
 
-    def waiting(self, limit: int) -> Sequence[UUID]:
+    def pending_jobs(self, limit: int) -> Sequence[UUID]:
         _with_usable_connection()
         rows = Job.objects.filter(UNSENT, UNCLAIMED).order_by("pk")
         return list(rows.values_list("pk", flat=True)[:limit])
@@ -101,7 +103,7 @@ class DatabaseOutbox:
     def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
         return frames(job_id, F("job__sent_seq") if after is None else after, limit)
 
-    def settle(self, job_id: UUID, sent_seq: int | None) -> None:
+    def release(self, job_id: UUID, sent_seq: int | None) -> None:
         # A slow sender whose claim ran out must not move the mark back.
         mark = F("sent_seq") if sent_seq is None else Greatest("sent_seq", sent_seq)
         Job.objects.filter(pk=job_id).update(sent_seq=mark, sending_until=None)

@@ -83,7 +83,7 @@ class MaintenanceThread:
             )
         reenqueue_stale()
         scheduler.run_once()
-        publisher.get_publisher().sweep()
+        publisher.get_publisher().scan()
 
     def _say_goodbye(self) -> None:
         # Where the database is away, the row tells later that the worker was lost.

@@ -46,7 +46,7 @@ async def test_a_third_socket_is_told_why_it_is_closed_and_another_user_is_serve
         await frame(second)
         async with open_socket(two) as third:
             said = await frame(third)
-            assert "2 sockets open already" in said["data"]["message"]
+            assert "already have 2 open connections" in said["data"]["message"]
             assert await closed_with(third) == 4429
         job_id = two.submit(epochs=1)
         with two.api() as api:

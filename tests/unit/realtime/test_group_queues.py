@@ -9,47 +9,47 @@ from realtime.group_queues import GroupQueues
 
 
 async def test_every_member_of_a_group_hears_it() -> None:
-    boxes = GroupQueues(capacity=3)
-    boxes.group_add("job", "one")
-    boxes.group_add("job", "two")
-    boxes.to_group("job", {"n": 1})
-    assert await boxes.get("one") == await boxes.get("two") == {"n": 1}
+    queues = GroupQueues(capacity=3)
+    queues.group_add("job", "one")
+    queues.group_add("job", "two")
+    queues.send_to_group("job", {"n": 1})
+    assert await queues.receive("one") == await queues.receive("two") == {"n": 1}
 
 
 async def test_who_does_not_read_loses_the_oldest_and_holds_up_nobody() -> None:
-    boxes = GroupQueues(capacity=3)
-    boxes.group_add("job", "asleep")
+    queues = GroupQueues(capacity=3)
+    queues.group_add("job", "asleep")
     for n in range(1000):
-        boxes.to_group("job", {"n": n})
-    assert [(await boxes.get("asleep"))["n"] for _ in range(3)] == [997, 998, 999]
+        queues.send_to_group("job", {"n": n})
+    assert [(await queues.receive("asleep"))["n"] for _ in range(3)] == [997, 998, 999]
 
 
 async def test_what_waited_for_who_left_is_forgotten() -> None:
-    boxes = GroupQueues(capacity=3)
-    boxes.group_add("job", "one")
-    boxes.to_group("job", {"n": 1})
-    assert boxes.group_discard("job", "one") == 0
-    assert boxes.groups() == set()
-    boxes.group_add("job", "one")
-    boxes.to_group("job", {"n": 2})
-    assert await boxes.get("one") == {"n": 2}
+    queues = GroupQueues(capacity=3)
+    queues.group_add("job", "one")
+    queues.send_to_group("job", {"n": 1})
+    assert queues.group_discard("job", "one") == 0
+    assert queues.groups() == set()
+    queues.group_add("job", "one")
+    queues.send_to_group("job", {"n": 2})
+    assert await queues.receive("one") == {"n": 2}
 
 
 async def test_a_closed_layer_ends_its_readers() -> None:
-    boxes = GroupQueues(capacity=3)
-    boxes.group_add("job", "one")
-    boxes.close()
+    queues = GroupQueues(capacity=3)
+    queues.group_add("job", "one")
+    queues.close()
     with pytest.raises(StopConsumer):
-        await boxes.get("one")
+        await queues.receive("one")
 
 
 async def test_a_reader_that_leaves_its_last_group_and_joins_another_hears_that() -> None:
     """As the hub does whenever its last watcher goes and the next comes."""
-    boxes = GroupQueues(capacity=3)
-    boxes.group_add("everything", "hub")
-    reading = asyncio.ensure_future(boxes.get("hub"))
+    queues = GroupQueues(capacity=3)
+    queues.group_add("everything", "hub")
+    reading = asyncio.ensure_future(queues.receive("hub"))
     await asyncio.sleep(0)
-    boxes.group_discard("everything", "hub")
-    boxes.group_add("job", "hub")
-    boxes.to_group("job", {"n": 1})
+    queues.group_discard("everything", "hub")
+    queues.group_add("job", "hub")
+    queues.send_to_group("job", {"n": 1})
     assert await asyncio.wait_for(reading, 1) == {"n": 1}

@@ -25,14 +25,14 @@ def test_what_a_client_may_say() -> None:
         (None, "not_json", "one JSON object"),
         ("hello", "not_json", "one JSON object"),
         ("[1]", "not_json", "one JSON object"),
-        ("{}", "unknown_action", "action None is unknown"),
-        ('{"action": "dance"}', "unknown_action", "known are ping, subscribe and unsubscribe"),
+        ("{}", "unknown_action", "Unknown action None"),
+        ('{"action": "dance"}', "unknown_action", "use ping, subscribe or unsubscribe"),
         ('{"action": "subscribe"}', "bad_job_id", "job_id is missing"),
-        ('{"action": "subscribe", "job_id": 7}', "bad_job_id", "job_id 7 is not a UUID"),
+        ('{"action": "subscribe", "job_id": 7}', "bad_job_id", "job_id must be a UUID, not 7"),
         (
             json.dumps({"action": "subscribe", "job_id": str(JOB), "after": -1}),
             "bad_after",
-            "after -1 is not a whole number of at least 0",
+            "after must be an integer of at least 0, not -1",
         ),
     ],
 )

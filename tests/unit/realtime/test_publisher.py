@@ -26,7 +26,7 @@ class MemoryOutbox:
             seq = len(self.rows) + 1
             self.rows.append(Frame(JOB, seq, f"training.progress.{JOB}", b"%d" % seq))
 
-    def waiting(self, limit: int) -> Sequence[UUID]:
+    def pending_jobs(self, limit: int) -> Sequence[UUID]:
         return [JOB] if len(self.rows) > self.sent and not self.claimed else []
 
     def claim(self, job_id: UUID, seconds: float) -> bool:
@@ -42,24 +42,24 @@ class MemoryOutbox:
         start = self.sent if after is None else after
         return self.rows[start : start + limit]
 
-    def settle(self, job_id: UUID, sent_seq: int | None) -> None:
+    def release(self, job_id: UUID, sent_seq: int | None) -> None:
         self.sent = max(self.sent, sent_seq or 0)
         self.claimed = False
 
 
-class Line:
+class FakeTransport:
     """A transport that can be cut."""
 
     def __init__(self) -> None:
-        self.arrived: list[bytes] = []
-        self.up, self.refusals = True, 0
+        self.sent_bodies: list[bytes] = []
+        self.up, self.failures = True, 0
         self.pids: set[int] = set()
 
     def send(self, routing_key: str, body: bytes) -> None:
-        self.refusals -= 1
-        if not self.up or self.refusals >= 0:
+        self.failures -= 1
+        if not self.up or self.failures >= 0:
             raise ConnectionError("cut")
-        self.arrived.append(body)
+        self.sent_bodies.append(body)
         self.pids.add(threading.get_ident())
 
     def close(self) -> None:
@@ -79,65 +79,69 @@ def outbox() -> MemoryOutbox:
 
 
 @pytest.fixture
-def line() -> Line:
-    return Line()
+def transport() -> FakeTransport:
+    return FakeTransport()
 
 
 @pytest.fixture
-def publisher(outbox: MemoryOutbox, line: Line) -> Iterator[Publisher]:
-    publisher = Publisher(outbox, line)
+def publisher(outbox: MemoryOutbox, transport: FakeTransport) -> Iterator[Publisher]:
+    publisher = Publisher(outbox, transport)
     yield publisher
     publisher.stop(timeout=5)
 
 
-def test_events_go_out_in_order(publisher: Publisher, outbox: MemoryOutbox, line: Line) -> None:
+def test_events_go_out_in_order(
+    publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
+) -> None:
     outbox.write(450)
-    publisher.nudge(JOB)
+    publisher.notify(JOB)
     eventually(lambda: outbox.sent == 450)
-    assert line.arrived == [b"%d" % seq for seq in range(1, 451)]
+    assert transport.sent_bodies == [b"%d" % seq for seq in range(1, 451)]
 
 
-def test_whoever_nudges_never_waits(publisher: Publisher, outbox: MemoryOutbox, line: Line) -> None:
+def test_whoever_nudges_never_waits(
+    publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
+) -> None:
     outbox.write(1)
-    publisher.nudge(JOB)
-    eventually(lambda: bool(line.arrived))
-    assert threading.get_ident() not in line.pids
+    publisher.notify(JOB)
+    eventually(lambda: bool(transport.sent_bodies))
+    assert threading.get_ident() not in transport.pids
 
 
 def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
     publisher: Publisher,
     outbox: MemoryOutbox,
-    line: Line,
+    transport: FakeTransport,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    line.up = False
+    transport.up = False
     for _ in range(5):
         outbox.write(1)
-        publisher.nudge(JOB)
-    eventually(lambda: "Events wait in the outbox" in caplog.text)
-    line.up = True
-    publisher.sweep()
+        publisher.notify(JOB)
+    eventually(lambda: "Publishing failed; events stay in the outbox" in caplog.text)
+    transport.up = True
+    publisher.scan()
     eventually(lambda: outbox.sent == 5)
-    assert line.arrived == [b"1", b"2", b"3", b"4", b"5"]
-    assert caplog.text.count("Events wait in the outbox") == 1
+    assert transport.sent_bodies == [b"1", b"2", b"3", b"4", b"5"]
+    assert caplog.text.count("Publishing failed; events stay in the outbox") == 1
 
 
 def test_a_message_is_tried_four_times_before_it_has_to_wait(
     publisher: Publisher,
     outbox: MemoryOutbox,
-    line: Line,
+    transport: FakeTransport,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outbox.write(2)
-    line.refusals = 3
-    publisher.nudge(JOB)
+    transport.failures = 3
+    publisher.notify(JOB)
     eventually(lambda: outbox.sent == 2)
-    assert line.arrived == [b"1", b"2"]
+    assert transport.sent_bodies == [b"1", b"2"]
     assert caplog.text == ""
     outbox.write(1)
-    line.refusals = 4
-    publisher.nudge(JOB)
-    eventually(lambda: "Events wait in the outbox" in caplog.text)
+    transport.failures = 4
+    publisher.notify(JOB)
+    eventually(lambda: "Publishing failed; events stay in the outbox" in caplog.text)
     assert outbox.sent == 2
 
 
@@ -146,22 +150,24 @@ def test_a_job_that_another_process_sends_is_tried_again_soon(
 ) -> None:
     outbox.write(1)
     outbox.claimed = True
-    publisher.nudge(JOB)
+    publisher.notify(JOB)
     time.sleep(0.02)
     outbox.claimed = False
     eventually(lambda: outbox.sent == 1)
 
 
-def test_stopping_sends_what_waits(publisher: Publisher, outbox: MemoryOutbox, line: Line) -> None:
+def test_stopping_sends_what_waits(
+    publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
+) -> None:
     outbox.write(100)
-    publisher.nudge(JOB)
+    publisher.notify(JOB)
     publisher.stop(timeout=5)
-    assert len(line.arrived) == 100
+    assert len(transport.sent_bodies) == 100
 
 
 def test_it_starts_again_after_a_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
-    publisher.nudge(JOB)
+    publisher.notify(JOB)
     publisher.stop(timeout=5)
     outbox.write(1)
-    publisher.nudge(JOB)
+    publisher.notify(JOB)
     eventually(lambda: outbox.sent == 1)

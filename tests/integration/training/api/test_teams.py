@@ -37,13 +37,13 @@ def test_what_is_shared_is_seen_and_steered_and_not_deleted(
     api: APIClient, theirs: APIClient, ada: User, bob: User, job: Job
 ) -> None:
     assert theirs.get(f"{JOBS}/{job.pk}").status_code == 404
-    assert not DatabaseEventStore().may_watch(bob.pk, job.pk)
+    assert not DatabaseEventStore().can_view(bob.pk, job.pk)
     lab = Group.objects.create(name="lab")
     lab.user_set.add(ada, bob)
     shared = api.patch(f"{JOBS}/{job.pk}", {"team": "lab"}, format="json")
     assert (shared.status_code, shared.json()["team"]) == (200, "lab")
     assert theirs.get(f"{JOBS}/{job.pk}").status_code == 200
-    assert DatabaseEventStore().may_watch(bob.pk, job.pk)
+    assert DatabaseEventStore().can_view(bob.pk, job.pk)
     assert theirs.post(f"{JOBS}/{job.pk}/pause").status_code == 202
     assert theirs.delete(f"{JOBS}/{job.pk}").status_code == 403
     assert theirs.patch(f"{JOBS}/{job.pk}", {"team": None}, format="json").status_code == 403
