@@ -1,12 +1,12 @@
-"""What can be chosen about a training or a synthetic dataset, with bounds and defaults.
+"""Settings of a training, a synthetic dataset and an import, with bounds and defaults.
 
-The one place for them: the API validates with these models, the forms are drawn from them (title
-and description), and the trainer reads them.
+The API validates requests with these models, the forms take titles and descriptions from them, and
+the trainer process reads them.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, NotRequired, Self, TypedDict, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +17,7 @@ _MODEL_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainConfig(BaseModel):
-    """The hyper-parameters of one training."""
+    """Hyper-parameters of one training."""
 
     model_config = _MODEL_CONFIG
 
@@ -25,21 +25,21 @@ class TrainConfig(BaseModel):
         80, ge=1, le=100_000, title="Epochs", description="Passes over the training split."
     )
     batch_size: int = Field(
-        64, ge=1, le=65_536, title="Batch size", description="Samples per optimiser step."
+        64, ge=1, le=65_536, title="Batch size", description="Samples per optimizer step."
     )
     learning_rate: float = Field(
         2e-3,
         gt=0,
         le=1,
         title="Learning rate",
-        description="Peak step size of AdamW; it rises briefly, then decays.",
+        description="Peak learning rate of AdamW, after a short warm-up and before a cosine decay.",
     )
     patience: int = Field(
         30,
         ge=1,
         le=100_000,
         title="Patience",
-        description="Epochs without a better validation loss before the training stops.",
+        description="Early stopping: epochs without a lower validation loss before training stops.",
     )
     seed: int = Field(
         0,
@@ -51,98 +51,114 @@ class TrainConfig(BaseModel):
     model: Literal["mlp", "attention"] = Field(
         "mlp",
         title="Model",
-        description="mlp: each receiver has weights of its own, quick and right for fixed ones; "
-        "attention: receivers as a set that attend to each other.",
+        description="mlp: separate weights for each receiver, fast, for fixed receivers; "
+        "attention: self-attention across receivers, for moving or sparse ones.",
     )
     loss: LossKind = Field(
         "distance",
         title="Loss",
-        description="distance: small errors as a rule (the median of what is possible), and a few "
-        "wild ones do not lead it; squared: the least RMSE (the mean of what is possible).",
+        description="distance: robust to outliers (median error); squared: minimizes RMSE, "
+        "sensitive to outliers (mean).",
     )
     members: int = Field(
         1,
         ge=1,
         le=16,
-        title="Members",
-        description="Networks in the ensemble; each costs as much as the first, and a few of them "
-        "err less and know better how much.",
+        title="Ensemble size",
+        description="Number of networks. More are more accurate, with better-calibrated "
+        "uncertainty; the cost grows linearly.",
     )
     hidden: int = Field(
-        256, ge=16, le=1024, title="Width", description="Width of the network; a multiple of heads."
+        256, ge=16, le=1024, title="Width", description="Width of the hidden layers; a multiple of the number of heads."
     )
     layers: int = Field(
-        2, ge=1, le=8, title="Layers", description="Residual (or self-attention) blocks."
+        2, ge=1, le=8, title="Layers", description="Number of residual (mlp) or self-attention blocks."
     )
     heads: int = Field(
-        4, ge=1, le=16, title="Heads", description="Attention heads; they divide the width."
+        4, ge=1, le=16, title="Heads", description="Number of attention heads; must divide the width."
     )
     dropout: float = Field(
-        0.1, ge=0, le=0.9, title="Dropout", description="Share of activations dropped in training."
+        0.1, ge=0, le=0.9, title="Dropout", description="Fraction of activations dropped during training."
     )
     receiver_dropout: float = Field(
         0.1,
         ge=0,
         le=0.9,
         title="Receiver dropout",
-        description="Chance that a receiver is hidden from a sample in training.",
+        description="Probability of hiding a receiver from a sample during training.",
     )
     weight_decay: float = Field(
         1e-2, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW."
     )
     gradient_clip: float = Field(
-        1.0, gt=0, le=1000, title="Gradient clip", description="Largest norm of a gradient."
+        1.0, gt=0, le=1000, title="Gradient clip", description="Maximum norm of the gradient."
     )
     refine: bool = Field(
         True,
-        title="Refine by arrival times",
-        description="Where they are there and the validation split gains by it: Gauss-Newton on "
-        "the arrival times, with the network's Gaussian as prior.",
+        title="Refine with arrival times",
+        description="Refines positions with arrival times (Gauss-Newton, with the network's output "
+        "as prior) if that lowers the validation error.",
     )
     precision: Literal["float32", "bf16"] = Field(
         "float32",
         title="Precision",
-        description="bf16: half as many bits in the network's products, on a GPU only.",
+        description="bf16: mixed precision (GPU only).",
     )
     processes: int = Field(
         1,
         ge=1,
         le=64,
         title="Processes",
-        description="How many share each batch (torchrun); the numbers stay the same but for "
+        description="Processes for data-parallel training (torchrun). Results are the same up to "
         "rounding.",
     )
 
     needs: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
-        title="Needs",
-        description="auto: whichever worker is free; gpu: one that has a GPU; cpu: none is used.",
+        title="Hardware",
+        description="auto: any worker; gpu: a worker with a GPU; cpu: no GPU is used.",
     )
     priority: int = Field(
         0,
         ge=-100,
         le=100,
         title="Priority",
-        description="Of the jobs that wait, the one with the highest goes first.",
+        description="Higher-priority jobs start first.",
     )
 
     @model_validator(mode="after")
     def _heads_divide_hidden(self) -> Self:
         if self.hidden % self.heads:
             raise ValueError(
-                f"heads: {self.heads} does not divide hidden ({self.hidden}); "
-                "choose a width that is a multiple of the heads"
+                f"heads: {self.heads} does not divide the width (hidden = {self.hidden}); "
+                f"choose a width that is a multiple of {self.heads}"
             )
         return self
 
 
+class Physics(TypedDict):
+    """The settings of a synthetic dataset as its file stores them: all but the receivers."""
+
+    samples: int
+    seed: int
+    frequency_mhz: float
+    transmit_dbm: float
+    path_loss_exponent: float
+    shadowing_db: float
+    shadowing_reach_km: NotRequired[float | None]  # absent in older files
+    noise_floor_dbm: float
+    detection_snr_db: float
+    timing_sigma_ns: float | None
+    margin_km: float
+
+
 class GenerateConfig(BaseModel):
-    """A synthetic dataset: how many samples, who hears them, and how radio behaves."""
+    """Settings of a synthetic dataset: size, receivers and propagation."""
 
     model_config = _MODEL_CONFIG
 
     samples: int = Field(
-        10_000, ge=20, le=2_000_000, title="Samples", description="Transmissions to make up."
+        10_000, ge=20, le=2_000_000, title="Samples", description="Number of transmissions to simulate."
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, title="Seed", description="The same seed gives the same dataset."
@@ -152,7 +168,7 @@ class GenerateConfig(BaseModel):
         min_length=1,
         max_length=64,
         title="Receivers",
-        description="Fixed receivers, all in service: name, latitude, longitude, altitude.",
+        description="Fixed receivers, always in service: name, latitude, longitude, altitude.",
     )
     frequency_mhz: float = Field(
         145.0, ge=1, le=10_000, title="Frequency (MHz)", description="Carrier frequency."
@@ -178,33 +194,33 @@ class GenerateConfig(BaseModel):
         None,
         gt=0,
         le=1000,
-        title="Shadowing reach (km)",
-        description="Distance over which the correlation of the shadowing falls to 1/e; empty: "
-        "every sample is shadowed afresh.",
+        title="Shadowing correlation distance (km)",
+        description="Distance at which the correlation of the shadowing falls to 1/e; empty: "
+        "independent for each sample.",
     )
     noise_floor_dbm: float = Field(
-        -120.0, ge=-180, le=0, title="Noise floor (dBm)", description="Noise in the channel."
+        -120.0, ge=-180, le=0, title="Noise floor (dBm)", description="Noise power in the channel."
     )
     detection_snr_db: float = Field(
         6.0,
         ge=-20,
         le=60,
         title="Detection SNR (dB)",
-        description="A signal less far above the noise is not heard.",
+        description="Minimum SNR for detection.",
     )
     timing_sigma_ns: float | None = Field(
         1000.0,
         gt=0,
         le=1e9,
         title="Timing error (ns)",
-        description="Standard deviation of a time of arrival; empty: no timing.",
+        description="Standard deviation of the times of arrival; empty: no arrival times.",
     )
     margin_km: float = Field(
         20.0,
         ge=0.1,
         le=500,
         title="Margin (km)",
-        description="Transmitters stand up to this far outside the receivers' hull.",
+        description="How far outside the receiver area transmitters may be.",
     )
 
     @model_validator(mode="after")
@@ -212,26 +228,29 @@ class GenerateConfig(BaseModel):
         check_receivers(self.receivers)
         return self
 
+    def physics(self) -> Physics:
+        return cast(Physics, self.model_dump(mode="json", exclude={"receivers"}))
+
 
 class ImportConfig(BaseModel):
-    """How measured samples without a `split` column are divided, so that neighbours do not leak."""
+    """How measured samples are split where samples.csv has no `split` column."""
 
     model_config = _MODEL_CONFIG
 
     split_by: Literal["auto", "place", "column", "random"] = Field(
         "auto",
         title="Split by",
-        description="auto: the split column, else whole groups, else whole squares of the area; "
-        "place: squares; column: samples with the same value stay together; random: neighbours "
-        "leak, and every number looks better than it is.",
+        description="auto: the split column, else whole groups, else whole grid squares; place: "
+        "grid squares; column: samples with the same value stay together; random: neighbouring "
+        "samples leak, so results are too optimistic.",
     )
     split_column: str = Field(
         "group",
         min_length=1,
         max_length=100,
         title="Column",
-        description="Of samples.csv, for the split by column: a session, a day, a device.",
+        description="Column of samples.csv to split by, such as a session, a day or a device.",
     )
     split_seed: int = Field(
-        0, ge=0, le=2**31 - 1, title="Split seed", description="The same seed, the same split."
+        0, ge=0, le=2**31 - 1, title="Split seed", description="The same seed gives the same split."
     )

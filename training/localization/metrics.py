@@ -1,9 +1,10 @@
-"""How far off, and how honestly so: position errors in metres, and calibration."""
+"""Position errors in metres, and calibration of the predicted uncertainty."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,36 +12,45 @@ from numpy.typing import NDArray
 from training.localization.geometry import Floats
 
 TWO_PI = 2 * math.pi
-_RESAMPLES = 200
-_CAUTION = 1.28  # standard errors
-_MANY = 20_000  # groups, of which nothing is left to chance
+_BOOTSTRAP_RESAMPLES = 200
+_UPPER_QUANTILE_Z = 1.28  # standard errors: the 90 % quantile of a Gaussian
+_MAX_BOOTSTRAP_GROUPS = 20_000  # with more, the sampling error is negligible
+_MIN_TEMPERATURE = 1e-6
+
+
+class ErrorSummary(TypedDict):
+    mean_m: float
+    rmse_m: float
+    median_m: float
+    p68_m: float
+    p95_m: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """A Gaussian for each of N places: mean [N, 2] metres, covariance [N, 2, 2] square metres."""
+    """Gaussians for N positions: mean [N, 2] in metres, covariance [N, 2, 2] in square metres."""
 
     mean: Floats
     covariance: Floats
 
-    def tempered(self, temperature: float) -> Predictions:
-        """The same means, less (> 1: less) sure of them."""
+    def with_temperature(self, temperature: float) -> Predictions:
+        """The same means, with covariances multiplied by `temperature`."""
         return Predictions(self.mean, self.covariance * temperature)
 
 
 def position_errors(mean: Floats, target: Floats) -> Floats:
-    """[N] metres between [N, 2] and [N, 2]."""
-    away = np.asarray(mean, float) - np.asarray(target, float)
-    return np.asarray(np.hypot(away[:, 0], away[:, 1]))
+    """Distances [N] in metres between [N, 2] and [N, 2]."""
+    delta = np.asarray(mean, float) - np.asarray(target, float)
+    return np.asarray(np.hypot(delta[:, 0], delta[:, 1]))
 
 
 def rmse(errors: Floats) -> float | None:
-    """Root of the mean squared error over all samples; None where there are none."""
+    """Root mean square over all samples; None if there are none."""
     return float(np.sqrt(np.mean(errors**2))) if len(errors) else None
 
 
-def error_summary(errors: Floats) -> dict[str, float]:
-    """Metres, of at least one error."""
+def error_summary(errors: Floats) -> ErrorSummary:
+    """Of at least one error, in metres."""
     median, p68, p95 = np.percentile(errors, [50, 68, 95])
     return {
         "mean_m": float(errors.mean()),
@@ -52,10 +62,10 @@ def error_summary(errors: Floats) -> dict[str, float]:
 
 
 def squared_mahalanobis(predicted: Predictions, target: Floats) -> Floats:
-    """[N]: the squared error in units of what was said; of mean 2 where that is true."""
-    away = np.asarray(target, float) - predicted.mean
-    solved = np.linalg.solve(predicted.covariance, away[:, :, None])[:, :, 0]
-    return np.asarray(np.sum(away * solved, axis=1))
+    """Squared errors [N] in units of the predicted covariance; their mean is 2 if it is right."""
+    delta = np.asarray(target, float) - predicted.mean
+    solved = np.linalg.solve(predicted.covariance, delta[:, :, None])[:, :, 0]
+    return np.asarray(np.sum(delta * solved, axis=1))
 
 
 def negative_log_likelihood(predicted: Predictions, target: Floats) -> float:
@@ -65,61 +75,62 @@ def negative_log_likelihood(predicted: Predictions, target: Floats) -> float:
     return float(np.mean(0.5 * (squared + log_det)) + math.log(TWO_PI))
 
 
-def coverage(predicted: Predictions, target: Floats, share: float) -> float:
-    """How many lie inside the ellipse that should hold `share` of them (chi-squared, 2 d.o.f.)."""
-    return float(
-        np.mean(squared_mahalanobis(predicted, target) <= mahalanobis_radius_squared(share))
-    )
+def coverage(predicted: Predictions, target: Floats, level: float) -> float:
+    """Fraction of targets inside the ellipse of confidence `level` (chi-squared, 2 d.o.f.)."""
+    radius_squared = mahalanobis_radius_squared(level)
+    return float(np.mean(squared_mahalanobis(predicted, target) <= radius_squared))
 
 
-def mahalanobis_radius_squared(share: float) -> float:
-    """The squared Mahalanobis radius that holds `share` of a plane Gaussian."""
-    return -2 * math.log(1 - share)
+def mahalanobis_radius_squared(level: float) -> float:
+    """The squared Mahalanobis radius that contains `level` of a two-dimensional Gaussian."""
+    return -2 * math.log(1 - level)
 
 
-def temperature(predicted: Predictions, target: Floats, share: float = 0.68) -> float:
-    """The factor on the covariance with which `share` of these places is covered."""
-    return _factor(squared_mahalanobis(predicted, target), share)
+def conformal_temperature(predicted: Predictions, target: Floats, level: float = 0.68) -> float:
+    """The factor on the covariance with which ellipses of `level` cover that fraction of targets."""
+    return _conformal_factor(squared_mahalanobis(predicted, target), level)
 
 
 def conservative_temperature(
-    predicted: Predictions, target: Floats, group: NDArray[np.integer], share: float = 0.68
+    predicted: Predictions, target: Floats, group: NDArray[np.integer], level: float = 0.68
 ) -> float:
-    """The same for ground not seen yet, of which these groups [N] are a sample.
+    """`conformal_temperature` for areas outside the data, of which `group` [N] is a sample.
 
-    A few squares may happen to be easy ground. So the upper end of what they can mean is taken,
-    which is passed in one case of ten: by the bootstrap over groups (Efron 1979). With many
-    groups that is next to nothing.
+    A few groups may happen to be easy. The result is the upper end of the sampling distribution,
+    exceeded in one case of ten, estimated by the bootstrap over groups (Efron 1979). With many
+    groups the difference is negligible.
     """
     squared = squared_mahalanobis(predicted, target)
     names, index = np.unique(group, return_inverse=True)
-    if len(names) > _MANY:
-        return _factor(squared, share)
-    draw = np.random.default_rng(0)
-    even = np.full(len(names), 1 / len(names))
-    drawn = draw.multinomial(len(names), even, _RESAMPLES)  # [B, groups]
+    if len(names) > _MAX_BOOTSTRAP_GROUPS:
+        return _conformal_factor(squared, level)
+    rng = np.random.default_rng(0)
+    uniform = np.full(len(names), 1 / len(names))
+    drawn = rng.multinomial(len(names), uniform, _BOOTSTRAP_RESAMPLES)  # [B, groups]
     order = np.argsort(squared)
     weight = np.cumsum(drawn[:, index[order]], axis=1)  # [B, N]
-    place = np.argmax(weight >= share * weight[:, -1:], axis=1)
-    spread = float(np.std(squared[order][place]))
-    return _factor(squared, share) + _CAUTION * spread / mahalanobis_radius_squared(share)
+    quantile = np.argmax(weight >= level * weight[:, -1:], axis=1)
+    spread = float(np.std(squared[order][quantile]))
+    margin = _UPPER_QUANTILE_Z * spread / mahalanobis_radius_squared(level)
+    return _conformal_factor(squared, level) + margin
 
 
-def _factor(squared: Floats, share: float) -> float:
-    """Split conformal in the Mahalanobis norm (Vovk et al. 2005): the (n + 1) share-quantile."""
-    rank = min(math.ceil((len(squared) + 1) * share), len(squared)) - 1
-    return max(float(np.sort(squared)[rank]) / mahalanobis_radius_squared(share), 1e-6)
+def _conformal_factor(squared: Floats, level: float) -> float:
+    """Split conformal prediction in the Mahalanobis norm (Vovk et al. 2005): (n + 1) quantile."""
+    rank = min(math.ceil((len(squared) + 1) * level), len(squared)) - 1
+    quantile = float(np.sort(squared)[rank])
+    return max(quantile / mahalanobis_radius_squared(level), _MIN_TEMPERATURE)
 
 
 def maximum_likelihood_temperature(predicted: Predictions, target: Floats) -> float:
-    """The factor on the covariance with which these places are likeliest, in closed form."""
-    return max(float(squared_mahalanobis(predicted, target).mean()) / 2, 1e-6)
+    """The factor on the covariance that maximizes the likelihood of the targets, in closed form."""
+    return max(float(squared_mahalanobis(predicted, target).mean()) / 2, _MIN_TEMPERATURE)
 
 
 def validation_metrics(
     predicted: Predictions, target: Floats, good: NDArray[np.bool_]
 ) -> dict[str, float | None]:
-    """What an epoch reports of its validation split; `good` marks good geometry [N]."""
+    """Metrics of one epoch on the validation split; `good` [N] marks good geometry."""
     errors = position_errors(predicted.mean, target)
     summary = error_summary(errors)
     return {

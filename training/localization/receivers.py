@@ -1,8 +1,9 @@
-"""Fixed receivers to make data for, and those of the default."""
+"""Receivers for synthetic datasets."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -10,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReceiverSpec(BaseModel):
-    """A fixed receiver; degrees on WGS-84, metres above the sea."""
+    """A fixed receiver, in degrees on WGS-84 and metres above sea level."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: str = Field(min_length=1, max_length=100, title="Name", description="Its own name.")
+    name: str = Field(min_length=1, max_length=100, title="Name", description="Must be unique.")
     lat: float = Field(ge=-90, le=90, title="Latitude", description="Degrees north, WGS-84.")
     lon: float = Field(ge=-180, le=180, title="Longitude", description="Degrees east, WGS-84.")
     alt_m: float = Field(
@@ -22,11 +23,11 @@ class ReceiverSpec(BaseModel):
         ge=-500,
         le=9000,
         title="Altitude",
-        description="Metres above the sea; transmitters stand at 0.",
+        description="Metres above sea level. Transmitters are at 0.",
     )
 
 
-# Stations of north-western Italy, for amateur signals at 145 MHz.
+# Stations in north-western Italy, for amateur radio signals at 145 MHz.
 ITALY = tuple(
     ReceiverSpec(name=name, lat=lat, lon=lon, alt_m=alt)
     for name, lat, lon, alt in (
@@ -40,30 +41,30 @@ ITALY = tuple(
     )
 )
 
-# The plane on which positions are computed is true to a thousandth within this.
-_FARTHEST_KM = 600.0
+# Positions are computed on a plane, which distorts lengths by less than 0.1 % within this extent.
+_MAX_EXTENT_KM = 600.0
+_EARTH_RADIUS_KM = 6371.0
 
 
 def check_receivers(receivers: Sequence[ReceiverSpec]) -> None:
-    """Each has its own name, and all fit one plane; ValueError says which do not."""
-    names = [receiver.name for receiver in receivers]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"receivers: {name!r} is there twice; each needs its own name")
-    for one, other in combinations(receivers, 2):
-        apart = _chord_km(one, other)
-        if apart > _FARTHEST_KM:
+    """Raise ValueError if a name repeats, or if two receivers are too far apart for one plane."""
+    for name, count in Counter(receiver.name for receiver in receivers).items():
+        if count > 1:
+            raise ValueError(f"receivers: the name {name!r} is used {count} times; make it unique")
+    for a, b in combinations(receivers, 2):
+        distance = _chord_km(a, b)
+        if distance > _MAX_EXTENT_KM:
             raise ValueError(
-                f"receivers: {one.name!r} and {other.name!r} are {apart:,.0f} km apart; at "
-                f"most {_FARTHEST_KM:.0f} is possible. Are latitude and longitude swapped?"
+                f"receivers: {a.name!r} and {b.name!r} are {distance:,.0f} km apart; the limit is "
+                f"{_MAX_EXTENT_KM:.0f} km. Are latitude and longitude swapped?"
             )
 
 
-def _chord_km(one: ReceiverSpec, other: ReceiverSpec) -> float:
-    """Straight through a round earth: near enough for a limit, and without trigonometric care."""
+def _chord_km(a: ReceiverSpec, b: ReceiverSpec) -> float:
+    """Straight-line distance through a spherical earth: accurate enough for a limit."""
 
-    def place(spec: ReceiverSpec) -> tuple[float, float, float]:
+    def unit_vector(spec: ReceiverSpec) -> tuple[float, float, float]:
         lat, lon = math.radians(spec.lat), math.radians(spec.lon)
         return math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)
 
-    return 6371.0 * math.dist(place(one), place(other))
+    return _EARTH_RADIUS_KM * math.dist(unit_vector(a), unit_vector(b))

@@ -1,4 +1,4 @@
-"""Which samples train, which validate, which test: neighbours stay on one side."""
+"""Assign samples to the training, validation and test splits so that neighbours do not leak."""
 
 from __future__ import annotations
 
@@ -7,57 +7,76 @@ from numpy.typing import NDArray
 
 from training.localization.geometry import Floats
 
-# Of the samples; the rest, 70 %, trains.
+# Fractions of the samples; the remaining 70 % train.
 HELD_OUT_FRACTIONS = {"test": 0.15, "val": 0.15}
 _CODE = {"train": 0, "val": 1, "test": 2}
-_BLOCKS_ACROSS = 16
+_SQUARES_ACROSS = 16
 
-# What a dataset says of its split.
+# How a dataset was split, as its file stores it. The text is part of the content hash, so it never
+# changes; `describe_split` has the text for people.
 GIVEN = "as given in the split column"
 BY_PLACE = "by place: whole squares of the area"
 AT_RANDOM = "at random: neighbours leak from one side to the other"
 INDEPENDENT = "at random: each sample is drawn for itself, so neighbours tell nothing"
+_DESCRIPTIONS = {
+    GIVEN: "split column of samples.csv",
+    BY_PLACE: "by place, in whole grid squares",
+    AT_RANDOM: "random; neighbouring samples leak",
+    INDEPENDENT: "random; samples are independent, so nothing leaks",
+}
 
 
-def by_column(name: str) -> str:
-    return f"by {name}: samples of one {name} stay on one side"
+def column_split(column: str) -> str:
+    """The stored text of a split by a column of samples.csv."""
+    return f"by {column}: samples of one {column} stay on one side"
+
+
+def describe_split(split_by: str) -> str:
+    """The stored text of a split in words for people."""
+    if split_by in _DESCRIPTIONS:
+        return _DESCRIPTIONS[split_by]
+    column = split_by.removeprefix("by ").partition(":")[0]
+    if split_by == column_split(column):
+        return f"by {column}; samples with the same {column} stay together"
+    return split_by
 
 
 def split_by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
-    """0 train, 1 val, 2 test [N]: whole groups in random order, as near to the shares as they fit.
+    """0 train, 1 val, 2 test [N]: whole groups in random order, close to the fractions.
 
-    Each side gets at least one group; with fewer than three, a side stays empty.
+    Each split gets at least one group; with fewer than three groups a split stays empty.
     """
     names, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    side = np.zeros(len(names), np.int8)
-    for name, share in HELD_OUT_FRACTIONS.items():
-        room = share * len(group)
-        for candidate in [one for one in order if side[one] == 0]:
-            if sizes[candidate] / 2 <= room:  # it comes nearer to the share with it than without
-                side[candidate] = _CODE[name]
-                room -= sizes[candidate]
+    code = np.zeros(len(names), np.int8)
+    for name, fraction in HELD_OUT_FRACTIONS.items():
+        remaining = fraction * len(group)
+        for candidate in [one for one in order if code[one] == 0]:
+            # Take the group if the split is closer to its size with it than without.
+            if sizes[candidate] / 2 <= remaining:
+                code[candidate] = _CODE[name]
+                remaining -= sizes[candidate]
     for name in HELD_OUT_FRACTIONS:
-        training = np.flatnonzero(side == 0)
-        if _CODE[name] not in side and len(training) > 1:
-            side[training[np.argmin(sizes[training])]] = _CODE[name]
-    return side[index]
+        training = np.flatnonzero(code == 0)
+        if _CODE[name] not in code and len(training) > 1:
+            code[training[np.argmin(sizes[training])]] = _CODE[name]
+    return code[index]
 
 
 def split_randomly(count: int, seed: int) -> NDArray[np.int8]:
-    """0 train, 1 val, 2 test [N]: each sample for itself."""
-    side = np.zeros(count, np.int8)
+    """0 train, 1 val, 2 test [N]: each sample independently of the others."""
+    code = np.zeros(count, np.int8)
     order, start = np.random.default_rng(seed).permutation(count), 0
-    for name, share in HELD_OUT_FRACTIONS.items():
-        end = start + max(round(share * count), 1)
-        side[order[start:end]] = _CODE[name]
+    for name, fraction in HELD_OUT_FRACTIONS.items():
+        end = start + max(round(fraction * count), 1)
+        code[order[start:end]] = _CODE[name]
         start = end
-    return side
+    return code
 
 
-def blocks(target: Floats) -> NDArray[np.int32]:
-    """The square each position [N, 2] lies in; 16 squares along the longer side of the area."""
+def grid_squares(target: Floats) -> NDArray[np.int32]:
+    """The grid square [N] of each position [N, 2]; 16 squares along the longer side of the area."""
     offset = target - target.min(axis=0)
-    edge = max(float(offset.max()) / _BLOCKS_ACROSS, 1.0)
-    east, north = np.minimum(offset / edge, _BLOCKS_ACROSS - 1).astype(np.int32).T
-    return np.asarray(east * _BLOCKS_ACROSS + north)
+    edge = max(float(offset.max()) / _SQUARES_ACROSS, 1.0)
+    east, north = np.minimum(offset / edge, _SQUARES_ACROSS - 1).astype(np.int32).T
+    return np.asarray(east * _SQUARES_ACROSS + north)

@@ -1,1 +1,1 @@
-"""Evaluation on the test split beside baselines and bounds."""
+"""Evaluation on the test split, with baselines and bounds."""

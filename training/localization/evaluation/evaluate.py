@@ -1,58 +1,60 @@
-"""What a trained model is worth: errors and calibration on the test split, beside yardsticks."""
+"""Evaluate a trained model on the test split, with baselines and bounds for comparison."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from training.localization import metrics
 from training.localization.data.dataset import Dataset
-from training.localization.data.splits import AT_RANDOM
+from training.localization.data.splits import AT_RANDOM, describe_split
 from training.localization.evaluation import baselines, bayes_optimum, cramer_rao, report
+from training.localization.evaluation.types import Evaluation
 from training.localization.geometry import Floats
 from training.localization.localizer.localizer import Localizer, predict_split
 
 
-def evaluate_localizer(answer: Localizer, dataset: Dataset) -> dict[str, Any]:
-    """On the test split, which neither training nor calibration nor any choice has seen."""
+def evaluate_localizer(localizer: Localizer, dataset: Dataset) -> Evaluation:
+    """On the test split, which neither training nor calibration used."""
     rows = dataset.rows("test")
     target = dataset.target[rows].astype(float)
-    predicted = predict_split(answer, dataset, rows)
+    predicted = predict_split(localizer, dataset, rows)
+    predicted_95 = predicted.with_temperature(localizer.stretch_95)
     errors = metrics.position_errors(predicted.mean, target)
-    good = cramer_rao.good_geometry(dataset, rows)
+    good = cramer_rao.find_good_geometry(dataset, rows)
     bound = cramer_rao.position_error_bound(dataset, rows)
-    classical = baselines.evaluate_baselines(dataset)
+    baseline_errors = baselines.evaluate_baselines(dataset)
     optimum = bayes_optimum.posterior_mean(dataset, rows)
     return {
         "test": {
             "samples": len(rows),
             **metrics.error_summary(errors),
             "coverage_68": metrics.coverage(predicted, target, 0.68),
-            "coverage_95": metrics.coverage(predicted.tempered(answer.stretch_95), target, 0.95),
+            "coverage_95": metrics.coverage(predicted_95, target, 0.95),
             "nll": metrics.negative_log_likelihood(predicted, target),
         },
-        "temperature": answer.temperature,
-        "stretch_95": answer.stretch_95,
-        "refined": answer.refined,
-        "split": dataset.split_by,
+        "temperature": localizer.temperature,
+        "stretch_95": localizer.stretch_95,
+        "refined": localizer.refined,
+        "split": describe_split(dataset.split_by),
         "leaks": dataset.split_by == AT_RANDOM,
-        "baselines": {name: metrics.error_summary(one) for name, one in classical.items()},
+        "baselines": {
+            name: metrics.error_summary(errors) for name, errors in baseline_errors.items()
+        },
         "bound_rmse_m": None if bound is None else metrics.rmse(bound[np.isfinite(bound)]),
-        "bayes_rmse_m": _rmse_of(optimum, target),
+        "bayes_rmse_m": None if optimum is None else _rmse(optimum, target),
         "good_geometry": {
             "samples": int(good.mask.sum()),
             "rmse_m": metrics.rmse(errors[good.mask]),
             "bound_rmse_m": None if bound is None else metrics.rmse(bound[good.mask]),
             "definition": good.definition,
         },
-        "cdf": report.cdf(errors, classical),
-        "by_receivers": report.by_receivers(dataset, rows, errors),
-        "by_gdop": report.by_gdop(dataset, rows, errors),
-        "worst": report.worst(dataset, rows, predicted, errors),
-        "points": report.points(dataset, rows, predicted),
+        "cdf": report.error_cdf(errors, baseline_errors),
+        "by_receivers": report.errors_by_receiver_count(dataset, rows, errors),
+        "by_gdop": report.errors_by_gdop(dataset, rows, errors),
+        "worst": report.largest_errors(dataset, rows, predicted, errors),
+        "points": report.sample_predictions(dataset, rows, predicted),
     }
 
 
-def _rmse_of(found: Floats | None, target: Floats) -> float | None:
-    return None if found is None else metrics.rmse(metrics.position_errors(found, target))
+def _rmse(estimate: Floats, target: Floats) -> float | None:
+    return metrics.rmse(metrics.position_errors(estimate, target))

@@ -1,4 +1,4 @@
-"""Classical localisation: the place at which what was heard is likeliest, given a fitted model."""
+"""Maximum likelihood positioning with a propagation model fitted to the training split."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from training.localization.evaluation.cramer_rao import normal_cdf
 from training.localization.geometry import Floats, distances
 from training.localization.localizer.clock_offsets import (
     ClockOffsets,
-    ranges,
+    relative_ranges,
     subtract_emission_time,
 )
 
-_ACROSS = 32  # places of the first grid, along each side
-_ZOOM = 7  # of each closer one
-_ROUNDS = 6
-_CELLS = 4_000_000  # distances at a time, so memory stays bounded
-_FEWEST = 30
-_ROUNDS_OF_EM = 30
-_MOST = 3000  # samples to fit the law to
+_COARSE_POINTS = 32  # of the first grid, along each side
+_ZOOM_POINTS = 7  # of each finer grid, along each side
+_ZOOMS = 6
+_MAX_DISTANCES = 4_000_000  # computed at a time, to bound memory
+_MIN_READINGS = 30
+_EM_ITERATIONS = 30
+_MAX_FIT_SAMPLES = 3000
 _PRIOR_READINGS = 5.0
+_MIN_SIGMA_DB = 0.1
 Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class PathLoss:
-    """strength = level[r] - slope log10(distance) + N(0, sigma^2), unheard below threshold[r]."""
+class PathLossModel:
+    """strength = level[r] - slope log10(distance) + N(0, sigma^2), undetected below threshold[r]."""
 
     level: Floats
     slope: float
@@ -37,127 +38,138 @@ class PathLoss:
     threshold: Floats
 
     @classmethod
-    def fit(cls, strength: Floats, away: Floats, listens: NDArray[np.bool_]) -> PathLoss | None:
-        """One slope and a level for each receiver; None where too little is there to fit.
+    def fit(
+        cls, strength: Floats, distance: Floats, in_service: NDArray[np.bool_]
+    ) -> PathLossModel | None:
+        """One slope for all and a level for each receiver; None with too few readings.
 
-        What was too weak to be heard counts as well, by expectation-maximisation: or else far
-        receivers seem stronger than they are (Tobin 1958, Estimation of Relationships for Limited
-        Dependent Variables).
+        Undetected signals count, by expectation maximization. Otherwise distant receivers would
+        seem stronger than they are (Tobin 1958, Estimation of Relationships for Limited Dependent
+        Variables).
         """
-        there = ~np.isnan(strength) & ~np.isnan(away)
-        if there.sum() < _FEWEST:
+        detected = ~np.isnan(strength) & ~np.isnan(distance)
+        if detected.sum() < _MIN_READINGS:
             return None
-        silent = listens & np.isnan(strength) & ~np.isnan(away)
-        log = np.log10(np.where(np.isnan(away), 1.0, away))
-        weakest = np.where(there, strength, np.inf).min(axis=0)
-        threshold = np.where(np.isfinite(weakest), weakest, strength[there].min())
-        read, variance = np.where(there, strength, threshold), np.zeros_like(log)
-        for _ in range(_ROUNDS_OF_EM):
-            level, slope = _lines(read, log, there | silent)
-            expected = level - slope * log
-            squared = (read - expected) ** 2 + variance
-            sigma = max(float(np.sqrt(squared[there | silent].mean())), 0.1)
-            beyond = (threshold - expected) / sigma
-            hazard = np.exp(-(beyond**2) / 2) / np.sqrt(2 * np.pi)
-            hazard /= np.maximum(normal_cdf(beyond), 1e-12)
-            read = np.where(silent, expected - sigma * hazard, read)
-            rest = np.clip(1 - hazard * (beyond + hazard), 0, 1)
-            variance = np.where(silent, sigma**2 * rest, 0.0)
+        undetected = in_service & np.isnan(strength) & ~np.isnan(distance)
+        used = detected | undetected
+        log_distance = np.log10(np.where(np.isnan(distance), 1.0, distance))
+        weakest = np.where(detected, strength, np.inf).min(axis=0)
+        threshold = np.where(np.isfinite(weakest), weakest, strength[detected].min())
+        filled = np.where(detected, strength, threshold)
+        variance = np.zeros_like(log_distance)
+        for _ in range(_EM_ITERATIONS):
+            level, slope = _fit_lines(filled, log_distance, used)
+            expected = level - slope * log_distance
+            squared = (filled - expected) ** 2 + variance
+            sigma = max(float(np.sqrt(squared[used].mean())), _MIN_SIGMA_DB)
+            z = (threshold - expected) / sigma
+            hazard = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+            hazard /= np.maximum(normal_cdf(z), 1e-12)
+            filled = np.where(undetected, expected - sigma * hazard, filled)
+            shrinkage = np.clip(1 - hazard * (z + hazard), 0, 1)
+            variance = np.where(undetected, sigma**2 * shrinkage, 0.0)
         return cls(level, slope, sigma, threshold)
 
-    def log_likelihood(self, strength: Floats, away: Floats, listens: NDArray[np.bool_]) -> Floats:
+    def log_likelihood(
+        self, strength: Floats, distance: Floats, in_service: NDArray[np.bool_]
+    ) -> Floats:
         """Strengths [n, 1, R] at distances [n, G, R] to [n, G]."""
-        expected = self.level - self.slope * np.log10(away)
-        above = (np.nan_to_num(strength) - expected) / self.sigma
-        silence = np.maximum(normal_cdf((self.threshold - expected) / self.sigma), 1e-6)
-        heard = ~np.isnan(strength)
-        known = ~np.isnan(away)
-        each = np.where(heard, -(above**2) / 2, np.where(listens, np.log(silence), 0.0))
-        return np.asarray(np.where(known, each, 0.0).sum(axis=-1))
+        expected = self.level - self.slope * np.log10(distance)
+        z = (np.nan_to_num(strength) - expected) / self.sigma
+        undetected = np.maximum(normal_cdf((self.threshold - expected) / self.sigma), 1e-6)
+        detected = ~np.isnan(strength)
+        terms = np.where(detected, -(z**2) / 2, np.where(in_service, np.log(undetected), 0.0))
+        return np.asarray(np.where(~np.isnan(distance), terms, 0.0).sum(axis=-1))
 
 
-def _lines(read: Floats, log: Floats, used: NDArray[np.bool_]) -> tuple[Floats, float]:
+def _fit_lines(
+    strength: Floats, log_distance: Floats, used: NDArray[np.bool_]
+) -> tuple[Floats, float]:
     """Least squares: a level [R] for each receiver, and one slope for all."""
     count = used.sum(axis=0)
-    mean_log, mean_read = ((x * used).sum(axis=0) / np.maximum(count, 1) for x in (log, read))
-    around = (log - mean_log) * used
-    spread = float((around**2).sum())
-    slope = -float((around * read).sum()) / spread if spread > 0 else 0.0
-    level = mean_read + slope * mean_log
-    usual = float((level * count).sum() / count.sum())
-    return (level * count + usual * _PRIOR_READINGS) / (count + _PRIOR_READINGS), slope
+    mean_log, mean_strength = (
+        (x * used).sum(axis=0) / np.maximum(count, 1) for x in (log_distance, strength)
+    )
+    centered = (log_distance - mean_log) * used
+    spread = float((centered**2).sum())
+    slope = -float((centered * strength).sum()) / spread if spread > 0 else 0.0
+    level = mean_strength + slope * mean_log
+    mean_level = float((level * count).sum() / count.sum())
+    return (level * count + mean_level * _PRIOR_READINGS) / (count + _PRIOR_READINGS), slope
 
 
-def maximise(dataset: Dataset, rows: Rows) -> Floats | None:
-    """[n, 2]: maximum likelihood over the area of the training split, on a grid that closes in.
+def estimate_positions(dataset: Dataset, rows: Rows) -> Floats | None:
+    """[n, 2]: maximum likelihood over the area of the training split, on successively finer grids.
 
-    Strengths by a log-distance law (Rappaport 2002, eq. 4.69a), arrivals by their time of flight,
-    both fitted to the training split; None where no receiver's place is known.
+    Signal strengths follow a log-distance model (Rappaport 2002, eq. 4.69a), arrivals their time of
+    flight; both are fitted to the training split. None if no receiver has a known position.
     """
-    model = _Fitted.to(dataset)
+    model = _LikelihoodModel.fit(dataset)
     if model is None or not len(rows):
         return None
     target = dataset.target[dataset.rows("train")].astype(float)
     low, high = target.min(axis=0), target.max(axis=0)
-    lines = np.linspace(low, high, _ACROSS)
-    grid = np.stack(np.meshgrid(*lines.T, indexing="ij"), axis=-1).reshape(-1, 2)
-    best = np.empty((len(rows), 2))
-    step = (high - low) / (_ACROSS - 1)
-    size = max(1, _CELLS // (len(grid) * len(dataset.receivers)))
+    axes = np.linspace(low, high, _COARSE_POINTS)
+    grid = np.stack(np.meshgrid(*axes.T, indexing="ij"), axis=-1).reshape(-1, 2)
+    estimates = np.empty((len(rows), 2))
+    step = (high - low) / (_COARSE_POINTS - 1)
+    size = max(1, _MAX_DISTANCES // (len(grid) * len(dataset.receivers)))
     for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        best[start : start + size] = _closing_in(model, part, grid, step)
-    return best
+        chunk = rows[start : start + size]
+        estimates[start : start + size] = _search_grid(model, chunk, grid, step)
+    return estimates
 
 
-def _closing_in(model: _Fitted, rows: Rows, grid: Floats, step: Floats) -> Floats:
-    places = np.broadcast_to(grid, (len(rows), *grid.shape))
-    steps = np.linspace(-1, 1, _ZOOM)
-    around = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
-    for _ in range(_ROUNDS):
-        found = model.log_likelihood(rows, places).argmax(axis=1)
-        best = np.take_along_axis(places, found[:, None, None], axis=1)
-        places, step = best + around * step, step * 2 / (_ZOOM - 1)
-    found = model.log_likelihood(rows, places).argmax(axis=1)
-    return np.take_along_axis(places, found[:, None, None], axis=1)[:, 0]
+def _search_grid(model: _LikelihoodModel, rows: Rows, grid: Floats, step: Floats) -> Floats:
+    positions = np.broadcast_to(grid, (len(rows), *grid.shape))
+    axis = np.linspace(-1, 1, _ZOOM_POINTS)
+    zoom = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    for _ in range(_ZOOMS):
+        index = model.log_likelihood(rows, positions).argmax(axis=1)
+        best = np.take_along_axis(positions, index[:, None, None], axis=1)
+        positions, step = best + zoom * step, step * 2 / (_ZOOM_POINTS - 1)
+    index = model.log_likelihood(rows, positions).argmax(axis=1)
+    return np.take_along_axis(positions, index[:, None, None], axis=1)[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
-    """What the training split says of strengths and of arrivals."""
+class _LikelihoodModel:
+    """The dataset's signals, with models of strengths and arrivals fitted to its training split."""
 
     strength: Floats
     ranges: Floats
     rx: Floats
-    listens: NDArray[np.bool_]
-    path_loss: PathLoss | None
-    timing: ClockOffsets
+    in_service: NDArray[np.bool_]
+    path_loss: PathLossModel | None
+    clock_offsets: ClockOffsets
 
     @classmethod
-    def to(cls, dataset: Dataset) -> _Fitted | None:
+    def fit(cls, dataset: Dataset) -> _LikelihoodModel | None:
         train = dataset.rows("train")
         strength = np.where(np.isnan(dataset.rssi), dataset.snr, dataset.rssi).astype(float)
-        timing = ClockOffsets.fit(dataset, train)
-        some = np.random.default_rng(0).permutation(train)[:_MOST]
-        away = distances(dataset.target[some], dataset.rx[some])
-        path_loss = PathLoss.fit(strength[some], away, dataset.in_service[some])
-        if path_loss is None and timing.sigma_m is None:
+        clock_offsets = ClockOffsets.fit(dataset, train)
+        subset = np.random.default_rng(0).permutation(train)[:_MAX_FIT_SAMPLES]
+        distance = distances(dataset.target[subset], dataset.rx[subset])
+        path_loss = PathLossModel.fit(strength[subset], distance, dataset.in_service[subset])
+        if path_loss is None and clock_offsets.sigma_m is None:
             return None
-        metres = ranges(dataset.toa) - np.array(timing.offset_m)
+        ranges = relative_ranges(dataset.toa) - np.array(clock_offsets.offset_m)
         rx = dataset.rx.astype(float)
-        return cls(strength, metres, rx, dataset.in_service, path_loss, timing)
+        return cls(strength, ranges, rx, dataset.in_service, path_loss, clock_offsets)
 
-    def log_likelihood(self, rows: Rows, places: Floats) -> Floats:
-        """Of the samples `rows` [n] at places [n, G, 2]: [n, G]."""
+    def log_likelihood(self, rows: Rows, positions: Floats) -> Floats:
+        """Of the samples `rows` [n] at positions [n, G, 2]: [n, G]."""
         rx = self.rx[rows][:, None]  # [n, 1, R, 3]
-        flat = np.hypot(*np.moveaxis(places[:, :, None] - rx[..., :2], -1, 0))
-        away = np.maximum(np.hypot(flat, np.nan_to_num(rx[..., 2])), 1.0)
-        total = np.zeros(places.shape[:2])
+        horizontal = np.hypot(*np.moveaxis(positions[:, :, None] - rx[..., :2], -1, 0))
+        distance = np.maximum(np.hypot(horizontal, np.nan_to_num(rx[..., 2])), 1.0)
+        total = np.zeros(positions.shape[:2])
         if self.path_loss is not None:
-            listens = self.listens[rows][:, None]
-            total += self.path_loss.log_likelihood(self.strength[rows][:, None], away, listens)
-        if self.timing.sigma_m is not None:
-            left = self.ranges[rows][:, None] - away
-            rest = subtract_emission_time(left.reshape(-1, left.shape[-1])).reshape(left.shape)
-            total -= np.nansum(rest**2, axis=-1) / (2 * self.timing.sigma_m**2)
+            in_service = self.in_service[rows][:, None]
+            strength = self.strength[rows][:, None]
+            total += self.path_loss.log_likelihood(strength, distance, in_service)
+        if self.clock_offsets.sigma_m is not None:
+            residual = self.ranges[rows][:, None] - distance
+            shape = residual.shape
+            residual = subtract_emission_time(residual.reshape(-1, shape[-1])).reshape(shape)
+            total -= np.nansum(residual**2, axis=-1) / (2 * self.clock_offsets.sigma_m**2)
         return total

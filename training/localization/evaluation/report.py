@@ -1,46 +1,57 @@
-"""The test errors as pages draw them: curves, groups, worst cases, points. All in JSON types."""
+"""Test errors in the form that pages show: CDF, groups, largest errors, map points."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation import cramer_rao
+from training.localization.evaluation.types import (
+    ErrorCdf,
+    GdopErrors,
+    LargestError,
+    ReceiverCountErrors,
+    SamplePredictions,
+)
 from training.localization.geometry import Floats
 from training.localization.metrics import Predictions
 
-_SHARES = np.linspace(0, 1, 51)
+_PROBABILITIES = np.linspace(0, 1, 51)
 _GDOP_EDGES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, np.inf)
-_WORST = 10
-_POINTS = 400
+_MAX_LARGEST_ERRORS = 10
+_MAX_POINTS = 400
 Rows = NDArray[np.intp]
 
 
-def cdf(errors: Floats, baselines: dict[str, Floats]) -> dict[str, Any]:
-    """The error that each share of the samples stays below, in metres."""
+def error_cdf(errors: Floats, baselines: dict[str, Floats]) -> ErrorCdf:
     return {
-        "share": [round(float(share), 2) for share in _SHARES],
-        "model": np.quantile(errors, _SHARES).tolist(),
-        "baselines": {name: np.quantile(one, _SHARES).tolist() for name, one in baselines.items()},
+        "share": [round(float(probability), 2) for probability in _PROBABILITIES],
+        "model": np.quantile(errors, _PROBABILITIES).tolist(),
+        "baselines": {
+            name: np.quantile(one, _PROBABILITIES).tolist() for name, one in baselines.items()
+        },
     }
 
 
-def by_receivers(dataset: Dataset, rows: Rows, errors: Floats) -> list[dict[str, Any]]:
-    """By how many receivers heard it."""
+def errors_by_receiver_count(
+    dataset: Dataset, rows: Rows, errors: Floats
+) -> list[ReceiverCountErrors]:
+    """Errors grouped by the number of receivers that heard the sample."""
     counts = dataset.heard[rows].sum(axis=1)
     return [
-        {"receivers": int(count), **_errors(errors[counts == count])} for count in np.unique(counts)
+        {"receivers": int(count), **_summarize(errors[counts == count])}
+        for count in np.unique(counts)
     ]
 
 
-def by_gdop(dataset: Dataset, rows: Rows, errors: Floats) -> list[dict[str, Any]]:
-    """By the dilution of precision of those that heard it; nothing where it is unknown for all.
+def errors_by_gdop(dataset: Dataset, rows: Rows, errors: Floats) -> list[GdopErrors]:
+    """Errors grouped by dilution of precision; empty if it is undefined for all samples.
 
-    Where it is undefined, with fewer than three receivers of known place, it counts as infinite.
+    It is undefined with fewer than three receivers of known position, which counts as infinite.
     """
     used = dataset.heard[rows] & ~np.isnan(dataset.rx[rows, :, 0])
     dilution = cramer_rao.dilution_of_precision(
@@ -48,56 +59,62 @@ def by_gdop(dataset: Dataset, rows: Rows, errors: Floats) -> list[dict[str, Any]
     )
     if not np.isfinite(dilution).any():
         return []
-    found = []
+    groups: list[GdopErrors] = []
     for low, high in pairwise(_GDOP_EDGES):
         inside = (dilution >= low) & ((dilution < high) | np.isinf(high))
         if inside.any():
             upper = None if np.isinf(high) else high
-            found.append({"from": low, "to": upper, **_errors(errors[inside])})
-    return found
+            groups.append({"from": low, "to": upper, **_summarize(errors[inside])})
+    return groups
 
 
-def worst(
+def largest_errors(
     dataset: Dataset, rows: Rows, predicted: Predictions, errors: Floats
-) -> list[dict[str, Any]]:
-    """The largest errors, the largest first."""
-    chosen = np.argsort(-errors)[:_WORST]
+) -> list[LargestError]:
+    """In descending order."""
+    chosen = np.argsort(-errors)[:_MAX_LARGEST_ERRORS]
     lat, lon = dataset.frame.to_geodetic(dataset.target[rows[chosen]])
     predicted_lat, predicted_lon = dataset.frame.to_geodetic(predicted.mean[chosen])
     names = dataset.sample_ids or range(len(dataset))
     return [
         {
-            "sample": str(names[rows[one]]),
+            "sample": str(names[rows[row]]),
             "lat": float(lat[index]),
             "lon": float(lon[index]),
             "predicted_lat": float(predicted_lat[index]),
             "predicted_lon": float(predicted_lon[index]),
-            "error_m": float(errors[one]),
+            "error_m": float(errors[row]),
         }
-        for index, one in enumerate(chosen)
+        for index, row in enumerate(chosen)
     ]
 
 
-def points(dataset: Dataset, rows: Rows, predicted: Predictions) -> dict[str, Any]:
-    """Some test samples: where they were, where they were said to be, and how surely."""
-    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:_POINTS])
+def sample_predictions(dataset: Dataset, rows: Rows, predicted: Predictions) -> SamplePredictions:
+    """A random subset of the test samples: true and predicted positions, and uncertainty."""
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:_MAX_POINTS])
     covariance = predicted.covariance[chosen]
     triangle = np.stack([covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]], axis=1)
-    places = [
+    receivers = [
         (dataset.frame.to_local(one.lat, one.lon), one.id)
         for one in dataset.receivers
         if one.lat is not None and one.lon is not None
     ]
     return {
-        "target": _metres(dataset.target[rows[chosen]]),
-        "mean": _metres(predicted.mean[chosen]),
-        "covariance": _metres(triangle),
-        "receivers": [[*_metres(place), name] for place, name in places],
+        "target": _round_rows(dataset.target[rows[chosen]]),
+        "mean": _round_rows(predicted.mean[chosen]),
+        "covariance": _round_rows(triangle),
+        "receivers": [[*_round_rows(position[None])[0], name] for position, name in receivers],
         "frame": {"lat0": dataset.frame.lat0, "lon0": dataset.frame.lon0},
     }
 
 
-def _errors(errors: Floats) -> dict[str, Any]:
+class _Summary(TypedDict):
+    samples: int
+    rmse_m: float
+    median_m: float
+
+
+def _summarize(errors: Floats) -> _Summary:
     return {
         "samples": len(errors),
         "rmse_m": float(np.sqrt(np.mean(errors**2))),
@@ -105,6 +122,6 @@ def _errors(errors: Floats) -> dict[str, Any]:
     }
 
 
-def _metres(values: Floats) -> Any:
-    """Rounded to centimetres: nobody sees more, and the page is lighter."""
-    return np.round(np.asarray(values, float), 2).tolist()
+def _round_rows(values: Floats) -> list[list[float]]:
+    """[n, k] rounded to centimetres, which keeps pages small."""
+    return cast(list[list[float]], np.round(np.asarray(values, float), 2).tolist())

@@ -1,4 +1,4 @@
-"""What turns a trained network into an answer: whether to refine it, and how sure to be."""
+"""Calibrate a trained network on the validation split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from training.localization import metrics
 from training.localization.data.dataset import Dataset
 from training.localization.fit.distributed import SINGLE_PROCESS, DistributedContext
 from training.localization.fit.state import TrainState
-from training.localization.fit.tensors import EncodedSplit, predict_rows
+from training.localization.fit.tensors import EncodedSplit, predict_encoded
 from training.localization.localizer.localizer import Localizer
 from training.localization.metrics import Predictions
 
@@ -14,19 +14,20 @@ from training.localization.metrics import Predictions
 def calibrate(
     state: TrainState, dataset: Dataset, context: DistributedContext = SINGLE_PROCESS
 ) -> Localizer:
-    """The model as it will be used; what is chosen here is chosen on the validation split."""
+    """Keep the refinement with arrival times only if it lowers the error, and fit temperatures."""
     val = EncodedSplit.from_dataset(dataset, state.normalizer, "val", context.device)
-    found = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
-    network, said = predict_rows(found, val)
-    if _rmse(network, val) <= _rmse(said, val):
-        found.refined, said = False, network
+    localizer = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
+    network, predicted = predict_encoded(localizer, val)
+    if _rmse(network, val) <= _rmse(predicted, val):
+        localizer.refined, predicted = False, network
     group = dataset.group[dataset.rows("val")]
-    found.temperature, widest = (
-        metrics.conservative_temperature(said, val.metres, group, share) for share in (0.68, 0.95)
+    localizer.temperature, temperature_95 = (
+        metrics.conservative_temperature(predicted, val.target_metres, group, level)
+        for level in (0.68, 0.95)
     )
-    found.stretch_95 = widest / found.temperature
-    return found
+    localizer.stretch_95 = temperature_95 / localizer.temperature
+    return localizer
 
 
-def _rmse(said: Predictions, val: EncodedSplit) -> float:
-    return metrics.rmse(metrics.position_errors(said.mean, val.metres)) or 0.0
+def _rmse(predicted: Predictions, val: EncodedSplit) -> float:
+    return metrics.rmse(metrics.position_errors(predicted.mean, val.target_metres)) or 0.0

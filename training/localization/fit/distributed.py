@@ -1,6 +1,6 @@
-"""Where a training runs: on which device, and as which of how many processes that share a batch.
+"""The device of a training, and the processes that share its batches.
 
-The environment variables are torchrun's (RANK, WORLD_SIZE, LOCAL_RANK and the rest).
+Reads the environment variables of torchrun (RANK, WORLD_SIZE, LOCAL_RANK and the rest).
 """
 
 from __future__ import annotations
@@ -19,44 +19,43 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """One process of `world`; `device` holds its network and its samples."""
+    """One of `world_size` processes; `device` holds its network and samples."""
 
     device: torch.device = _CPU
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @classmethod
     @contextmanager
     def from_environment(cls) -> Iterator[DistributedContext]:
-        """As torchrun says, or alone; on a GPU where there is one."""
-        world, local = (
-            int(os.environ.get("WORLD_SIZE", "1")),
-            int(os.environ.get("LOCAL_RANK", "0")),
-        )
+        """Join the process group of torchrun, if any; use a GPU if there is one."""
+        world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         cuda = torch.cuda.is_available()
-        device = torch.device("cuda", local % torch.cuda.device_count()) if cuda else "cpu"
-        if world > 1:
+        device = torch.device("cuda", local_rank % torch.cuda.device_count()) if cuda else _CPU
+        if world_size > 1:
             dist.init_process_group("nccl" if cuda else "gloo")
         try:
-            yield cls(torch.device(device), int(os.environ.get("RANK", "0")), world)
+            yield cls(device, int(os.environ.get("RANK", "0")), world_size)
         finally:
-            if world > 1:
-                # An interpreter that ends with the group's threads alive is aborted now and
-                # then, and torchrun takes the others down with it.
+            if world_size > 1:
+                # An interpreter that exits while threads of the group run sometimes aborts, and
+                # torchrun then kills the other processes.
                 dist.destroy_process_group()
 
     @property
     def is_rank_zero(self) -> bool:
-        """One of them writes and speaks."""
+        """Rank zero writes files and reports progress."""
         return self.rank == 0
 
     def shard(self, total: int) -> slice:
-        """The part of a batch that is computed here."""
-        return slice(self.rank * total // self.world, (self.rank + 1) * total // self.world)
+        """The rows of a batch of `total` that this process computes."""
+        start = self.rank * total // self.world_size
+        return slice(start, (self.rank + 1) * total // self.world_size)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each by its sum over all processes, in one message."""
-        if self.world == 1:
+        """Replace each tensor by its sum over all processes, in one message."""
+        if self.world_size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(flat)
@@ -66,8 +65,8 @@ class DistributedContext:
             start += tensor.numel()
 
     def broadcast(self, value: bool) -> bool:
-        """What the leading process wishes, everywhere."""
-        if self.world == 1:
+        """The value of rank zero, on every process."""
+        if self.world_size == 1:
             return value
         shared = torch.tensor([float(value)], device=self.device)
         dist.broadcast(shared, src=0)

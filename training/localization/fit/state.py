@@ -1,4 +1,4 @@
-"""All that a training is between two epochs; what is not in here cannot survive a stop."""
+"""The state of a training between two epochs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from training.localization.localizer.features import FEATURES
 from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.normalizer import Normalizer
 
-_WARM_UP = 0.05  # of all steps
-_FLOOR = 0.01  # of the peak learning rate
+_WARMUP_FRACTION = 0.05  # of all steps
+_MIN_RATE_FRACTION = 0.01  # of the peak learning rate
 
 
 @dataclass(slots=True)
 class TrainState:
-    """`epoch` counts the finished ones. No generator is kept: each epoch seeds its own."""
+    """Everything a checkpoint stores; `epoch` counts completed epochs.
+
+    It needs no state of a random generator, since each epoch seeds its own.
+    """
 
     config: TrainConfig
     normalizer: Normalizer
@@ -34,7 +37,7 @@ class TrainState:
 
     @classmethod
     def initial(cls, config: TrainConfig, dataset: Dataset) -> TrainState:
-        """Before the first epoch; its weights follow from the seed."""
+        """Before the first epoch; the seed determines the weights."""
         return cls.build(
             config,
             Normalizer.fit(dataset, dataset.rows("train")),
@@ -51,26 +54,27 @@ class TrainState:
         dataset_hash: str,
     ) -> TrainState:
         seed_everything(config.seed, epoch=0)
-        # One token more than receivers: what they heard together.
+        # One token for each receiver, and the aggregate token.
         model = Ensemble(len(FEATURES), 1 + len(receivers), config)
-        return cls(config, normalizer, receivers, dataset_hash, model, _optimizer(model, config))
+        optimizer = _build_optimizer(model, config)
+        return cls(config, normalizer, receivers, dataset_hash, model, optimizer)
 
     @property
     def is_finished(self) -> bool:
-        """All epochs are done, or `patience` of them were no better."""
-        stale = self.epoch - (self.best_epoch or 0)
-        return self.epoch >= self.config.epochs or stale >= self.config.patience
+        """All epochs are done, or early stopping applies."""
+        epochs_since_best = self.epoch - (self.best_epoch or 0)
+        return self.epoch >= self.config.epochs or epochs_since_best >= self.config.patience
 
     def to(self, device: torch.device) -> None:
-        """Move the network and what the optimiser remembers of it."""
+        """Move the network and the optimizer state."""
         self.model.to(device)
-        for memory in self.optimizer.state.values():
-            for name, value in memory.items():
+        for parameter_state in self.optimizer.state.values():
+            for name, value in parameter_state.items():
                 if isinstance(value, torch.Tensor):
-                    memory[name] = value.to(device)
+                    parameter_state[name] = value.to(device)
 
     def finish_epoch(self, val_loss: float) -> bool:
-        """Count the epoch; whether it is the best so far."""
+        """Count the epoch, and return whether it is the best so far."""
         self.epoch += 1
         if not val_loss < self.best_val_loss:
             return False
@@ -79,20 +83,21 @@ class TrainState:
 
 
 def learning_rate(config: TrainConfig, progress: float) -> float:
-    """At `progress` 0 to 1: a linear warm-up, then half a cosine (Loshchilov, Hutter 2017)."""
-    if progress < _WARM_UP:
-        return config.learning_rate * max(progress / _WARM_UP, _FLOOR)
-    fall = (progress - _WARM_UP) / (1 - _WARM_UP)
-    return config.learning_rate * (_FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(math.pi * fall)))
+    """At `progress` 0 to 1: linear warm-up, then cosine decay (Loshchilov, Hutter 2017)."""
+    if progress < _WARMUP_FRACTION:
+        return config.learning_rate * max(progress / _WARMUP_FRACTION, _MIN_RATE_FRACTION)
+    decayed = (progress - _WARMUP_FRACTION) / (1 - _WARMUP_FRACTION)
+    cosine = 0.5 * (1 + math.cos(math.pi * decayed))
+    return config.learning_rate * (_MIN_RATE_FRACTION + (1 - _MIN_RATE_FRACTION) * cosine)
 
 
 def seed_everything(seed: int, epoch: int) -> None:
-    """Draw this epoch's random numbers afresh: so a resumed run draws what it would have drawn."""
+    """Seed each epoch separately, so that a resumed training draws the same random numbers."""
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]))
 
 
-def _optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.AdamW:
-    # Norms and biases are not pulled to zero.
+def _build_optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.AdamW:
+    # No weight decay for norms and biases.
     matrices = [one for one in model.parameters() if one.ndim > 1]
     others = [one for one in model.parameters() if one.ndim <= 1]
     return torch.optim.AdamW(
@@ -101,5 +106,5 @@ def _optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.AdamW:
             {"params": others, "weight_decay": 0.0},
         ],
         lr=config.learning_rate,
-        fused=True,  # one pass over the weights instead of ten: a sixth off an epoch
+        fused=True,  # one pass over the weights instead of ten; saves a sixth of an epoch
     )

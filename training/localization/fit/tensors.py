@@ -1,4 +1,4 @@
-"""One split as tensors that stay in memory: what is encoded once is not encoded again."""
+"""One split, encoded once and kept in memory as tensors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from training.localization.metrics import Predictions
 
 @dataclass(frozen=True, slots=True)
 class EncodedSplit:
-    """tokens [N, 1 + R, F], mask [N, 1 + R], target [N, 2] in units; metres [N, 2]."""
+    """tokens [N, 1 + R, F], mask [N, 1 + R], target [N, 2] in units, target_metres [N, 2]."""
 
     tokens: Tensor
     mask: Tensor
     target: Tensor
-    metres: Floats
+    target_metres: Floats
     signals: Signals
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class EncodedSplit:
         cls, dataset: Dataset, normalizer: Normalizer, split: str, device: torch.device
     ) -> EncodedSplit:
         rows = dataset.rows(split)
-        metres = dataset.target[rows].astype(float)
+        target_metres = dataset.target[rows].astype(float)
         signals = Signals(*(one.to(device) for one in Signals.from_dataset(dataset, rows)))
         encoder = Encoder(normalizer).to(device)
         parts = [
@@ -42,33 +42,40 @@ class EncodedSplit:
             for start in range(0, len(rows), BATCH)
         ]
         tokens, mask = (torch.cat(kind) for kind in zip(*parts, strict=True))
-        target = torch.from_numpy(normalizer.positions_to_units(metres)).to(device)
-        return cls(tokens, mask, target, metres, signals)
+        target = torch.from_numpy(normalizer.positions_to_units(target_metres)).to(device)
+        return cls(tokens, mask, target, target_metres, signals)
 
-    def spread(self, count: int) -> EncodedSplit:
-        """At most `count` of them, evenly over all; always the same."""
+    def subsample(self, count: int) -> EncodedSplit:
+        """At most `count` samples, evenly spaced, always the same."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
-        signals = Signals(*(one[rows] for one in self.signals))
         return EncodedSplit(
-            self.tokens[rows], self.mask[rows], self.target[rows], self.metres[rows], signals
+            self.tokens[rows],
+            self.mask[rows],
+            self.target[rows],
+            self.target_metres[rows],
+            Signals(*(one[rows] for one in self.signals)),
         )
 
 
 @torch.no_grad()
-def predict_rows(answer: Localizer, samples: EncodedSplit) -> tuple[Predictions, Predictions]:
-    """What the network says of them, in metres, and what is answered after Gauss-Newton."""
-    answer.eval()
-    network, answered = [], []
+def predict_encoded(
+    localizer: Localizer, samples: EncodedSplit
+) -> tuple[Predictions, Predictions]:
+    """Uncalibrated predictions in metres: of the networks alone, and after refinement."""
+    localizer.eval()
+    network, refined = [], []
     for start in range(0, len(samples), BATCH):
-        part = slice(start, start + BATCH)
-        said = answer.to_metres(*answer.locator(samples.tokens[part], samples.mask[part]))
-        network.append(said)
-        if answer.refined:
-            said = answer.sharpen(*said, Signals(*(one[part] for one in samples.signals)))
-        answered.append(said)
-    return _joined(network), _joined(answered)
+        batch = slice(start, start + BATCH)
+        gaussians = localizer.ensemble(samples.tokens[batch], samples.mask[batch])
+        predicted = localizer.to_metres(*gaussians)
+        network.append(predicted)
+        if localizer.refined:
+            signals = Signals(*(one[batch] for one in samples.signals))
+            predicted = localizer.refine(*predicted, signals)
+        refined.append(predicted)
+    return _concatenate(network), _concatenate(refined)
 
 
-def _joined(parts: list[tuple[Tensor, Tensor]]) -> Predictions:
+def _concatenate(parts: list[tuple[Tensor, Tensor]]) -> Predictions:
     means, covariances = (torch.cat(kind).cpu().numpy() for kind in zip(*parts, strict=True))
     return Predictions(means, covariances)

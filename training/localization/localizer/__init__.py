@@ -1,1 +1,1 @@
-"""The model: encoder, networks, refinement by arrival times."""
+"""The model: features, networks, refinement with arrival times."""

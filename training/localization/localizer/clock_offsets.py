@@ -1,9 +1,9 @@
-"""How well arrival times are kept: each receiver's clock offset, and the spread of what is left."""
+"""Clock errors of arrival times: an offset for each receiver, and the spread of the residuals."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,22 @@ from numpy.typing import NDArray
 from training.localization.data.dataset import Dataset
 from training.localization.geometry import SPEED_OF_LIGHT, Floats, distances
 
-_ROUNDS = 20  # of taking turns: offsets of receivers, instants of sending
+_ROUNDS = 20  # alternations between receiver offsets and emission times
 _MAD_TO_SIGMA = 1.4826  # of a Gaussian
-_FEWEST = 30  # readings, below which nothing is said of a spread
+_MIN_READINGS = 30  # to estimate a spread
+_MIN_SIGMA_M = 1e-3
+
+
+class StoredClockOffsets(TypedDict):
+    offset_m: list[float] | tuple[float, ...]
+    sigma_m: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class ClockOffsets:
-    """Range error [R] in metres to take off each receiver's arrival, and its standard deviation.
+    """Range errors [R] in metres to subtract from arrivals, and their standard deviation.
 
-    `sigma_m` None: arrival times are absent, or too few to be trusted.
+    `sigma_m` is None if there are no arrival times, or too few to estimate it.
     """
 
     offset_m: tuple[float, ...]
@@ -28,49 +34,54 @@ class ClockOffsets:
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> ClockOffsets:
-        """From places that are known: what an arrival has beside the time of flight."""
-        left = ranges(dataset.toa[rows]) - distances(dataset.target[rows], dataset.rx[rows])
-        there = ~np.isnan(left)
-        there &= there.sum(axis=1, keepdims=True) > 1  # one alone says nothing
-        count = int(there.sum())
+        """From samples of known position: arrivals minus the time of flight."""
+        distance = distances(dataset.target[rows], dataset.rx[rows])
+        residual = relative_ranges(dataset.toa[rows]) - distance
+        valid = ~np.isnan(residual)
+        # A single arrival has no information: the emission time is unknown.
+        valid &= valid.sum(axis=1, keepdims=True) > 1
+        count = int(valid.sum())
         receivers = len(dataset.receivers)
-        if count < _FEWEST:
+        if count < _MIN_READINGS:
             return cls((0.0,) * receivers, None)
-        left = np.where(there, left, np.nan)
+        residual = np.where(valid, residual, np.nan)
         offset = np.zeros(receivers)
         for _ in range(_ROUNDS):
-            offset += _medians(subtract_emission_time(left - offset))
+            offset += _column_medians(subtract_emission_time(residual - offset))
         offset -= offset.mean()
-        rest = subtract_emission_time(left - offset)[there]
-        # Each sample's own instant has been fitted, too.
-        freedom = (count - there.any(axis=1).sum()) / count
-        sigma = _MAD_TO_SIGMA * float(np.median(np.abs(rest))) / np.sqrt(max(freedom, 1e-3))
-        return cls(tuple(offset.tolist()), max(float(sigma), 1e-3))
+        noise = subtract_emission_time(residual - offset)[valid]
+        # The emission time of each sample has been estimated from the same data.
+        freedom = (count - valid.any(axis=1).sum()) / count
+        sigma = _MAD_TO_SIGMA * float(np.median(np.abs(noise))) / np.sqrt(max(freedom, 1e-3))
+        return cls(tuple(offset.tolist()), max(float(sigma), _MIN_SIGMA_M))
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_dict(self) -> StoredClockOffsets:
+        return {"offset_m": self.offset_m, "sigma_m": self.sigma_m}
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> ClockOffsets:
-        return cls(tuple(kept["offset_m"]), kept["sigma_m"])
+    def from_dict(cls, stored: StoredClockOffsets) -> ClockOffsets:
+        return cls(tuple(stored["offset_m"]), stored["sigma_m"])
 
 
-def ranges(toa: Floats) -> Floats:
-    """[N, R] ns to metres since the sample's mean arrival, so that 32 bits would hold them."""
+def relative_ranges(toa: Floats) -> Floats:
+    """[N, R] ns to metres relative to the sample's mean arrival, small enough for float32."""
     return subtract_emission_time(np.asarray(toa, float) * 1e-9 * SPEED_OF_LIGHT)
 
 
 def subtract_emission_time(arrivals: Floats) -> Floats:
-    """[N, R] less each sample's mean: when it was sent is unknown, only differences inform."""
-    there = ~np.isnan(arrivals)
-    sums = np.where(there, arrivals, 0.0).sum(axis=1, keepdims=True, dtype=float)
-    return np.asarray(arrivals - sums / np.maximum(there.sum(axis=1, keepdims=True), 1))
+    """[N, R] minus the mean of each sample over its arrivals; NaN stays NaN.
+
+    The emission time is unknown, so only differences of arrivals have information.
+    """
+    valid = ~np.isnan(arrivals)
+    total = np.where(valid, arrivals, 0.0).sum(axis=1, keepdims=True, dtype=float)
+    return np.asarray(arrivals - total / np.maximum(valid.sum(axis=1, keepdims=True), 1))
 
 
-def _medians(columns: Floats) -> Floats:
-    """Of each column [R] what is there; 0 where nothing is."""
-    found = np.zeros(columns.shape[1])
+def _column_medians(columns: Floats) -> Floats:
+    """Medians [R] of the columns without NaN; 0 for an empty one."""
+    medians = np.zeros(columns.shape[1])
     for index, column in enumerate(columns.T):
-        there = column[~np.isnan(column)]
-        found[index] = np.median(there) if len(there) else 0.0
-    return found
+        values = column[~np.isnan(column)]
+        medians[index] = np.median(values) if len(values) else 0.0
+    return medians

@@ -1,4 +1,4 @@
-"""A trained model as it is used: signals in, a Gaussian in metres out, in one module."""
+"""The complete model: signals to calibrated Gaussians in metres."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from training.localization.localizer.normalizer import Normalizer
 from training.localization.localizer.tdoa_refinement import Arrivals, refine_positions
 from training.localization.metrics import Predictions
 
-BATCH = 1024  # samples: what a processor's cache holds
-_SMALLEST_M2 = 1e-4  # added to variances, so that no rounding makes one singular
+BATCH = 1024  # samples, to fit the processor's cache
+_MIN_VARIANCE_M2 = 1e-4  # added to variances, so that rounding cannot make a covariance singular
 
 
 class Localizer(nn.Module):
-    """Encoder, network, Gauss-Newton where `refined`, and calibration.
+    """Encoder, ensemble, refinement with arrival times (if `refined`) and calibration.
 
     Signals (see `features.Signals`) to mean f64 [B, 2] in metres of the dataset's frame, and
-    covariance f64 [B, 2, 2].
+    covariance f64 [B, 2, 2]. `temperature` scales the covariance so that 68 % ellipses cover 68 %;
+    `stretch_95` is a further factor for 95 % ellipses, since errors have longer tails than a
+    Gaussian.
     """
 
-    centre: Tensor
-    offset: Tensor
-    sigma: Tensor
+    center: Tensor
+    clock_offset: Tensor
+    clock_sigma: Tensor
 
     def __init__(
         self,
-        locator: Ensemble,
+        ensemble: Ensemble,
         normalizer: Normalizer,
         refined: bool = False,
         temperature: float = 1.0,
@@ -42,57 +44,59 @@ class Localizer(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(normalizer)
-        self.locator = locator
-        self.metres = normalizer.metres
-        # Errors have longer tails than a Gaussian: the ellipse for 95 % has a factor of its own on
-        # the covariance that holds for 68 %.
+        self.ensemble = ensemble
+        self.metres_per_unit = normalizer.metres_per_unit
         self.temperature, self.stretch_95 = temperature, stretch_95
-        self.timing = normalizer.timing
-        self.refined = refined and self.timing.sigma_m is not None
-        self.register_buffer("centre", torch.tensor(normalizer.centre).double())
-        self.register_buffer("offset", torch.tensor(self.timing.offset_m).double())
-        self.register_buffer("sigma", torch.tensor(self.timing.sigma_m or 1.0).double())
+        clock = normalizer.clock_offsets
+        self.refined = refined and clock.sigma_m is not None
+        self.register_buffer("center", torch.tensor(normalizer.center).double())
+        self.register_buffer("clock_offset", torch.tensor(clock.offset_m).double())
+        self.register_buffer("clock_sigma", torch.tensor(clock.sigma_m or 1.0).double())
 
     def forward(
         self, rssi: Tensor, snr: Tensor, toa: Tensor, rx: Tensor, in_service: Tensor
     ) -> tuple[Tensor, Tensor]:
         signals = Signals(rssi, snr, toa, rx, in_service)
-        mean, covariance = self.to_metres(*self.locator(*self.encoder(signals)))
+        mean, covariance = self.to_metres(*self.ensemble(*self.encoder(signals)))
         if self.refined:
-            mean, covariance = self.sharpen(mean, covariance, signals)
+            mean, covariance = self.refine(mean, covariance, signals)
         return mean, covariance * self.temperature
 
     def to_metres(self, means: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-        """What the members say [K, B, ...], in units, as one Gaussian."""
+        """Pool the Gaussians of the members [K, B, ...], and convert from units to metres."""
         mean, covariance = pool_gaussians(means.double(), factors.double())
-        least = _SMALLEST_M2 * torch.eye(2, dtype=torch.float64, device=mean.device)
-        return mean * self.metres + self.centre, covariance * self.metres**2 + least
-
-    def sharpen(self, mean: Tensor, covariance: Tensor, signals: Signals) -> tuple[Tensor, Tensor]:
-        """By the arrival times of receivers whose place is known."""
-        used = ~signals.toa.isnan() & ~signals.rx[..., 0].isnan()
-        range_m = signals.toa.double() * (1e-9 * SPEED_OF_LIGHT) - self.offset
-        arrivals = Arrivals(
-            torch.where(used, range_m, torch.zeros_like(range_m)),
-            signals.rx.double().nan_to_num(),
-            used,
+        regularization = _MIN_VARIANCE_M2 * torch.eye(2, dtype=torch.float64, device=mean.device)
+        return (
+            mean * self.metres_per_unit + self.center,
+            covariance * self.metres_per_unit**2 + regularization,
         )
-        return refine_positions(mean, covariance, arrivals, self.sigma)
+
+    def refine(self, mean: Tensor, covariance: Tensor, signals: Signals) -> tuple[Tensor, Tensor]:
+        """Update with the arrival times at receivers of known position."""
+        valid = ~signals.toa.isnan() & ~signals.rx[..., 0].isnan()
+        pseudorange = signals.toa.double() * (1e-9 * SPEED_OF_LIGHT) - self.clock_offset
+        arrivals = Arrivals(
+            torch.where(valid, pseudorange, torch.zeros_like(pseudorange)),
+            signals.rx.double().nan_to_num(),
+            valid,
+        )
+        return refine_positions(mean, covariance, arrivals, self.clock_sigma)
 
 
 @torch.no_grad()
-def predict_split(answer: Localizer, dataset: Dataset, rows: NDArray[np.intp]) -> Predictions:
-    """Of the samples `rows`, batch by batch."""
-    answer.eval()
-    device = answer.centre.device
+def predict_split(localizer: Localizer, dataset: Dataset, rows: NDArray[np.intp]) -> Predictions:
+    localizer.eval()
+    device = localizer.center.device
     means, covariances = [], []
-    for part in _parts(rows):
-        mean, covariance = answer(*(one.to(device) for one in Signals.from_dataset(dataset, part)))
+    for batch in _batches(rows):
+        signals = Signals.from_dataset(dataset, batch)
+        mean, covariance = localizer(*(one.to(device) for one in signals))
         means.append(mean.cpu().numpy())
         covariances.append(covariance.cpu().numpy())
     return Predictions(np.concatenate(means), np.concatenate(covariances))
 
 
-def _parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+def _batches(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """At least one, which may be empty."""
     for start in range(0, max(len(rows), 1), BATCH):
         yield rows[start : start + BATCH]

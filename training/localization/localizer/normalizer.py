@@ -1,26 +1,49 @@
-"""What signals and places are scaled by: what the training split showed."""
+"""Scales of signals and positions, fitted to the training split."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.localization.data.dataset import Dataset
 from training.localization.geometry import Floats
-from training.localization.localizer.clock_offsets import ClockOffsets, subtract_emission_time
+from training.localization.localizer.clock_offsets import (
+    ClockOffsets,
+    StoredClockOffsets,
+    subtract_emission_time,
+)
 
-# A receiver with few readings leans on what all receivers show, as if it had this many of theirs.
+# Weight of the mean over all receivers in the level of each one, in readings.
 _PRIOR_READINGS = 10.0
+
+
+class StoredScale(TypedDict):
+    level: list[float] | tuple[float, ...]
+    weakest: list[float] | tuple[float, ...]
+    spread: float
+
+
+class StoredNormalizer(TypedDict):
+    """The normalizer in model files and checkpoints, whose keys never change."""
+
+    centre: list[float] | tuple[float, float]
+    metres: float
+    rssi: StoredScale
+    snr: StoredScale
+    toa_ns: float
+    timing: StoredClockOffsets
+    moves: list[bool] | tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Of one kind of signal: each receiver's usual level and its weakest, and one spread for all.
+    """Of one kind of signal: level and weakest reading of each receiver [R], one spread for all.
 
-    Gains are uncalibrated, so levels belong to receivers; a silent one is taken to read `weakest`.
+    Levels are per receiver, because gains are not calibrated. `weakest` stands in for a reading
+    below the detection threshold.
     """
 
     level: tuple[float, ...]
@@ -29,91 +52,98 @@ class Scale:
 
     @classmethod
     def fit(cls, signal: Floats) -> Scale:
-        """Of [N, R] readings, NaN where absent."""
-        there = ~np.isnan(signal)
-        total = float(signal[there].mean(dtype=float)) if there.any() else 0.0
-        count = there.sum(axis=0)
-        sums = np.where(there, signal, 0.0).sum(axis=0, dtype=float)
-        level = (sums + _PRIOR_READINGS * total) / (count + _PRIOR_READINGS)
-        rest = (signal - level)[there]
-        lowest = float(signal[there].min()) if there.any() else 0.0
-        weakest = np.where(there, signal, np.inf).min(axis=0)
+        """Of readings [N, R], NaN where absent."""
+        valid = ~np.isnan(signal)
+        overall_mean = float(signal[valid].mean(dtype=float)) if valid.any() else 0.0
+        count = valid.sum(axis=0)
+        total = np.where(valid, signal, 0.0).sum(axis=0, dtype=float)
+        level = (total + _PRIOR_READINGS * overall_mean) / (count + _PRIOR_READINGS)
+        residual = (signal - level)[valid]
+        overall_min = float(signal[valid].min()) if valid.any() else 0.0
+        weakest = np.where(valid, signal, np.inf).min(axis=0)
         return cls(
             level=tuple(level.tolist()),
-            weakest=tuple(np.where(count > 0, weakest, lowest).tolist()),
-            spread=_spread(rest),
+            weakest=tuple(np.where(count > 0, weakest, overall_min).tolist()),
+            spread=_rms(residual),
         )
 
     def standardize(self, signal: Floats) -> Floats:
-        """[N, R] readings to about unit variance; the weakest seen where absent."""
+        """Readings [N, R] to about unit variance, absent ones from `weakest`."""
         filled = np.where(np.isnan(signal), self.weakest, signal)
         return np.asarray((filled - np.asarray(self.level)) / self.spread)
+
+    def to_dict(self) -> StoredScale:
+        return {"level": self.level, "weakest": self.weakest, "spread": self.spread}
+
+    @classmethod
+    def from_dict(cls, stored: StoredScale) -> Scale:
+        return cls(tuple(stored["level"]), tuple(stored["weakest"]), stored["spread"])
 
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
-    """Fitted on the training split only; travels in the checkpoint.
+    """Fitted to the training split only, and stored in checkpoints.
 
-    Positions have one isotropic scale (metres per unit), so that distances keep their meaning.
-    `moves` [R]: which receivers have no place of their own.
+    Positions have one isotropic scale, `metres_per_unit`, which preserves ratios of distances.
+    `mobile` [R]: which receivers have no fixed position.
     """
 
-    centre: tuple[float, float]
-    metres: float
+    center: tuple[float, float]
+    metres_per_unit: float
     rssi: Scale
     snr: Scale
     toa_ns: float
-    timing: ClockOffsets
-    moves: tuple[bool, ...]
+    clock_offsets: ClockOffsets
+    mobile: tuple[bool, ...]
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Normalizer:
-        """From the samples `rows` of a dataset, as a rule `dataset.rows("train")`."""
         target = dataset.target[rows].astype(float)
-        centre = target.mean(axis=0)
+        center = target.mean(axis=0)
         relative = subtract_emission_time(dataset.toa[rows])
         return cls(
-            centre=(float(centre[0]), float(centre[1])),
-            metres=_spread(target - centre),
+            center=(float(center[0]), float(center[1])),
+            metres_per_unit=_rms(target - center),
             rssi=Scale.fit(dataset.rssi[rows]),
             snr=Scale.fit(dataset.snr[rows]),
-            toa_ns=_spread(relative[~np.isnan(relative)]),
-            timing=ClockOffsets.fit(dataset, rows),
-            moves=tuple(not receiver.fixed for receiver in dataset.receivers),
+            toa_ns=_rms(relative[~np.isnan(relative)]),
+            clock_offsets=ClockOffsets.fit(dataset, rows),
+            mobile=tuple(not receiver.fixed for receiver in dataset.receivers),
         )
 
     def positions_to_units(self, position: Floats) -> NDArray[np.float32]:
-        """[..., 2] metres to what the network predicts."""
-        return np.asarray((position - np.asarray(self.centre)) / self.metres, np.float32)
+        """Metres [..., 2] to the units of the network."""
+        return np.asarray(
+            (position - np.asarray(self.center)) / self.metres_per_unit, np.float32
+        )
 
-    def positions_to_metres(self, units: Floats) -> Floats:
-        """[..., 2] back to metres."""
-        return np.asarray(np.asarray(units, float) * self.metres + np.asarray(self.centre))
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return asdict(self)
+    def to_dict(self) -> StoredNormalizer:
+        return {
+            "centre": self.center,
+            "metres": self.metres_per_unit,
+            "rssi": self.rssi.to_dict(),
+            "snr": self.snr.to_dict(),
+            "toa_ns": self.toa_ns,
+            "timing": self.clock_offsets.to_dict(),
+            "moves": self.mobile,
+        }
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Normalizer:
+    def from_dict(cls, stored: StoredNormalizer) -> Normalizer:
         """The inverse of `to_dict`, also after JSON."""
-        east, north = kept["centre"]
+        east, north = stored["centre"]
         return cls(
-            centre=(east, north),
-            metres=kept["metres"],
-            rssi=_scale(kept["rssi"]),
-            snr=_scale(kept["snr"]),
-            toa_ns=kept["toa_ns"],
-            timing=ClockOffsets.from_dict(kept["timing"]),
-            moves=tuple(kept["moves"]),
+            center=(east, north),
+            metres_per_unit=stored["metres"],
+            rssi=Scale.from_dict(stored["rssi"]),
+            snr=Scale.from_dict(stored["snr"]),
+            toa_ns=stored["toa_ns"],
+            clock_offsets=ClockOffsets.from_dict(stored["timing"]),
+            mobile=tuple(stored["moves"]),
         )
 
 
-def _spread(values: Floats) -> float:
-    """Root mean square; 1 where there is nothing to scale by."""
-    spread = float(np.sqrt(np.mean(np.square(values, dtype=float)))) if values.size else 0.0
-    return spread if spread > 0 else 1.0
-
-
-def _scale(kept: dict[str, Any]) -> Scale:
-    return Scale(tuple(kept["level"]), tuple(kept["weakest"]), kept["spread"])
+def _rms(values: Floats) -> float:
+    """Root mean square; 1 if there are no values or all are 0, so that it can divide."""
+    rms = float(np.sqrt(np.mean(np.square(values, dtype=float)))) if values.size else 0.0
+    return rms if rms > 0 else 1.0

@@ -1,12 +1,13 @@
-"""The last step where arrival times are known: the network's answer as prior, Gauss-Newton on it.
+"""Refine a position with arrival times, with the network's Gaussian as prior.
 
-A network learns a hyperbola's crossing to a kilometre; the equations know it to the clock's error
-(Foy 1976, Position-Location Solutions by Taylor-Series Estimation, with a prior and damping).
-Hyperbolas may cross twice, and now and then a network is far off: so the prior has a Student t's
-tails (Lange, Little, Taylor 1989), and every crossing that is found counts by its probability.
+A network learns the intersection of hyperbolas to about a kilometre; the equations determine it to
+the error of the clocks (Foy 1976, Position-Location Solutions by Taylor-Series Estimation, with a
+prior and damping). Hyperbolas may intersect twice, and the network is sometimes far off. So the
+prior has the tails of a Student t (Lange, Little, Taylor 1989), and every intersection found
+counts with its probability.
 
-Inside, the samples come last: a sum over receivers then runs along whole rows of memory, which is
-three times as fast as thousands of little matrices.
+Tensors inside have the samples last: sums over receivers then run along contiguous memory, which is
+three times as fast as batches of small matrices.
 """
 
 from __future__ import annotations
@@ -16,169 +17,177 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_ROUNDS = 6
-_DAMPING = 1e-3
-_SPREAD = 3.0  # standard deviations from the prior's middle to the starts around it
-# The prior is (1 + m²/6)^-3 in the Mahalanobis distance m: a t of 4 degrees of freedom, in the
-# middle as curved as the network's Gaussian.
-_TAIL = 6.0
+_ITERATIONS = 6
+_INITIAL_DAMPING = 1e-3
+_START_DISTANCE = 3.0  # standard deviations from the prior's mean to the other starting points
+# The prior is (1 + m^2/6)^-3 in the Mahalanobis distance m: a Student t of 4 degrees of freedom,
+# whose curvature at the mean equals that of the network's Gaussian.
+_PRIOR_TAIL = 6.0
 
 
 class Arrivals(NamedTuple):
-    """range [B, R] metres (from any instant), place [B, R, 3] metres, used bool [B, R]."""
+    """pseudorange [B, R] and receiver position [B, R, 3] in metres, valid bool [B, R].
 
-    range: Tensor
-    place: Tensor
-    used: Tensor
+    The pseudoranges of a sample have an arbitrary common offset: the emission time is unknown.
+    """
+
+    pseudorange: Tensor
+    position: Tensor
+    valid: Tensor
 
 
-class _Symmetric(NamedTuple):
-    """A symmetric 2 x 2 matrix for each of many places."""
+class _SymmetricMatrix(NamedTuple):
+    """Symmetric 2 x 2 matrices, as one tensor for each element."""
 
     ee: Tensor
     en: Tensor
     nn: Tensor
 
     @property
-    def det(self) -> Tensor:
+    def determinant(self) -> Tensor:
         return self.ee * self.nn - self.en**2
 
     @property
-    def inverse(self) -> _Symmetric:
+    def inverse(self) -> _SymmetricMatrix:
         """In closed form: the same on every device and in every exported format."""
-        det = self.det
-        return _Symmetric(self.nn / det, -self.en / det, self.ee / det)
+        determinant = self.determinant
+        return _SymmetricMatrix(
+            self.nn / determinant, -self.en / determinant, self.ee / determinant
+        )
 
-    def times(self, vector: Tensor) -> Tensor:
-        """[2, ...]"""
+    def multiply(self, vector: Tensor) -> Tensor:
+        """Vectors [2, ...]."""
         east, north = vector
         return torch.stack([self.ee * east + self.en * north, self.en * east + self.nn * north])
 
 
-class _Fit(NamedTuple):
-    """The posterior about a place [2, S, B]: information, downward slope [2, S, B] and cost [S, B].
+class _Linearization(NamedTuple):
+    """The posterior near `position` [2, S, B], for S starting points of B samples.
 
-    The cost is twice the negative logarithm of the density, but for a constant.
+    `cost` [S, B] is twice the negative log density, up to a constant; `descent` [2, S, B] is half
+    its negative gradient; `information` is the Gauss-Newton approximation of half its Hessian.
     """
 
-    place: Tensor
-    information: _Symmetric
-    slope: Tensor
+    position: Tensor
+    information: _SymmetricMatrix
+    descent: Tensor
     cost: Tensor
 
 
-class _Problem(NamedTuple):
-    """range [R, 1, B] and place [3, R, 1, B] of the arrivals; the prior [2, 1, B] and [1, B].
+class _Posterior(NamedTuple):
+    """Arrivals: pseudorange [R, 1, B], receiver [3, R, 1, B]; prior: mean [2, 1, B], precision.
 
-    weight [R, 1, B] is one over the error, share [R, 1, B] what each adds to a mean over them; both
-    are zero where nothing arrived.
+    `weight` [R, 1, B] is one over the standard deviation, `mean_weight` [R, 1, B] the weight of
+    each arrival in their mean; both are 0 where nothing arrived.
     """
 
-    range: Tensor
-    place: Tensor
+    pseudorange: Tensor
+    receiver: Tensor
     weight: Tensor
-    share: Tensor
+    mean_weight: Tensor
     mean: Tensor
-    prior: _Symmetric
+    precision: _SymmetricMatrix
 
-    def fit(self, place: Tensor) -> _Fit:
-        """Linearised at `place` [2, S, B]."""
-        away = place.unsqueeze(1) - self.place[:2]  # [2, R, S, B]
-        distance = (away.square().sum(dim=0) + self.place[2].square()).clamp(min=1.0).sqrt()
-        east, north = self._without_instant(away / distance)
-        left = self._without_instant(self.range - distance)
-        off = self.mean - place
-        pull = self.prior.times(off)
-        squared = (off * pull).sum(dim=0)
-        # The farther from the prior, the less it counts.
-        trust = 1 / (1 + squared / _TAIL)
-        information = _Symmetric(
-            (east * east).sum(dim=0) + trust * self.prior.ee,
-            (east * north).sum(dim=0) + trust * self.prior.en,
-            (north * north).sum(dim=0) + trust * self.prior.nn,
+    def linearize(self, position: Tensor) -> _Linearization:
+        delta = position.unsqueeze(1) - self.receiver[:2]  # [2, R, S, B]
+        distance = (delta.square().sum(dim=0) + self.receiver[2].square()).clamp(min=1.0).sqrt()
+        east, north = self._subtract_emission_time(delta / distance)
+        residual = self._subtract_emission_time(self.pseudorange - distance)
+        to_mean = self.mean - position
+        pull = self.precision.multiply(to_mean)
+        squared = (to_mean * pull).sum(dim=0)
+        # The weight of a Student t prior falls with the distance from its mean.
+        prior_weight = 1 / (1 + squared / _PRIOR_TAIL)
+        information = _SymmetricMatrix(
+            (east * east).sum(dim=0) + prior_weight * self.precision.ee,
+            (east * north).sum(dim=0) + prior_weight * self.precision.en,
+            (north * north).sum(dim=0) + prior_weight * self.precision.nn,
         )
-        slope = torch.stack([(east * left).sum(dim=0), (north * left).sum(dim=0)]) + trust * pull
-        cost = left.square().sum(dim=0) + _TAIL * torch.log1p(squared / _TAIL)
-        return _Fit(place, information, slope, cost)
+        gradient = torch.stack([(east * residual).sum(dim=0), (north * residual).sum(dim=0)])
+        descent = gradient + prior_weight * pull
+        cost = residual.square().sum(dim=0) + _PRIOR_TAIL * torch.log1p(squared / _PRIOR_TAIL)
+        return _Linearization(position, information, descent, cost)
 
-    def _without_instant(self, x: Tensor) -> Tensor:
-        """[..., R, S, B] less its mean, which is what the unknown instant of sending amounts to."""
-        return (x - (x * self.share).sum(dim=-3, keepdim=True)) * self.weight
+    def _subtract_emission_time(self, x: Tensor) -> Tensor:
+        """[..., R, S, B] minus its mean over the arrivals, in units of the standard deviation."""
+        return (x - (x * self.mean_weight).sum(dim=-3, keepdim=True)) * self.weight
 
 
 def refine_positions(
     mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean [B, 2] and covariance [B, 2, 2] in metres, sharpened by arrival times of error `sigma`.
+    """Update mean [B, 2] and covariance [B, 2, 2] in metres with arrivals of error `sigma`.
 
-    All in doubles.
+    All tensors are float64.
     """
-    spread = _Symmetric(covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
-    used = arrivals.used.T.unsqueeze(1).to(mean.dtype).contiguous()
-    problem = _Problem(
-        range=arrivals.range.T.unsqueeze(1).contiguous(),
-        place=arrivals.place.permute(2, 1, 0).unsqueeze(2).contiguous(),
-        weight=used / sigma,
-        share=used / used.sum(dim=0).clamp(min=1.0),
+    prior = _SymmetricMatrix(covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
+    valid = arrivals.valid.T.unsqueeze(1).to(mean.dtype).contiguous()
+    posterior = _Posterior(
+        pseudorange=arrivals.pseudorange.T.unsqueeze(1).contiguous(),
+        receiver=arrivals.position.permute(2, 1, 0).unsqueeze(2).contiguous(),
+        weight=valid / sigma,
+        mean_weight=valid / valid.sum(dim=0).clamp(min=1.0),
         mean=mean.T.unsqueeze(1).contiguous(),
-        prior=_Symmetric(*(one.unsqueeze(0) for one in spread.inverse)),
+        precision=_SymmetricMatrix(*(one.unsqueeze(0) for one in prior.inverse)),
     )
-    return _mixed(_descend(problem, problem.mean + _offsets(spread)))
+    return _mix_modes(_minimize(posterior, posterior.mean + _starting_offsets(prior)))
 
 
-def _offsets(spread: _Symmetric) -> Tensor:
-    """[2, S, B]: from the prior's middle to itself, and to places along its axes."""
-    east = spread.ee.sqrt()
-    north = (spread.det / spread.ee).clamp(min=0).sqrt()
-    none = torch.zeros_like(east)
-    one = torch.stack([east, spread.en / east]) * _SPREAD
-    other = torch.stack([none, north]) * _SPREAD
-    return torch.stack([torch.zeros_like(one), one, -one, other, -other], dim=1)
+def _starting_offsets(prior: _SymmetricMatrix) -> Tensor:
+    """[2, S, B]: the prior's mean, and points in both directions along its Cholesky factor."""
+    east = prior.ee.sqrt()
+    north = (prior.determinant / prior.ee).clamp(min=0).sqrt()
+    zero = torch.zeros_like(east)
+    first = torch.stack([east, prior.en / east]) * _START_DISTANCE
+    second = torch.stack([zero, north]) * _START_DISTANCE
+    return torch.stack([torch.zeros_like(first), first, -first, second, -second], dim=1)
 
 
-def _descend(problem: _Problem, starts: Tensor) -> _Fit:
-    """Levenberg-Marquardt: the lowest place from each start.
+def _minimize(posterior: _Posterior, starts: Tensor) -> _Linearization:
+    """Levenberg-Marquardt from each start, each with its own damping.
 
-    Each has a damping of its own, and no step is taken that does not lead down.
+    A step that does not lower the cost is rejected.
     """
-    found = problem.fit(starts)
-    damping = torch.full_like(found.cost, _DAMPING)
-    for _ in range(_ROUNDS):
-        ee, en, nn = found.information
-        damped = _Symmetric(ee * (1 + damping), en, nn * (1 + damping))
-        tried = problem.fit(found.place + damped.inverse.times(found.slope))
-        better = tried.cost < found.cost
-        found = _Fit(
-            torch.where(better, tried.place, found.place),
-            _Symmetric(
+    current = posterior.linearize(starts)
+    damping = torch.full_like(current.cost, _INITIAL_DAMPING)
+    for _ in range(_ITERATIONS):
+        ee, en, nn = current.information
+        damped = _SymmetricMatrix(ee * (1 + damping), en, nn * (1 + damping))
+        step = damped.inverse.multiply(current.descent)
+        candidate = posterior.linearize(current.position + step)
+        better = candidate.cost < current.cost
+        current = _Linearization(
+            torch.where(better, candidate.position, current.position),
+            _SymmetricMatrix(
                 *(
                     torch.where(better, new, old)
-                    for new, old in zip(tried.information, found.information, strict=True)
+                    for new, old in zip(candidate.information, current.information, strict=True)
                 )
             ),
-            torch.where(better, tried.slope, found.slope),
-            torch.where(better, tried.cost, found.cost),
+            torch.where(better, candidate.descent, current.descent),
+            torch.where(better, candidate.cost, current.cost),
         )
         damping = torch.where(better, damping / 4, damping * 6).clamp(1e-9, 1e9)
-    return found
+    return current
 
 
-def _mixed(found: _Fit) -> tuple[Tensor, Tensor]:
-    """Mean and covariance over what was found: each a Gaussian, as probable as it holds.
+def _mix_modes(modes: _Linearization) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the mixture of Gaussians at the modes, by Laplace's approximation.
 
-    Laplace's approximation (Tierney, Kadane 1986). Starts that end in one place count once.
+    Tierney, Kadane 1986. Starts that converged to the same mode count once.
     """
-    place, information = found.place, found.information
-    apart = place.unsqueeze(1) - place.unsqueeze(2)  # [2, S, S, B]
-    again = ((apart * information.times(apart)).sum(dim=0) < 1).to(place.dtype).sum(dim=1)
-    likely = -0.5 * (found.cost + information.det.log()) - again.log()
-    share = torch.softmax(likely, dim=0)  # [S, B]
-    mean = (share * place).sum(dim=1)
-    east, north = place - mean.unsqueeze(1)
+    position, information = modes.position, modes.information
+    delta = position.unsqueeze(1) - position.unsqueeze(2)  # [2, S, S, B]
+    same_mode = (delta * information.multiply(delta)).sum(dim=0) < 1
+    multiplicity = same_mode.to(position.dtype).sum(dim=1)
+    log_mass = -0.5 * (modes.cost + information.determinant.log()) - multiplicity.log()
+    weight = torch.softmax(log_mass, dim=0)  # [S, B]
+    mean = (weight * position).sum(dim=1)
+    east, north = position - mean.unsqueeze(1)
     ee, en, nn = information.inverse
-    spread = [
-        (share * one).sum(dim=0)
+    covariance = [
+        (weight * one).sum(dim=0)
         for one in (ee + east * east, en + east * north, nn + north * north)
     ]
-    covariance = torch.stack([spread[0], spread[1], spread[1], spread[2]], dim=1)
-    return mean.T, covariance.reshape(-1, 2, 2)
+    stacked = torch.stack([covariance[0], covariance[1], covariance[1], covariance[2]], dim=1)
+    return mean.T, stacked.reshape(-1, 2, 2)

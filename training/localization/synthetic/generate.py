@@ -1,4 +1,4 @@
-"""Made-up transmissions that obey the physics: the same seed gives the same dataset."""
+"""Generate synthetic datasets: simulated transmissions, reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.localization.data.dataset import Dataset, Receiver
 from training.localization.data.splits import (
     BY_PLACE,
     INDEPENDENT,
-    blocks,
+    grid_squares,
     split_by_group,
     split_randomly,
 )
@@ -22,52 +22,51 @@ from training.localization.synthetic.propagation import received_power_dbm, time
 from training.localization.synthetic.shadowing import ShadowMap
 
 Progress = Callable[[int, int, str], None]
+"""Called with samples so far, total and a message; may raise to stop."""
 
-BLOCK = 256  # samples that share their streams of random numbers
-_CHUNKS = 20  # so progress can be told
-_CHUNK_READINGS = 1_000_000  # so memory stays bounded
-_LONGEST_DELAY_NS = 1e6
+BLOCK = 256  # samples drawn from one random stream
+_CHUNKS = 20  # progress reports per dataset
+_MAX_CHUNK_READINGS = 1_000_000  # bounds memory
+_MAX_EMISSION_DELAY_NS = 1e6
 
 
 def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -> Dataset:
-    """Transmitters uniform over the receivers' hull and its margin, heard as `config` says.
-
-    `progress(current, total, message)` is called after each chunk, and may raise to stop.
-    """
-    drawn = []
-    for chunk in transmissions(config):
-        drawn.append(chunk)
+    """Transmitters uniform over the receivers' hull and its margin; `progress` after each chunk."""
+    chunks = []
+    for chunk in generate_chunks(config):
+        chunks.append(chunk)
         if progress:
-            progress(*report_progress(sum(map(len, drawn)), config.samples))
-    return assemble(config, np.concatenate(drawn))
+            progress(*progress_report(sum(map(len, chunks)), config.samples))
+    return build_dataset(config, np.concatenate(chunks))
 
 
-def report_progress(current: int, total: int) -> tuple[int, int, str]:
-    """How far it is, as numbers and in words."""
+def progress_report(current: int, total: int) -> tuple[int, int, str]:
+    """Arguments for a `Progress` callback."""
     return current, total, f"{current:,} of {total:,} samples"
 
 
-def transmissions(config: GenerateConfig, start: int = 0) -> Iterator[NDArray[np.float32]]:
-    """Chunks [n, 2 + 3 R] of target, rssi, snr, toa, from sample `start` (a whole BLOCK) on."""
+def generate_chunks(config: GenerateConfig, start: int = 0) -> Iterator[NDArray[np.float32]]:
+    """Chunks [n, 2 + 3 R] of target, rssi, snr, toa; `start` is a multiple of BLOCK."""
     receivers = len(config.receivers)
-    chunk = min(config.samples // _CHUNKS, _CHUNK_READINGS // receivers)
-    chunk = max(chunk // BLOCK, 1) * BLOCK
-    world = ScenarioSampler(config)
-    for first in range(start, config.samples, chunk):
-        yield world.transmissions(first, min(first + chunk, config.samples))
+    size = min(config.samples // _CHUNKS, _MAX_CHUNK_READINGS // receivers)
+    size = max(size // BLOCK, 1) * BLOCK
+    sampler = ScenarioSampler(config)
+    for first in range(start, config.samples, size):
+        yield sampler.sample(first, min(first + size, config.samples))
 
 
-def assemble(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
-    """All that `transmissions` gave, with its split: a dataset.
+def build_dataset(config: GenerateConfig, readings: NDArray[np.float32]) -> Dataset:
+    """Build the dataset of all chunks [N, 2 + 3 R] and split it.
 
-    By place where neighbours share their shadowing. Else a sample tells nothing of its neighbour's
-    noise, and squares held out would only hide from the training that senders stand there, too.
+    The split is by place if neighbours share their shadowing. Otherwise it is random: a sample has
+    no information about the noise of its neighbours, and holding out whole squares would only hide
+    parts of the area from the training.
     """
-    frame, rx = _stations(config)
-    target = drawn[:, :2].copy()
-    rssi, snr, toa = (part.copy() for part in np.split(drawn[:, 2:], 3, axis=1))
-    alone = config.shadowing_reach_km is None
-    group = np.arange(len(target), dtype=np.int32) if alone else blocks(target)
+    frame, rx = _receiver_positions(config)
+    target = readings[:, :2].copy()
+    rssi, snr, toa = (part.copy() for part in np.split(readings[:, 2:], 3, axis=1))
+    independent = config.shadowing_reach_km is None
+    group = np.arange(len(target), dtype=np.int32) if independent else grid_squares(target)
     return Dataset(
         receivers=tuple(
             Receiver(spec.name, spec.lat, spec.lon, spec.alt_m) for spec in config.receivers
@@ -81,70 +80,75 @@ def assemble(config: GenerateConfig, drawn: NDArray[np.float32]) -> Dataset:
         rx=np.broadcast_to(rx.astype(np.float32), (*rssi.shape, 3)),
         in_service=np.ones(rssi.shape, bool),
         split=split_randomly(len(group), config.seed)
-        if alone
+        if independent
         else split_by_group(group, config.seed),
         group=group,
-        split_by=INDEPENDENT if alone else BY_PLACE,
-        physics=config.model_dump(mode="json", exclude={"receivers"}),
+        split_by=INDEPENDENT if independent else BY_PLACE,
+        physics=config.physics(),
     )
 
 
 class ScenarioSampler:
-    """Draws any stretch of the transmissions: block after block, each with a seed of its own.
+    """Draws any range of samples; each block of samples has its own random stream.
 
-    So the size of a chunk changes nothing, a longer dataset begins with the shorter one, and a
-    generation goes on where it stopped.
+    So the chunk size does not change the numbers, a longer dataset starts with the shorter one of
+    the same seed, and a generation can resume.
     """
 
     def __init__(self, config: GenerateConfig) -> None:
         self._config = config
-        _, self._rx = _stations(config)
+        _, self._rx = _receiver_positions(config)
         self._area = BufferedConvexHull(self._rx[:, :2], config.margin_km * 1000)
-        self._map = None
+        self._shadow_map = None
         if config.shadowing_reach_km is not None:
             rng = np.random.default_rng([config.seed, 0])
-            self._map = ShadowMap(rng, len(self._rx), config.shadowing_reach_km * 1000)
+            self._shadow_map = ShadowMap(rng, len(self._rx), config.shadowing_reach_km * 1000)
 
-    def transmissions(self, first: int, after: int) -> NDArray[np.float32]:
-        """[n, 2 + 3 R]; NaN where too weak to be heard."""
+    def sample(self, first: int, end: int) -> NDArray[np.float32]:
+        """Samples `first` to `end` (exclusive), [n, 2 + 3 R]; NaN below the detection threshold.
+
+        `first` is a multiple of BLOCK.
+        """
         config, receivers = self._config, len(self._rx)
-        uniform, shadow, clock = self._random_numbers(first, after)
-        target = self._area.places(uniform[:, :3])
-        away = distances(target, self._rx)
+        uniform, shadowing, clock_noise = self._random_numbers(first, end)
+        target = self._area.sample(uniform[:, :3])
+        if self._shadow_map is not None:
+            shadowing = self._shadow_map.values_at(target)
+        distance = distances(target, self._rx)
         mean = received_power_dbm(
-            away, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent
+            distance, config.transmit_dbm, config.frequency_mhz, config.path_loss_exponent
         )
-        rssi = mean + config.shadowing_db * (shadow if self._map is None else self._map.at(target))
+        rssi = mean + config.shadowing_db * shadowing
         snr = rssi - config.noise_floor_dbm
-        toa = self._arrivals(away, uniform[:, 3:], clock)
-        drawn = np.empty((len(target), 2 + 3 * receivers), np.float32)
-        drawn[:, :2] = target
-        drawn[:, 2:] = np.hstack([rssi, snr, toa])
-        weak = snr < config.detection_snr_db
-        drawn[:, 2:][np.tile(weak, 3)] = np.nan
-        return drawn
+        toa = self._arrival_times(distance, uniform[:, 3:], clock_noise)
+        readings = np.empty((len(target), 2 + 3 * receivers), np.float32)
+        readings[:, :2] = target
+        readings[:, 2:] = np.hstack([rssi, snr, toa])
+        undetected = snr < config.detection_snr_db
+        readings[:, 2:][np.tile(undetected, 3)] = np.nan
+        return readings
 
-    def _random_numbers(self, first: int, after: int) -> tuple[Floats, Floats, Floats]:
-        """Uniform [n, 4], and normal [n, R] twice; whole blocks are drawn, however few are left."""
+    def _random_numbers(self, first: int, end: int) -> tuple[Floats, Floats, Floats]:
+        """Uniform [n, 4] and normal [n, R] twice; always draws whole blocks."""
         receivers, parts = len(self._rx), []
-        for block in range(first // BLOCK, -(-after // BLOCK)):
+        for block in range(first // BLOCK, -(-end // BLOCK)):
             rng = np.random.default_rng([self._config.seed, 1, block])
             parts.append((rng.random((BLOCK, 4)), rng.standard_normal((BLOCK, 2 * receivers))))
         uniform, normal = (
-            np.concatenate(kind)[: after - first] for kind in zip(*parts, strict=True)
+            np.concatenate(kind)[: end - first] for kind in zip(*parts, strict=True)
         )
         return uniform, normal[:, :receivers], normal[:, receivers:]
 
-    def _arrivals(self, away: Floats, sent: Floats, clock: Floats) -> Floats:
-        """[n, R] ns; nobody knows when it was sent, so only differences inform."""
+    def _arrival_times(self, distance: Floats, emission: Floats, clock_noise: Floats) -> Floats:
+        """[n, R] ns, from an emission time that the receivers do not know."""
         if self._config.timing_sigma_ns is None:
-            return np.full_like(away, np.nan)
-        noise = self._config.timing_sigma_ns * clock
-        return np.asarray(_LONGEST_DELAY_NS * sent + time_of_flight_ns(away) + noise)
+            return np.full_like(distance, np.nan)
+        noise = self._config.timing_sigma_ns * clock_noise
+        return np.asarray(_MAX_EMISSION_DELAY_NS * emission + time_of_flight_ns(distance) + noise)
 
 
-def _stations(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
-    """The plane around the receivers, and their places [R, 3] in it."""
+def _receiver_positions(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
+    """The frame around the receivers, and their positions [R, 3] in it."""
     lat, lon, alt = np.array([(spec.lat, spec.lon, spec.alt_m) for spec in config.receivers]).T
     frame = LocalFrame.centered_on(lat, lon)
     return frame, frame.to_local_3d(lat, lon, alt)

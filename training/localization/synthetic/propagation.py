@@ -1,4 +1,4 @@
-"""How strong a signal arrives, and when."""
+"""Radio propagation: received power and time of flight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from training.localization.geometry import SPEED_OF_LIGHT, Floats
 
-REFERENCE_M = 1000.0  # free space up to here
+REFERENCE_M = 1000.0  # free space up to this distance
 _FREE_SPACE_EXPONENT = 2.0
 
 
@@ -28,10 +28,8 @@ def received_power_dbm(
 
 
 def path_loss_exponent_at(distance_m: Floats, exponent: float) -> Floats:
-    """The path loss exponent that rules there."""
     return np.where(distance_m < REFERENCE_M, _FREE_SPACE_EXPONENT, exponent)
 
 
 def time_of_flight_ns(distance_m: Floats) -> Floats:
-    """Time of flight in nanoseconds."""
     return distance_m / SPEED_OF_LIGHT * 1e9

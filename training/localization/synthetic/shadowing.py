@@ -1,4 +1,4 @@
-"""Shadowing that belongs to the place: neighbours see the same buildings and hills."""
+"""Spatially correlated shadowing: nearby transmitters have similar shadowing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _WAVES = 256
 
 
 class ShadowMap:
-    """For each of R receivers a Gaussian field of unit variance over the plane.
+    """A Gaussian field of zero mean and unit variance over the plane for each of R receivers.
 
-    Its correlation falls as exp(-distance / reach) (Gudmundson 1991, Correlation Model for Shadow
-    Fading in Mobile Radio Systems). It is a sum of plane waves whose wave vectors follow the
-    spectrum of that correlation (Rahimi and Recht 2007, Random Features): in two dimensions a
-    Cauchy distribution of scale 1 / reach.
+    The correlation is exp(-distance / reach_m) (Gudmundson 1991, Correlation Model for Shadow
+    Fading in Mobile Radio Systems). The field is a sum of plane waves whose wave vectors follow
+    the spectrum of that correlation (Rahimi and Recht 2007, Random Features): in two dimensions a
+    Cauchy distribution of scale 1 / reach_m.
     """
 
     def __init__(self, rng: np.random.Generator, receivers: int, reach_m: float) -> None:
@@ -24,9 +24,9 @@ class ShadowMap:
         self._wave = normal / np.abs(rng.standard_normal(shape))[..., None] / reach_m
         self._phase = rng.uniform(0, 2 * np.pi, shape)
 
-    def at(self, places: Floats) -> Floats:
-        """Places [N, 2] in metres to [N, R]."""
-        found = np.empty((len(places), len(self._wave)))
+    def values_at(self, positions: Floats) -> Floats:
+        """Positions [N, 2] in metres to [N, R]."""
+        values = np.empty((len(positions), len(self._wave)))
         for receiver, (wave, phase) in enumerate(zip(self._wave, self._phase, strict=True)):
-            found[:, receiver] = np.cos(places @ wave.T + phase).sum(axis=1)
-        return np.asarray(found * np.sqrt(2 / _WAVES))
+            values[:, receiver] = np.cos(positions @ wave.T + phase).sum(axis=1)
+        return np.asarray(values * np.sqrt(2 / _WAVES))

@@ -112,7 +112,7 @@ def test_wrong_values_come_back_with_a_sentence_and_nothing_lost(
     assert "greater than or equal to 1" in answer.content.decode()
     assert 'value="Mine"' in answer.content.decode()
     answer = page.post("/jobs/new", {**wrong, "epochs": 5})
-    assert "3 does not divide hidden (256)" in answer.content.decode()
+    assert "3 does not divide the width (hidden = 256)" in answer.content.decode()
     assert not Job.objects.exists()
 
 

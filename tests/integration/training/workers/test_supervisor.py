@@ -201,7 +201,7 @@ def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset
     Path(dataset.path).unlink()
     supervise(job.pk, "worker")
     assert now(job).status == Status.FAILED
-    assert "is gone" in now(job).error_message
+    assert "does not exist" in now(job).error_message
 
 
 def test_a_generation_makes_a_dataset(ada: User) -> None:

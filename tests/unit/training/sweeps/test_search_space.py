@@ -75,7 +75,7 @@ def test_what_does_not_go_together_is_drawn_afresh() -> None:
         ({"space": {"epochs": {"min": 1, "max": 9}}, "method": "grid"}, "space.epochs", "step"),
         ({"config": {"epoch": 3}}, "config.epoch", "did you mean 'epochs'?"),
         ({"config": {"epochs": "x"}}, "config.epochs", "'x' is not a whole number."),
-        ({"config": {"heads": 3}}, "space", "heads: 3 does not divide hidden"),
+        ({"config": {"heads": 3}}, "space", "heads: 3 does not divide the width"),
         ({"method": "guess"}, "method", "not one of"),
         ({"trials": 0}, "trials", "too small"),
         ({"early_stopping": {"rule": "luck"}}, "early_stopping.rule", "not one of"),
