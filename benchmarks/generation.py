@@ -74,7 +74,7 @@ def one_by_one(config: GenerateConfig) -> Made:
             uniform = rng.random((BLOCK, 4))
             normal = rng.standard_normal((BLOCK, 2 * len(rx)))
         drawn, (shadow, clock) = uniform[sample % BLOCK], np.split(normal[sample % BLOCK], 2)
-        target = area.places(drawn[None, :3])[0]
+        target = area.sample(drawn[None, :3])[0]
         away = np.maximum(np.sqrt(((rx[:, :2] - target) ** 2).sum(axis=1) + rx[:, 2] ** 2), 1)
         exponent = np.where(away < 1000, 2, config.path_loss_exponent)
         rssi = at_1_km - 10 * exponent * np.log10(away / 1000) + config.shadowing_db * shadow

@@ -69,16 +69,32 @@ class TrainConfig(BaseModel):
         "uncertainty; the cost grows linearly.",
     )
     hidden: int = Field(
-        256, ge=16, le=1024, title="Width", description="Width of the hidden layers; a multiple of the number of heads."
+        256,
+        ge=16,
+        le=1024,
+        title="Width",
+        description="Width of the hidden layers; a multiple of the number of heads.",
     )
     layers: int = Field(
-        2, ge=1, le=8, title="Layers", description="Number of residual (mlp) or self-attention blocks."
+        2,
+        ge=1,
+        le=8,
+        title="Layers",
+        description="Number of residual (mlp) or self-attention blocks.",
     )
     heads: int = Field(
-        4, ge=1, le=16, title="Heads", description="Number of attention heads; must divide the width."
+        4,
+        ge=1,
+        le=16,
+        title="Heads",
+        description="Number of attention heads; must divide the width.",
     )
     dropout: float = Field(
-        0.1, ge=0, le=0.9, title="Dropout", description="Fraction of activations dropped during training."
+        0.1,
+        ge=0,
+        le=0.9,
+        title="Dropout",
+        description="Fraction of activations dropped during training.",
     )
     receiver_dropout: float = Field(
         0.1,
@@ -158,7 +174,11 @@ class GenerateConfig(BaseModel):
     model_config = _MODEL_CONFIG
 
     samples: int = Field(
-        10_000, ge=20, le=2_000_000, title="Samples", description="Number of transmissions to simulate."
+        10_000,
+        ge=20,
+        le=2_000_000,
+        title="Samples",
+        description="Number of transmissions to simulate.",
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, title="Seed", description="The same seed gives the same dataset."

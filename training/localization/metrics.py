@@ -87,7 +87,7 @@ def mahalanobis_radius_squared(level: float) -> float:
 
 
 def conformal_temperature(predicted: Predictions, target: Floats, level: float = 0.68) -> float:
-    """The factor on the covariance with which ellipses of `level` cover that fraction of targets."""
+    """The factor on the covariance that makes ellipses of `level` cover that many targets."""
     return _conformal_factor(squared_mahalanobis(predicted, target), level)
 
 

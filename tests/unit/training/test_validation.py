@@ -27,7 +27,10 @@ def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
         ({"learning_rate": 0}, "0 is too small: more than 0."),
         ({"learning_rate": "fast"}, "'fast' is not a number."),
         ({"model": "magic"}, "'magic' is not one of 'mlp' or 'attention'."),
-        ({"heads": 3}, "3 does not divide the width (hidden = 256); choose a width that is a multiple of"),
+        (
+            {"heads": 3},
+            "3 does not divide the width (hidden = 256); choose a width that is a multiple of",
+        ),
         ({"epoch": 5}, "Unknown field; did you mean 'epochs'?"),
         ({"qqq": 5}, "Unknown field."),
     ],

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from safetensors.numpy import save_file
 from training.localization.config import Physics
 from training.localization.geometry import LocalFrame
 
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SIGNALS = ("rssi", "snr", "toa")
 _ARRAYS = ("target", *SIGNALS, "rx", "in_service", "split", "group")
 
@@ -79,7 +80,7 @@ class Dataset:
         """[N, R]: whether the receiver measured any signal."""
         return ~(np.isnan(self.rssi) & np.isnan(self.snr) & np.isnan(self.toa))
 
-    def rows(self, split: str) -> NDArray[np.intp]:
+    def rows(self, split: Split) -> NDArray[np.intp]:
         """Indices of the samples in `train`, `val` or `test`."""
         return np.flatnonzero(self.split == SPLITS.index(split))
 

@@ -25,7 +25,7 @@ Estimator = Callable[[Rows], Floats]
 
 
 def evaluate_baselines(dataset: Dataset) -> dict[str, Floats]:
-    """Errors [n] in metres on the test split; hyper-parameters are chosen on the validation split."""
+    """Errors [n] in metres on the test split; parameters are chosen on the validation split."""
     test = dataset.rows("test")
     estimates = {
         "centroid": centroid(dataset, test),
@@ -84,7 +84,9 @@ def nearest_neighbors(
         norms = (chunk**2).sum(axis=1, keepdims=True)
         distance = np.take_along_axis(squared, nearest, 1) + norms
         weight = (
-            1 / np.sqrt(np.maximum(distance, 1e-9)) if weight_by_distance else np.ones_like(distance)
+            1 / np.sqrt(np.maximum(distance, 1e-9))
+            if weight_by_distance
+            else np.ones_like(distance)
         )
         weighted = np.einsum("nk,nki->ni", weight, train_positions[nearest])
         estimates.append(weighted / weight.sum(axis=1, keepdims=True))

@@ -30,7 +30,7 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class PathLossModel:
-    """strength = level[r] - slope log10(distance) + N(0, sigma^2), undetected below threshold[r]."""
+    """strength = level[r] - slope log10(distance) + N(0, sigma^2); detected above threshold[r]."""
 
     level: Floats
     slope: float

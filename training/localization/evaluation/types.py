@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
+from training.localization.data.dataset import Split
 from training.localization.metrics import ErrorSummary
-
-Split = Literal["train", "val", "test"]
 
 
 class SplitMetrics(ErrorSummary):

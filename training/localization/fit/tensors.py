@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.localization.data.dataset import Dataset
+from training.localization.data.dataset import Dataset, Split
 from training.localization.geometry import Floats
 from training.localization.localizer.features import Encoder, Signals
 from training.localization.localizer.localizer import BATCH, Localizer
@@ -31,7 +31,7 @@ class EncodedSplit:
 
     @classmethod
     def from_dataset(
-        cls, dataset: Dataset, normalizer: Normalizer, split: str, device: torch.device
+        cls, dataset: Dataset, normalizer: Normalizer, split: Split, device: torch.device
     ) -> EncodedSplit:
         rows = dataset.rows(split)
         target_metres = dataset.target[rows].astype(float)
@@ -58,9 +58,7 @@ class EncodedSplit:
 
 
 @torch.no_grad()
-def predict_encoded(
-    localizer: Localizer, samples: EncodedSplit
-) -> tuple[Predictions, Predictions]:
+def predict_encoded(localizer: Localizer, samples: EncodedSplit) -> tuple[Predictions, Predictions]:
     """Uncalibrated predictions in metres: of the networks alone, and after refinement."""
     localizer.eval()
     network, refined = [], []

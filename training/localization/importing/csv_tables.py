@@ -66,7 +66,9 @@ class Row:
             raise self.error(f"give both {prefix}lat and {prefix}lon, or neither")
         for column, degrees, limit in ((f"{prefix}lat", lat, 90), (f"{prefix}lon", lon, 180)):
             if abs(degrees) > limit:
-                raise self.error(f"{column} {degrees:g} is not between -{limit} and {limit} degrees")
+                raise self.error(
+                    f"{column} {degrees:g} is not between -{limit} and {limit} degrees"
+                )
         return lat, lon
 
 
@@ -125,7 +127,7 @@ def _open_file(folder: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
 def _read_lines(
     file: str, text: TextIOWrapper, binary: BinaryIO, max_bytes: float
 ) -> Iterator[str]:
-    """Lines, with a limit on each line and on the total: a small file may decompress to a huge one."""
+    """Limit each line and the total size, because a small file may decompress to a huge one."""
     count = 0
     while line := text.readline(_MAX_LINE_LENGTH):
         count += 1

@@ -120,8 +120,8 @@ def _example(trained: SavedModel, samples: int) -> tuple[Tensor, ...]:
         return torch.where(kept, values, torch.full(shape, torch.nan))
 
     noise = [torch.randn(shape, generator=draw) for _ in range(3)]
-    place = torch.randn((*shape, 3), generator=draw) * trained.answer.metres
-    place[..., :2] += encoder.centre
+    place = torch.randn((*shape, 3), generator=draw) * trained.answer.metres_per_unit
+    place[..., :2] += encoder.center
     return (
         some(encoder.get_buffer("rssi_level") + 5 * noise[0]),
         some(encoder.get_buffer("snr_level") + 5 * noise[1]),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def save_model(
     answer: Localizer,
     state: TrainState,
     dataset: Dataset,
-    evaluation: dict[str, Any],
+    evaluation: Mapping[str, object],
 ) -> None:
     """Write the model and its card."""
     about = {
@@ -100,7 +101,7 @@ def load_model(path: Path) -> SavedModel:
 def _card(
     state: TrainState,
     dataset: Dataset,
-    evaluation: dict[str, Any],
+    evaluation: Mapping[str, object],
     answer: Localizer,
     summed: str,
 ) -> dict[str, Any]:

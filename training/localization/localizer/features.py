@@ -107,9 +107,7 @@ class Encoder(nn.Module):
         Centroids are 0 if no receiver of known position heard it.
         """
         usable = heard & has_position
-        level = torch.where(
-            usable, strength.nan_to_num(), torch.full_like(strength, _NO_SIGNAL_DB)
-        )
+        level = torch.where(usable, strength.nan_to_num(), torch.full_like(strength, _NO_SIGNAL_DB))
         below_strongest = level - level.amax(dim=1, keepdim=True)
         centroids = []
         for scale in _CENTROID_SCALES_DB:

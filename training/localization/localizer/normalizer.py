@@ -113,9 +113,7 @@ class Normalizer:
 
     def positions_to_units(self, position: Floats) -> NDArray[np.float32]:
         """Metres [..., 2] to the units of the network."""
-        return np.asarray(
-            (position - np.asarray(self.center)) / self.metres_per_unit, np.float32
-        )
+        return np.asarray((position - np.asarray(self.center)) / self.metres_per_unit, np.float32)
 
     def to_dict(self) -> StoredNormalizer:
         return {

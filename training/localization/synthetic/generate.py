@@ -134,9 +134,7 @@ class ScenarioSampler:
         for block in range(first // BLOCK, -(-end // BLOCK)):
             rng = np.random.default_rng([self._config.seed, 1, block])
             parts.append((rng.random((BLOCK, 4)), rng.standard_normal((BLOCK, 2 * receivers))))
-        uniform, normal = (
-            np.concatenate(kind)[: end - first] for kind in zip(*parts, strict=True)
-        )
+        uniform, normal = (np.concatenate(kind)[: end - first] for kind in zip(*parts, strict=True))
         return uniform, normal[:, :receivers], normal[:, receivers:]
 
     def _arrival_times(self, distance: Floats, emission: Floats, clock_noise: Floats) -> Floats:

@@ -76,7 +76,7 @@ def test_a_file_that_is_no_zip_is_refused(api: APIClient) -> None:
         f"{DATASETS}/import", {"name": "x", "file": io.BytesIO(b"not")}, format="multipart"
     )
     assert answer.status_code == 400
-    assert "The zip cannot be read" in answer.json()["detail"]
+    assert "This is not a valid zip file" in answer.json()["detail"]
 
 
 def test_a_generation_is_a_job_that_names_its_dataset(api: APIClient) -> None:

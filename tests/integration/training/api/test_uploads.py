@@ -42,13 +42,13 @@ def link(name: str) -> zipfile.ZipInfo:
 TABLE = [(name, text.encode()) for name, text in TABLES.items()]
 STRANGE: dict[str, tuple[bytes, str]] = {
     "bomb": (packed(("receivers.csv", bytes(64 << 20)), *TABLE[1:]), "more than 200 times"),
-    "traversal": (packed(*TABLE, ("../../evil.csv", b"x")), "names a path outside itself"),
-    "backslashes": (packed(*TABLE, ("..\\evil.csv", b"x")), "names a path outside itself"),
-    "absolute": (packed(*TABLE, ("/etc/evil.csv", b"x")), "names a path outside itself"),
-    "link": (packed(*TABLE, (link("samples.lnk"), b"/etc/passwd")), "holds a link"),
+    "traversal": (packed(*TABLE, ("../../evil.csv", b"x")), "contains a path outside itself"),
+    "backslashes": (packed(*TABLE, ("..\\evil.csv", b"x")), "contains a path outside itself"),
+    "absolute": (packed(*TABLE, ("/etc/evil.csv", b"x")), "contains a path outside itself"),
+    "link": (packed(*TABLE, (link("samples.lnk"), b"/etc/passwd")), "contains a link"),
     "members": (packed(*TABLE, *((f"{n}.txt", b"") for n in range(1000))), "more than 1,000"),
     "many": (packed(*((f"{n:0>60}", b"") for n in range(12_000))), "more than 1,000 members"),
-    "pickle": (pickle.dumps({"rows": list(range(100))}), "The zip cannot be read"),
+    "pickle": (pickle.dumps({"rows": list(range(100))}), "This is not a valid zip file"),
 }
 
 

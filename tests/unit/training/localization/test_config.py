@@ -14,7 +14,9 @@ def test_every_field_has_a_title_and_a_description() -> None:
 
 
 def test_heads_have_to_divide_the_width() -> None:
-    with pytest.raises(ValidationError, match=r"heads: 3 does not divide hidden \(256\)"):
+    with pytest.raises(
+        ValidationError, match=r"heads: 3 does not divide the width \(hidden = 256\)"
+    ):
         TrainConfig(heads=3)
 
 

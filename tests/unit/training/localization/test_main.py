@@ -104,7 +104,9 @@ def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
 def test_a_missing_dataset_is_a_failure_with_a_reason(spec: dict[str, Any]) -> None:
     with start({**spec, "dataset": "/nowhere"}) as trainer:
         told = lines(trainer, "failed")
-    assert told == [{"type": "failed", "error_message": "The dataset's file /nowhere is gone."}]
+    assert told == [
+        {"type": "failed", "error_message": "The dataset file /nowhere does not exist."}
+    ]
 
 
 def test_a_generation_tells_its_progress_and_its_facts(tmp_path: Path) -> None:

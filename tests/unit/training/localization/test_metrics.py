@@ -29,14 +29,14 @@ def test_honest_uncertainty_covers_what_it_says(
 ) -> None:
     assert metrics.coverage(*honest, 0.68) == pytest.approx(0.68, abs=0.01)
     assert metrics.coverage(*honest, 0.95) == pytest.approx(0.95, abs=0.01)
-    assert metrics.temperature(*honest) == pytest.approx(1, abs=0.03)
+    assert metrics.conformal_temperature(*honest) == pytest.approx(1, abs=0.03)
 
 
 def test_a_temperature_mends_overconfidence(honest: tuple[Predictions, np.ndarray]) -> None:
     predicted, places = honest
-    vain = predicted.tempered(0.25)
+    vain = predicted.with_temperature(0.25)
     assert metrics.coverage(vain, places, 0.68) < 0.4
-    mended = vain.tempered(metrics.temperature(vain, places))
+    mended = vain.with_temperature(metrics.conformal_temperature(vain, places))
     assert metrics.coverage(mended, places, 0.68) == pytest.approx(0.68, abs=0.01)
 
 
@@ -44,7 +44,7 @@ def test_caution_is_small_where_groups_are_many_and_larger_where_they_are_few(
     honest: tuple[Predictions, np.ndarray],
 ) -> None:
     some = Predictions(honest[0].mean[:2000], honest[0].covariance[:2000])
-    plain = metrics.temperature(some, honest[1][:2000])
+    plain = metrics.conformal_temperature(some, honest[1][:2000])
     many, few = (
         metrics.conservative_temperature(some, honest[1][:2000], np.arange(2000) % groups)
         for groups in (2000, 8)
@@ -53,7 +53,7 @@ def test_caution_is_small_where_groups_are_many_and_larger_where_they_are_few(
     hard = np.where(np.arange(2000) % 8 < 3, 9.0, 1.0)[:, None, None]
     patchy = Predictions(some.mean, some.covariance / hard)
     few = metrics.conservative_temperature(patchy, honest[1][:2000], np.arange(2000) % 8)
-    assert few > 1.2 * metrics.temperature(patchy, honest[1][:2000])
+    assert few > 1.2 * metrics.conformal_temperature(patchy, honest[1][:2000])
 
 
 def test_the_likelihood_is_the_gaussians(honest: tuple[Predictions, np.ndarray]) -> None:

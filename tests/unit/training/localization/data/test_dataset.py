@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.localization.data.dataset import Dataset, DatasetFileError
-from training.localization.data.splits import INDEPENDENT
+from training.localization.data.splits import INDEPENDENT, describe_split
 from training.localization.evaluation import dataset_summary
 
 
@@ -30,13 +30,13 @@ def test_a_flipped_bit_is_noticed(arrays: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetFileError, match="is gone"):
+    with pytest.raises(DatasetFileError, match="does not exist"):
         Dataset.load(tmp_path / "nothing")
 
 
 def test_another_file_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "d").write_bytes(b"not this")
-    with pytest.raises(DatasetFileError, match="is not a dataset of Heimdall"):
+    with pytest.raises(DatasetFileError, match="is not a Heimdall dataset"):
         Dataset.load(tmp_path / "d")
 
 
@@ -48,6 +48,6 @@ def test_nothing_half_written_stays(arrays: Dataset, tmp_path: Path) -> None:
 def test_the_facts_tell_who_hears_how_the_split_was_made_and_the_floor(arrays: Dataset) -> None:
     found = dataset_summary.summarize(arrays)
     assert sum(one["samples"] for one in found["heard_by"]) == len(arrays)
-    assert (found["split_by"], found["leaks"]) == (INDEPENDENT, False)
+    assert (found["split_by"], found["leaks"]) == (describe_split(INDEPENDENT), False)
     assert len(found["map"]) == len(arrays)
     assert 200 < found["floor_m"] < 1000

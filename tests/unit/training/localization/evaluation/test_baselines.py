@@ -16,12 +16,12 @@ def test_the_weighted_centroid_leans_to_the_loudest_receiver(arrays: Dataset) ->
 
 def test_one_nearest_neighbour_of_itself_is_itself() -> None:
     signals, places = np.eye(5) * 7, np.arange(10.0).reshape(5, 2)
-    assert np.array_equal(baselines.nearest_neighbours(signals, places, signals, 1), places)
+    assert np.array_equal(baselines.nearest_neighbors(signals, places, signals, 1), places)
 
 
 def test_more_neighbours_than_samples_are_all_samples() -> None:
     places = np.arange(10.0).reshape(5, 2)
-    found = baselines.nearest_neighbours(np.eye(5), places, np.zeros((1, 5)), 21)
+    found = baselines.nearest_neighbors(np.eye(5), places, np.zeros((1, 5)), 21)
     assert found == pytest.approx(np.array([[4.0, 5.0]]))
 
 

@@ -8,7 +8,7 @@ from training.localization.config import GenerateConfig
 from training.localization.evaluation.cramer_rao import (
     bound_at,
     dilution_of_precision,
-    good_geometry,
+    find_good_geometry,
 )
 from training.localization.synthetic.generate import generate_dataset
 
@@ -59,7 +59,7 @@ def test_the_bound_is_what_monte_carlo_says_of_the_score(
 def test_good_geometry_needs_four_receivers_with_timing() -> None:
     dataset = generate_dataset(GenerateConfig(samples=400, transmit_dbm=15))
     rows = np.arange(400)
-    good = good_geometry(dataset, rows)
+    good = find_good_geometry(dataset, rows)
     assert 0 < good.mask.sum() < 400
     assert dataset.heard[good.mask].sum(axis=1).min() >= 4
     assert "at least 4 receivers" in good.definition
@@ -67,6 +67,6 @@ def test_good_geometry_needs_four_receivers_with_timing() -> None:
 
 def test_good_geometry_without_timing_goes_by_the_validation_median() -> None:
     dataset = generate_dataset(GenerateConfig(samples=400, timing_sigma_ns=None))
-    good = good_geometry(dataset, dataset.rows("val"))
+    good = find_good_geometry(dataset, dataset.rows("val"))
     assert good.mask.mean() == pytest.approx(0.5, abs=0.1)
     assert "median of the validation split" in good.definition

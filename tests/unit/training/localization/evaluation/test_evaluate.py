@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.localization.data.dataset import Dataset
-from training.localization.data.splits import AT_RANDOM, INDEPENDENT
+from training.localization.data.splits import AT_RANDOM, INDEPENDENT, describe_split
 from training.localization.evaluation.evaluate import evaluate_localizer
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.localization.metrics import position_errors
@@ -36,7 +36,7 @@ def test_it_has_yardsticks_and_a_definition(found: dict) -> None:  # type: ignor
         "centroid", "weighted_centroid", "nearest_neighbours", "maximum_likelihood",
     }  # fmt: skip
     assert found["good_geometry"]["definition"].startswith("at least 4 receivers")
-    assert (found["split"], found["leaks"]) == (INDEPENDENT, False)
+    assert (found["split"], found["leaks"]) == (describe_split(INDEPENDENT), False)
 
 
 def test_the_curve_rises_to_the_largest_error(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]

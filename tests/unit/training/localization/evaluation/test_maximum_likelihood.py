@@ -22,7 +22,7 @@ def rmse(found: np.ndarray | None, dataset: Dataset) -> float:
 
 
 def test_the_law_of_path_loss_is_found_although_the_weak_are_missing(strengths: Dataset) -> None:
-    fitted = maximum_likelihood._Fitted.to(strengths)
+    fitted = maximum_likelihood._LikelihoodModel.fit(strengths)
     assert fitted is not None and fitted.path_loss is not None
     assert np.isnan(strengths.rssi).mean() > 0.2
     assert fitted.path_loss.slope == pytest.approx(30, rel=0.05)
@@ -30,13 +30,13 @@ def test_the_law_of_path_loss_is_found_although_the_weak_are_missing(strengths: 
 
 
 def test_arrivals_make_the_likeliest_place_sharp(arrays: Dataset) -> None:
-    assert rmse(maximum_likelihood.maximise(arrays, arrays.rows("test")), arrays) < 2000
+    assert rmse(maximum_likelihood.estimate_positions(arrays, arrays.rows("test")), arrays) < 2000
 
 
 def test_nobody_beats_the_mean_of_the_posterior(strengths: Dataset) -> None:
     test = strengths.rows("test")
     best = rmse(bayes_optimum.posterior_mean(strengths, test), strengths)
-    assert best < rmse(maximum_likelihood.maximise(strengths, test), strengths)
+    assert best < rmse(maximum_likelihood.estimate_positions(strengths, test), strengths)
     middle = np.tile(strengths.target[strengths.rows("train")].mean(axis=0), (len(test), 1))
     assert best < 0.7 * rmse(middle, strengths)
 

@@ -92,17 +92,17 @@ def test_a_zip_of_the_folder_gives_the_same(folder: Path, tmp_path: Path) -> Non
     [
         ("measurements.csv", 2, "a,hill,abc,,,,", "rssi_dbm 'abc' is not a number"),
         ("measurements.csv", 2, "a,hill,nan,,,,", "rssi_dbm 'nan' is not a finite number"),
-        ("measurements.csv", 3, "b,hill,,,,,", "no signal: give at least one of"),
+        ("measurements.csv", 3, "b,hill,,,,,", "the row has no measurement"),
         ("measurements.csv", 3, "z,hill,-80,,,,", "sample_id 'z' is not in samples.csv"),
         ("measurements.csv", 3, "a,mast,-80,,,,", "receiver_id 'mast' is not in receivers.csv"),
-        ("measurements.csv", 3, "a,hill,-80,,,,", "receiver 'hill' is there twice for sample 'a'"),
-        ("measurements.csv", 3, "a,hill,-80", "3 fields where the header has 7"),
-        ("samples.csv", 3, "a,45.0,7.5,val", "sample_id 'a' is there twice"),
-        ("samples.csv", 3, "b,95,7.5,val", "lat 95 is not within -90 and 90 degrees"),
-        ("samples.csv", 3, "b,,,val", "lat and lon are empty; a sample needs its true place"),
-        ("samples.csv", 3, "b,45,7.5,dev", "split 'dev' is none of train, val, test"),
-        ("receivers.csv", 3, "hill,45,7,1", "receiver_id 'hill' is there twice"),
-        ("receivers.csv", 3, "mast,45,,1", "lat and lon belong together: give both or neither"),
+        ("measurements.csv", 3, "a,hill,-80,,,,", "receiver 'hill' is repeated for sample 'a'"),
+        ("measurements.csv", 3, "a,hill,-80", "3 fields, but the header has 7 columns"),
+        ("samples.csv", 3, "a,45.0,7.5,val", "sample_id 'a' is repeated"),
+        ("samples.csv", 3, "b,95,7.5,val", "lat 95 is not between -90 and 90 degrees"),
+        ("samples.csv", 3, "b,,,val", "lat and lon are empty; a sample needs its true position"),
+        ("samples.csv", 3, "b,45,7.5,dev", "split 'dev' is not one of train, val, test"),
+        ("receivers.csv", 3, "hill,45,7,1", "receiver_id 'hill' is repeated"),
+        ("receivers.csv", 3, "mast,45,,1", "give both lat and lon, or neither"),
     ],
 )
 def test_a_bad_row_is_refused_with_file_line_and_reason(
@@ -127,7 +127,7 @@ def test_a_missing_table_is_named(folder: Path) -> None:
 def test_swapped_coordinates_are_noticed(folder: Path) -> None:
     swapped = RECEIVERS.replace("45.0,7.5", "7.5,45.0")
     (folder / "receivers.csv").write_text(swapped)
-    with pytest.raises(DatasetImportError, match="are lat and lon swapped"):
+    with pytest.raises(DatasetImportError, match="Are lat and lon swapped"):
         read_folder(folder)
 
 
@@ -147,7 +147,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("samples.csv", "0" * 1_000_000)
     with pytest.raises(
-        DatasetImportError, match=r"unpacks to 1,000,000 bytes, at most 1,000 may be"
+        DatasetImportError, match=r"decompresses to 1,000,000 bytes; the limit is 1,000"
     ):
         read_zip(archive, tmp_path, max_bytes=1_000)
 
@@ -157,7 +157,7 @@ def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> Non
     archive = tmp_path / "evil.zip"
     with zipfile.ZipFile(archive, "w") as pack:
         pack.writestr(name, "x")
-    with pytest.raises(DatasetImportError, match="names a path outside itself"):
+    with pytest.raises(DatasetImportError, match="contains a path outside itself"):
         read_zip(archive, tmp_path, max_bytes=1_000)
 
 

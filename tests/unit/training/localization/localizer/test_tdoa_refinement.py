@@ -53,7 +53,7 @@ def test_with_noise_it_is_as_good_as_the_bound_and_says_so() -> None:
 
 def test_a_single_arrival_says_nothing() -> None:
     heard = arrivals(places(3), SIGMA_M)
-    heard.used[:, 1:] = False
+    heard.valid[:, 1:] = False
     mean, covariance = vague(3)
     found_mean, found_covariance = refine_positions(
         mean, covariance, heard, torch.tensor(1.0).double()
@@ -67,9 +67,9 @@ def test_the_scene_moved_is_the_answer_moved() -> None:
     heard, shift = arrivals(true, SIGMA_M), torch.tensor([7e3, -4e3]).double()
     mean, covariance = vague(50)
     here, _ = refine_positions(mean, covariance, heard, sigma)
-    moved = heard.place.clone()
+    moved = heard.position.clone()
     moved[..., :2] += shift
-    there, _ = refine_positions(mean + shift, covariance, heard._replace(place=moved), sigma)
+    there, _ = refine_positions(mean + shift, covariance, heard._replace(position=moved), sigma)
     torch.testing.assert_close(there, here + shift, atol=1e-3, rtol=0)
 
 

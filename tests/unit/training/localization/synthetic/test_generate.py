@@ -75,7 +75,7 @@ def test_progress_is_told_and_reaches_the_end() -> None:
 def test_shadowing_that_belongs_to_the_place_is_alike_nearby_and_not_far_away() -> None:
     shadows = ShadowMap(np.random.default_rng(0), 200, reach_m=1000)
     places = np.array([[0.0, 0.0], [100, 0], [1000, 0], [20_000, 0]])
-    found = shadows.at(places)  # [4, R]
+    found = shadows.values_at(places)  # [4, R]
     alike = np.corrcoef(found)[0]
     assert found.std() == pytest.approx(1, rel=0.1)
     assert alike[1] == pytest.approx(np.exp(-0.1), abs=0.1)
