@@ -5,5 +5,5 @@ class HeimdallConfig(AppConfig):
     name = "heimdall"
 
     def ready(self) -> None:
-        # The web process sends jobs through the Celery application: it has to exist by then.
+        # The web process enqueues jobs through the Celery application, so it must be configured.
         from heimdall import celery, checks  # noqa: F401

@@ -1,4 +1,4 @@
-"""The web process: pages and API through Django, sockets through realtime."""
+"""The ASGI application: HTTP through Django, WebSockets through realtime."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ django.setup()
 
 from heimdall import static_files  # noqa: E402
 
-static_files.collect()  # before the middleware looks at what there is
-pages = get_asgi_application()
+static_files.collect()  # before WhiteNoise reads the directory
+http_application = get_asgi_application()
 
-# These need Django to be set up, which the line above did.
+# These imports need the apps, which django.setup() has loaded.
 from heimdall.checks import refuse_to_start  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
 from training.accounts.tokens import authenticate  # noqa: E402
@@ -25,13 +25,13 @@ from training.events.hub import get_hub  # noqa: E402
 
 refuse_to_start()
 if "daphne.server" in sys.modules:
-    # Another server needs no teaching, and importing daphne would take its event loop.
+    # Under another server nothing is patched; importing daphne would replace its event loop.
     from heimdall.daphne.server import patch_daphne
 
     patch_daphne()
 application = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": http_application,
         "websocket": websocket_application(get_hub=get_hub, user_for_token=authenticate),
     }
 )

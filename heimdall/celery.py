@@ -1,4 +1,4 @@
-"""The Celery application, and what a worker does when it starts and when it is told to end."""
+"""The Celery application and the start and shutdown of its workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 
 app = Celery("heimdall")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-# Threads too: the message of a new job is sent from one.
+# For all threads: some of them send the message of a new job.
 app.set_default()
 app.autodiscover_tasks()
 
@@ -21,7 +21,6 @@ _maintenance_threads: list[Any] = []
 
 @celeryd_init.connect
 def refuse_to_start(**_: Any) -> None:
-    """A worker without a broker would wait for ever."""
     from django.conf import settings
 
     from heimdall import checks
@@ -29,8 +28,9 @@ def refuse_to_start(**_: Any) -> None:
     checks.refuse_to_start()
     if settings.EMBEDDED:
         raise SystemExit(
-            "RABBITMQ_URL is not set: the web process trains by itself (`manage.py serve`). "
-            "Set it for both to use workers."
+            "RABBITMQ_URL is not set: in the embedded mode the web process trains, and a separate "
+            "worker would wait for ever. Set RABBITMQ_URL for web and workers, or run "
+            "`manage.py serve` alone."
         )
 
 
@@ -38,14 +38,14 @@ def refuse_to_start(**_: Any) -> None:
 def start_maintenance(sender: Any, **_: Any) -> None:
     from training.workers.maintenance import MaintenanceThread
 
-    keeper = MaintenanceThread(str(sender.hostname), int(sender.controller.concurrency))
-    _maintenance_threads.append(keeper)
-    keeper.start()
+    maintenance = MaintenanceThread(str(sender.hostname), int(sender.controller.concurrency))
+    _maintenance_threads.append(maintenance)
+    maintenance.start()
 
 
 @worker_shutting_down.connect
 def release_jobs(**_: Any) -> None:
-    """On SIGTERM: every attempt ends its trainer and queues its job for another worker."""
+    """On SIGTERM, every attempt stops its trainer and requeues its job for another worker."""
     from training.workers.supervisor import shutting_down
 
     shutting_down.set()

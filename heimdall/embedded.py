@@ -1,6 +1,6 @@
-"""The worker inside the web process, for a machine without a broker: same tasks, same keeper.
+"""A Celery worker inside the web process, for machines without a broker.
 
-Celery carries its messages through memory, so everything that knows of a job's start lives here.
+Celery's messages stay in memory, so jobs have to be enqueued by this process.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ STOP_SECONDS = 10
 
 
 class AlreadyRunningError(Exception):
-    """Two embedded workers on one data folder would take each other's jobs for dead."""
+    """Two embedded workers on one data directory would each consider the other's jobs lost."""
 
 
 @contextmanager
 def embedded_worker() -> Iterator[None]:
-    """Train in threads of this process; on the way out hand every running job back."""
+    """Train in threads of this process; requeue running jobs on exit."""
     with _exclusive(Path(settings.DATA_DIR) / "embedded.lock"):
-        # Whoever ran them held the lock that is ours now, and so is gone: no need for a lease.
+        # The process that ran these jobs held our lock, so it has ended: ignore their leases.
         requeue_expired(NAME, Q(worker=NAME), "Heimdall was restarted.", crashed=False)
-        # What `celery worker` would do: tasks then know by which name their worker goes.
+        # As `celery worker` does: gives tasks the host name of their worker.
         setup_worker_optimizations(app, NAME)
         worker = app.WorkController(
             hostname=NAME,
@@ -47,26 +47,26 @@ def embedded_worker() -> Iterator[None]:
             without_gossip=True,
         )
         thread = threading.Thread(target=worker.start, name="embedded-worker", daemon=True)
-        keeper = MaintenanceThread(NAME, settings.JOBS_AT_ONCE)
+        maintenance = MaintenanceThread(NAME, settings.JOBS_AT_ONCE)
         thread.start()
-        keeper.start()
+        maintenance.start()
         try:
             yield
         finally:
             shutting_down.set()
-            keeper.stop()
+            maintenance.stop()
             state.should_stop = 0
             thread.join(STOP_SECONDS)
 
 
 @contextmanager
 def _exclusive(lock: Path) -> Iterator[None]:
-    with lock.open("a+") as held:
+    with lock.open("a+") as file:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise AlreadyRunningError(
-                f"Another Heimdall already trains on {lock.parent}. Stop it first, or set "
-                "HEIMDALL_DATA_DIR to another folder."
+                f"Another Heimdall process already uses {lock.parent}. Stop it first, or set "
+                "HEIMDALL_DATA_DIR to another directory."
             ) from error
         yield

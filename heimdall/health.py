@@ -1,4 +1,4 @@
-"""Is it alive, and is it ready: for load balancers, and for whoever is called at night."""
+"""Health endpoints for load balancers and operators."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ BROKER_SECONDS = 2
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
     return HttpResponse("ok", content_type="text/plain")
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 where jobs can be taken and told; 503 with what is amiss."""
-    database, facts = _database()
+    """200 if database and broker are available, else 503; the body has details."""
+    database, counts = _database()
     broker = _broker()
     ready = database == "ok" and broker in {"ok", "embedded"}
-    body = {"ready": ready, "database": database, "broker": broker, **facts}
+    body = {"ready": ready, "database": database, "broker": broker, **counts}
     return JsonResponse(body, status=200 if ready else 503)
 
 
@@ -56,13 +55,13 @@ def _broker() -> str:
     if settings.EMBEDDED:
         return "embedded"
     options = {"read_timeout": BROKER_SECONDS, "write_timeout": BROKER_SECONDS}
-    line = Connection(
+    connection_to_broker = Connection(
         settings.RABBITMQ_URL, connect_timeout=BROKER_SECONDS, transport_options=options
     )
     try:
-        line.connect()
+        connection_to_broker.connect()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     finally:
-        line.release()
+        connection_to_broker.release()
     return "ok"

@@ -1,4 +1,4 @@
-"""How a line of the log looks: for people, or as one JSON object; never with a secret in it."""
+"""Log formatters: text or one JSON object a line, with passwords and tokens masked."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from typing import Any
 
 from training import request_context
 
-# The password of a URL; a bearer token, however it is announced.
+# The password of a URL; a bearer token in a header or a WebSocket subprotocol.
 _SECRETS = (
     (re.compile(r"(://[^:/@\s]*:)[^@\s]+@"), r"\1***@"),
     (re.compile(r"(?i)(bearer[ .])[A-Za-z0-9_-]{8,}"), r"\1***"),
 )
 
 
-def masked(text: str) -> str:
-    """Without passwords and tokens."""
-    for secret, instead in _SECRETS:
-        text = secret.sub(instead, text)
+def mask_secrets(text: str) -> str:
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def _context() -> dict[str, str]:
-    found = {"request_id": request_context.request_id.get(), "job_id": request_context.job_id.get()}
-    return {name: value for name, value in found.items() if value}
+    fields = {
+        "request_id": request_context.request_id.get(),
+        "job_id": request_context.job_id.get(),
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
-class Text(logging.Formatter):
-    """One line, with what it belongs to at its end."""
+class TextFormatter(logging.Formatter):
+    """Appends request id and job id to the first line."""
 
     def format(self, record: logging.LogRecord) -> str:
         first, *more = super().format(record).split("\n")
-        belongs = "".join(f" {name}={value}" for name, value in _context().items())
-        return masked("\n".join([first + belongs, *more]))
+        fields = "".join(f" {name}={value}" for name, value in _context().items())
+        return mask_secrets("\n".join([first + fields, *more]))
 
 
-class Json(logging.Formatter):
-    """One object a line."""
-
+class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": masked(record.getMessage()),
+            "message": mask_secrets(record.getMessage()),
             "process": record.process,
             **_context(),
         }
         if record.exc_info:
-            told["exception"] = masked(self.formatException(record.exc_info))
-        return json.dumps(told, ensure_ascii=False)
+            entry["exception"] = mask_secrets(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False)
 
 
-def configuration(level: str, form: str) -> dict[str, Any]:
-    """For `logging.config`; `form` is text or json."""
+def configuration(level: str, formatter: str) -> dict[str, Any]:
+    """The setting LOGGING; `formatter` is text or json."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "text": {
-                "()": "heimdall.log_format.Text",
+                "()": "heimdall.log_format.TextFormatter",
                 "format": "{asctime} {levelname} {name}: {message}",
                 "style": "{",
             },
-            "json": {"()": "heimdall.log_format.Json"},
+            "json": {"()": "heimdall.log_format.JsonFormatter"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": formatter}},
         "root": {"handlers": ["stderr"], "level": level},
     }

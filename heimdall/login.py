@@ -1,4 +1,5 @@
-"""The one door for people: tries are counted by address, those for tokens and the desk included."""
+"""Login view. Attempts are rate-limited per IP address, together with token requests and admin
+logins."""
 
 from __future__ import annotations
 
@@ -17,27 +18,28 @@ from training.accounts.rate_limits import rate_limiter
 
 
 class RateLimitedLoginView(LoginView):
-    """HEIMDALL_SIGN_INS_PER_MINUTE from one address; then 429, and no password is looked at."""
+    """Above HEIMDALL_SIGN_INS_PER_MINUTE from one address: 429, without checking the password."""
 
     redirect_authenticated_user = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # The same row as that of the API's tokens (`training.api.throttling.PerAddress`).
-        who = f"address:{request_context.client_address(request)}"
-        standing = rate_limiter.take(who, settings.SIGN_INS_PER_MINUTE)
-        if standing.granted:
+        # The same row as for token requests (`training.api.throttling.PerAddress`).
+        key = f"address:{request_context.client_address(request)}"
+        limit = rate_limiter.take(key, settings.SIGN_INS_PER_MINUTE)
+        if limit.granted:
             return super().post(request, *args, **kwargs)
         messages.error(
-            request, f"Too many tries from your address; go on in {standing.reset} seconds."
+            request,
+            f"Too many sign-in attempts from your address; try again in {limit.reset} seconds.",
         )
-        empty = self.get_context_data(form=AuthenticationForm(request))
-        answer = self.render_to_response(empty, status=429)
-        answer["Retry-After"] = str(standing.reset)
-        return answer
+        context = self.get_context_data(form=AuthenticationForm(request))
+        response = self.render_to_response(context, status=429)
+        response["Retry-After"] = str(limit.reset)
+        return response
 
 
 def admin_login_redirect(request: HttpRequest) -> HttpResponseBase:
-    """The desk has no door of its own; who is signed in and gets here may not enter."""
+    """The admin uses the login page; a user who is signed in and gets here has no access to it."""
     if request.user.is_authenticated:
         raise PermissionDenied
     return redirect_to_login(request.GET.get("next", "/admin/"))

@@ -1,6 +1,6 @@
-"""`/metrics` for Prometheus: what this process counts, and what the rows say at the moment.
+"""`/metrics` for Prometheus: counters of this process and gauges from the database.
 
-No query counts a whole table: what waits and runs is counted up to a bound, what ended within the
+No query counts a whole table: active jobs are counted up to a limit, jobs that ended within the
 last hour through the index on `updated_at`.
 """
 
@@ -19,30 +19,30 @@ from prometheus_client.registry import Collector
 
 HTTP = Histogram(
     "heimdall_http_seconds",
-    "How long requests took.",
+    "Duration of HTTP requests.",
     ["method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 MAX_ROWS = 10_000
 
 
-class Rows(Collector):
+class DatabaseCollector(Collector):
     """Gauges from the database, the same in every web process."""
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Nothing: registering asks no database."""
+        # Without this, registering would call collect() and so query the database.
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily("heimdall_database_up", "1 where the database answers.")
+        up = GaugeMetricFamily("heimdall_database_up", "1 if the database is available.")
         try:
-            found = [*_jobs(), *_workers(), *_outbox()]
+            families = [*_jobs(), *_workers(), *_outbox()]
         except DatabaseError:
             connection.close()
-            found = []
-        up.add_metric([], float(bool(found)))
+            families = []
+        up.add_metric([], float(bool(families)))
         yield up
-        yield from found
+        yield from families
 
 
 def _count_up_to(rows: QuerySet) -> int:  # type: ignore[type-arg]
@@ -55,22 +55,24 @@ def _jobs() -> Iterator[GaugeMetricFamily]:
 
     active = GaugeMetricFamily(
         "heimdall_jobs",
-        f"Jobs that wait, run or rest; counted up to {MAX_ROWS}.",
+        f"Queued, running and paused jobs; counted up to {MAX_ROWS}.",
         labels=["status"],
     )
     for status in (Status.RUNNING, Status.PAUSED):
         active.add_metric([status], _count_up_to(Job.objects.filter(status=status)))
-    queue = GaugeMetricFamily("heimdall_queue_jobs", "Queued jobs, by need.", labels=["needs"])
+    queue = GaugeMetricFamily(
+        "heimdall_queue_jobs", "Queued jobs by required hardware.", labels=["needs"]
+    )
     queued = Job.objects.filter(status=Status.QUEUED)
     by_need = {need: _count_up_to(queued.filter(needs=need)) for need in Needs.values}
     for need, count in by_need.items():
         queue.add_metric([need], count)
     active.add_metric([Status.QUEUED], sum(by_need.values()))
     ended = GaugeMetricFamily(
-        "heimdall_jobs_ended_last_hour", "Jobs that ended within an hour.", labels=["status"]
+        "heimdall_jobs_ended_last_hour", "Jobs that ended within the last hour.", labels=["status"]
     )
-    lately = Job.objects.filter(updated_at__gt=Now() - timedelta(hours=1)).order_by()
-    counts = dict(lately.values_list("status").annotate(count=Count("pk")))
+    recent = Job.objects.filter(updated_at__gt=Now() - timedelta(hours=1)).order_by()
+    counts = dict(recent.values_list("status").annotate(count=Count("pk")))
     for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
         ended.add_metric([status], counts.get(status, 0))
     yield from (active, queue, ended)
@@ -79,12 +81,14 @@ def _jobs() -> Iterator[GaugeMetricFamily]:
 def _workers() -> Iterator[GaugeMetricFamily]:
     from training.workers.registry import list_workers
 
-    workers = GaugeMetricFamily("heimdall_workers", "Workers, by state.", labels=["state"])
-    slots = GaugeMetricFamily("heimdall_worker_slots", "Jobs that all workers train at once.")
-    hands = list_workers()
+    workers = GaugeMetricFamily("heimdall_workers", "Workers by state.", labels=["state"])
+    slots = GaugeMetricFamily(
+        "heimdall_worker_slots", "Number of jobs that the workers can run at a time."
+    )
+    rows = list_workers()
     for state in ("busy", "idle", "lost"):
-        workers.add_metric([state], sum(hand.state == state for hand in hands))
-    slots.add_metric([], sum(hand.slots for hand in hands if hand.state != "lost"))
+        workers.add_metric([state], sum(row.state == state for row in rows))
+    slots.add_metric([], sum(row.slots for row in rows if row.state != "lost"))
     yield from (workers, slots)
 
 
@@ -92,14 +96,16 @@ def _outbox() -> Iterator[GaugeMetricFamily]:
     from training.events.store import UNSENT
     from training.models import Job
 
-    waiting = Job.objects.filter(UNSENT).order_by("pk")[:MAX_ROWS]
-    depth = waiting.aggregate(events=Sum(F("seq") - F("sent_seq")))["events"] or 0
-    yield GaugeMetricFamily("heimdall_outbox_events", "Events not yet sent.", value=depth)
+    unsent = Job.objects.filter(UNSENT).order_by("pk")[:MAX_ROWS]
+    depth = unsent.aggregate(events=Sum(F("seq") - F("sent_seq")))["events"] or 0
+    yield GaugeMetricFamily(
+        "heimdall_outbox_events", "Events that the broker has not confirmed.", value=depth
+    )
 
 
-REGISTRY.register(Rows())
+REGISTRY.register(DatabaseCollector())
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """In the text format; numbers alone, no name of a person or a job."""
+    """Public, so it contains no names of users or jobs."""
     return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Middleware: every request has a name, which its logs, its answer and its jobs carry."""
+"""Middleware that assigns a request id, which logs, response and created jobs contain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from django.http import HttpRequest
 
 from heimdall.metrics import HTTP
-from training import request_context as context
+from training import request_context
 from training.middleware import Around, middleware
 
 HEADER = "X-Request-ID"
@@ -17,17 +17,20 @@ log = logging.getLogger(__name__)
 
 
 @middleware
-def request_context(request: HttpRequest) -> Around:
-    """Names the request, measures it, and says both."""
-    name, began = context.named_user(request.headers.get(HEADER, "")), time.perf_counter()
-    context.request_id.set(name)
-    context.request.set(request)
+def request_id_middleware(request: HttpRequest) -> Around:
+    """Also measures and logs the request."""
+    request_id, started_at = (
+        request_context.named_user(request.headers.get(HEADER, "")),
+        time.perf_counter(),
+    )
+    request_context.request_id.set(request_id)
+    request_context.request.set(request)
     response = yield
-    response.headers[HEADER] = name
-    seconds = time.perf_counter() - began
+    response.headers[HEADER] = request_id
+    seconds = time.perf_counter() - started_at
     match = request.resolver_match
-    # The route, not the path: what is counted by stays a short list.
+    # The route instead of the path, which would create a time series per job.
     route = (match.route if match else "") or "unknown"
     HTTP.labels(request.method, route, response.status_code).observe(seconds)
-    told = (request.method, request.path, response.status_code, 1000 * seconds)
-    log.info("%s %s %s in %.1f ms", *told)
+    fields = (request.method, request.path, response.status_code, 1000 * seconds)
+    log.info("%s %s %s in %.1f ms", *fields)

@@ -1,4 +1,4 @@
-"""A secret key for a machine on which nobody set one: made once, kept beside the data."""
+"""Secrets that are created once and stored in the data directory."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from pathlib import Path
 
 
 def load_or_create_secret(path: Path, strength: int = 50) -> str:
-    """The key in `path`, made at the first call; readable by its owner alone.
+    """Return the secret in `path`; create it, readable by its owner only, if it does not exist.
 
-    `strength` counts random bytes.
-    Web and worker may ask at once: whoever creates the file first wins. Where nothing can be
-    written the key lives as long as the process (`heimdall.E003` says why that is wrong).
+    `strength` is the number of random bytes.
+
+    Web and worker may call this at the same time: the first file wins. Where the file cannot be
+    written, the secret lives as long as the process (`heimdall.E003` reports that problem).
     """
-    fresh = secrets.token_urlsafe(strength)
+    secret = secrets.token_urlsafe(strength)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         if not path.exists():
             draft.touch(mode=0o600)
-            draft.write_text(fresh, encoding="ascii")
-            # A link either appears whole or fails because another process was first.
+            draft.write_text(secret, encoding="ascii")
+            # Linking is atomic: the file appears complete, or another process was first.
             os.link(draft, path)
     except FileExistsError:
         pass
     except OSError:
-        return fresh
+        return secret
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)

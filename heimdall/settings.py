@@ -1,55 +1,54 @@
-"""Settings: read once from the environment, each with a default that works on a bare machine.
+"""Django settings, derived from the environment variables in `heimdall.env`.
 
-What a value must look like is checked in `heimdall.checks`, which answers with a sentence.
+Every variable has a default that works on a machine without configuration.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
+import dj_database_url
 from kombu import Queue
 
 from heimdall import log_format
-from heimdall.env import Environment, is_public
+from heimdall.env import BASE_DIR, check_data_dir, is_public, read_environment
 from heimdall.secret_key import load_or_create_secret
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment()
+env, _problems = read_environment()
 
-DATA_DIR = env.folder("HEIMDALL_DATA_DIR", default=BASE_DIR / "data")
-DEBUG = env.switch("DJANGO_DEBUG", default=False)
-SECRET_KEY = env.text("DJANGO_SECRET_KEY") or load_or_create_secret(DATA_DIR / "secret_key")
-ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+DATA_DIR = env.data_dir.absolute()
+_data_dir_problem = check_data_dir(DATA_DIR)
+# Invalid variables. `heimdall.checks` reports them, and no process starts.
+ENVIRONMENT_PROBLEMS = (*_problems, *([_data_dir_problem] if _data_dir_problem else []))
 
-# A name that others reach is served behind a proxy that speaks TLS; a bare machine is not.
-HTTPS = env.switch("HEIMDALL_HTTPS", default=not DEBUG and any(map(is_public, ALLOWED_HOSTS)))
-# How many proxies of ours stand in front, whose word for the client's address is taken.
-PROXIES = env.count("HEIMDALL_PROXIES", default=int(HTTPS), least=0)
+DEBUG = env.debug
+SECRET_KEY = env.secret_key or load_or_create_secret(DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env.allowed_hosts
 
-# Unset: everything runs in one process, with nothing else to install or start.
-RABBITMQ_URL = env.broker("RABBITMQ_URL")
+# A public host name is served behind a TLS proxy; localhost and addresses are not.
+HTTPS = (not DEBUG and any(map(is_public, ALLOWED_HOSTS))) if env.https is None else env.https
+# Number of trusted reverse proxies; X-Forwarded-For is read that many hops deep.
+PROXIES = int(HTTPS) if env.proxies is None else env.proxies
+
+# Without a broker everything runs in one process, with nothing else to install or start.
+RABBITMQ_URL = env.rabbitmq_url
 EMBEDDED = RABBITMQ_URL is None
 
-LEASE_SECONDS = env.count("HEIMDALL_LEASE_SECONDS", default=12)
-KEEPER_SECONDS = env.count("HEIMDALL_KEEPER_SECONDS", default=2)
-# How many jobs one worker trains at once; they share its cores.
-JOBS_AT_ONCE = env.count("HEIMDALL_JOBS_AT_ONCE", default=2)
+LEASE_SECONDS = env.lease_seconds
+MAINTENANCE_SECONDS = env.maintenance_seconds
+JOBS_AT_ONCE = env.jobs_at_once
 TRAINER_THREADS = max(1, (os.cpu_count() or 1) // JOBS_AT_ONCE)
 MAX_CRASHES = 3
-# Webhooks to this machine and its network, and without TLS: for tests and closed networks.
-WEBHOOK_ALLOW_PRIVATE = env.switch("HEIMDALL_WEBHOOK_ALLOW_PRIVATE", default=False)
+WORKER_HAS = env.worker_has
+WEBHOOK_ALLOW_PRIVATE = env.webhook_allow_private
+REQUESTS_PER_MINUTE = env.requests_per_minute
+SIGN_INS_PER_MINUTE = env.sign_ins_per_minute
+# Per web process, because each connection costs memory and time for every event.
+SOCKETS_PER_USER = env.sockets_per_user
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
-# What the API takes of each user, and how often one address may try a password.
-REQUESTS_PER_MINUTE = env.count("HEIMDALL_REQUESTS_PER_MINUTE", default=6000)
-SIGN_INS_PER_MINUTE = env.count("HEIMDALL_SIGN_INS_PER_MINUTE", default=30)
-# Of any other body: a prediction for 200,000 measurements fits.
+# For all other request bodies: a prediction for 200,000 measurements fits.
 BODY_MAX_BYTES = 64 * 1024 * 1024
-# In one web process; each costs memory and a share of every event.
-SOCKETS_PER_USER = env.count("HEIMDALL_SOCKETS_PER_USER", default=2000)
-# What trainings may ask of this machine (`needs`); unset: a GPU counts where its driver is.
-WORKER_HAS = env.hardware("HEIMDALL_WORKER_HAS")
 
 INSTALLED_APPS = [
     "heimdall.apps.HeimdallConfig",
@@ -68,7 +67,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "heimdall.request_id.request_context",
+    "heimdall.request_id.request_id_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -100,25 +99,29 @@ TEMPLATES = [
 ]
 
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/heimdall.sqlite3")
+    "default": dict(
+        dj_database_url.parse(
+            env.database_url or f"sqlite:///{DATA_DIR}/heimdall.sqlite3",
+            # Under ASGI each request has a thread of its own: a persistent connection would never
+            # be used again, until PostgreSQL accepts no more.
+            conn_max_age=0,
+        )
+    )
 }
-# Under ASGI each request has a thread of its own: a connection kept for the next one would be
-# kept for nobody, until PostgreSQL takes no more.
-DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A deferred transaction that turns into a write fails with "database is locked" at once;
-    # an immediate one waits its turn. WAL lets readers go on meanwhile.
+    # A deferred transaction fails with "database is locked" when it begins to write while another
+    # one writes; an immediate one waits. With WAL, readers are not blocked.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 else:
-    # A server or a network that has gone silent is given up after ten seconds, not after hours.
+    # Give up an unresponsive server or network after ten seconds instead of hours.
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
-        # A worker that is frozen or cut off in the middle of a write holds the job's row, which
-        # nobody else could then take over: PostgreSQL takes the lock away within a lease.
+        # A worker that freezes or loses the network during a write keeps the job's row locked, so
+        # that no other worker could take over: PostgreSQL ends the transaction within a lease.
         "options": f"-c idle_in_transaction_session_timeout={LEASE_SECONDS * 1000}",
         "connect_timeout": 5,
         "keepalives_idle": 4,
@@ -133,14 +136,15 @@ CHANNEL_LAYERS = {
     else {"BACKEND": "realtime.channel_layer.TopicChannelLayer", "CONFIG": {"host": RABBITMQ_URL}}
 }
 
-# A message only says "look": it may be lost, doubled or late, so it is acknowledged on arrival
-# (RabbitMQ closes a channel that holds one for 30 minutes) and no result is kept.
+# A message only triggers a look at the queue in the database: it may be lost, duplicated or late.
+# So it is acknowledged on arrival (RabbitMQ closes a channel that holds one for 30 minutes), and no
+# result is stored.
 CELERY_BROKER_URL = RABBITMQ_URL or "memory://localhost"
 CELERY_TASK_DEFAULT_QUEUE = "heimdall.jobs"
-# One queue for each need; a worker listens to those that it can meet. `-Q` narrows them.
+# One queue for each need; a worker consumes those that match its hardware, or those given by `-Q`.
 CELERY_TASK_QUEUES = [
     Queue(name, routing_key=name)
-    for name in (CELERY_TASK_DEFAULT_QUEUE, *(f"heimdall.{one}" for one in WORKER_HAS))
+    for name in (CELERY_TASK_DEFAULT_QUEUE, *(f"heimdall.{hardware}" for hardware in WORKER_HAS))
 ]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -169,15 +173,27 @@ LOGIN_REDIRECT_URL = "jobs"
 LOGOUT_REDIRECT_URL = "login"
 
 if HTTPS:
-    # TLS ends in the proxy, which sets this header and strips what a client sent under its name.
+    # The proxy terminates TLS. It sets this header and removes the one that a client may have sent.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    # Probes and scrapers come from inside, without the proxy.
+    # Probes and scrapers do not go through the proxy.
     SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
-    SECURE_HSTS_SECONDS = env.count("HEIMDALL_HSTS_SECONDS", default=365 * 24 * 3600)
+    SECURE_HSTS_SECONDS = env.hsts_seconds
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host != "*"]
+# In the form of Django 6.0 (ADR 26). heimdall.csp adds the host's WebSocket origin to connect-src.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "connect-src": ["'self'"],
+}
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
@@ -197,7 +213,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "heimdall.static_files.HashedStorage"},
 }
-WHITENOISE_USE_FINDERS = True  # where nothing has been collected, in tests and while developing
+WHITENOISE_USE_FINDERS = True  # where nothing has been collected: in tests and development
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -230,10 +246,4 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-LOGGING = log_format.configuration(
-    level=env.text("HEIMDALL_LOG_LEVEL", default="WARNING"),
-    form=env.choice("HEIMDALL_LOG_FORMAT", ("text", "json")),
-)
-
-# What was wrong in the environment; `heimdall.checks` says it and nothing starts.
-ENVIRONMENT_PROBLEMS = tuple(env.problems)
+LOGGING = log_format.configuration(level=env.log_level, formatter=env.log_format)

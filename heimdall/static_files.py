@@ -1,7 +1,7 @@
-"""Static files under names that hold their content's hash, so that a browser keeps them for good.
+"""Static files with content hashes in their names, which browsers can cache for ever.
 
-They are collected when the first web process of an installation starts, and again only when a file
-has changed: a later start looks at dates and sizes alone.
+The first web process collects them. A later start collects again only if the name, size or date of
+a file has changed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, Stati
 from django.core.management import call_command
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
-# Not ours to show: the browsable API is off, and the docs use one of the two viewers.
+# Unused: the browsable API is off, and the docs use one of the two viewers.
 EXCLUDED = ["rest_framework/*", "django_filters/*", "*/redoc/*", "*.map", "*.LICENSE.txt"]
 
 
 class HashedStorage(CompressedManifestStaticFilesStorage):
-    """Plain names as long as nothing has been collected (in tests, while developing)."""
+    """Uses plain names where nothing has been collected (in tests and development)."""
 
     support_js_module_import_aggregation = True  # modules import each other by hashed names too
     keep_only_hashed_files = True
-    # url() and @import; not the names of source maps, which are left out.
+    # url() and @import, but not sourceMappingURL: source maps are excluded.
     patterns = (("*.css", ManifestStaticFilesStorage.patterns[0][1][:2]),)
 
     def url(self, name: str | None, force: bool = False) -> str:
@@ -37,26 +37,25 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
 
 
 def collect() -> None:
-    """Have STATIC_ROOT as the sources are now; one process does it, the others wait for it."""
+    """Bring STATIC_ROOT up to date; one process does it while the others wait."""
     if settings.DEBUG:
         return
     root = Path(settings.STATIC_ROOT)
     with (root.parent / "static.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp, now = root / "collected", _sources()
-        if not stamp.exists() or stamp.read_text(encoding="ascii") != now:
+        stamp, digest = root / "collected", _digest_sources()
+        if not stamp.exists() or stamp.read_text(encoding="ascii") != digest:
             call_command(
                 "collectstatic", interactive=False, clear=True, verbosity=0,
                 ignore_patterns=EXCLUDED,
             )  # fmt: skip
-            stamp.write_text(now, encoding="ascii")
+            stamp.write_text(digest, encoding="ascii")
 
 
-def _sources() -> str:
-    """A digest of what would be collected, by name, size and date."""
-    told: list[Any] = [django.__version__]
+def _digest_sources() -> str:
+    files: list[Any] = [django.__version__]
     for finder in finders.get_finders():
         for name, storage in finder.list(EXCLUDED):
-            found = Path(storage.path(name)).stat()
-            told.append((name, found.st_size, found.st_mtime_ns))
-    return hashlib.sha256(repr(sorted(map(str, told))).encode()).hexdigest()
+            stat = Path(storage.path(name)).stat()
+            files.append((name, stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(map(str, files))).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Every address: pages at the root, the API under /api/v1, the operators' desk under /admin."""
+"""Pages at the root, the API under /api/v1, the admin under /admin."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import include, path, re_path
-from django.views.defaults import bad_request as page_of_refusal
-from django.views.defaults import server_error as page_of_error
+from django.views.defaults import bad_request as bad_request_page
+from django.views.defaults import server_error as server_error_page
 
 from heimdall.health import healthz, readyz
 from heimdall.login import RateLimitedLoginView, admin_login_redirect
@@ -16,8 +16,8 @@ from training.api.errors import bad_request, server_error, unknown_path
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
-admin.site.site_url = None  # the desk links to the pages itself
-admin.site.enable_nav_sidebar = False  # the list needs the room
+admin.site.site_url = None  # the templates of the admin link to the site
+admin.site.enable_nav_sidebar = False  # leaves its width to the change lists
 
 urlpatterns = [
     path("healthz", healthz),
@@ -34,12 +34,11 @@ urlpatterns = [
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """What Django refuses before any view sees it, in the form that whoever asked can read."""
+    """For requests that Django rejects before a view is called; JSON for the API."""
     if request.path.startswith("/api/"):
         return bad_request(request)
-    return page_of_refusal(request, exception)
+    return bad_request_page(request, exception)
 
 
 def handler500(request: HttpRequest) -> HttpResponseBase:
-    """A fault of ours, likewise."""
-    return (server_error if request.path.startswith("/api/") else page_of_error)(request)
+    return (server_error if request.path.startswith("/api/") else server_error_page)(request)

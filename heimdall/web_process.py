@@ -1,4 +1,4 @@
-"""The whole web process of `serve` and `demo`: the server, and what runs beside it."""
+"""The web process of `serve` and `demo`: the server and the embedded worker."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 def startup_banner() -> str:
-    """One line: what this installation runs on, and what to set to go further."""
+    """Describe the database and broker in use in one line."""
     database = connection.vendor.replace("postgresql", "PostgreSQL").replace("sqlite", "SQLite")
     if settings.EMBEDDED:
         return (
-            f"Runs on {database} and an in-process broker (embedded). "
-            "Set RABBITMQ_URL and DATABASE_URL to grow to many processes and machines."
+            f"Using {database} and an in-process broker (embedded). "
+            "Set RABBITMQ_URL and DATABASE_URL to use several processes and machines."
         )
     broker = str(settings.RABBITMQ_URL).rsplit("@", 1)[-1]
-    return f"Runs on {database} and RabbitMQ at {broker}; workers: `celery -A heimdall worker`."
+    return f"Using {database} and RabbitMQ at {broker}; workers: `celery -A heimdall worker`."
 
 
 def is_migrated() -> bool:
@@ -28,7 +28,6 @@ def is_migrated() -> bool:
 
 
 def embedded_worker_if_needed() -> AbstractContextManager[None]:
-    """In the embedded mode this process trains too; with a broker others do."""
     if not settings.EMBEDDED:
         return nullcontext()
     from heimdall.embedded import embedded_worker
@@ -37,7 +36,7 @@ def embedded_worker_if_needed() -> AbstractContextManager[None]:
 
 
 def run_server(host: str, port: int, ready: Callable[[int], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is called with the port once it listens."""
+    """Serve until SIGINT or SIGTERM; call `ready` with the port once the server listens."""
     from heimdall.asgi import application
     from heimdall.daphne.server import DaphneServer
 

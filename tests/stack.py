@@ -64,7 +64,7 @@ class Stack:
             "RABBITMQ_URL": amqp,
             "DJANGO_SETTINGS_MODULE": "heimdall.settings",
             "HEIMDALL_LEASE_SECONDS": "4",
-            "HEIMDALL_KEEPER_SECONDS": "1",
+            "HEIMDALL_MAINTENANCE_SECONDS": "1",
             "HEIMDALL_SIGN_INS_PER_MINUTE": "6000",  # all of the tests come from one address
             "PYTHONUNBUFFERED": "1",
             **environment,

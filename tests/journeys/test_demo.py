@@ -47,7 +47,7 @@ def test_it_trains_shows_the_result_and_exits(tmp_path: Path) -> None:
     address = re.search(r"http://127\.0\.0\.1:\d+/jobs/[0-9a-f-]{36}", told)
     assert address
     assert told.index(address[0]) < told.index("epoch 1/2") < told.index("epoch 2/2")
-    assert "Runs on SQLite and an in-process broker (embedded)." in told
+    assert "Using SQLite and an in-process broker (embedded)." in told
     for line in ("this model", "weighted centroid", "nearest neighbours", "Cramér-Rao bound"):
         assert line in told
     assert "Traceback" not in told

@@ -18,14 +18,16 @@ from django.conf import settings
 from django.core.management import get_commands
 from prometheus_client import REGISTRY
 
-from heimdall import metrics as meters
+from heimdall import metrics
+from heimdall.env import Environment, variable_names
 from tests.unit.test_docs import README
 
 ROOT = Path(settings.BASE_DIR)
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-OURS = re.compile(r"\b(?:HEIMDALL|DJANGO|RABBITMQ|DATABASE)_[A-Z_]+")
-VARIABLES = set(OURS.findall((ROOT / "heimdall/settings.py").read_text())) | {"HEIMDALL_NO_VENV"}
+VARIABLES = {name for field in Environment.model_fields for name in variable_names(field)} | {
+    "HEIMDALL_NO_VENV"
+}
 
 
 def parsed(name: str) -> Any:
@@ -123,7 +125,7 @@ def test_each_unit_runs_a_command_that_is_there(path: Path, tmp_path: Path) -> N
     assert [line for line in done.stderr.splitlines() if copy.name in line] == []
 
 
-def metrics() -> dict[str, set[str]]:
+def exported_metrics() -> dict[str, set[str]]:
     """Every sample's name with its labels; of a family without any yet, the names it will have."""
     found: dict[str, set[str]] = {"up": {"job", "instance"}}
     kinds = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
@@ -132,7 +134,7 @@ def metrics() -> dict[str, set[str]]:
             found[family.name + end] = {"job", "instance", "le"}
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels, {"job", "instance"})
-    for metric in (meters.HTTP,):
+    for metric in (metrics.HTTP,):
         for end in kinds["histogram"]:
             found[f"heimdall_http_seconds{end}"] |= set(metric._labelnames)
     found["heimdall_sockets_refused_total"].add("code")
@@ -153,7 +155,7 @@ def expressions() -> Iterator[str]:
 
 @pytest.mark.django_db
 def test_alerts_and_panels_ask_for_what_is_measured() -> None:
-    there = metrics()
+    there = exported_metrics()
     for expression in expressions():
         assert expression.count("(") == expression.count(")"), expression
         named = re.findall(r"\b((?:heimdall|process|python)_\w+|up)\b(?:\{(.*?)\})?", expression)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import SimpleRouter
 
+from training.api.csp import csp_override
 from training.api.views.datasets import DatasetViewSet
 from training.api.views.jobs import JobViewSet
 from training.api.views.models import ModelViewSet
@@ -25,6 +27,9 @@ router.register("webhooks", WebhookViewSet, basename="webhook")
 
 # What the API can do is no secret.
 OPEN: dict[str, Any] = {"permission_classes": [AllowAny], "authentication_classes": []}
+# Swagger UI sets inline styles.
+DOCS_CSP = {**settings.SECURE_CSP, "style-src": ["'self'", "'unsafe-inline'"]}
+docs = csp_override(DOCS_CSP)(SpectacularSwaggerSplitView.as_view(url_name="schema", **OPEN))
 
 urlpatterns = [
     path("training/", include(router.urls)),
@@ -32,5 +37,5 @@ urlpatterns = [
     path("auth/tokens", TokensView.as_view(), name="tokens"),
     path("auth/tokens/<int:pk>", TokenDetailView.as_view(), name="token-detail"),
     path("schema", SpectacularAPIView.as_view(**OPEN), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", **OPEN), name="docs"),
+    path("docs", docs, name="docs"),
 ]

@@ -55,7 +55,7 @@ class DeliveryThread:
 
     def _run(self) -> None:
         well = True
-        while not self._stop.wait(settings.KEEPER_SECONDS if not self._busy else 0.1):
+        while not self._stop.wait(settings.MAINTENANCE_SECONDS if not self._busy else 0.1):
             try:
                 close_old_connections()
                 self.look()

@@ -69,7 +69,7 @@ class MaintenanceThread:
                 if not well:
                     log.warning("The keeper can look again.")
                 well = True
-            if self._stop.wait(settings.KEEPER_SECONDS):
+            if self._stop.wait(settings.MAINTENANCE_SECONDS):
                 return self._say_goodbye()
 
     def look(self) -> None:

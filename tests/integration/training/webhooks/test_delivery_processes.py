@@ -50,7 +50,7 @@ def test_what_a_dead_sender_had_claimed_is_sent_by_another(
 def test_the_thread_sends_what_is_due_and_one_that_hangs_holds_up_no_other(
     webhook: Webhook, ada: User, there: Receiver, settings: Any
 ) -> None:
-    settings.KEEPER_SECONDS = 0.02
+    settings.MAINTENANCE_SECONDS = 0.02
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         hangs = service.create_webhook(ada, service.CreateWebhook(url=url, events=["job.failed"]))

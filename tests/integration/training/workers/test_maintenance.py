@@ -82,7 +82,7 @@ def test_a_worker_is_known_for_as_long_as_its_keeper_looks(db: None) -> None:
 def test_after_the_database_was_away_every_lease_gets_its_time(
     job: Job, announced: list[UUID], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.KEEPER_SECONDS, settings.LEASE_SECONDS = 0.01, 1
+    settings.MAINTENANCE_SECONDS, settings.LEASE_SECONDS = 0.01, 1
     attempts.claim(job.pk, "busy")
     Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     away, looked = [True], []
