@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -21,20 +20,13 @@ from training.models import Job
 from training.models.states import Status
 from training.templatetags.formatting import ago, state_pill
 from training.web import formatting
+from training.web.actions import JOB_ACTIONS, Action, perform_action
 from training.web.forms import JobForm
 
 
-def perform_action(
-    request: HttpRequest, rows: QuerySet[Job], wish: Callable[[Job, str], Any], done: str
-) -> None:
-    """Ask it of each job; say of each that took it or would not."""
+def _perform_on_each(request: HttpRequest, rows: QuerySet[Job], action: Action[Job]) -> None:
     for job in rows:
-        try:
-            wish(job, signed_in_user(request).username)
-        except lifecycle.ConflictError as refusal:
-            messages.warning(request, f"{job}: {refusal}")
-        else:
-            messages.success(request, f"{job}: {done}.")
+        perform_action(request, job, action, label=str(job))
 
 
 def requeue(job: Job, actor: str) -> None:
@@ -148,20 +140,22 @@ class JobAdmin(ReadOnly):
 
     @admin.action(description="Pause after the running epoch")
     def pause(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        perform_action(request, rows, lifecycle.request_pause, "asked to pause")
+        _perform_on_each(request, rows, JOB_ACTIONS["pause"])
 
     @admin.action(description="Resume from the last checkpoint")
     def resume(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        perform_action(request, rows, lifecycle.resume, "queued again")
+        _perform_on_each(request, rows, JOB_ACTIONS["resume"])
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        perform_action(request, rows, lifecycle.request_cancel, "cancelled, or asked to")
+        _perform_on_each(request, rows, JOB_ACTIONS["cancel"])
 
     @admin.action(description="Requeue: take it from its worker, or resume it")
     def requeue(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        perform_action(request, rows, requeue, "requeued")
+        _perform_on_each(request, rows, Action(requeue, "Requeued."))
 
     @admin.action(description="Forget those that are at rest")
     def delete_at_rest(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        perform_action(request, rows, lambda job, _: lifecycle.delete_job(job), "forgotten")
+        _perform_on_each(
+            request, rows, Action(lambda job, _: lifecycle.delete_job(job), "Deleted.")
+        )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from training.accounts.permissions import signed_in_user
 from training.admin.readonly import ReadOnly
-from training.jobs import lifecycle
 from training.models import Sweep
-from training.sweeps import lifecycle as steering
 from training.templatetags.formatting import ago, state_pill
+from training.web.actions import SWEEP_ACTIONS, Action, perform_action
 
 
 @admin.register(Sweep)
@@ -46,24 +41,17 @@ class SweepAdmin(ReadOnly):
 
     @admin.action(description="Pause: start nothing new, pause what trains")
     def pause(self, request: HttpRequest, rows: QuerySet[Sweep]) -> None:
-        _steer(request, rows, steering.pause, "paused")
+        _perform_on_each(request, rows, SWEEP_ACTIONS["pause"])
 
     @admin.action(description="Resume")
     def resume(self, request: HttpRequest, rows: QuerySet[Sweep]) -> None:
-        _steer(request, rows, steering.resume, "resumed")
+        _perform_on_each(request, rows, SWEEP_ACTIONS["resume"])
 
     @admin.action(description="Cancel, with what trains")
     def cancel(self, request: HttpRequest, rows: QuerySet[Sweep]) -> None:
-        _steer(request, rows, steering.cancel, "cancelled")
+        _perform_on_each(request, rows, SWEEP_ACTIONS["cancel"])
 
 
-def _steer(
-    request: HttpRequest, rows: QuerySet[Sweep], wish: Callable[[Sweep, str], Any], done: str
-) -> None:
+def _perform_on_each(request: HttpRequest, rows: QuerySet[Sweep], action: Action[Sweep]) -> None:
     for sweep in rows:
-        try:
-            wish(sweep, signed_in_user(request).username)
-        except lifecycle.ConflictError as refusal:
-            messages.warning(request, f"{sweep}: {refusal}")
-        else:
-            messages.success(request, f"{sweep}: {done}.")
+        perform_action(request, sweep, action, label=str(sweep))

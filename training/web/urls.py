@@ -1,4 +1,4 @@
-"""The pages' addresses."""
+"""URLs of the pages."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ urlpatterns = [
     path("jobs/new", job_create.create_job, name="start"),
     path("jobs/first", job_create.create_first_job, name="first"),
     path("jobs/<uuid:pk>", job_detail.job, name="job"),
-    path("jobs/<uuid:pk>/pause", job_detail.perform_action, {"wish": "pause"}, name="pause"),
-    path("jobs/<uuid:pk>/resume", job_detail.perform_action, {"wish": "resume"}, name="resume"),
+    path("jobs/<uuid:pk>/pause", job_detail.job_action, {"action": "pause"}, name="pause"),
+    path("jobs/<uuid:pk>/resume", job_detail.job_action, {"action": "resume"}, name="resume"),
     path("jobs/<uuid:pk>/cancel", job_detail.cancel, name="cancel"),
     path("jobs/<uuid:pk>/edit", job_edit.edit_job, name="edit"),
     path("jobs/<uuid:pk>/share", sharing.share, {"kind": "job"}, name="share-job"),
@@ -35,8 +35,8 @@ urlpatterns = [
     path("sweeps", sweeps.sweeps, name="sweeps"),
     path("sweeps/new", sweep_create.create_sweep, name="start-sweep"),
     path("sweeps/<uuid:pk>", sweeps.sweep, name="sweep"),
-    path("sweeps/<uuid:pk>/pause", sweeps.perform_action, {"wish": "pause"}, name="pause-sweep"),
-    path("sweeps/<uuid:pk>/resume", sweeps.perform_action, {"wish": "resume"}, name="resume-sweep"),
+    path("sweeps/<uuid:pk>/pause", sweeps.sweep_action, {"action": "pause"}, name="pause-sweep"),
+    path("sweeps/<uuid:pk>/resume", sweeps.sweep_action, {"action": "resume"}, name="resume-sweep"),
     path("sweeps/<uuid:pk>/cancel", sweeps.cancel, name="cancel-sweep"),
     path("datasets", datasets.dataset_list, name="datasets"),
     path("datasets/<uuid:pk>", datasets.dataset_detail, name="dataset"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import uuid
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -15,24 +14,20 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from training.accounts.permissions import signed_in_user, visible_to
-from training.jobs import chart_series, lifecycle
+from training.jobs import chart_series
 from training.models import Job
+from training.web.actions import JOB_ACTIONS, perform_action
 from training.web.views.job_page import Snapshot, epochs_before
-from training.web.views.responses import redirect_see_other, run_action, safe_next_url
+from training.web.views.responses import redirect_see_other, safe_next_url
 from training.web.views.sharing import sharing
 
 EPOCHS_PAGE = 500
 # What job.js imports, told at once, so that the browser need not read one to learn of the next.
 MODULES = [
     f"training/{name}.js"
-    for name in ("words", "page", "live", "columns", "chart", "jobcharts", "pace", "epochs",
-                 "steer", "artifacts")
+    for name in ("formatting", "page", "live", "columns", "chart", "jobcharts", "pace", "epochs",
+                 "job_actions", "artifacts")
 ]  # fmt: skip
-ACTIONS = {
-    "pause": (lifecycle.request_pause, "It pauses after the running epoch."),
-    "resume": (lifecycle.resume, "Queued again; it goes on from its last checkpoint."),
-    "cancel": (lifecycle.request_cancel, "It is cancelled."),
-}
 
 
 def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
@@ -58,20 +53,19 @@ def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @require_POST
 @login_required
-def perform_action(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
-    """Pause, resume or cancel, asked by a form; back to the page either way."""
+def job_action(request: HttpRequest, pk: uuid.UUID, action: str) -> HttpResponse:
+    """Pause, resume or cancel the job, then redirect to its page with the outcome."""
     found = _job(request, pk)
-    ask, done = ACTIONS[wish]
-    run_action(request, partial(ask, found, signed_in_user(request).username), done)
+    perform_action(request, found, JOB_ACTIONS[action])
     return redirect_see_other("job", found.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """A cancel is for good, so it is asked twice."""
+    """Ask for confirmation on GET, since a cancelled job cannot be resumed; cancel on POST."""
     if request.method == "POST":
-        return perform_action(request, pk, "cancel")
+        return job_action(request, pk, "cancel")
     return render(request, "training/cancel.html", {"job": _job(request, pk)})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import uuid
-from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -20,24 +19,20 @@ from training.jobs import chart_series, status
 from training.localization.config import TrainConfig
 from training.models import Dataset, Sweep
 from training.models.states import ACTIVE, Status
-from training.sweeps import lifecycle, scheduler, trials
+from training.sweeps import scheduler, trials
 from training.sweeps import space_syntax as written
 from training.sweeps.trials import Trial
 from training.web import formatting
+from training.web.actions import SWEEP_ACTIONS, perform_action
 from training.web.charts.charts import line_chart
 from training.web.views.job_list import sparkline_of, with_sparklines
-from training.web.views.responses import redirect_see_other, run_action
+from training.web.views.responses import redirect_see_other
 
 PAGE = 30
 CURVES, POINTS = 8, 300
 OBJECTIVES = {"val_loss": "Validation loss", "val_rmse": "Validation RMSE"}
 # What a trial is judged by.
 JUDGED_BY = {"val_loss": "Least validation loss", "val_rmse": formatting.BEST_RMSE}
-ACTIONS = {
-    "pause": (lifecycle.pause, "It starts nothing new; what trains pauses after its epoch."),
-    "resume": (lifecycle.resume, "It goes on."),
-    "cancel": (lifecycle.cancel, "It is cancelled, with what was training."),
-}
 
 
 @require_safe
@@ -153,11 +148,10 @@ def _sweep(request: HttpRequest, pk: uuid.UUID) -> Sweep:
 
 @require_POST
 @login_required
-def perform_action(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpResponse:
-    """Pause, resume or cancel; back to the page either way."""
+def sweep_action(request: HttpRequest, pk: uuid.UUID, action: str) -> HttpResponse:
+    """Pause, resume or cancel the sweep, then redirect to its page with the outcome."""
     found = _sweep(request, pk)
-    ask, done = ACTIONS[wish]
-    if run_action(request, partial(ask, found, signed_in_user(request).username), done):
+    if perform_action(request, found, SWEEP_ACTIONS[action]):
         scheduler.advance_sweep(found.pk)
     return redirect_see_other("sweep", found.pk)
 
@@ -165,7 +159,7 @@ def perform_action(request: HttpRequest, pk: uuid.UUID, wish: str) -> HttpRespon
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """A cancel is for good, so it is asked twice."""
+    """Ask for confirmation on GET, since a cancelled sweep cannot be resumed; cancel on POST."""
     if request.method == "POST":
-        return perform_action(request, pk, "cancel")
+        return sweep_action(request, pk, "cancel")
     return render(request, "training/cancel_sweep.html", {"sweep": _sweep(request, pk)})

@@ -43,11 +43,11 @@ def test_jobs_and_datasets_are_listed_and_filtered(desk: Client, jobs: list[Job]
 
 def test_the_actions_go_through_lifecycle(desk: Client, jobs: list[Job]) -> None:
     told = do(desk, "pause", jobs)
-    assert "One: asked to pause." in told
-    assert "Two: asked to pause." in told
+    assert "One: Pause requested." in told
+    assert "Two: Pause requested." in told
     assert states(jobs) == [Status.PAUSED] * 2
-    assert "One: queued again." in do(desk, "resume", jobs[:1])
-    assert "Two: cancelled, or asked to." in do(desk, "cancel", jobs)
+    assert "One: Queued to resume from the last checkpoint." in do(desk, "resume", jobs[:1])
+    assert "Two: Cancellation requested." in do(desk, "cancel", jobs)
     assert states(jobs) == [Status.CANCELLED] * 2
     assert [job.events.count() for job in jobs] == [6, 5]
 
@@ -56,7 +56,7 @@ def test_what_a_state_forbids_is_said_for_each_job(desk: Client, jobs: list[Job]
     lifecycle.request_cancel(jobs[0], "ada")
     told = do(desk, "pause", jobs)
     assert "One: Cannot pause this job: it is cancelled." in told
-    assert "Two: asked to pause." in told
+    assert "Two: Pause requested." in told
 
 
 def test_nothing_can_be_edited_past_lifecycle(desk: Client, jobs: list[Job]) -> None:
@@ -71,7 +71,7 @@ def test_a_running_job_is_taken_from_its_worker_and_queued_again(
     attempt, _ = attempts.claim(jobs[0].pk, "worker") or pytest.fail("no claim")
     lifecycle.request_cancel(jobs[1], "ada")
     told = do(desk, "requeue", jobs)
-    assert "One: requeued." in told
+    assert "One: Requeued." in told
     assert "Two: Cannot resume this job: it is cancelled." in told
     assert states(jobs) == [Status.QUEUED, Status.CANCELLED]
     assert jobs[0].events.latest("seq").data["reason"] == "Requeued by grace."
