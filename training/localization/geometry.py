@@ -69,7 +69,6 @@ class LocalFrame:
 
     @classmethod
     def centered_on(cls, lat: ArrayLike, lon: ArrayLike, alt0: float = 0.0) -> LocalFrame:
-        """A frame whose origin is the mean of the points [P], in degrees."""
         lat, lon = np.asarray(lat, float), np.asarray(lon, float)
         # Relative to the first longitude: the points may lie on both sides of 180 degrees.
         delta = (lon - lon[0] + 180.0) % 360.0 - 180.0

@@ -34,23 +34,19 @@ class Predictions:
     covariance: Floats
 
     def with_temperature(self, temperature: float) -> Predictions:
-        """The same means, with covariances multiplied by `temperature`."""
         return Predictions(self.mean, self.covariance * temperature)
 
 
 def position_errors(mean: Floats, target: Floats) -> Floats:
-    """Distances [N] in metres between [N, 2] and [N, 2]."""
     delta = np.asarray(mean, float) - np.asarray(target, float)
     return np.asarray(np.hypot(delta[:, 0], delta[:, 1]))
 
 
 def rmse(errors: Floats) -> float | None:
-    """Root mean square over all samples; None if there are none."""
     return float(np.sqrt(np.mean(errors**2))) if len(errors) else None
 
 
 def error_summary(errors: Floats) -> ErrorSummary:
-    """Of at least one error, in metres."""
     median, p68, p95 = np.percentile(errors, [50, 68, 95])
     return {
         "mean_m": float(errors.mean()),
@@ -130,7 +126,6 @@ def maximum_likelihood_temperature(predicted: Predictions, target: Floats) -> fl
 def validation_metrics(
     predicted: Predictions, target: Floats, good: NDArray[np.bool_]
 ) -> dict[str, float | None]:
-    """Metrics of one epoch on the validation split; `good` [N] marks good geometry."""
     errors = position_errors(predicted.mean, target)
     summary = error_summary(errors)
     return {

@@ -61,7 +61,7 @@ def check_receivers(receivers: Sequence[ReceiverSpec]) -> None:
 
 
 def _chord_km(a: ReceiverSpec, b: ReceiverSpec) -> float:
-    """Straight-line distance through a spherical earth: accurate enough for a limit."""
+    # Straight-line distance through a spherical earth: accurate enough for a limit.
 
     def unit_vector(spec: ReceiverSpec) -> tuple[float, float, float]:
         lat, lon = math.radians(spec.lat), math.radians(spec.lon)

@@ -86,7 +86,6 @@ class Dataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over the header and all arrays."""
         digest = hashlib.sha256(self._header().encode())
         for array in self._stored_arrays().values():
             digest.update(repr((array.dtype.str, array.shape)).encode())
@@ -134,7 +133,6 @@ class Dataset:
         return dataset
 
     def _header(self) -> str:
-        """Everything except the arrays, as canonical JSON."""
         header: dict[str, Any] = {
             "receivers": [asdict(receiver) for receiver in self.receivers],
             "frame": asdict(self.frame),
@@ -149,7 +147,7 @@ class Dataset:
         return json.dumps(header, sort_keys=True)
 
     def _stored_arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays as stored: `rx` only once if no receiver moves."""
+        # The arrays as stored: `rx` only once if no receiver moves.
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         constant = np.broadcast_to(self.rx[:1], self.rx.shape)
         if self.rx.strides[0] == 0 or np.array_equal(self.rx, constant, equal_nan=True):

@@ -27,12 +27,10 @@ _DESCRIPTIONS = {
 
 
 def column_split(column: str) -> str:
-    """The stored text of a split by a column of samples.csv."""
     return f"by {column}: samples of one {column} stay on one side"
 
 
 def describe_split(split_by: str) -> str:
-    """The stored text of a split in words for people."""
     if split_by in _DESCRIPTIONS:
         return _DESCRIPTIONS[split_by]
     column = split_by.removeprefix("by ").partition(":")[0]
@@ -64,7 +62,6 @@ def split_by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
 
 
 def split_randomly(count: int, seed: int) -> NDArray[np.int8]:
-    """0 train, 1 val, 2 test [N]: each sample independently of the others."""
     code = np.zeros(count, np.int8)
     order, start = np.random.default_rng(seed).permutation(count), 0
     for name, fraction in HELD_OUT_FRACTIONS.items():

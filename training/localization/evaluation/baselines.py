@@ -133,7 +133,6 @@ def _weighted_centroid(dataset: Dataset, degree: float) -> Estimator:
 
 
 def _best_estimate(dataset: Dataset, variants: list[Estimator], test: Rows) -> Floats:
-    """The estimates on the test split of the variant with the lowest validation error."""
     val = dataset.rows("val")
     if len(val) > _MAX_SELECTION_SAMPLES:
         val = np.random.default_rng(0).choice(val, _MAX_SELECTION_SAMPLES, replace=False)
@@ -142,7 +141,7 @@ def _best_estimate(dataset: Dataset, variants: list[Estimator], test: Rows) -> F
 
 
 def _mean_receiver_position(dataset: Dataset, rows: Rows, weight: Floats) -> Floats:
-    """Without a receiver of known position, the mean position of the training split."""
+    # Without a receiver of known position, the mean position of the training split.
     position = dataset.rx[rows, :, :2].astype(float)
     weight = np.where(np.isnan(position[..., 0]), 0.0, weight)
     total = weight.sum(axis=1)

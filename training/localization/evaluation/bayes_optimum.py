@@ -52,7 +52,6 @@ def posterior_mean(dataset: Dataset, rows: NDArray[np.intp]) -> Floats | None:
 
 
 def _grid(area: BufferedConvexHull, receivers: Floats) -> Floats:
-    """[G, 2] positions evenly spaced over the area."""
     step = np.sqrt(area.area / _GRID_CELLS)
     low, high = receivers.min(axis=0) - area.margin, receivers.max(axis=0) + area.margin
     axes = [np.arange(a + step / 2, b, step) for a, b in zip(low, high, strict=True)]

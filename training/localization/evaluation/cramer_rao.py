@@ -115,7 +115,7 @@ def find_good_geometry(dataset: Dataset, rows: NDArray[np.intp]) -> GoodGeometry
 
 
 def _find_low_bound(dataset: Dataset, rows: NDArray[np.intp], physics: Physics) -> GoodGeometry:
-    """Signal strength fades with distance, so directions alone say little without timing."""
+    # Signal strength fades with distance, so directions alone say little without timing.
 
     def bound(rows: NDArray[np.intp]) -> Floats:
         return bound_at(dataset.target[rows].astype(float), dataset.rx[rows], physics)
@@ -161,7 +161,6 @@ def _sum_outer(direction: Floats, weight: Floats) -> Floats:
 
 
 def _root_trace_of_inverse(information: Floats) -> Floats:
-    """[n, 2, 2] to [n]; inf where it cannot be inverted."""
     trace = information[:, 0, 0] + information[:, 1, 1]
     determinant = (
         information[:, 0, 0] * information[:, 1, 1] - information[:, 0, 1] * information[:, 1, 0]

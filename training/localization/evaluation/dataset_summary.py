@@ -54,7 +54,6 @@ def _receivers(dataset: Dataset) -> list[ReceiverSummary]:
 
 
 def _map_points(dataset: Dataset) -> list[MapPoint]:
-    """At most `_MAX_MAP_SAMPLES` samples, evenly spaced over the dataset."""
     count = min(len(dataset), _MAX_MAP_SAMPLES)
     rows = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))
     lat, lon = dataset.frame.to_geodetic(dataset.target[rows])

@@ -40,7 +40,6 @@ def error_cdf(errors: Floats, baselines: dict[str, Floats]) -> ErrorCdf:
 def errors_by_receiver_count(
     dataset: Dataset, rows: Rows, errors: Floats
 ) -> list[ReceiverCountErrors]:
-    """Errors grouped by the number of receivers that heard the sample."""
     counts = dataset.heard[rows].sum(axis=1)
     return [
         {"receivers": int(count), **_summarize(errors[counts == count])}
@@ -71,7 +70,6 @@ def errors_by_gdop(dataset: Dataset, rows: Rows, errors: Floats) -> list[GdopErr
 def largest_errors(
     dataset: Dataset, rows: Rows, predicted: Predictions, errors: Floats
 ) -> list[LargestError]:
-    """In descending order."""
     chosen = np.argsort(-errors)[:_MAX_LARGEST_ERRORS]
     lat, lon = dataset.frame.to_geodetic(dataset.target[rows[chosen]])
     predicted_lat, predicted_lon = dataset.frame.to_geodetic(predicted.mean[chosen])
@@ -90,7 +88,6 @@ def largest_errors(
 
 
 def sample_predictions(dataset: Dataset, rows: Rows, predicted: Predictions) -> SamplePredictions:
-    """A random subset of the test samples: true and predicted positions, and uncertainty."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:_MAX_POINTS])
     covariance = predicted.covariance[chosen]
     triangle = np.stack([covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]], axis=1)
@@ -123,5 +120,5 @@ def _summarize(errors: Floats) -> _Summary:
 
 
 def _round_rows(values: Floats) -> list[list[float]]:
-    """[n, k] rounded to centimetres, which keeps pages small."""
+    # [n, k] rounded to centimetres, which keeps pages small.
     return cast(list[list[float]], np.round(np.asarray(values, float), 2).tolist())

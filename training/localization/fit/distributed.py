@@ -45,11 +45,9 @@ class DistributedContext:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Rank zero writes files and reports progress."""
         return self.rank == 0
 
     def shard(self, total: int) -> slice:
-        """The rows of a batch of `total` that this process computes."""
         start = self.rank * total // self.world_size
         return slice(start, (self.rank + 1) * total // self.world_size)
 

@@ -105,7 +105,6 @@ def calibrated_loss(
 def _train_epoch(
     state: TrainState, train: EncodedSplit, context: DistributedContext
 ) -> Generator[Step, None, float]:
-    """Train one epoch, and return the mean loss of its samples."""
     config, epoch = state.config, state.epoch + 1
     seed_everything(config.seed, epoch)
     batches = torch.randperm(len(train)).split(config.batch_size)
@@ -127,7 +126,6 @@ def _train_epoch(
 
 
 def _check_finite(losses: list[Tensor], epoch: int, first: int, rate: float) -> list[float]:
-    """The losses of the batches from `first` on as numbers; raise DivergedError if not finite."""
     values: list[float] = torch.stack(losses).tolist()
     for batch, value in enumerate(values, first):
         if not math.isfinite(value):
@@ -145,7 +143,6 @@ def _train_batch(
     members: list[list[nn.Parameter]],
     context: DistributedContext,
 ) -> Tensor:
-    """Take one step on a batch, of which each process computes a shard; return the mean loss."""
     batch_size, shard = len(rows), context.shard(len(rows))
     # Every process draws random numbers for the whole batch, so that the result does not depend on
     # the number of processes.

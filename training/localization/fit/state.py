@@ -37,7 +37,6 @@ class TrainState:
 
     @classmethod
     def initial(cls, config: TrainConfig, dataset: Dataset) -> TrainState:
-        """Before the first epoch; the seed determines the weights."""
         return cls.build(
             config,
             Normalizer.fit(dataset, dataset.rows("train")),
@@ -61,12 +60,10 @@ class TrainState:
 
     @property
     def is_finished(self) -> bool:
-        """All epochs are done, or early stopping applies."""
         epochs_since_best = self.epoch - (self.best_epoch or 0)
         return self.epoch >= self.config.epochs or epochs_since_best >= self.config.patience
 
     def to(self, device: torch.device) -> None:
-        """Move the network and the optimizer state."""
         self.model.to(device)
         for parameter_state in self.optimizer.state.values():
             for name, value in parameter_state.items():
@@ -92,7 +89,7 @@ def learning_rate(config: TrainConfig, progress: float) -> float:
 
 
 def seed_everything(seed: int, epoch: int) -> None:
-    """Seed each epoch separately, so that a resumed training draws the same random numbers."""
+    # Seed each epoch separately, so that a resumed training draws the same random numbers.
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]))
 
 

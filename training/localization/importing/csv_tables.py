@@ -38,7 +38,6 @@ class Row:
         return InvalidRowError(self.file, self.line, reason)
 
     def text(self, column: str) -> str:
-        """A field that must not be empty."""
         value = self.fields.get(column, "")
         if not value:
             raise self.error(f"{column} is empty")
@@ -127,7 +126,7 @@ def _open_file(folder: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
 def _read_lines(
     file: str, text: TextIOWrapper, binary: BinaryIO, max_bytes: float
 ) -> Iterator[str]:
-    """Limit each line and the total size, because a small file may decompress to a huge one."""
+    # Limit each line and the total size, because a small file may decompress to a huge one.
     count = 0
     while line := text.readline(_MAX_LINE_LENGTH):
         count += 1
@@ -143,7 +142,7 @@ def _read_lines(
 def _check_header(
     file: str, header: list[str], required: Sequence[str], optional: Sequence[str] | None
 ) -> None:
-    """`optional` None: other columns are allowed and ignored."""
+    # `optional` None: other columns are allowed and ignored.
     if not header:
         raise DatasetImportError(f"{file} is empty; the first line must name the columns")
     for column in header:

@@ -119,7 +119,6 @@ def _build_dataset(
 def _assign_groups(
     samples: SampleRows, target: Floats, config: ImportConfig
 ) -> tuple[NDArray[np.int32], str]:
-    """The group of each sample [N], and how the split is made."""
     singletons = np.arange(len(target), dtype=np.int32)
     if config.split_by == "random":
         return singletons, splits.AT_RANDOM
@@ -154,7 +153,7 @@ def _to_dense(
 
 
 def _since_first_arrival(arrivals: dict[Cell, Decimal]) -> dict[Cell, tuple[float]]:
-    """Nanoseconds since the first arrival of the sample, small enough for float32."""
+    # Nanoseconds since the first arrival of the sample, small enough for float32.
     first: dict[int, Decimal] = {}
     for (sample, _), arrival in arrivals.items():
         first[sample] = min(arrival, first.get(sample, arrival))
@@ -184,7 +183,6 @@ def _receiver_positions(
 def _to_local(
     frame: LocalFrame, file: str, names: list[str], positions: Floats
 ) -> NDArray[np.float32]:
-    """[P, 3] degrees and metres to metres in the frame; NaN stays NaN."""
     lat, lon, alt = positions.T
     _check_extent(frame, file, names, lat, lon)
     return frame.to_local_3d(lat, lon, alt).astype(np.float32)

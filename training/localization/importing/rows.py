@@ -111,7 +111,7 @@ class MeasurementRows:
 
 
 def _arrival(row: Row) -> Decimal | None:
-    """Exact, because nanoseconds since 1970 have more digits than a float."""
+    # Exact, because nanoseconds since 1970 have more digits than a float.
     if math.isnan(row.number("toa_ns")):
         return None
     try:

@@ -31,7 +31,6 @@ class _BoundedReader(io.BufferedReader):
 
 
 def extract_tables(archive: Path, workspace: Path, max_bytes: int) -> Path:
-    """Extract tables at the top level of a zip, or in its only folder, to `workspace`."""
     try:
         with _BoundedReader(archive.open("rb", buffering=0)) as file, ZipFile(file) as pack:
             tables = list(_find_tables(pack))
@@ -52,7 +51,7 @@ def extract_tables(archive: Path, workspace: Path, max_bytes: int) -> Path:
 
 
 def _find_tables(pack: ZipFile) -> Iterator[ZipInfo]:
-    """The members to extract; one unsafe member rejects the whole zip."""
+    # The members to extract; one unsafe member rejects the whole zip.
     seen: dict[str, str] = {}
     if len(pack.infolist()) > MAX_MEMBERS:
         raise DatasetImportError(f"The zip has more than {MAX_MEMBERS:,} members")

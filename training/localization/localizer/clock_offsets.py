@@ -79,7 +79,6 @@ def subtract_emission_time(arrivals: Floats) -> Floats:
 
 
 def _column_medians(columns: Floats) -> Floats:
-    """Medians [R] of the columns without NaN; 0 for an empty one."""
     medians = np.zeros(columns.shape[1])
     for index, column in enumerate(columns.T):
         values = column[~np.isnan(column)]

@@ -89,7 +89,6 @@ class Encoder(nn.Module):
         return torch.cat([aggregate.unsqueeze(1), tokens], dim=1), mask
 
     def _standardize(self, signal: Tensor, name: str, spread: float) -> Tensor:
-        """To about unit variance; an absent reading becomes the receiver's weakest."""
         level, weakest = self.get_buffer(f"{name}_level"), self.get_buffer(f"{name}_weakest")
         filled = torch.where(signal.isnan(), weakest, signal)
         return (filled - level) / spread

@@ -72,7 +72,6 @@ class Localizer(nn.Module):
         )
 
     def refine(self, mean: Tensor, covariance: Tensor, signals: Signals) -> tuple[Tensor, Tensor]:
-        """Update with the arrival times at receivers of known position."""
         valid = ~signals.toa.isnan() & ~signals.rx[..., 0].isnan()
         pseudorange = signals.toa.double() * (1e-9 * SPEED_OF_LIGHT) - self.clock_offset
         arrivals = Arrivals(
@@ -97,6 +96,6 @@ def predict_split(localizer: Localizer, dataset: Dataset, rows: NDArray[np.intp]
 
 
 def _batches(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    """At least one, which may be empty."""
+    # At least one, which may be empty.
     for start in range(0, max(len(rows), 1), BATCH):
         yield rows[start : start + BATCH]

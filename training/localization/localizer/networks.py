@@ -143,7 +143,7 @@ class Block(nn.Module):
 
 
 def gaussian_head(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """[B, 5] to a mean [B, 2] and the lower Cholesky factor [B, 2, 2] of a covariance."""
+    # [B, 5] to a mean [B, 2] and the lower Cholesky factor [B, 2, 2] of a covariance.
     mean, log_scale, shear = raw[:, :2], raw[:, 2:4], raw[:, 4]
     scale = log_scale.clamp(_MIN_LOG_SCALE, _MAX_LOG_SCALE).exp()
     zero = torch.zeros_like(shear)

@@ -68,7 +68,6 @@ class Scale:
         )
 
     def standardize(self, signal: Floats) -> Floats:
-        """Readings [N, R] to about unit variance, absent ones from `weakest`."""
         filled = np.where(np.isnan(signal), self.weakest, signal)
         return np.asarray((filled - np.asarray(self.level)) / self.spread)
 
@@ -112,7 +111,6 @@ class Normalizer:
         )
 
     def positions_to_units(self, position: Floats) -> NDArray[np.float32]:
-        """Metres [..., 2] to the units of the network."""
         return np.asarray((position - np.asarray(self.center)) / self.metres_per_unit, np.float32)
 
     def to_dict(self) -> StoredNormalizer:
@@ -128,7 +126,6 @@ class Normalizer:
 
     @classmethod
     def from_dict(cls, stored: StoredNormalizer) -> Normalizer:
-        """The inverse of `to_dict`, also after JSON."""
         east, north = stored["centre"]
         return cls(
             center=(east, north),
@@ -142,6 +139,6 @@ class Normalizer:
 
 
 def _rms(values: Floats) -> float:
-    """Root mean square; 1 if there are no values or all are 0, so that it can divide."""
+    # Root mean square; 1 if there are no values or all are 0, so that it can divide.
     rms = float(np.sqrt(np.mean(np.square(values, dtype=float)))) if values.size else 0.0
     return rms if rms > 0 else 1.0

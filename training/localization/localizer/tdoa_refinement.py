@@ -49,14 +49,13 @@ class _SymmetricMatrix(NamedTuple):
 
     @property
     def inverse(self) -> _SymmetricMatrix:
-        """In closed form: the same on every device and in every exported format."""
+        # In closed form: the same on every device and in every exported format.
         determinant = self.determinant
         return _SymmetricMatrix(
             self.nn / determinant, -self.en / determinant, self.ee / determinant
         )
 
     def multiply(self, vector: Tensor) -> Tensor:
-        """Vectors [2, ...]."""
         east, north = vector
         return torch.stack([self.ee * east + self.en * north, self.en * east + self.nn * north])
 
@@ -109,7 +108,7 @@ class _Posterior(NamedTuple):
         return _Linearization(position, information, descent, cost)
 
     def _subtract_emission_time(self, x: Tensor) -> Tensor:
-        """[..., R, S, B] minus its mean over the arrivals, in units of the standard deviation."""
+        # [..., R, S, B] minus its mean over the arrivals, in units of the standard deviation.
         return (x - (x * self.mean_weight).sum(dim=-3, keepdim=True)) * self.weight
 
 

@@ -35,11 +35,9 @@ class BufferedConvexHull:
 
     @property
     def area(self) -> float:
-        """In square metres."""
         return float(self._cumulative_area[-1])
 
     def contains(self, positions: Floats) -> NDArray[np.bool_]:
-        """Positions [N, 2] to [N]."""
         delta = positions[:, None] - self._hull  # [N, H, 2]
         length = np.maximum((self._edges**2).sum(axis=1), 1e-12)
         along = np.clip((delta * self._edges).sum(axis=-1) / length, 0, 1)
@@ -61,7 +59,7 @@ class BufferedConvexHull:
         return positions
 
     def _sample_disc(self, turn: Floats, radius: Floats) -> Floats:
-        """A direction belongs to the sector of the vertex that is farthest in that direction."""
+        # A direction belongs to the sector of the vertex that is farthest in that direction.
         direction = np.column_stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)])
         vertex = self._hull[np.argmax(direction @ self._hull.T, axis=1)]
         return np.asarray(vertex + self.margin * np.sqrt(radius)[:, None] * direction)
@@ -73,14 +71,13 @@ class BufferedConvexHull:
         return np.asarray(self._hull[edge] + uniforms[:, :1] * along + outward)
 
     def _sample_triangles(self, triangle: NDArray[np.intp], uniforms: Floats) -> Floats:
-        """Sample a parallelogram and fold one half over the other (Turk 1990, Graphics Gems)."""
+        # Sample a parallelogram and fold one half over the other (Turk 1990, Graphics Gems).
         folded = np.where(uniforms.sum(axis=1, keepdims=True) > 1, 1 - uniforms, uniforms)
         a, b = self._fan[triangle], self._fan[triangle + 1]
         return np.asarray(self._hull[0] + folded[:, :1] * a + folded[:, 1:] * b)
 
 
 def _lower_hull(ordered: Floats) -> list[Floats]:
-    """Of points sorted from left to right, by the monotone chain algorithm."""
     chain: list[Floats] = []
     for point in ordered:
         while len(chain) > 1 and _cross(chain[-1] - chain[-2], point - chain[-2]) <= 0:

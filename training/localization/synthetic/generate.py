@@ -31,7 +31,6 @@ _MAX_EMISSION_DELAY_NS = 1e6
 
 
 def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -> Dataset:
-    """Transmitters uniform over the receivers' hull and its margin; `progress` after each chunk."""
     chunks = []
     for chunk in generate_chunks(config):
         chunks.append(chunk)
@@ -41,7 +40,6 @@ def generate_dataset(config: GenerateConfig, progress: Progress | None = None) -
 
 
 def progress_report(current: int, total: int) -> tuple[int, int, str]:
-    """Arguments for a `Progress` callback."""
     return current, total, f"{current:,} of {total:,} samples"
 
 
@@ -138,7 +136,7 @@ class ScenarioSampler:
         return uniform, normal[:, :receivers], normal[:, receivers:]
 
     def _arrival_times(self, distance: Floats, emission: Floats, clock_noise: Floats) -> Floats:
-        """[n, R] ns, from an emission time that the receivers do not know."""
+        # [n, R] ns, from an emission time that the receivers do not know.
         if self._config.timing_sigma_ns is None:
             return np.full_like(distance, np.nan)
         noise = self._config.timing_sigma_ns * clock_noise
@@ -146,7 +144,6 @@ class ScenarioSampler:
 
 
 def _receiver_positions(config: GenerateConfig) -> tuple[LocalFrame, Floats]:
-    """The frame around the receivers, and their positions [R, 3] in it."""
     lat, lon, alt = np.array([(spec.lat, spec.lon, spec.alt_m) for spec in config.receivers]).T
     frame = LocalFrame.centered_on(lat, lon)
     return frame, frame.to_local_3d(lat, lon, alt)

@@ -11,7 +11,7 @@ _FREE_SPACE_EXPONENT = 2.0
 
 
 def free_space_loss_db(distance_m: float, frequency_mhz: float) -> float:
-    """20 log10(4 pi d f / c) (Friis 1946)."""
+    # 20 log10(4 pi d f / c) (Friis 1946).
     return float(20 * np.log10(4 * np.pi * distance_m * frequency_mhz * 1e6 / SPEED_OF_LIGHT))
 
 

@@ -20,7 +20,6 @@ from training.localization.synthetic.generate import (
 
 
 def partial_path(config: GenerateConfig, output: Path) -> Path:
-    """The file of samples generated so far; each config has its own."""
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     return output.with_name(f"{output.name}.{digest[:16]}.part")
 
@@ -49,6 +48,6 @@ def generate_resumable(config: GenerateConfig, output: Path, progress: Progress)
 
 
 def _complete_samples(partial: Path, sample_bytes: int, samples: int) -> int:
-    """Samples in whole blocks of `partial`; a truncated block is generated again."""
+    # Samples in whole blocks of `partial`; a truncated block is generated again.
     count = partial.stat().st_size // sample_bytes if partial.exists() else 0
     return count // BLOCK * BLOCK if count <= samples else 0
