@@ -10,41 +10,61 @@ from training.localization.geometry import LocalFrame, distances
 TURIN = LocalFrame(45.07, 7.69)
 
 
-def test_the_origin_is_zero() -> None:
+def test_origin_has_coordinates_zero() -> None:
     assert TURIN.to_local(45.07, 7.69) == pytest.approx([0, 0], abs=1e-6)
 
 
-def test_a_degree_of_latitude_is_111_kilometres() -> None:
+def test_half_a_degree_of_latitude_is_55_6_kilometres() -> None:
     east, north = TURIN.to_local(45.57, 7.69)
     assert (east, north) == (pytest.approx(0, abs=1e-6), pytest.approx(55_566, rel=1e-3))
 
 
 @given(st.floats(44, 46), st.floats(6, 9.5))
-def test_there_and_back_again(lat: float, lon: float) -> None:
+def test_to_geodetic_inverts_to_local(lat: float, lon: float) -> None:
     back = TURIN.to_geodetic(TURIN.to_local(lat, lon))
     assert np.allclose(back, (lat, lon), atol=1e-9)
 
 
 @given(st.floats(-80, 80), st.floats(-180, 180))
-def test_it_holds_anywhere_on_earth(lat: float, lon: float) -> None:
+def test_to_local_inverts_to_geodetic_anywhere_on_earth(lat: float, lon: float) -> None:
     frame = LocalFrame(lat, lon)
-    there = frame.to_geodetic(np.array([3000.0, -4000.0]))
-    assert np.allclose(frame.to_local(*there), [3000, -4000], atol=1e-5)
-    assert frame.distance_from_origin(*there) == pytest.approx(5000, rel=1e-4)
+    geodetic = frame.to_geodetic(np.array([3000.0, -4000.0]))
+    assert np.allclose(frame.to_local(*geodetic), [3000, -4000], atol=1e-5)
+    assert frame.distance_from_origin(*geodetic) == pytest.approx(5000, rel=1e-4)
 
 
-def test_the_middle_of_places_on_both_sides_of_the_date_line_lies_on_it() -> None:
+def test_position_outside_the_globe_has_no_coordinates() -> None:
+    lat, lon = TURIN.to_geodetic(np.array([[7e6, 0.0], [0.0, 0.0]]))
+    assert np.isnan(lat[0]) and np.isnan(lon[0])
+    assert (lat[1], lon[1]) == pytest.approx((45.07, 7.69))
+
+
+@pytest.mark.parametrize(("distance", "shortening"), [(100e3, 1.2e-4), (200e3, 5e-4)])
+def test_projection_shortens_lengths_as_documented(distance: float, shortening: float) -> None:
+    """A point on the plane is this much nearer than along the ellipsoid's chord."""
+    geodetic = TURIN.to_geodetic(np.array([0.0, distance]))
+    chord = float(TURIN.distance_from_origin(*geodetic))
+    assert 0 < 1 - distance / chord < shortening
+
+
+def test_center_of_points_on_both_sides_of_the_date_line_is_on_it() -> None:
     assert abs(LocalFrame.centered_on([0, 0], [179, -179]).lon0) == pytest.approx(180)
 
 
-def test_heights_count_from_the_ground_on_which_transmitters_stand() -> None:
+def test_heights_are_relative_to_the_ground_of_the_frame() -> None:
     plateau = LocalFrame(40.76, -111.84, alt0=1400.0)
     assert plateau.to_local_3d(40.76, -111.84, [1430.0, np.nan])[..., 2] == pytest.approx(
         [30, np.nan], nan_ok=True
     )
 
 
-def test_distances_count_the_altitude_and_are_unknown_where_the_receiver_is() -> None:
+def test_distances_include_altitude_and_are_nan_for_unknown_receivers() -> None:
     targets = np.array([[0.0, 0.0]])
     receivers = np.array([[3.0, 0.0, 4.0], [np.nan, np.nan, np.nan], [0.0, 0.0, 0.0]])
     assert distances(targets, receivers)[0] == pytest.approx([5, np.nan, 1], nan_ok=True)
+
+
+def test_distances_to_receivers_that_move_use_the_row_of_each_target() -> None:
+    targets = np.array([[0.0, 0.0], [0.0, 0.0]])
+    receivers = np.array([[[3.0, 4.0, np.nan]], [[6.0, 8.0, np.nan]]])
+    assert distances(targets, receivers).tolist() == [[5.0], [10.0]]

@@ -8,12 +8,13 @@ import pytest
 from training.localization.data.dataset import Dataset
 from training.localization.data.splits import AT_RANDOM, INDEPENDENT, describe_split
 from training.localization.evaluation.evaluate import evaluate_localizer
+from training.localization.evaluation.types import Evaluation
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.localization.metrics import position_errors
 
 
 @pytest.fixture(scope="module")
-def found(answer: Localizer, arrays: Dataset) -> dict:  # type: ignore[type-arg]
+def found(answer: Localizer, arrays: Dataset) -> Evaluation:
     return evaluate_localizer(answer, arrays)
 
 
@@ -23,14 +24,14 @@ def errors(answer: Localizer, arrays: Dataset) -> np.ndarray:
     return position_errors(predict_split(answer, arrays, rows).mean, arrays.target[rows])
 
 
-def test_it_is_numpys_own_sums_over_the_test_split(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_errors_are_of_the_whole_test_split(found: Evaluation, errors: np.ndarray) -> None:
     assert found["test"]["samples"] == len(errors)
     assert found["test"]["rmse_m"] == pytest.approx(np.sqrt(np.mean(errors**2)))
     assert found["test"]["median_m"] == pytest.approx(np.median(errors))
     assert found["test"]["p95_m"] == pytest.approx(np.percentile(errors, 95))
 
 
-def test_it_has_yardsticks_and_a_definition(found: dict) -> None:  # type: ignore[type-arg]
+def test_baselines_bounds_and_definition_are_present(found: Evaluation) -> None:
     assert found["bound_rmse_m"] > 0
     assert set(found["baselines"]) == {
         "centroid", "weighted_centroid", "nearest_neighbours", "maximum_likelihood",
@@ -39,7 +40,7 @@ def test_it_has_yardsticks_and_a_definition(found: dict) -> None:  # type: ignor
     assert (found["split"], found["leaks"]) == (describe_split(INDEPENDENT), False)
 
 
-def test_the_curve_rises_to_the_largest_error(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_cdf_rises_to_the_largest_error(found: Evaluation, errors: np.ndarray) -> None:
     cdf = found["cdf"]
     assert (cdf["share"][0], cdf["share"][-1], len(cdf["share"])) == (0, 1, 51)
     assert cdf["model"] == sorted(cdf["model"])
@@ -49,20 +50,22 @@ def test_the_curve_rises_to_the_largest_error(found: dict, errors: np.ndarray) -
 
 
 @pytest.mark.parametrize("groups", ["by_receivers", "by_gdop"])
-def test_groups_make_up_the_whole(found: dict, errors: np.ndarray, groups: str) -> None:  # type: ignore[type-arg]
+def test_grouped_errors_add_up_to_the_total(
+    found: Evaluation, errors: np.ndarray, groups: str
+) -> None:
     parts = found[groups]
     assert sum(part["samples"] for part in parts) == len(errors)
     squares = sum(part["samples"] * part["rmse_m"] ** 2 for part in parts)
     assert np.sqrt(squares / len(errors)) == pytest.approx(found["test"]["rmse_m"])
 
 
-def test_the_worst_come_first(found: dict, errors: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_largest_errors_come_first(found: Evaluation, errors: np.ndarray) -> None:
     assert len(found["worst"]) == 10
-    told = [one["error_m"] for one in found["worst"]]
-    assert told == pytest.approx(np.sort(errors)[::-1][:10])
+    largest = [one["error_m"] for one in found["worst"]]
+    assert largest == pytest.approx(np.sort(errors)[::-1][:10])
 
 
-def test_points_are_where_they_were(found: dict, arrays: Dataset) -> None:  # type: ignore[type-arg]
+def test_map_points_have_the_true_positions(found: Evaluation, arrays: Dataset) -> None:
     points = found["points"]
     assert len(points["target"]) == len(points["mean"]) == len(points["covariance"])
     assert len(points["receivers"]) == 7
@@ -71,5 +74,7 @@ def test_points_are_where_they_were(found: dict, arrays: Dataset) -> None:  # ty
     assert (east, north) == pytest.approx(tuple(arrays.rx[0, 2, :2]), abs=0.1)
 
 
-def test_a_random_split_is_said_to_leak(answer: Localizer, arrays: Dataset) -> None:
+def test_random_split_of_measured_data_is_marked_as_leaking(
+    answer: Localizer, arrays: Dataset
+) -> None:
     assert evaluate_localizer(answer, replace(arrays, split_by=AT_RANDOM))["leaks"]

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from training.localization.checkpoints import store as checkpoint
-from training.localization.config import TrainConfig
+from training.localization.config import LossKind, TrainConfig
 from training.localization.data.dataset import Dataset
-from training.localization.fit.loop import DivergedError, EpochResult, Step, fit
-from training.localization.fit.state import TrainState, learning_rate
+from training.localization.fit.loop import DivergedError, EpochResult, Step, calibrated_loss, fit
+from training.localization.fit.state import TrainState
+from training.localization.fit.tensors import EncodedSplit, predict_encoded
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.localization.metrics import position_errors, rmse
 
@@ -28,7 +29,7 @@ def weights(state: TrainState) -> torch.Tensor:
     return torch.cat([one.detach().flatten() for one in state.model.parameters()])
 
 
-def test_the_same_seed_gives_the_same_numbers(arrays: Dataset) -> None:
+def test_metrics_and_weights_depend_on_the_seed_only(arrays: Dataset) -> None:
     one, same, other = (TrainState.initial(config(seed=seed), arrays) for seed in (1, 1, 2))
     first = [result.metrics for result in epochs(one, arrays)]
     assert first == [result.metrics for result in epochs(same, arrays)]
@@ -36,9 +37,9 @@ def test_the_same_seed_gives_the_same_numbers(arrays: Dataset) -> None:
     assert torch.equal(weights(one), weights(same))
 
 
-def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: Path) -> None:
-    through = TrainState.initial(config(), arrays)
-    expected = [result.metrics for result in epochs(through, arrays)]
+def test_resumed_training_equals_an_uninterrupted_one(arrays: Dataset, tmp_path: Path) -> None:
+    uninterrupted = TrainState.initial(config(), arrays)
+    expected = [result.metrics for result in epochs(uninterrupted, arrays)]
 
     stopped = TrainState.initial(config(), arrays)
     store, found = checkpoint.Store(tmp_path), []
@@ -52,36 +53,36 @@ def test_stopped_and_resumed_equals_trained_through(arrays: Dataset, tmp_path: P
     found += [result.metrics for result in epochs(resumed, arrays)]
 
     assert found == expected
-    assert torch.equal(weights(resumed), weights(through))
+    assert torch.equal(weights(resumed), weights(uninterrupted))
 
 
-def test_training_learns(arrays: Dataset) -> None:
+def test_training_lowers_the_error(arrays: Dataset) -> None:
     results = epochs(TrainState.initial(config(epochs=12, refine=False), arrays), arrays)
     assert results[-1].metrics["train_rmse"] < 0.75 * results[0].metrics["train_rmse"]  # type: ignore[operator]
 
 
-def test_the_error_on_the_training_split_is_that_of_what_will_be_answered(arrays: Dataset) -> None:
+def test_training_error_is_of_the_refined_predictions(arrays: Dataset) -> None:
     state = TrainState.initial(config(epochs=1), arrays)
     (result,) = epochs(state, arrays)
     rows = arrays.rows("train")
-    said = predict_split(Localizer(state.model, state.normalizer, refined=True), arrays, rows)
-    expected = rmse(position_errors(said.mean, arrays.target[rows]))
+    predicted = predict_split(Localizer(state.model, state.normalizer, refined=True), arrays, rows)
+    expected = rmse(position_errors(predicted.mean, arrays.target[rows]))
     assert result.metrics["train_rmse"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_each_batch_is_told(arrays: Dataset) -> None:
+def test_every_batch_yields_a_step(arrays: Dataset) -> None:
     steps = [one for one in fit(TrainState.initial(config(epochs=1), arrays), arrays)
              if isinstance(one, Step)]  # fmt: skip
     assert [step.batch for step in steps] == list(range(1, steps[0].total_batches + 1))
 
 
-def test_it_stops_early_when_nothing_gets_better(arrays: Dataset) -> None:
+def test_training_stops_early_without_a_better_loss(arrays: Dataset) -> None:
     state = TrainState.initial(config(epochs=50, patience=2, learning_rate=1e-12), arrays)
     state.best_epoch, state.best_val_loss = 0, -1e9
     assert len(epochs(state, arrays)) == 2
 
 
-def test_a_loss_that_is_no_number_says_what_to_try(arrays: Dataset) -> None:
+def test_loss_that_is_not_finite_is_an_error_that_says_what_to_try(arrays: Dataset) -> None:
     state = TrainState.initial(config(learning_rate=1), arrays)
     with torch.no_grad():
         next(state.model.parameters()).fill_(float("nan"))
@@ -89,8 +90,34 @@ def test_a_loss_that_is_no_number_says_what_to_try(arrays: Dataset) -> None:
         epochs(state, arrays)
 
 
-def test_the_learning_rate_rises_then_falls() -> None:
-    rates = [learning_rate(config(), step / 100) for step in range(101)]
-    assert max(rates) == pytest.approx(config().learning_rate)
-    assert rates.index(max(rates)) == 5
-    assert rates[-1] == pytest.approx(0.01 * config().learning_rate)
+def test_error_in_a_later_batch_names_that_batch(arrays: Dataset) -> None:
+    state = TrainState.initial(config(batch_size=2), arrays)
+    losses = fit(state, arrays)
+    for _ in range(40):
+        next(losses)
+    with torch.no_grad():
+        next(state.model.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="epoch 1, batch 41;"):
+        list(losses)
+
+
+def test_metrics_of_an_epoch_are_complete(arrays: Dataset) -> None:
+    (result,) = epochs(TrainState.initial(config(epochs=1), arrays), arrays)
+    assert {"train_loss", "val_loss", "train_rmse", "val_rmse", "val_rmse_good_geom",
+            "learning_rate"} <= set(result.metrics)  # fmt: skip
+    assert (result.epoch, result.is_best) == (1, True)
+    assert result.seconds > 0
+
+
+@pytest.mark.parametrize("kind", ["distance", "squared"])
+def test_calibrated_loss_does_not_depend_on_the_scale_of_the_covariance(
+    arrays: Dataset, kind: LossKind
+) -> None:
+    state = TrainState.initial(config(), arrays)
+    val = EncodedSplit.from_dataset(arrays, state.normalizer, "val", torch.device("cpu"))
+    network, _ = predict_encoded(Localizer(state.model, state.normalizer), val)
+    scale = state.normalizer.metres_per_unit
+    one, other = (
+        calibrated_loss(network.with_temperature(factor), val, scale, kind) for factor in (1, 9)
+    )
+    assert one == pytest.approx(other)

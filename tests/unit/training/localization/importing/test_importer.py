@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training.localization.config import ImportConfig
+from training.localization.data import splits
 from training.localization.evaluation import dataset_summary
 from training.localization.importing.importer import (
     DatasetImportError,
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_becomes_arrays(folder: Path) -> None:
+def test_folder_is_read_into_arrays(folder: Path) -> None:
     dataset = read_folder(folder)
     assert [receiver.id for receiver in dataset.receivers] == ["hill", "town", "bus"]
     assert dataset_summary.summarize(dataset)["split"] == {"train": 1, "val": 1, "test": 1}
@@ -43,7 +44,7 @@ def test_a_folder_becomes_arrays(folder: Path) -> None:
     assert dataset.snr[2, 0] == 3
 
 
-def test_transmitters_stand_where_the_median_receiver_stands_not_at_the_sea(folder: Path) -> None:
+def test_ground_is_at_the_altitude_of_the_median_receiver(folder: Path) -> None:
     rows = "hill,45.0,7.5,1500\ntown,45.1,7.6,1400\nmast,45.1,7.5,1410\nbus,,,\n"
     (folder / "receivers.csv").write_text(f"receiver_id,lat,lon,alt_m\n{rows}")
     dataset = read_folder(folder)
@@ -51,11 +52,11 @@ def test_transmitters_stand_where_the_median_receiver_stands_not_at_the_sea(fold
     assert dataset.rx[0, :, 2] == pytest.approx([90, -10, 0, np.nan], nan_ok=True)
 
 
-def test_arrival_times_since_1970_keep_their_nanoseconds(folder: Path) -> None:
+def test_arrival_times_since_1970_keep_nanoseconds(folder: Path) -> None:
     assert read_folder(folder).toa[0] == pytest.approx([0, np.nan, 250], nan_ok=True)
 
 
-def test_a_fixed_receiver_without_a_row_was_silent_and_a_moving_one_is_unknown(
+def test_fixed_receiver_without_a_row_was_silent_and_a_mobile_one_is_unknown(
     folder: Path,
 ) -> None:
     dataset = read_folder(folder)
@@ -68,7 +69,7 @@ def test_a_fixed_receiver_without_a_row_was_silent_and_a_moving_one_is_unknown(
     assert np.isnan(dataset.rx[1, 2, 0])
 
 
-def test_tables_may_be_packed(folder: Path) -> None:
+def test_gzipped_table_gives_the_same_dataset(folder: Path) -> None:
     before = read_folder(folder).content_hash
     plain = folder / "measurements.csv"
     (folder / "measurements.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
@@ -76,7 +77,7 @@ def test_tables_may_be_packed(folder: Path) -> None:
     assert read_folder(folder).content_hash == before
 
 
-def test_a_zip_of_the_folder_gives_the_same(folder: Path, tmp_path: Path) -> None:
+def test_zip_of_the_folder_gives_the_same_dataset(folder: Path, tmp_path: Path) -> None:
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w") as pack:
         for table in folder.glob("*.csv"):
@@ -105,7 +106,7 @@ def test_a_zip_of_the_folder_gives_the_same(folder: Path, tmp_path: Path) -> Non
         ("receivers.csv", 3, "mast,45,,1", "give both lat and lon, or neither"),
     ],
 )
-def test_a_bad_row_is_refused_with_file_line_and_reason(
+def test_invalid_row_is_an_error_with_file_line_and_reason(
     folder: Path, table: str, line: int, row: str, reason: str
 ) -> None:
     lines = (folder / table).read_text().splitlines()
@@ -118,20 +119,20 @@ def test_a_bad_row_is_refused_with_file_line_and_reason(
     assert str(refused.value) == f"{table} line {line}: {refused.value.reason}"
 
 
-def test_a_missing_table_is_named(folder: Path) -> None:
+def test_missing_table_is_named(folder: Path) -> None:
     (folder / "samples.csv").unlink()
     with pytest.raises(DatasetImportError, match=r"samples\.csv is missing"):
         read_folder(folder)
 
 
-def test_swapped_coordinates_are_noticed(folder: Path) -> None:
+def test_swapped_coordinates_are_an_error(folder: Path) -> None:
     swapped = RECEIVERS.replace("45.0,7.5", "7.5,45.0")
     (folder / "receivers.csv").write_text(swapped)
     with pytest.raises(DatasetImportError, match="Are lat and lon swapped"):
         read_folder(folder)
 
 
-def test_groups_stay_on_one_side(folder: Path) -> None:
+def test_samples_of_a_group_are_in_one_split(folder: Path) -> None:
     rows = [f"s{i},45.0{i % 10},7.5{i % 7},{i // 5}" for i in range(50)]
     (folder / "samples.csv").write_text("\n".join(["sample_id,lat,lon,group", *rows]))
     heard = [f"s{i},hill,-{60 + i}" for i in range(50)]
@@ -162,7 +163,7 @@ def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("row", ["a,hill,loud,,,,", "a,hill,-80"], ids=["value", "fields"])
-def test_a_table_with_a_bad_row_is_closed_at_once(folder: Path, row: str) -> None:
+def test_table_with_an_invalid_row_is_closed(folder: Path, row: str) -> None:
     with (folder / "measurements.csv").open("a") as table:
         table.write(row)
     with pytest.raises(InvalidRowError):
@@ -171,7 +172,7 @@ def test_a_table_with_a_bad_row_is_closed_at_once(folder: Path, row: str) -> Non
     assert folder / "measurements.csv" not in held
 
 
-def test_a_receiver_may_be_of_unknown_place(folder: Path) -> None:
+def test_position_of_a_receiver_may_be_unknown(folder: Path) -> None:
     rows = MEASUREMENTS.replace("45.04,7.5", ",")
     (folder / "measurements.csv").write_text(rows)
     dataset = read_folder(folder)
@@ -194,7 +195,7 @@ def with_days(folder: Path) -> None:
         ({"split_by": "random"}, "at random: neighbours leak"),
     ],
 )
-def test_the_split_can_be_chosen(folder: Path, config: dict[str, str], words: str) -> None:
+def test_split_follows_the_config(folder: Path, config: dict[str, str], words: str) -> None:
     with_days(folder)
     dataset = read_folder(folder, config=ImportConfig.model_validate(config))
     assert dataset.split_by.startswith(words)
@@ -203,8 +204,75 @@ def test_the_split_can_be_chosen(folder: Path, config: dict[str, str], words: st
         assert len(np.unique(dataset.split[dataset.group == group])) == 1
 
 
-def test_a_column_that_is_not_there_is_named(folder: Path) -> None:
+def test_missing_split_column_is_named(folder: Path) -> None:
     with_days(folder)
     config = ImportConfig(split_by="column", split_column="session")
     with pytest.raises(DatasetImportError, match="has no column 'session' to split by"):
         read_folder(folder, config=config)
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "message"),
+    [
+        ("receivers.csv", "receiver_id,lat,lon,alt_m\n", "receivers.csv has no rows"),
+        ("samples.csv", "sample_id,lat,lon\n", "samples.csv has no rows"),
+        (
+            "receivers.csv",
+            "receiver_id,lat,lon,alt_m\nbus,,,300\n",
+            "receivers.csv line 2: alt_m without lat and lon; leave all three empty if it moves",
+        ),
+        (
+            "samples.csv",
+            "sample_id,lat,lon,split\na,45.02,7.52,train\nb,45.03,7.55,val\nc,45,7.5,val\n",
+            "samples.csv: no samples for 'test'; each of train, val, test needs some",
+        ),
+        (
+            "samples.csv",
+            "sample_id,lat,lon,group\na,45.02,7.52,x\nb,45.03,7.55,x\nc,45,7.5,y\n",
+            (
+                "samples.csv: no samples for 'val'; each of train, val, test needs some; give at "
+                "least three groups, or a split column"
+            ),
+        ),
+        (
+            "samples.csv",
+            "sample_id,lat,lon,split,group\na,45,7.5,train,x\nb,45,7.5,val,x\nc,45,7.5,test,y\n",
+            "samples.csv line 3: group 'x' is in more than one split",
+        ),
+    ],
+)
+def test_table_that_cannot_be_used_is_an_error(
+    folder: Path, table: str, content: str, message: str
+) -> None:
+    (folder / table).write_text(content)
+    with pytest.raises(DatasetImportError) as refused:
+        read_folder(folder)
+    assert str(refused.value) == message
+
+
+def test_frequency_offset_is_validated_although_it_is_not_used(folder: Path) -> None:
+    header = "sample_id,receiver_id,rssi_dbm,frequency_offset_hz\n"
+    (folder / "measurements.csv").write_text(f"{header}a,hill,-80,12\n")
+    assert read_folder(folder).rssi[0, 0] == -80
+    (folder / "measurements.csv").write_text(f"{header}a,hill,-80,high\n")
+    with pytest.raises(InvalidRowError, match="frequency_offset_hz 'high' is not a number"):
+        read_folder(folder)
+
+
+def test_arrivals_are_relative_to_the_first_of_each_sample(folder: Path) -> None:
+    (folder / "measurements.csv").write_text(
+        "sample_id,receiver_id,toa_ns\na,hill,500\na,town,200\nb,hill,900.5\n"
+    )
+    toa = read_folder(folder).toa
+    assert toa[0] == pytest.approx([300, 0, np.nan], nan_ok=True)
+    assert toa[1] == pytest.approx([0, np.nan, np.nan], nan_ok=True)
+
+
+def test_file_without_split_and_group_is_split_by_square(folder: Path) -> None:
+    rows = [f"s{i},{45 + i % 10 / 100},{7.5 + i // 10 / 100}" for i in range(100)]
+    (folder / "samples.csv").write_text("\n".join(["sample_id,lat,lon", *rows]))
+    (folder / "measurements.csv").write_text("sample_id,receiver_id,rssi_dbm\ns0,hill,-80\n")
+    dataset = read_folder(folder)
+    assert dataset.split_by == splits.BY_PLACE
+    for square in np.unique(dataset.group):
+        assert len(np.unique(dataset.split[dataset.group == square])) == 1

@@ -3,10 +3,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from training.localization.data.dataset import Dataset
-from training.localization.localizer.features import FEATURES, Encoder, Signals
+from training.localization.localizer import clock_offsets
+from training.localization.localizer.features import (
+    FEATURES,
+    Encoder,
+    Signals,
+    subtract_emission_time,
+)
 from training.localization.localizer.normalizer import Normalizer
 
 
@@ -17,7 +24,7 @@ def encoded(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, mask
 
 
-def test_out_of_service_is_masked_and_silent_is_not(arrays: Dataset) -> None:
+def test_receiver_out_of_service_is_masked_and_a_silent_one_is_not(arrays: Dataset) -> None:
     in_service = arrays.in_service.copy()
     in_service[:, 2] = False
     rssi = arrays.rssi.copy()
@@ -30,25 +37,49 @@ def test_out_of_service_is_masked_and_silent_is_not(arrays: Dataset) -> None:
     assert torch.isfinite(tokens).all()
 
 
-def test_the_moment_of_sending_does_not_matter(arrays: Dataset) -> None:
+def test_tokens_do_not_depend_on_the_emission_time(arrays: Dataset) -> None:
     before, _ = encoded(arrays)
     later, _ = encoded(replace(arrays, toa=arrays.toa + np.float32(4096)))
     torch.testing.assert_close(later, before, atol=1e-4, rtol=0)
 
 
-def test_the_first_token_begins_with_the_place_of_the_loudest_receiver(arrays: Dataset) -> None:
+def test_first_centroid_is_the_strongest_receiver(arrays: Dataset) -> None:
     tokens, _ = encoded(arrays)
     ranked = np.sort(np.nan_to_num(arrays.rssi, nan=-999), axis=1)
     clear = ranked[:, -1] - ranked[:, -2] > 25  # dB
-    loudest = np.nanargmax(arrays.rssi[clear], axis=1)
+    strongest = np.nanargmax(arrays.rssi[clear], axis=1)
     normalizer = Normalizer.fit(arrays, arrays.rows("train"))
-    place = normalizer.positions_to_units(arrays.rx[np.flatnonzero(clear), loudest, :2])
+    place = normalizer.positions_to_units(arrays.rx[np.flatnonzero(clear), strongest, :2])
     assert clear.sum() > 5
     torch.testing.assert_close(tokens[clear, 0, :2], torch.from_numpy(place), atol=1e-2, rtol=0)
 
 
-def test_nobody_of_known_place_is_no_place_at_all(arrays: Dataset) -> None:
+def test_centroids_are_zero_without_receiver_positions(arrays: Dataset) -> None:
     unknown = np.full_like(arrays.rx, np.nan)
     tokens, _ = encoded(replace(arrays, rx=unknown))
     assert torch.isfinite(tokens).all()
     assert (tokens[:, 0, :10] == 0).all()
+
+
+def test_silent_receiver_reads_as_its_weakest(arrays: Dataset) -> None:
+    normalizer = Normalizer.fit(arrays, arrays.rows("train"))
+    rssi = arrays.rssi.copy()
+    rssi[0, 1] = np.nan
+    tokens, _ = encoded(replace(arrays, rssi=rssi))
+    weakest = normalizer.rssi.standardize(np.full((1, 7), np.nan))[0, 1]
+    assert float(tokens[0, 2, FEATURES.index("rssi")]) == pytest.approx(weakest, rel=1e-2)
+
+
+def test_fraction_of_receivers_that_heard_the_sample_follows_the_centroids(arrays: Dataset) -> None:
+    tokens, _ = encoded(arrays)
+    expected = torch.from_numpy(arrays.heard.mean(axis=1)).float()
+    torch.testing.assert_close(tokens[:, 0, 10], expected)
+    assert (tokens[:, 0, 11:] == 0).all()
+
+
+def test_tensors_and_arrays_subtract_the_same_emission_time(arrays: Dataset) -> None:
+    toa = torch.from_numpy(arrays.toa)
+    valid = ~toa.isnan()
+    difference = subtract_emission_time(toa, valid).numpy()
+    expected = np.nan_to_num(clock_offsets.subtract_emission_time(arrays.toa))
+    assert difference == pytest.approx(expected, abs=0.2)  # ns, of 10^6

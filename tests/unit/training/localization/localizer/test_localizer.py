@@ -1,4 +1,4 @@
-"""What must hold of a trained model, whatever it has learnt."""
+"""Properties of every trained model, and of the file that stores it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def model(model_file):  # type: ignore[no-untyped-def]
     return saved_model.load_model(model_file)
 
 
-def test_what_was_saved_answers_the_same(
+def test_loaded_model_predicts_the_same_as_the_saved_one(
     model: saved_model.SavedModel, answer: Localizer, arrays: Dataset
 ) -> None:
     rows = arrays.rows("test")
@@ -43,13 +43,13 @@ def test_what_was_saved_answers_the_same(
 
 @settings(max_examples=10, deadline=None)
 @given(order=st.permutations(ROWS))
-def test_the_order_of_receivers_changes_nothing(
+def test_order_of_measurements_does_not_matter(
     model: saved_model.SavedModel, order: list[dict[str, object]]
 ) -> None:
     assert locate.locate(model, order) == locate.locate(model, ROWS)
 
 
-def test_what_a_receiver_out_of_service_would_have_said_does_not_matter(
+def test_receiver_out_of_service_does_not_change_the_prediction(
     answer: Localizer, arrays: Dataset
 ) -> None:
     rows, off = arrays.rows("test"), arrays.in_service.copy()
@@ -64,7 +64,7 @@ def test_what_a_receiver_out_of_service_would_have_said_does_not_matter(
     )
 
 
-def test_the_scene_moved_is_the_answer_moved() -> None:
+def test_predictions_are_translation_invariant() -> None:
     here = generate_dataset(GenerateConfig(samples=200, seed=5))
     shift = np.array([4096.0, -8192.0], np.float32)
     there = replace(
@@ -82,7 +82,7 @@ def test_the_scene_moved_is_the_answer_moved() -> None:
     assert np.abs(said[1].mean - said[0].mean - shift).max() < 200  # of some 100 km, in 32 bits
 
 
-def test_several_samples_are_told_apart(model: saved_model.SavedModel) -> None:
+def test_samples_are_located_separately(model: saved_model.SavedModel) -> None:
     asked = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
     told = locate.locate(model, asked)
     assert [one["sample_id"] for one in told] == ["one", "two"]
@@ -98,7 +98,7 @@ def test_several_samples_are_told_apart(model: saved_model.SavedModel) -> None:
         ({"receiver_id": "Milano-Baggio"}, "measurements.4", "No signal"),
     ],
 )
-def test_a_bad_row_is_named(
+def test_invalid_measurement_is_an_error_that_names_the_field(
     model: saved_model.SavedModel, row: dict[str, object], field: str, reason: str
 ) -> None:
     with pytest.raises(InvalidMeasurementError, match=reason) as refused:
@@ -106,13 +106,13 @@ def test_a_bad_row_is_named(
     assert refused.value.field == field
 
 
-def test_the_ellipse_points_where_the_variance_is() -> None:
+def test_ellipse_points_in_the_direction_of_the_larger_variance() -> None:
     found = locate.ellipse(np.diag([4.0, 1.0]), 0.68)
     assert found["azimuth_deg"] == pytest.approx(90)
     assert found["semi_major_m"] == pytest.approx(2 * found["semi_minor_m"])
 
 
-def test_a_damaged_model_is_refused(model_file, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_model_is_an_error(model_file, tmp_path) -> None:  # type: ignore[no-untyped-def]
     for one in model_file.parent.iterdir():
         (tmp_path / one.name).write_bytes(one.read_bytes())
     content = bytearray((tmp_path / "model.safetensors").read_bytes())

@@ -6,7 +6,13 @@ import torch
 from training.localization.config import TrainConfig
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.loss import gaussian_nll, loss
-from training.localization.localizer.networks import Ensemble, pool_gaussians
+from training.localization.localizer.networks import (
+    BatchShard,
+    Dropout,
+    Ensemble,
+    gaussian_head,
+    pool_gaussians,
+)
 
 KINDS = ["mlp", "attention"]
 
@@ -20,7 +26,7 @@ def model(kind: str = "mlp", members: int = 1) -> Ensemble:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hidden_receiver_changes_nothing(kind: str) -> None:
+def test_masked_receiver_does_not_change_the_output(kind: str) -> None:
     net, tokens = model(kind), torch.randn(3, 5, len(FEATURES))
     mask = torch.ones(3, 5, dtype=torch.bool)
     mask[:, 4] = False
@@ -30,7 +36,7 @@ def test_a_hidden_receiver_changes_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_answers_even_where_nobody_is_in_service(kind: str) -> None:
+def test_output_is_finite_without_a_receiver_in_service(kind: str) -> None:
     mask = torch.zeros(2, 5, dtype=torch.bool)
     mask[:, 0] = True
     mean, factor = model(kind)(torch.randn(2, 5, len(FEATURES)), mask)
@@ -43,27 +49,27 @@ def test_the_covariance_is_positive_definite() -> None:
     assert torch.linalg.eigvalsh(factor @ factor.mT).min() > 0
 
 
-def test_the_likelihood_agrees_with_torchs_own() -> None:
+def test_likelihood_agrees_with_torch_distributions() -> None:
     mean, factor = model()(torch.randn(8, 5, len(FEATURES)), torch.ones(8, 5).bool())
     target = torch.randn(8, 2)
-    theirs = -torch.distributions.MultivariateNormal(mean, scale_tril=factor).log_prob(target)
-    torch.testing.assert_close(gaussian_nll(mean, factor, target), theirs)
+    expected = -torch.distributions.MultivariateNormal(mean, scale_tril=factor).log_prob(target)
+    torch.testing.assert_close(gaussian_nll(mean, factor, target), expected)
 
 
-def test_the_likelihood_does_not_move_the_mean() -> None:
+def test_likelihood_has_no_gradient_for_the_mean() -> None:
     mean = torch.zeros(1, 2, requires_grad=True)
     factor = torch.eye(2)[None] * 1e-2
     loss(mean, factor, torch.tensor([[3.0, 4.0]])).sum().backward()
     torch.testing.assert_close(mean.grad, torch.tensor([[-0.6, -0.8]]))
 
 
-def test_the_squared_loss_is_led_by_how_far_it_is_off() -> None:
+def test_gradient_of_the_squared_loss_is_the_error() -> None:
     mean = torch.zeros(1, 2, requires_grad=True)
     loss(mean, torch.eye(2)[None], torch.tensor([[3.0, 4.0]]), "squared").sum().backward()
     torch.testing.assert_close(mean.grad, torch.tensor([[-3.0, -4.0]]))
 
 
-def test_an_ensemble_is_the_moments_of_its_mixture() -> None:
+def test_pooled_gaussian_has_the_moments_of_the_mixture() -> None:
     means = torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]])
     factors = torch.eye(2).expand(2, 1, 2, 2)
     mean, covariance = pool_gaussians(means, factors)
@@ -71,6 +77,46 @@ def test_an_ensemble_is_the_moments_of_its_mixture() -> None:
     assert covariance.tolist() == [[[2.0, 0.0], [0.0, 1.0]]]
 
 
-def test_members_differ() -> None:
+def test_members_have_different_weights() -> None:
     means, _ = model(members=2)(torch.randn(3, 5, len(FEATURES)), torch.ones(3, 5).bool())
     assert not torch.equal(means[0], means[1])
+
+
+def test_dropout_of_a_shard_equals_the_rows_of_the_whole_batch() -> None:
+    shard, x = BatchShard(), torch.ones(10, 64)
+    dropout = Dropout(0.5, shard)
+    torch.manual_seed(1)
+    whole = dropout(x)
+    assert 0.3 < float((whole == 0).float().mean()) < 0.7
+    assert float(whole.max()) == 2.0
+    shard.set(10, slice(6, 10))
+    torch.manual_seed(1)
+    assert torch.equal(dropout(x[6:]), whole[6:])
+
+
+def test_dropout_does_nothing_in_evaluation() -> None:
+    x = torch.randn(4, 8)
+    assert torch.equal(Dropout(0.5, BatchShard()).eval()(x), x)
+
+
+def test_attention_does_not_depend_on_the_order_of_other_receivers() -> None:
+    """With equal embeddings receivers are a set."""
+    net, tokens = model("attention"), torch.randn(3, 5, len(FEATURES))
+    with torch.no_grad():
+        member = net.members[0]
+        member.receiver.copy_(torch.zeros_like(member.receiver))
+    mask = torch.ones(3, 5, dtype=torch.bool)
+    order = torch.tensor([3, 1, 4, 0, 2])
+    torch.testing.assert_close(net(tokens[:, order], mask)[0], net(tokens, mask)[0])
+
+
+def test_standard_deviation_is_bounded() -> None:
+    raw = torch.tensor([[0.0, 0.0, 99.0, -99.0, 0.0]])
+    _, factor = gaussian_head(raw)
+    assert factor[0].diagonal().log().tolist() == pytest.approx([3.0, -7.0])
+
+
+def test_loss_has_a_finite_gradient_at_the_target() -> None:
+    mean = torch.zeros(1, 2, requires_grad=True)
+    loss(mean, torch.eye(2)[None], torch.zeros(1, 2)).sum().backward()
+    assert mean.grad is not None and torch.isfinite(mean.grad).all()

@@ -21,8 +21,8 @@ def arrivals(places: np.ndarray, noise: float) -> Arrivals:
     return Arrivals(torch.from_numpy(ranges), torch.from_numpy(rx), used)
 
 
-def vague(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A prior in the middle that knows next to nothing."""
+def wide_prior(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A wide prior around the origin."""
     mean = torch.zeros(count, 2, dtype=torch.float64)
     return mean, torch.eye(2, dtype=torch.float64).repeat(count, 1, 1) * 10e3**2
 
@@ -31,30 +31,32 @@ def places(count: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(-10e3, 10e3, (count, 2))
 
 
-def test_without_noise_the_place_is_found() -> None:
+def test_position_is_exact_without_noise() -> None:
     true = places(200)
-    mean, _ = refine_positions(*vague(200), arrivals(true, 0.0), torch.tensor(1.0).double())
+    mean, _ = refine_positions(*wide_prior(200), arrivals(true, 0.0), torch.tensor(1.0).double())
     assert np.abs(mean.numpy() - true).max() < 1.0
 
 
-def test_with_noise_it_is_as_good_as_the_bound_and_says_so() -> None:
+def test_error_and_covariance_reach_the_bound_with_noise() -> None:
     true = places(4000)
-    found = refine_positions(*vague(4000), arrivals(true, SIGMA_M), torch.tensor(SIGMA_M).double())
+    found = refine_positions(
+        *wide_prior(4000), arrivals(true, SIGMA_M), torch.tensor(SIGMA_M).double()
+    )
     mean, covariance = (one.numpy() for one in found)
     physics = GenerateConfig(
         timing_sigma_ns=SIGMA_M / SPEED_OF_LIGHT * 1e9, shadowing_db=30, transmit_dbm=80
-    ).model_dump()
+    ).physics()
     bound = bound_at(true, AROUND, physics)
     rmse = np.sqrt(((mean - true) ** 2).sum(axis=1).mean())
     assert rmse == pytest.approx(np.sqrt((bound**2).mean()), rel=0.05)
-    said = np.sqrt(np.trace(covariance, axis1=1, axis2=2).mean())
-    assert said == pytest.approx(rmse, rel=0.05)
+    predicted = np.sqrt(np.trace(covariance, axis1=1, axis2=2).mean())
+    assert predicted == pytest.approx(rmse, rel=0.05)
 
 
-def test_a_single_arrival_says_nothing() -> None:
+def test_single_arrival_does_not_change_the_prior() -> None:
     heard = arrivals(places(3), SIGMA_M)
     heard.valid[:, 1:] = False
-    mean, covariance = vague(3)
+    mean, covariance = wide_prior(3)
     found_mean, found_covariance = refine_positions(
         mean, covariance, heard, torch.tensor(1.0).double()
     )
@@ -62,10 +64,10 @@ def test_a_single_arrival_says_nothing() -> None:
     torch.testing.assert_close(found_covariance, covariance)
 
 
-def test_the_scene_moved_is_the_answer_moved() -> None:
+def test_refinement_is_translation_invariant() -> None:
     true, sigma = places(50), torch.tensor(SIGMA_M).double()
     heard, shift = arrivals(true, SIGMA_M), torch.tensor([7e3, -4e3]).double()
-    mean, covariance = vague(50)
+    mean, covariance = wide_prior(50)
     here, _ = refine_positions(mean, covariance, heard, sigma)
     moved = heard.position.clone()
     moved[..., :2] += shift
@@ -73,17 +75,17 @@ def test_the_scene_moved_is_the_answer_moved() -> None:
     torch.testing.assert_close(there, here + shift, atol=1e-3, rtol=0)
 
 
-def test_a_prior_that_is_far_off_is_not_believed_against_the_arrivals() -> None:
+def test_arrivals_outweigh_a_prior_that_is_far_off() -> None:
     true, sigma = places(200), torch.tensor(SIGMA_M).double()
-    # Ten of what it takes for its standard deviation away.
+    # Ten standard deviations from the prior's mean.
     mean = torch.from_numpy(true + 10e3)
     sure = torch.eye(2, dtype=torch.float64).repeat(200, 1, 1) * 1e3**2
     found, _ = refine_positions(mean, sure, arrivals(true, SIGMA_M), sigma)
     assert np.sqrt(((found.numpy() - true) ** 2).sum(axis=1)).max() < 10 * SIGMA_M
 
 
-def test_where_two_crossings_are_as_likely_it_answers_between_and_is_unsure() -> None:
-    """Three receivers in line cannot tell which side of them it is."""
+def test_two_equally_likely_intersections_give_a_wide_covariance_between_them() -> None:
+    """Three receivers in a line cannot determine the side of the line."""
     line = np.array([[-20e3, 0, 0], [0, 0, 0], [20e3, 0, 0]], float)
     true = np.array([[3e3, 8e3]])
     heard = Arrivals(
@@ -91,6 +93,6 @@ def test_where_two_crossings_are_as_likely_it_answers_between_and_is_unsure() ->
         torch.from_numpy(line[None]),
         torch.ones(1, 3, dtype=torch.bool),
     )
-    mean, covariance = refine_positions(*vague(1), heard, torch.tensor(SIGMA_M).double())
+    mean, covariance = refine_positions(*wide_prior(1), heard, torch.tensor(SIGMA_M).double())
     assert abs(float(mean[0, 1])) < 100
     assert float(covariance[0, 1, 1]) ** 0.5 == pytest.approx(8e3, rel=0.05)

@@ -12,43 +12,60 @@ from training.localization.synthetic.resumable import generate_resumable, partia
 CONFIG = GenerateConfig(samples=1000, seed=4)
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     pass
 
 
-def stopped_after(samples: int, output: Path) -> None:
-    def told(current: int, total: int, message: str) -> None:
+def generate_until(samples: int, output: Path) -> None:
+    def stop(current: int, total: int, message: str) -> None:
         if current >= samples:
-            raise Stop
+            raise StoppedError
 
-    with pytest.raises(Stop):
-        generate_resumable(CONFIG, output, told)
+    with pytest.raises(StoppedError):
+        generate_resumable(CONFIG, output, stop)
 
 
-def test_what_grew_in_two_goes_is_what_is_made_in_one(tmp_path: Path) -> None:
-    output, told = tmp_path / "made", []
-    stopped_after(512, output)
-    generate_resumable(CONFIG, output, lambda current, total, message: told.append(current))
-    assert told == [768, 1000]
+def test_resumed_generation_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    output, reported = tmp_path / "made", []
+    generate_until(512, output)
+    generate_resumable(CONFIG, output, lambda current, total, message: reported.append(current))
+    assert reported == [768, 1000]
     assert Dataset.load(output).content_hash == generate_dataset(CONFIG).content_hash
     assert [one.name for one in tmp_path.iterdir()] == ["made"]
 
 
-def test_a_block_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
+def test_truncated_block_is_generated_again(tmp_path: Path) -> None:
     output = tmp_path / "made"
-    stopped_after(512, output)
-    part = partial_path(CONFIG, output)
-    part.write_bytes(part.read_bytes()[:-10])
+    generate_until(512, output)
+    partial = partial_path(CONFIG, output)
+    partial.write_bytes(partial.read_bytes()[:-10])
     assert (
         generate_resumable(CONFIG, output, lambda *_: None).content_hash
         == generate_dataset(CONFIG).content_hash
     )
 
 
-def test_another_config_starts_anew(tmp_path: Path) -> None:
+def test_another_config_does_not_resume_from_the_file_of_the_first(tmp_path: Path) -> None:
     output, other = tmp_path / "made", GenerateConfig(samples=1000, seed=5)
-    stopped_after(512, output)
+    generate_until(512, output)
     assert (
         generate_resumable(other, output, lambda *_: None).content_hash
         == generate_dataset(other).content_hash
     )
+
+
+def test_partial_file_with_too_many_samples_is_discarded(tmp_path: Path) -> None:
+    output = tmp_path / "made"
+    partial_path(CONFIG, output).write_bytes(b"\xff" * 4 * 23 * 2048)
+    made = generate_resumable(CONFIG, output, lambda *_: None)
+    assert made.content_hash == generate_dataset(CONFIG).content_hash
+
+
+def test_samples_are_on_disk_when_progress_is_reported(tmp_path: Path) -> None:
+    output, sizes = tmp_path / "made", []
+
+    def measure(current: int, total: int, message: str) -> None:
+        sizes.append(partial_path(CONFIG, output).stat().st_size == current * 4 * 23)
+
+    generate_resumable(CONFIG, output, measure)
+    assert sizes and all(sizes)
