@@ -82,7 +82,7 @@ def test_link_is_an_error(tmp_path: Path, workspace: Path) -> None:
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr(info, "/etc/passwd")
-    with pytest.raises(DatasetImportError, match="contains a link, 'samples.csv'"):
+    with pytest.raises(DatasetImportError, match=r"contains a link, 'samples\.csv'"):
         extract_tables(tmp_path / "a.zip", workspace, LIMIT)
 
 
