@@ -1,6 +1,6 @@
-"""From a bare Python to one that has everything: makes `.venv`, fills it, and starts again in it.
+"""Creates `.venv`, installs the requirements and re-executes the command there.
 
-Standard library only, and imported before anything else is there.
+This module runs before anything is installed, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -15,32 +15,31 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-OLDEST = (3, 11)
+MIN_PYTHON = (3, 11)
 TORCH = "torch==2.13.0"
 
 
 def ensure_installed(root: Path, requirements: Sequence[str]) -> None:
-    """Return inside an environment that has `requirements`; else make it and re-execute there."""
+    """Return if this environment has the `requirements`; otherwise install and re-execute."""
     if os.environ.get("HEIMDALL_NO_VENV") == "1":
         return
-    if sys.version_info < OLDEST:
-        found = ".".join(map(str, sys.version_info[:2]))
-        sys.exit(f"Heimdall needs Python 3.11 or newer; this is {found} ({sys.executable}).")
+    if sys.version_info < MIN_PYTHON:
+        version = ".".join(map(str, sys.version_info[:2]))
+        sys.exit(f"Heimdall needs Python 3.11 or newer; this is {version} ({sys.executable}).")
     venv = root / ".venv"
     python = venv / "bin" / "python"
     with _exclusive(root / ".venv.lock"):
         for name in requirements:
             stamp = venv / f".installed-{name.replace('/', '-')}"
-            wanted = _fingerprint(root / name)
-            if not stamp.exists() or stamp.read_text(encoding="ascii") != wanted:
+            fingerprint = _fingerprint(root / name)
+            if not stamp.exists() or stamp.read_text(encoding="ascii") != fingerprint:
                 _install(python, root / name)
-                stamp.write_text(wanted, encoding="ascii")
+                stamp.write_text(fingerprint, encoding="ascii")
     if Path(sys.prefix).resolve() != venv.resolve():
         os.execv(python, [str(python), *sys.argv])
 
 
 def _fingerprint(requirements: Path) -> str:
-    """Of what is wanted and of the Python that gets it."""
     version = ".".join(map(str, sys.version_info[:2]))
     return hashlib.sha256(version.encode() + requirements.read_bytes()).hexdigest()
 
@@ -48,20 +47,20 @@ def _fingerprint(requirements: Path) -> str:
 def _install(python: Path, requirements: Path) -> None:
     venv = python.parent.parent
     if not python.exists():
-        _print(f"Setting up {venv} (once; later starts are quick) ...")
+        _print(f"Setting up {venv} (only once; later starts are fast) ...")
         _make_venv(venv)
     if "torch==" in requirements.read_text(encoding="utf-8"):
         _install_torch(python)
-    _print(f"Installing what {requirements.relative_to(venv.parent)} names (a minute or so) ...")
+    _print(f"Installing {requirements.relative_to(venv.parent)} (about a minute) ...")
     if not _pip(python, "install", "--requirement", str(requirements)):
         sys.exit(
-            "The installation failed, see above. Once that is put right, run the same command "
-            "again: what is there already is kept."
+            "The installation failed, see above. Fix the problem and run the same command again; "
+            "packages that are installed already are kept."
         )
 
 
 def _make_venv(venv: Path) -> None:
-    """Also on a Debian that splits `ensurepip` off into a package of its own."""
+    """Works on Debian too, which ships `ensurepip` in a separate package."""
     if _run_quietly(sys.executable, "-m", "venv", str(venv)):
         return
     shutil.rmtree(venv, ignore_errors=True)
@@ -69,27 +68,29 @@ def _make_venv(venv: Path) -> None:
         if _run_quietly(sys.executable, "-m", "venv", str(venv)):
             return
         shutil.rmtree(venv, ignore_errors=True)
-    pip_elsewhere = shutil.which("pip3") or shutil.which("pip")
-    if pip_elsewhere and _run_quietly(sys.executable, "-m", "venv", "--without-pip", str(venv)):
+    system_pip = shutil.which("pip3") or shutil.which("pip")
+    if system_pip and _run_quietly(sys.executable, "-m", "venv", "--without-pip", str(venv)):
         python = str(venv / "bin" / "python")
-        if _run_quietly(pip_elsewhere, "--python", python, "install", "pip"):
+        if _run_quietly(system_pip, "--python", python, "install", "pip"):
             return
     sys.exit(
-        "This Python cannot make a virtual environment. On Debian and Ubuntu type:\n"
+        "This Python cannot create a virtual environment. On Debian and Ubuntu, run:\n"
         "    sudo apt install python3-venv\n"
-        "and run the same command again (or set HEIMDALL_NO_VENV=1 to use this Python as it is)."
+        "and the same command again (or set HEIMDALL_NO_VENV=1 to use this Python as it is)."
     )
 
 
 def _install_torch(python: Path) -> None:
-    """The CPU build where there is no NVIDIA driver: a tenth of the size."""
+    """Install the CPU build where there is no NVIDIA driver: it has a tenth of the size."""
     cpu_only = sys.platform == "linux" and shutil.which("nvidia-smi") is None
-    _print("Installing PyTorch (some 200 MB) ...")
+    _print("Installing PyTorch (about 200 MB) ...")
     if cpu_only and _pip(python, "install", f"{TORCH}+cpu", quietly=True):
         return
     if cpu_only:
-        _print("The CPU build is not offered here; the full one is some gigabytes, with CUDA.")
-    # A failure is told by the installation of all requirements, which follows.
+        _print(
+            "The CPU build is not available here; installing the CUDA build (several gigabytes)."
+        )
+    # A failure is reported by the installation of all requirements, which follows.
     _pip(python, "install", TORCH)
 
 
@@ -102,12 +103,12 @@ def _pip(python: Path, *arguments: str, quietly: bool = False) -> bool:
 
 def _run_quietly(*command: str) -> bool:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
         )
     except OSError:
         return False
-    return done.returncode == 0
+    return completed.returncode == 0
 
 
 def _can_be_root() -> bool:
@@ -120,7 +121,7 @@ def _print(line: str) -> None:
 
 @contextlib.contextmanager
 def _exclusive(lock: Path) -> Iterator[None]:
-    """Two commands started at once must not install into each other's way."""
-    with lock.open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    """Commands that are started at the same time must not install at the same time."""
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,6 @@
-"""Daphne as Heimdall wants it: compressed sockets, back-pressure, and a goodbye that says why.
+"""Daphne with WebSocket compression, back-pressure, request limits and a clean shutdown.
 
-Import it only where daphne serves: importing daphne takes this process's event loop.
+Import this only in a process that serves with daphne: importing daphne replaces the event loop.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from heimdall.daphne import request_limits
 from realtime.protocol import Close
 
 FLUSH_SECONDS = 0.2
-# Requests under way are waited for, but not for ever: whoever stops this process wants it stopped.
+# Running requests are awaited for this long only, because the process has been told to stop.
 CLOSE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 3.0
 MAX_FRAME_BYTES = MAX_WRITE_BYTES = 64 * 1024
 
 
 class BackpressureProtocol(WebSocketProtocol):
-    """A socket that says when the other side does not take what was sent."""
+    """Pauses sending while the client does not read; merges frames sent in one loop iteration."""
 
     may_write: asyncio.Event | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._in_turn = False
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
+        self._flush_scheduled = False
 
     def onOpen(self) -> None:  # noqa: N802
         self.may_write = asyncio.Event()
         self.may_write.set()
-        # Twisted calls its producer when the socket's buffer is full, and when it is empty again.
+        # Twisted calls pauseProducing when the socket's buffer is full, resumeProducing when empty.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
         super().onOpen()
@@ -57,40 +57,40 @@ class BackpressureProtocol(WebSocketProtocol):
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         if code == Close.SERVICE_RESTART:
-            # Not `sendClose`, which takes no code of the protocol's own.
+            # Not sendClose, which accepts no code in the range 1000 to 2999 but 1000.
             self.sendCloseFrame(code=code, reasonUtf8=b"service restart")
         else:
             super().serverClose(code)
 
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
-        plain = self._perMessageCompress is None and not self.send_queue
-        if plain and not binary and self.state == self.STATE_OPEN:
-            self._write_soon(_framed(content))
+        uncompressed = self._perMessageCompress is None and not self.send_queue
+        if uncompressed and not binary and self.state == self.STATE_OPEN:
+            self._write_coalesced(_encode_text_frame(content))
         else:
             super().serverSend(content, binary)
 
     def sendData(self, *args: Any, **options: Any) -> None:  # noqa: N802
-        self._write_now()
+        self._flush()
         super().sendData(*args, **options)
 
-    def _write_soon(self, frame: bytes) -> None:
-        """The first frame of a turn of the loop goes at once, what a burst adds to it in one."""
-        if not self._in_turn:
-            self._in_turn = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
+    def _write_coalesced(self, frame: bytes) -> None:
+        """Write the first frame of a loop iteration at once, and the others together at its end."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush_scheduled_frames)
             _write(self.transport, frame)
             return
-        self._waiting.append(frame)
-        self._waiting_bytes += len(frame)
-        if self._waiting_bytes > MAX_WRITE_BYTES:
-            self._write_now()
+        self._buffer.append(frame)
+        self._buffered_bytes += len(frame)
+        if self._buffered_bytes > MAX_WRITE_BYTES:
+            self._flush()
 
-    def _end_turn(self) -> None:
-        self._in_turn = False
-        self._write_now()
+    def _flush_scheduled_frames(self) -> None:
+        self._flush_scheduled = False
+        self._flush()
 
-    def _write_now(self) -> None:
-        data, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+    def _flush(self) -> None:
+        data, self._buffer, self._buffered_bytes = b"".join(self._buffer), [], 0
         _write(self.transport, data)
 
     stopProducing = resumeProducing  # noqa: N815
@@ -102,8 +102,8 @@ class BackpressureProtocol(WebSocketProtocol):
 
 
 @lru_cache(maxsize=64)
-def _framed(text: str) -> bytes:
-    """One whole text frame (RFC 6455, 5.2): what goes to many sockets alike is framed once."""
+def _encode_text_frame(text: str) -> bytes:
+    """Encode a text frame (RFC 6455, 5.2); cached, because many sockets get the same frame."""
     payload = text.encode()
     size = len(payload)
     if size < 126:
@@ -114,31 +114,34 @@ def _framed(text: str) -> bytes:
 
 
 def _write(transport: Any, data: bytes) -> None:
-    """At once, where nothing waits before it: left to itself, Twisted writes at the loop's next
-    turn, and tells the kernel twice what to watch, for each socket of each frame."""
+    """Write directly to the socket where its buffer is empty.
+
+    Twisted would write in the next iteration of the loop and change the set of watched sockets
+    twice for every frame.
+    """
     if data and transport.connected and getattr(transport, "_tempDataBuffer", None) == []:
         sent = 0 if transport.dataBuffer else transport.writeSomeData(data)
-        if isinstance(sent, int):  # or else the connection is lost, as the write below will find
+        if isinstance(sent, int):  # otherwise the connection is lost, which the write below detects
             data = data[sent:]
     if data:
         transport.write(data)
 
 
 class DaphneFactory(WebSocketFactory):
-    """Daphne answers every offer of compression with no, unless its factory is told to accept."""
+    """Accepts permessage-deflate, which daphne declines by default."""
 
     protocol = BackpressureProtocol
 
     def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
-        """Daphne says its own bounds, a megabyte, when it begins to serve."""
-        ours = {
+        """Override the limit of one megabyte that daphne sets when it starts."""
+        overrides = {
             "perMessageCompressionAccept": _accept_compression,
-            # What a client has to say is short; a longer one is closed (1009), not dropped.
+            # Client messages are short; a longer one closes the connection with code 1009.
             "maxFramePayloadSize": MAX_FRAME_BYTES,
             "maxMessagePayloadSize": MAX_FRAME_BYTES,
             "failByDrop": False,
         }
-        super().setProtocolOptions(**{**options, **ours})
+        super().setProtocolOptions(**{**options, **overrides})
 
 
 def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:
@@ -146,36 +149,40 @@ def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | Non
     return PerMessageDeflateOfferAccept(deflate[0]) if deflate else None
 
 
-_send = daphne.server.Server.handle_reply
-_end = daphne.server.Server.kill_all_applications
+# The original methods, before patch_daphne.
+_handle_reply = daphne.server.Server.handle_reply
+_kill_all_applications = daphne.server.Server.kill_all_applications
 _run = daphne.server.Server.run
 
 
 async def _send_with_backpressure(self: Any, protocol: Any, message: dict[str, Any]) -> None:
-    """A socket that takes nothing holds up the task that sends to it, and nobody else."""
+    """Block the sending task while its client does not read; other clients are not affected."""
     may_write = getattr(protocol, "may_write", None)
     if may_write is not None:
         await may_write.wait()
-    await _send(self, protocol, message)
+    await _handle_reply(self, protocol, message)
 
 
 def _close_websockets(self: Any) -> Any:
-    """Sockets are told that the service restarts, so that they come back soon."""
+    """Close WebSockets with 1012 (service restart), so that clients reconnect soon."""
     for protocol in list(self.connections):
         if getattr(protocol, "may_write", None) is not None:
             protocol.serverClose(Close.SERVICE_RESTART)
-    # The reactor stops as soon as what it waits for is done: the frames have to leave first.
-    flushed = _later(FLUSH_SECONDS)
-    ended = DeferredList([flushed, maybeDeferred(_end, self)])
-    return DeferredList([ended, _later(CLOSE_SECONDS)], fireOnOneCallback=True)
+    # The reactor stops when this Deferred fires, so give the close frames time to be sent.
+    flushed = _delay(FLUSH_SECONDS)
+    ended = DeferredList([flushed, maybeDeferred(_kill_all_applications, self)])
+    return DeferredList([ended, _delay(CLOSE_SECONDS)], fireOnOneCallback=True)
 
 
 def exit_after_timeout(status: int = 0) -> None:
-    """A request that was cut off can leave a thread behind that waits for ever, and a process that
-    ends waits for all its threads: for no longer than this."""
-    last = threading.Timer(SHUTDOWN_SECONDS, os._exit, [status])
-    last.daemon = True
-    last.start()
+    """Exit after SHUTDOWN_SECONDS even if threads are still running.
+
+    A cancelled request can leave a thread that blocks for ever, and Python joins all threads at
+    exit.
+    """
+    timer = threading.Timer(SHUTDOWN_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()
 
 
 def _run_until_stopped(self: Any) -> None:
@@ -183,23 +190,23 @@ def _run_until_stopped(self: Any) -> None:
     exit_after_timeout()
 
 
-def _later(seconds: float) -> Any:
+def _delay(seconds: float) -> Any:
     return deferLater(daphne.server.reactor, seconds, lambda: None)
 
 
 def patch_daphne() -> None:
-    """Teach daphne, however it was started; doing so twice changes nothing."""
+    """Install the patches, also under the `daphne` command; calling this twice is harmless."""
     daphne.server.WebSocketFactory = DaphneFactory
-    daphne.server.HTTPFactory = request_limits.Factory
+    daphne.server.HTTPFactory = request_limits.RequestLimitFactory
     daphne.server.Server.handle_reply = _send_with_backpressure
     daphne.server.Server.kill_all_applications = _close_websockets
     daphne.server.Server.run = _run_until_stopped
 
 
 class DaphneServer(daphne.server.Server):
-    """Tells `ready` the port once it listens; `run` returns after SIGINT or SIGTERM.
+    """Calls `ready` with the port once it listens; `run` returns after SIGINT or SIGTERM.
 
-    Whoever runs it has more to end than daphne, and calls `end_in_time` itself.
+    The caller has more to shut down than daphne and calls `exit_after_timeout` itself.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> No
         running.send_signal(signal.SIGINT)
         told += running.stdout.read()
     assert running.returncode == 0, told
-    assert "the job goes on at the next start" in told
+    assert "the job continues at the next start" in told
     assert "Traceback" not in told
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
     assert left.stdout == b""

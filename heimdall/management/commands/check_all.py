@@ -1,4 +1,4 @@
-"""`manage.py check_all`: everything that has to hold before a change lands."""
+"""`manage.py check_all`: all checks that a change must pass."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--no-tests", action="store_true", help="all but the tests")
+        parser.add_argument("--no-tests", action="store_true", help="skip the tests")
 
     def handle(self, *args: Any, no_tests: bool, **options: Any) -> None:
-        failed = [name for name, command in CHECKS.items() if not self._passes(name, command)]
-        if not no_tests and not self._passes("tests", [*_MANAGE, "test"], quietly=False):
+        failed = [name for name, command in CHECKS.items() if not self._run(name, command)]
+        if not no_tests and not self._run("tests", [*_MANAGE, "test"], quiet=False):
             failed.append("tests")
         if failed:
-            raise CommandError(f"Not as it should be: {', '.join(failed)}.")
+            raise CommandError(f"Failed: {', '.join(failed)}.")
 
-    def _passes(self, name: str, command: list[str], *, quietly: bool = True) -> bool:
-        began = time.monotonic()
-        done = subprocess.run(
-            command, cwd=settings.BASE_DIR, capture_output=quietly, text=True, check=False
+    def _run(self, name: str, command: list[str], *, quiet: bool = True) -> bool:
+        started_at = time.monotonic()
+        completed = subprocess.run(
+            command, cwd=settings.BASE_DIR, capture_output=quiet, text=True, check=False
         )
-        verdict = "ok" if done.returncode == 0 else "FAILED"
-        self.stdout.write(f"{name}: {verdict} ({time.monotonic() - began:.0f} s)")
-        if quietly and done.returncode:
-            self.stdout.write(f"{done.stdout}{done.stderr}")
-        return done.returncode == 0
+        result = "ok" if completed.returncode == 0 else "FAILED"
+        self.stdout.write(f"{name}: {result} ({time.monotonic() - started_at:.0f} s)")
+        if quiet and completed.returncode:
+            self.stdout.write(f"{completed.stdout}{completed.stderr}")
+        return completed.returncode == 0

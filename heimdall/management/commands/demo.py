@@ -1,4 +1,4 @@
-"""`manage.py demo`: from a bare checkout to a training that one can watch, in one command."""
+"""`manage.py demo`: set everything up, train one job and show it live."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ class Command(BaseCommand):
     help = "Set everything up, train one job, and show it live until Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8001, help="of the pages (default 8001)")
-        parser.add_argument("--epochs", type=int, default=30, help="of the job (default 30)")
         parser.add_argument(
-            "--dataset", type=Path, help="measured data: a folder in the import format"
+            "--port", type=int, default=8001, help="port of the web server (default 8001)"
         )
-        parser.add_argument("--exit", action="store_true", help="stop everything when the job ends")
+        parser.add_argument(
+            "--epochs", type=int, default=30, help="number of epochs to train (default 30)"
+        )
+        parser.add_argument(
+            "--dataset", type=Path, help="folder with measured data in the import format"
+        )
+        parser.add_argument("--exit", action="store_true", help="exit when the job ends")
 
     def handle(
         self, *args: Any, port: int, epochs: int, dataset: Path | None, **options: Any
@@ -41,20 +45,20 @@ class Command(BaseCommand):
             validate(TrainConfig, {"epochs": epochs})
         except InvalidInputError as error:
             raise CommandError(f"--{error}") from error
-        _must_be_free(port)
+        _check_port(port)
         if not web_process.is_migrated():
-            self.stdout.write("Creating the tables ...")
+            self.stdout.write("Creating the database tables ...")
             call_command("migrate", verbosity=0)
         from heimdall.embedded import AlreadyRunningError
 
         try:
-            seeds = seed(dataset)
+            seeded_dataset, password = seed(dataset)
         except (DatasetImportError, OSError) as error:
             raise CommandError(f"--dataset {dataset}: {error}") from error
-        demo = Demo(*seeds, epochs=epochs, stop_at_end=options["exit"])
+        demo = Demo(seeded_dataset, password, epochs=epochs, stop_at_end=options["exit"])
         try:
             with _worker_process():
-                web_process.run_server("127.0.0.1", port, demo.begin)
+                web_process.run_server("127.0.0.1", port, demo.start)
         except AlreadyRunningError as error:
             raise CommandError(str(error)) from error
         finally:
@@ -65,24 +69,24 @@ class Command(BaseCommand):
         sys.exit(demo.exit_status)
 
 
-def _must_be_free(port: int) -> None:
+def _check_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise CommandError(
-                f"Port {port} is taken ({error.strerror}). Choose another: --port {port + 1}."
+                f"Port {port} is not available ({error.strerror}). Use another: --port {port + 1}."
             ) from error
 
 
 @contextmanager
 def _worker_process() -> Iterator[None]:
-    """With a broker the worker is a process of its own, as in production."""
+    """With a broker, the worker is a separate process as in production."""
     if settings.EMBEDDED:
         yield
         return
-    # A session of its own: Ctrl-C reaches this process alone, which then ends the worker in order.
+    # In a new session, so that Ctrl-C reaches this process only, which then stops the worker.
     python = [sys.executable, "-W", "ignore:You're running the worker with superuser"]
     command = [*python, "-m", "celery", "-A", "heimdall", "--quiet", "worker"]
     worker = subprocess.Popen(

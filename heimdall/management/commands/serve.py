@@ -1,4 +1,4 @@
-"""`manage.py serve`: the web process, and in the embedded mode the worker with it."""
+"""`manage.py serve`: the web process, including a worker in the embedded mode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from heimdall.reload import run_with_reload
 
 
 class Command(BaseCommand):
-    help = "Serve pages, API and sockets; without RABBITMQ_URL it trains too."
+    help = "Serve pages, API and WebSockets; without RABBITMQ_URL also train."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
@@ -29,7 +29,9 @@ class Command(BaseCommand):
         if reload:
             _serve_with_reload(host, port)
         if not web_process.is_migrated():
-            raise CommandError("The database has no or old tables: run `python manage.py migrate`.")
+            raise CommandError(
+                "Migrations are missing in the database: run `python manage.py migrate`."
+            )
         from heimdall.embedded import AlreadyRunningError
 
         def ready(bound: int) -> None:

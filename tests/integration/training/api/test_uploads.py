@@ -106,7 +106,7 @@ def test_two_gigabytes_are_refused_by_what_is_said_of_them(embedded: Stack) -> N
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"application/problem+json" in answer
         assert b"100 Continue" not in answer
-        assert b"537,919,488 bytes that are taken here" in answer
+        assert b"537,919,488 bytes" in answer
         assert unnamed_bytes(embedded) == 0
 
 
@@ -115,7 +115,7 @@ def test_a_body_without_a_length_is_refused_while_it_comes(embedded: Stack) -> N
     head = f"POST {DATASETS} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"
     with said(embedded, head, chunk, times=66) as answer:
         assert answer.startswith(b"HTTP/1.1 413 ")
-        assert b"67,108,864 bytes that are taken here" in answer
+        assert b"67,108,864 bytes" in answer
         assert unnamed_bytes(embedded) == 0
 
 
