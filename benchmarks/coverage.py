@@ -1,8 +1,8 @@
-"""Whether the said uncertainty holds on ground never seen: `python -m benchmarks.coverage FOLDER`.
+"""Coverage of the predicted ellipses in areas without data: `python -m benchmarks.coverage FOLDER`.
 
-FOLDER is in the import format, with a `group` column or split by place. One test split is a few
-dozen blocks of ground, which may happen to be easy or hard; so its groups are split anew and anew,
-a network is trained, calibrated and tested on each, and the spread is told beside the mean.
+FOLDER is in the import format, with a `group` column or split by place. A test split is a few dozen
+grid squares, which may happen to be easy or hard. So the groups are split several times, a network
+is trained, calibrated and tested on each split, and the mean and the spread are printed.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--splits", type=int, default=10)
-    chosen = parser.parse_args()
-    dataset = read_folder(chosen.folder)
-    shares: dict[int, list[float]] = {68: [], 95: []}
-    for seed in range(chosen.splits):
-        anew = replace(
+    options = parser.parse_args()
+    dataset = read_folder(options.folder)
+    covered: dict[int, list[float]] = {68: [], 95: []}
+    for seed in range(options.splits):
+        resplit = replace(
             dataset, split=splits.split_by_group(dataset.group, seed), split_by=splits.BY_PLACE
         )
-        test = train(anew, seed=seed).evaluation["test"]
-        covered = {share: test[f"coverage_{share}"] for share in shares}
-        blocks = len(np.unique(anew.group[anew.rows("test")]))
+        test = train(resplit, seed=seed).evaluation["test"]
+        covered[68].append(test["coverage_68"])
+        covered[95].append(test["coverage_95"])
+        squares = len(np.unique(resplit.group[resplit.rows("test")]))
         print(
-            f"split {seed}: {blocks} blocks, {test['samples']} samples, "
-            f"mean {test['mean_m']:.0f} m, covers {covered[68]:.1%} of 68, {covered[95]:.1%} of 95",
+            f"split {seed}: {squares} grid squares, {test['samples']} samples, "
+            f"mean error {test['mean_m']:.0f} m, coverage {covered[68][-1]:.1%} of 68 %, "
+            f"{covered[95][-1]:.1%} of 95 %",
             flush=True,
         )
-        for share, found in shares.items():
-            found.append(covered[share])
-    for share, found in shares.items():
+    for level, values in covered.items():
+        deviation = np.std(values, ddof=1)
         print(
-            f"{share} % said: {np.mean(found):.1%} covered, {np.std(found, ddof=1):.1%} from split "
-            f"to split, {np.std(found, ddof=1) / np.sqrt(len(found)):.1%} standard error"
+            f"{level} % ellipses: coverage {np.mean(values):.1%}, standard deviation over splits "
+            f"{deviation:.1%}, standard error {deviation / np.sqrt(len(values)):.1%}"
         )
 
 

@@ -1,10 +1,10 @@
-"""Training samples a second through Heimdall: `python -m benchmarks.throughput`.
+"""Training samples per second through Heimdall: `python -m benchmarks.throughput`.
 
-All of it is there: the web process, a worker, the trainer's process, RabbitMQ, PostgreSQL, an
-event, a row and a synced checkpoint for each epoch. Beside it a bare loop that somebody might
-write by hand: the same network, batches, optimiser, schedule and loss on the same tensors in
-memory, and the validation split once an epoch; it writes and tells nothing. Runs alternate; the
-figures are medians of seconds an epoch, the first epoch left out.
+Heimdall runs completely: the web process, a worker, the trainer process, RabbitMQ, PostgreSQL, and
+an event, a row and a synced checkpoint for each epoch. It is compared with a bare loop: the same
+network, batches, optimizer, schedule and loss on the same tensors in memory, and the validation
+split once per epoch, without writing or reporting anything. Runs alternate; the figures are medians
+of seconds per epoch, without the first epoch.
 """
 
 from __future__ import annotations
@@ -49,55 +49,63 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--timing", action="store_true", help="arrival times, so Gauss-Newton too")
+    parser.add_argument(
+        "--timing", action="store_true", help="with arrival times, so with refinement"
+    )
     parser.add_argument("--bare", nargs=3, metavar=("DATASET", "EPOCHS", "THREADS"))
-    chosen = parser.parse_args()
-    if chosen.bare:
-        path, epochs, threads = chosen.bare
+    options = parser.parse_args()
+    if options.bare:
+        path, epochs, threads = options.bare
         torch.set_num_threads(int(threads))
-        print(json.dumps(bare(Dataset.load(Path(path)), TrainConfig(epochs=int(epochs)))))
+        print(json.dumps(train_bare(Dataset.load(Path(path)), TrainConfig(epochs=int(epochs)))))
         return
     with heimdall(lease_seconds=15) as stack:
-        compare(stack, chosen)
+        compare(stack, options)
 
 
-def compare(stack: Stack, chosen: argparse.Namespace) -> None:
-    made = STORE % (chosen.samples, 1000.0 if chosen.timing else None)
+def compare(stack: Stack, options: argparse.Namespace) -> None:
+    made = STORE % (options.samples, 1000.0 if options.timing else None)
     stack.dataset, path = stack.python("-c", made).split()[-2:]
     stack.start_worker()
     rows = len(Dataset.load(Path(path)).rows("train"))
     threads = stack.python("-c", "from heimdall.settings import *; print(TRAINER_THREADS)").strip()
-    through: list[float] = []
-    plain: list[float] = []
-    for _ in range(chosen.runs):
-        command = ("-m", "benchmarks.throughput", "--bare", path, str(chosen.epochs), threads)
-        alone = json.loads(stack.python(*command).splitlines()[-1])
-        plain.append(median(alone))
-        through.append(median(seconds(stack, chosen.epochs, sum(alone))))
-        print(f"Heimdall {through[-1]:.3f} s an epoch, bare {plain[-1]:.3f} s", flush=True)
-    ours, theirs = rows / median(through), rows / median(plain)
-    # Over pairs, so that a machine whose speed drifts counts less.
-    ratio = median(map(truediv, plain, through))
-    print(f"Heimdall {ours:,.0f} samples/s, bare {theirs:,.0f} samples/s: {ratio:.3f}")
+    heimdall_seconds: list[float] = []
+    bare_seconds: list[float] = []
+    for _ in range(options.runs):
+        command = ("-m", "benchmarks.throughput", "--bare", path, str(options.epochs), threads)
+        bare = json.loads(stack.python(*command).splitlines()[-1])
+        bare_seconds.append(median(bare))
+        epochs = measure_epochs(stack, options.epochs, sum(bare))
+        heimdall_seconds.append(median(epochs))
+        print(
+            f"Heimdall {heimdall_seconds[-1]:.3f} s/epoch, bare {bare_seconds[-1]:.3f} s/epoch",
+            flush=True,
+        )
+    rate, bare_rate = rows / median(heimdall_seconds), rows / median(bare_seconds)
+    # The median over pairs is less sensitive to a machine whose speed drifts.
+    ratio = median(map(truediv, bare_seconds, heimdall_seconds))
+    print(f"Heimdall {rate:,.0f} samples/s, bare {bare_rate:,.0f} samples/s: {ratio:.3f}")
 
 
-def seconds(stack: Stack, epochs: int, expected: float) -> list[float]:
-    """From one epoch's event to the next: checkpoint, row and event are in it."""
+def measure_epochs(stack: Stack, epochs: int, expected: float) -> list[float]:
+    """Seconds between the events of consecutive epochs, with checkpoint, row and event."""
     config = TrainConfig(epochs=epochs).model_dump(mode="json")
     job = stack.submit(**config)
     wait_unseen(stack, job, expected)
-    told = [one for one in stack.events(job) if one["event"] == "training:progress"]
-    ends = [datetime.fromisoformat(one["timestamp"]) for one in told if not one["data"]["is_best"]]
-    return [(after - before).total_seconds() for before, after in pairwise(ends)]
+    events = [one for one in stack.events(job) if one["event"] == "training:progress"]
+    times = [
+        datetime.fromisoformat(one["timestamp"]) for one in events if not one["data"]["is_best"]
+    ]
+    return [(after - before).total_seconds() for before, after in pairwise(times)]
 
 
-def bare(dataset: Dataset, config: TrainConfig) -> list[float]:
-    """Seconds of each epoch but the first."""
+def train_bare(dataset: Dataset, config: TrainConfig) -> list[float]:
+    """Seconds of each epoch except the first."""
     state = TrainState.initial(config, dataset)
     model, optimizer = state.model, state.optimizer
     train, val = (EncodedSplit.from_dataset(dataset, state.normalizer, side, SINGLE_PROCESS.device)
                   for side in ("train", "val"))  # fmt: skip
-    took = []
+    seconds = []
     for epoch in range(config.epochs):
         started, total = time.perf_counter(), 0.0
         model.train()
@@ -122,8 +130,8 @@ def bare(dataset: Dataset, config: TrainConfig) -> list[float]:
         print(
             f"epoch {epoch + 1}: {total / len(batches):.4f} {score:.4f} {rmse:.4f}", file=sys.stderr
         )
-        took.append(time.perf_counter() - started)
-    return took[1:]
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the accuracy benchmarks share: one training through the engine, as a job would do it."""
+"""Shared by the accuracy benchmarks: train and evaluate a model as a job does."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ import torch
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation.evaluate import evaluate_localizer
+from training.localization.evaluation.types import Evaluation
 from training.localization.fit import calibration, loop
 from training.localization.fit.state import TrainState
 from training.localization.localizer.localizer import Localizer
+from training.localization.metrics import ErrorSummary
+
+_COLUMNS = ("mean_m", "rmse_m", "median_m", "p95_m")
 
 
 @dataclass(frozen=True)
-class Done:
-    answer: Localizer
-    evaluation: dict[str, Any]
+class Run:
+    localizer: Localizer
+    evaluation: Evaluation
     seconds: float
 
 
-def train(dataset: Dataset, **config: Any) -> Done:
-    """Train with the default settings but for `config`, and evaluate the best epoch once."""
+def train(dataset: Dataset, **config: Any) -> Run:
+    """Train with the default settings except `config`, and evaluate the best epoch."""
     torch.set_num_threads(1)
     state = TrainState.initial(TrainConfig.model_validate(config), dataset)
     started, best = time.perf_counter(), state.model.state_dict()
@@ -34,15 +38,22 @@ def train(dataset: Dataset, **config: Any) -> Done:
             best = copy.deepcopy(state.model.state_dict())
     seconds = time.perf_counter() - started
     state.model.load_state_dict(best)
-    answer = calibration.calibrate(state, dataset)
-    return Done(answer, evaluate_localizer(answer, dataset), seconds)
+    localizer = calibration.calibrate(state, dataset)
+    return Run(localizer, evaluate_localizer(localizer, dataset), seconds)
 
 
-def line(name: str, errors: dict[str, float], more: str = "") -> None:
-    """One row of a table, in metres."""
-    figures = "".join(f"{errors[key]:10,.0f}" for key in ("mean_m", "rmse_m", "median_m", "p95_m"))
-    print(f"{name:34}{figures}  {more}", flush=True)
-
-
-def head() -> None:
+def print_header() -> None:
     print(f"{'':34}{'mean':>10}{'RMSE':>10}{'median':>10}{'p95':>10}  metres, test split")
+
+
+def print_row(name: str, errors: ErrorSummary, note: str = "") -> None:
+    figures = "".join(f"{errors[column]:10,.0f}" for column in _COLUMNS)  # type: ignore[literal-required]
+    print(f"{name:34}{figures}  {note}", flush=True)
+
+
+def coverage_note(run: Run) -> str:
+    test = run.evaluation["test"]
+    return (
+        f"coverage {test['coverage_68']:.1%} of 68 %, {test['coverage_95']:.1%} of 95 %, "
+        f"{run.seconds:.0f} s"
+    )

@@ -58,7 +58,7 @@ def monte_carlo_bound(
     def score(east: float, north: float, emission: float) -> np.ndarray:
         step = np.array([[east, north]])
         up, down = log_likelihood(place + step, emission), log_likelihood(place - step, -emission)
-        return (up - down) / (2 * _STEP_M)
+        return np.asarray((up - down) / (2 * _STEP_M))
 
     scores = [score(_STEP_M, 0, 0), score(0, _STEP_M, 0)]
     if sigma_m is not None:
