@@ -136,6 +136,12 @@ class Hub:
         if not self._all_jobs_callbacks:
             await self._layer.group_discard(ALL_JOBS, self._channel)
 
+    async def close(self) -> None:
+        """Stop the background tasks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def frames(self, buffer: JobEventBuffer, after: int) -> list[Frame]:
         """The next page after seq `after`, from the buffer or else from the rows."""
         while (page := buffer.after(after)) is None:

@@ -46,7 +46,7 @@ def listener(disturbed: Stack) -> Iterator[Listener]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_broker_that_is_away_costs_no_event_and_stops_no_training(
+async def test_broker_outage_loses_no_event_and_does_not_stop_training(
     disturbed: Stack, broker: PrivateBroker, listener: Listener, fault: str, tally: Tally
 ) -> None:
     away, back = FAULTS[fault]
@@ -109,7 +109,7 @@ def pace(stack: Stack, job_id: str, gone: float, back: float) -> float:
     return during / statistics.mean([before, after]) - 1
 
 
-def test_events_that_a_killed_process_left_are_sent_by_another(
+def test_unsent_events_of_a_killed_process_are_sent_by_another(
     disturbed: Stack, broker: PrivateBroker, listener: Listener, tally: Tally
 ) -> None:
     """It wrote them while the broker was frozen, and never came back."""
@@ -140,9 +140,7 @@ def test_events_that_a_killed_process_left_are_sent_by_another(
     tally("events left by a killed process, sent by another", 1, seconds=[time.time() - thawed])
 
 
-def test_a_job_whose_message_is_lost_or_sent_five_times_is_claimed_once(
-    disturbed: Stack, tally: Tally
-) -> None:
+def test_lost_or_duplicate_queue_message_leads_to_one_claim(disturbed: Stack, tally: Tally) -> None:
     disturbed.stop_workers()
     lost, often_sent = disturbed.submit(**CONFIG), disturbed.submit(**CONFIG)
     time.sleep(1)
@@ -168,7 +166,7 @@ def test_a_job_whose_message_is_lost_or_sent_five_times_is_claimed_once(
     tally("queue purged, and a message sent five times: one claim", 2, seconds=took)
 
 
-def test_a_job_is_announced_over_a_connection_that_was_cut_while_idle(
+def test_job_is_enqueued_after_an_idle_connection_was_cut(
     disturbed: Stack, broker: PrivateBroker, tally: Tally
 ) -> None:
     disturbed.until(disturbed.submit(epochs=1), "completed")
@@ -189,7 +187,7 @@ def running(stack: Stack, job_id: str) -> list[dict[str, Any]]:
     return [one for one in stack.events(job_id) if one["data"].get("status") == "running"]
 
 
-def test_a_job_that_outlasts_the_brokers_patience_runs_once(
+def test_job_longer_than_the_consumer_timeout_runs_once(
     tmp_path_factory: pytest.TempPathFactory, tally: Tally
 ) -> None:
     """A message that is held for 8 s closes the channel of whoever holds it."""
@@ -219,7 +217,9 @@ def test_a_job_that_outlasts_the_brokers_patience_runs_once(
     tally("consumer_timeout of 8 s, two jobs, two workers", 1, seconds=[moment(second) - ready])
 
 
-async def test_a_killed_web_server_costs_no_page_an_event(disturbed: Stack, tally: Tally) -> None:
+async def test_killed_web_process_loses_no_event_for_clients(
+    disturbed: Stack, tally: Tally
+) -> None:
     job_id = disturbed.submit(**{**CONFIG, "epochs": often(60, 300), "patience": 300})
     sockets, took = often(20, 100), []
     watching = [asyncio.ensure_future(watch(disturbed, job_id)) for _ in range(sockets)]

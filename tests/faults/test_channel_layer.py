@@ -60,12 +60,11 @@ async def joined(layer: TopicChannelLayer, *groups: str) -> str:
     for group in groups:
         await layer.group_add(group, channel)
     async with asyncio.timeout(20):
-        while layer._connection is None and (await layer.receive(channel))["type"] != "resync":
-            pass
+        await layer.carehare_connection
     return str(channel)
 
 
-async def test_a_group_hears_its_own_job(
+async def test_group_receives_only_its_own_job(
     layer: TopicChannelLayer, own_broker: PrivateBroker
 ) -> None:
     job, other = uuid4(), uuid4()
@@ -75,11 +74,12 @@ async def test_a_group_hears_its_own_job(
     assert await next_seq(layer, channel) == 1
 
 
-async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
+async def test_restarted_broker_is_reconnected_and_members_resync(
     own_broker: PrivateBroker, layer: TopicChannelLayer
 ) -> None:
     job = uuid4()
     channel = await joined(layer, job_group(job))
+    assert (await layer.receive(channel))["type"] == "resync"  # after the first connection
     await asyncio.to_thread(own_broker.kill)
     late = await layer.new_channel()
     async with asyncio.timeout(1):  # joining does not wait for the broker
@@ -93,7 +93,9 @@ async def test_a_killed_broker_is_found_again_and_every_member_told_to_look(
         assert await next_seq(layer, one) == 1
 
 
-async def test_a_burst_arrives_whole(layer: TopicChannelLayer, own_broker: PrivateBroker) -> None:
+async def test_burst_of_2000_messages_arrives_complete(
+    layer: TopicChannelLayer, own_broker: PrivateBroker
+) -> None:
     job = uuid4()
     channel = await joined(layer, job_group(job))
     bodies = [body(job, seq) for seq in range(1, 2001)]
@@ -102,12 +104,14 @@ async def test_a_burst_arrives_whole(layer: TopicChannelLayer, own_broker: Priva
     await sending
 
 
-async def test_only_frames_of_events_go_to_the_exchange(layer: TopicChannelLayer) -> None:
+async def test_group_send_rejects_messages_that_are_not_event_frames(
+    layer: TopicChannelLayer,
+) -> None:
     with pytest.raises(ValueError, match="Only event frames"):
         await layer.group_send("job.x", {"type": "chat"})
 
 
-async def test_the_publisher_gives_up_on_a_frozen_broker_in_time(
+async def test_publish_to_a_frozen_broker_times_out(
     own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.transport.TIMEOUT_SECONDS", 0.5)

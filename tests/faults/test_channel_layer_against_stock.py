@@ -59,7 +59,7 @@ async def hears_again(kind: Kind, layer: Any, url: str, channel: str, group: str
 
 
 @pytest.mark.parametrize("kind", [Ours(), Stock()], ids=["ours", "stock"])
-async def test_on_a_good_day_both_hear_what_is_sent(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_both_layers_deliver_without_a_fault(kind: Kind, own_broker: PrivateBroker) -> None:
     """So that what fails below fails for the reason that is given."""
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
@@ -67,7 +67,9 @@ async def test_on_a_good_day_both_hear_what_is_sent(kind: Kind, own_broker: Priv
 
 
 @shown_by_stock("a message that is not its msgpack kills the task that reconnects, for good")
-async def test_poison(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_undecodable_message_does_not_stop_the_layer(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
         key = f"a.b.{group.removeprefix('job.')}" if isinstance(kind, Ours) else group
@@ -77,7 +79,9 @@ async def test_poison(kind: Kind, own_broker: PrivateBroker) -> None:
 
 
 @shown_by_stock("a broker that is lost while local_capacity messages wait kills it (assert)")
-async def test_a_broker_lost_while_messages_wait(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_reconnects_after_a_broker_restart_with_full_queue(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
     async with opened(kind, own_broker.url, local_capacity=10) as layer:
         channel = await joined(layer, group := new_group())
         await publish(kind, own_broker.url, group, range(50))
@@ -91,7 +95,7 @@ async def test_a_broker_lost_while_messages_wait(kind: Kind, own_broker: Private
 
 
 @shown_by_stock("a connection that is lost while it subscribes again kills it (TypeError)")
-async def test_a_connection_lost_while_it_subscribes_again(
+async def test_reconnects_when_the_connection_is_lost_during_rebinding(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
     async with proxy(own_broker.port) as (url, way), opened(kind, url) as layer:
@@ -103,7 +107,9 @@ async def test_a_connection_lost_while_it_subscribes_again(
 
 
 @shown_by_stock("a waiter that is cancelled while it reconnects poisons the future of all")
-async def test_a_waiter_that_gives_up(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_cancelled_sender_does_not_break_the_connection_for_others(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
         await asyncio.to_thread(own_broker.kill)
@@ -118,7 +124,9 @@ async def test_a_waiter_that_gives_up(kind: Kind, own_broker: PrivateBroker) -> 
 
 
 @shown_by_stock("a peer that accepts and says nothing ends all reconnecting")
-async def test_a_silent_peer(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_peer_does_not_stop_reconnecting(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("realtime.channel_layer.HANDSHAKE_SECONDS", 0.3)
     async with silent_peer() as (url, met), opened(kind, url) as layer:
         layer.connect_timeout = 0.3
@@ -130,7 +138,7 @@ async def test_a_silent_peer(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @shown_by_stock("group_add and group_send hang while the broker is down")
-async def test_nobody_waits_for_a_broker_that_is_down(
+async def test_group_add_and_send_return_while_the_broker_is_down(
     kind: Kind, own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.channel_layer.RPC_SECONDS", 0.5)
@@ -147,7 +155,9 @@ async def test_nobody_waits_for_a_broker_that_is_down(
 
 
 @shown_by_stock("the second to join a group is told so before the first has bound it")
-async def test_a_message_right_after_joining(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_group_add_returns_only_once_the_group_is_bound(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
     async with proxy(own_broker.port) as (url, way), opened(kind, url) as layer:
         await joined(layer, new_group())
         way.bind_seconds = 0.3
@@ -161,7 +171,9 @@ async def test_a_message_right_after_joining(kind: Kind, own_broker: PrivateBrok
 
 
 @shown_by_stock("leaving and joining at once loses the subscription")
-async def test_leaving_and_joining_at_once(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_concurrent_discard_and_add_keep_the_binding(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
     async with opened(kind, own_broker.url) as layer, kind.sender(own_broker.url) as send:
         groups = [new_group() for _ in range(200)]
         for group in groups:
@@ -173,7 +185,7 @@ async def test_leaving_and_joining_at_once(kind: Kind, own_broker: PrivateBroker
 
 
 @shown_by_stock("consumers that leave with messages waiting leak prefetch until all are deaf")
-async def test_members_that_leave_with_messages_waiting(
+async def test_leaving_with_queued_messages_does_not_exhaust_the_prefetch(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
     async with opened(kind, own_broker.url, local_capacity=10) as layer:
@@ -188,7 +200,7 @@ async def test_members_that_leave_with_messages_waiting(
 
 
 @shown_by_stock("a burst loses even its last message, and nobody is told")
-async def test_the_last_message_of_a_burst(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_last_message_of_a_burst_is_delivered(kind: Kind, own_broker: PrivateBroker) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
         await publish(kind, own_broker.url, group, range(3000))
@@ -196,7 +208,7 @@ async def test_the_last_message_of_a_burst(kind: Kind, own_broker: PrivateBroker
 
 
 @shown_by_stock("one member that stops reading silences every other of its process")
-async def test_a_member_that_stops_reading(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_stalled_member_does_not_block_others(kind: Kind, own_broker: PrivateBroker) -> None:
     async with opened(kind, own_broker.url) as layer:
         await joined(layer, stopped := new_group())
         channel = await joined(layer, reading := new_group())
@@ -206,7 +218,9 @@ async def test_a_member_that_stops_reading(kind: Kind, own_broker: PrivateBroker
 
 
 @shown_by_stock("// and pyamqp:// kill it, and escapes in the password hang it")
-async def test_every_way_to_write_the_address(kind: Kind, own_broker: PrivateBroker) -> None:
+async def test_all_spellings_of_the_broker_url_connect(
+    kind: Kind, own_broker: PrivateBroker
+) -> None:
     for url in (f"pyamqp://guest:guest@127.0.0.1:{own_broker.port}//",
                 f"amqp://gu%65st:guest@127.0.0.1:{own_broker.port}/"):  # fmt: skip
         async with opened(kind, url) as layer:
@@ -217,7 +231,7 @@ async def test_every_way_to_write_the_address(kind: Kind, own_broker: PrivateBro
 
 
 @shown_by_stock("it refuses to be used from another event loop than its first")
-def test_a_plain_process_publishes_again_and_again(kind: Kind, own_broker: PrivateBroker) -> None:
+def test_sending_works_from_several_event_loops(kind: Kind, own_broker: PrivateBroker) -> None:
     """Each `asyncio.run` is a loop of its own, as `async_to_sync` makes them."""
     if isinstance(kind, Ours):
         for seq in range(2):

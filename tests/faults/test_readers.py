@@ -102,9 +102,7 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[int(share * (len(values) - 1))]
 
 
-async def test_slow_and_stopped_readers_cost_the_others_nothing(
-    disturbed: Stack, tally: Tally
-) -> None:
+async def test_slow_and_stalled_readers_do_not_delay_others(disturbed: Stack, tally: Tally) -> None:
     assert disturbed.web is not None
     undisturbed = await burst(disturbed, slow=False)
     before = memory_mb(disturbed.web.pid)

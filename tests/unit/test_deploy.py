@@ -53,7 +53,7 @@ def runs_something_that_is_there(command: list[str]) -> bool:
     return False
 
 
-def test_each_variable_is_one_that_is_read() -> None:
+def test_variables_in_deploy_files_exist_and_are_documented() -> None:
     lines = (DEPLOY / "systemd/heimdall.env").read_text().splitlines()
     named = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
     for service in ("migrate", "web", "worker", "worker-gpu"):
@@ -64,7 +64,7 @@ def test_each_variable_is_one_that_is_read() -> None:
     assert {name for name in named if f"`{name}`" not in README} == set()
 
 
-def test_no_secret_is_written_down() -> None:
+def test_deploy_files_contain_no_secret() -> None:
     for service in SERVICES.values():
         for name, value in service["environment"].items():
             if any(word in name for word in ("SECRET", "PASS", "URL")):
@@ -75,7 +75,7 @@ def test_no_secret_is_written_down() -> None:
     assert [one for one in secrets if not re.search(r"(=|:PASSWORD@.*)$", one)] == []
 
 
-def test_what_is_waited_for_is_there_and_says_that_it_is_well() -> None:
+def test_compose_dependencies_exist_and_have_health_checks() -> None:
     for name, service in SERVICES.items():
         for other, how in service.get("depends_on", {}).items():
             assert how["condition"] == "service_completed_successfully" or (
@@ -91,7 +91,7 @@ def test_what_is_waited_for_is_there_and_says_that_it_is_well() -> None:
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
 
 
-def test_the_image_is_not_root_and_has_only_what_is_there() -> None:
+def test_image_runs_as_a_user_and_copies_existing_files() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^USER (?!root)", text, re.MULTILINE)
     kept = [
@@ -105,7 +105,7 @@ def test_the_image_is_not_root_and_has_only_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_each_unit_runs_a_command_that_is_there(path: Path, tmp_path: Path) -> None:
+def test_systemd_units_run_existing_commands(path: Path, tmp_path: Path) -> None:
     service = unit(path)["Service"]
     assert runs_something_that_is_there(service["ExecStart"].split())
     assert service["User"] != "root"
@@ -154,7 +154,7 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.mark.django_db
-def test_alerts_and_panels_ask_for_what_is_measured() -> None:
+def test_alerts_and_panels_use_exported_metrics() -> None:
     there = exported_metrics()
     for expression in expressions():
         assert expression.count("(") == expression.count(")"), expression
@@ -167,7 +167,7 @@ def test_alerts_and_panels_ask_for_what_is_measured() -> None:
         assert grouped <= {label for name, _ in named for label in there[name]}, expression
 
 
-def test_prometheus_reads_our_rules_and_each_alert_is_explained() -> None:
+def test_every_alert_is_documented() -> None:
     (rules,) = parsed("deploy/prometheus.yml")["rule_files"]
     groups = parsed(f"deploy/{rules}")["groups"]
     told = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
@@ -175,7 +175,7 @@ def test_prometheus_reads_our_rules_and_each_alert_is_explained() -> None:
     assert [name for name in alerts if f"`{name}`" not in told] == []
 
 
-def test_the_proxies_let_sockets_and_streams_through_and_keep_metrics_inside() -> None:
+def test_proxies_pass_websockets_and_hide_metrics() -> None:
     nginx, caddy = (DEPLOY / "nginx.conf").read_text(), (DEPLOY / "Caddyfile").read_text()
     assert nginx.count("{") == nginx.count("}") and caddy.count("{") == caddy.count("}")
     for directive in ("Upgrade $http_upgrade", "proxy_buffering off", "X-Forwarded-Proto $scheme"):

@@ -14,11 +14,13 @@ from training.workers import registry as workers
 
 
 @pytest.mark.django_db
-def test_a_living_process_says_so_to_anyone(client: Client) -> None:
+def test_healthz_needs_no_authentication(client: Client) -> None:
     assert client.get("/healthz").content == b"ok"
 
 
-def test_readiness_tells_what_is_going_on(client: Client, ada: User, dataset: Dataset) -> None:
+def test_readyz_reports_jobs_workers_and_outbox(
+    client: Client, ada: User, dataset: Dataset
+) -> None:
     jobs = [lifecycle.submit(ada, dataset, TrainConfig()) for _ in range(3)]
     attempts.claim(jobs[0].pk, "worker")
     workers.register("here", 2)
@@ -44,7 +46,7 @@ def test_readiness_tells_what_is_going_on(client: Client, ada: User, dataset: Da
 
 
 @pytest.mark.django_db
-def test_a_dead_broker_is_named(client: Client, settings) -> None:  # type: ignore[no-untyped-def]
+def test_readyz_is_503_without_a_broker(client: Client, settings) -> None:  # type: ignore[no-untyped-def]
     settings.EMBEDDED, settings.RABBITMQ_URL = False, "amqp://guest:guest@127.0.0.1:1"
     answer = client.get("/readyz")
     assert answer.status_code == 503

@@ -11,7 +11,7 @@ from training.models import Dataset
 from training.workers import registry as workers
 
 
-def test_prometheus_reads_what_is_going_on(
+def test_metrics_are_exported_with_few_queries(
     client: Client,
     ada: User,
     dataset: Dataset,

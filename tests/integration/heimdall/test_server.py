@@ -37,7 +37,7 @@ exit_after_timeout()
 
 
 @pytest.mark.parametrize("what", STUBBORN)
-def test_a_request_that_never_ends_does_not_keep_the_server_from_ending(what: str) -> None:
+def test_server_stops_despite_a_request_that_never_ends(what: str) -> None:
     program = PROGRAM.format(STUBBORN[what])
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True

@@ -15,7 +15,7 @@ from tests.stack import Stack
 
 
 @pytest.mark.xdist_group("embedded")
-def test_files_come_compressed_under_names_that_are_good_for_ever(embedded: Stack) -> None:
+def test_static_files_are_compressed_and_immutable(embedded: Stack) -> None:
     page = httpx.get(f"{embedded.url}/login", headers={"Accept-Encoding": "gzip"})
     assert page.headers["content-encoding"] == "gzip"
     style = re.search(r'href="(/static/training/style\.[0-9a-f]{12}\.css)"', page.text)
@@ -34,7 +34,7 @@ def test_modules_import_each_other_by_hashed_names(embedded: Stack) -> None:
     assert all((root / name).exists() for name in imported)
 
 
-def test_they_are_collected_once_and_again_when_one_has_changed(
+def test_collect_runs_once_and_again_after_a_change(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.STATIC_ROOT = tmp_path / "static"

@@ -37,7 +37,7 @@ def refused(stack: Stack, code: int) -> float:
     return float(found[0]) if found else 0.0
 
 
-async def test_a_third_socket_is_told_why_it_is_closed_and_another_user_is_served(
+async def test_connection_limit_applies_per_user(
     two: Stack,
 ) -> None:
     before = refused(two, 4429)
@@ -56,7 +56,7 @@ async def test_a_third_socket_is_told_why_it_is_closed_and_another_user_is_serve
     assert refused(two, 4429) == before + 1
 
 
-async def test_who_says_too_much_is_closed_with_4429_and_who_says_too_long_a_thing_with_1009(
+async def test_too_many_frames_close_with_4429_and_too_long_ones_with_1009(
     two: Stack,
 ) -> None:
     async with open_socket(two) as socket:
@@ -84,7 +84,7 @@ def write(stack: Stack, statement: str, *values: object) -> None:
         rows.execute(statement, values)
 
 
-async def test_a_token_that_is_revoked_closes_its_socket_and_leaves_the_others(two: Stack) -> None:
+async def test_revoked_token_closes_only_its_own_socket(two: Stack) -> None:
     pk, token = fresh_token(two)
     mine = {"Authorization": f"Bearer {token}"}
     async with connect(two.ws, additional_headers=mine) as socket, open_socket(two) as other:
@@ -99,7 +99,7 @@ async def test_a_token_that_is_revoked_closes_its_socket_and_leaves_the_others(t
             pass
 
 
-async def test_a_token_that_runs_out_closes_its_socket_and_ends_its_stream(two: Stack) -> None:
+async def test_expired_token_closes_socket_and_event_stream(two: Stack) -> None:
     pk, token = fresh_token(two)
     mine = {"Authorization": f"Bearer {token}"}
     job = f"{two.url}/api/v1/training/jobs/{two.submit(epochs=1)}"
@@ -116,7 +116,7 @@ async def test_a_token_that_runs_out_closes_its_socket_and_ends_its_stream(two: 
         assert (await program.get(f"{job}/events/stream")).status_code == 401
 
 
-async def test_who_signs_out_or_may_not_sign_in_any_more_is_closed_out(two: Stack) -> None:
+async def test_sign_out_and_deactivation_close_sockets(two: Stack) -> None:
     cookie = {"Cookie": session_cookie(two, "bob")}
     async with (
         connect(two.ws, additional_headers=cookie) as page,
@@ -131,7 +131,7 @@ async def test_who_signs_out_or_may_not_sign_in_any_more_is_closed_out(two: Stac
         assert await closed_with(program) == 4401
 
 
-async def test_who_leaves_a_team_hears_no_more_of_its_job(two: Stack) -> None:
+async def test_leaving_a_team_closes_sockets_of_its_jobs(two: Stack) -> None:
     job_id = two.submit(epochs=1)
     member_of = "INSERT INTO auth_user_groups (user_id, group_id) SELECT id, 7 FROM auth_user"
     write(two, "INSERT INTO auth_group (id, name) VALUES (7, 'field')")

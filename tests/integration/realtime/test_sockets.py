@@ -38,20 +38,20 @@ def session_cookie(stack: Stack, name: str = "ada") -> str:
         return f"sessionid={browser.cookies['sessionid']}"
 
 
-async def test_the_first_frame_names_the_newest_seq(embedded: Stack, done: str) -> None:
+async def test_first_frame_has_the_latest_seq(embedded: Stack, done: str) -> None:
     async with open_socket(embedded, f"/training/{done}") as socket:
         first = await frame(socket)
     seq = embedded.job(done)["seq"]
     assert first == {"event": "connected", "data": {"job_id": done, "seq": seq}}
 
 
-async def test_what_was_is_replayed_after_any_seq(embedded: Stack, done: str) -> None:
+async def test_stored_events_are_replayed_after_any_seq(embedded: Stack, done: str) -> None:
     everything = await watch(embedded, done)
     assert everything == embedded.events(done)
     assert await watch(embedded, done, after=4) == everything[4:]
 
 
-async def test_without_compression_the_same_is_sent(embedded: Stack, done: str) -> None:
+async def test_uncompressed_socket_gets_the_same_frames(embedded: Stack, done: str) -> None:
     """Frames of each length that the protocol writes differently, the longest by a long name."""
     with embedded.api() as api:
         name = {"name": "x" * 200}
@@ -66,14 +66,14 @@ async def test_without_compression_the_same_is_sent(embedded: Stack, done: str) 
             assert (await frame(socket))["event"] == "pong"
 
 
-async def test_a_running_job_is_live_without_a_broker(embedded: Stack) -> None:
+async def test_running_job_is_followed_live_without_a_broker(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=5)
     frames = await watch(embedded, job_id)
     assert [one["seq"] for one in frames] == list(range(1, len(frames) + 1))
     assert frames[-1]["data"]["status"] == "completed"
 
 
-async def test_a_session_opens_a_socket_of_its_own_site_only(embedded: Stack, done: str) -> None:
+async def test_session_cookie_counts_for_the_same_origin_only(embedded: Stack, done: str) -> None:
     cookie = {"Cookie": session_cookie(embedded)}
     url = f"{embedded.ws}/training/{done}"
     ours, theirs = embedded.url, "https://evil.example"
@@ -83,36 +83,36 @@ async def test_a_session_opens_a_socket_of_its_own_site_only(embedded: Stack, do
         assert await closed_with(socket) == 4403
 
 
-async def test_a_token_may_come_as_a_subprotocol(embedded: Stack, done: str) -> None:
+async def test_token_is_accepted_as_a_subprotocol(embedded: Stack, done: str) -> None:
     offered = ["heimdall", f"bearer.{embedded.tokens['ada']}"]
     async with connect(f"{embedded.ws}/training/{done}", subprotocols=offered) as socket:  # type: ignore[arg-type]
         assert socket.subprotocol == "heimdall"
         assert (await frame(socket))["event"] == "connected"
 
 
-async def test_nobody_and_a_wrong_token_are_closed_with_4401(embedded: Stack, done: str) -> None:
+async def test_missing_and_invalid_tokens_close_with_4401(embedded: Stack, done: str) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}):
         for path in ("", f"/training/{done}"):
             async with connect(f"{embedded.ws}{path}", additional_headers=headers) as socket:
                 assert await closed_with(socket) == 4401
 
 
-async def test_a_foreign_job_and_none_at_all_are_closed_with_4404(
-    embedded: Stack, done: str
-) -> None:
+async def test_invisible_and_unknown_jobs_close_with_4404(embedded: Stack, done: str) -> None:
     for path, who in ((done, "bob"), (str(uuid4()), "ada"), ("x", "ada")):
         async with open_socket(embedded, f"/training/{path}", who) as socket:
             assert await closed_with(socket) == 4404
 
 
-async def test_a_ping_is_answered(embedded: Stack) -> None:
+async def test_ping_gets_a_pong(embedded: Stack) -> None:
     async with open_socket(embedded) as socket:
         await frame(socket)
         await say(socket, action="ping")
         assert (await frame(socket))["event"] == "pong"
 
 
-async def test_nonsense_is_answered_and_the_socket_stays_open(embedded: Stack, done: str) -> None:
+async def test_invalid_frame_gets_an_error_and_the_socket_stays_open(
+    embedded: Stack, done: str
+) -> None:
     async with open_socket(embedded) as socket:
         await frame(socket)
         for nonsense, code in (("hello", "not_json"), ('{"action":"dance"}', "unknown_action")):
@@ -123,14 +123,14 @@ async def test_nonsense_is_answered_and_the_socket_stays_open(embedded: Stack, d
         assert (await frame(socket))["event"] == "pong"
 
 
-async def test_a_nonsense_cursor_is_answered_and_all_is_sent(embedded: Stack, done: str) -> None:
+async def test_invalid_cursor_gets_an_error_and_all_events(embedded: Stack, done: str) -> None:
     async with open_socket(embedded, f"/training/{done}?after=x") as socket:
         await frame(socket)
         assert (await frame(socket))["data"]["code"] == "bad_after"
         assert (await frame(socket))["seq"] == 1
 
 
-async def test_subscribing_narrows_the_stream(embedded: Stack, done: str) -> None:
+async def test_subscribe_restricts_the_stream_to_the_job(embedded: Stack, done: str) -> None:
     async with open_socket(embedded) as socket:
         await frame(socket)
         await say(socket, action="subscribe", job_id=done, after=5)
@@ -151,13 +151,13 @@ async def test_subscribing_narrows_the_stream(embedded: Stack, done: str) -> Non
         assert error["data"]["code"] == "no_such_job"
 
 
-async def test_compression_is_agreed_where_the_client_offers_it(embedded: Stack, done: str) -> None:
+async def test_offered_compression_is_accepted(embedded: Stack, done: str) -> None:
     async with open_socket(embedded, f"/training/{done}") as socket:
         assert socket.response is not None
         assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
 
 
-async def test_a_reader_that_stalls_holds_up_nobody(embedded: Stack) -> None:
+async def test_stalled_client_does_not_delay_others(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=120, patience=120)
     async with open_socket(embedded, f"/training/{job_id}") as stalled:
         # Nothing is read from it: its buffers fill, and its own task waits.
@@ -171,9 +171,7 @@ async def test_a_reader_that_stalls_holds_up_nobody(embedded: Stack) -> None:
     assert seqs == list(range(1, len(frames) + 1))
 
 
-async def test_a_web_server_that_ends_tells_its_sockets_to_come_back(
-    embedded: Stack, tmp_path: Any
-) -> None:
+async def test_server_shutdown_closes_sockets_with_1012(embedded: Stack, tmp_path: Any) -> None:
     with served(tmp_path) as own:
         web = own.web
         assert web is not None

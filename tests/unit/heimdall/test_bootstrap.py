@@ -43,26 +43,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_first_start_installs_and_goes_on_inside(folder: Path) -> None:
+def test_first_start_installs_and_reexecutes_in_the_venv(folder: Path) -> None:
     first = run(folder)
     assert "pip install --requirement" in first
     assert first.strip().endswith("inside .venv")
 
 
-def test_a_second_start_installs_nothing_until_the_requirements_change(folder: Path) -> None:
+def test_second_start_installs_only_after_the_requirements_change(folder: Path) -> None:
     run(folder)
     assert "pip" not in run(folder)
     (folder / "requirements.txt").write_text("Django>5\n")
     assert "pip install" in run(folder)
 
 
-def test_it_can_be_told_to_use_this_python(folder: Path) -> None:
+def test_no_venv_variable_skips_the_installation(folder: Path) -> None:
     told = run(folder, HEIMDALL_NO_VENV="1")
     assert "pip" not in told
     assert not (folder / ".venv").exists()
 
 
-def test_it_needs_nothing_but_the_standard_library() -> None:
+def test_bootstrap_imports_only_the_standard_library() -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c",
          f"import sys; sys.path.insert(0, {str(settings.BASE_DIR)!r}); import heimdall.bootstrap"],

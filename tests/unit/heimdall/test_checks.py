@@ -12,11 +12,11 @@ from django.core.checks import run_checks
 from heimdall import checks
 
 
-def test_a_sane_environment_has_nothing_to_say() -> None:
+def test_checks_pass_in_the_default_environment() -> None:
     assert run_checks() == []
 
 
-def test_a_short_secret_is_refused(settings) -> None:  # type: ignore[no-untyped-def]
+def test_short_secret_key_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]
     settings.SECRET_KEY = "short"
     (message,) = checks.secret_key()
     assert message.id == "heimdall.E007"
@@ -32,7 +32,9 @@ def test_a_short_secret_is_refused(settings) -> None:  # type: ignore[no-untyped
     ],
     ids=["serve", "worker", "daphne"],
 )
-def test_nothing_starts_on_a_wrong_environment(command: list[str], tmp_path: Path) -> None:
+def test_process_with_invalid_variable_exits_with_the_check_message(
+    command: list[str], tmp_path: Path
+) -> None:
     environment = {**os.environ, "HEIMDALL_DATA_DIR": str(tmp_path), "RABBITMQ_URL": "http://x"}
     done = subprocess.run(
         command,

@@ -27,9 +27,9 @@ def loaded(program: str) -> set[str]:
 
 
 @pytest.mark.parametrize("program", [WEB, WORKER], ids=["web", "worker"])
-def test_only_the_trainers_process_loads_torch(program: str) -> None:
+def test_web_and_worker_do_not_import_torch(program: str) -> None:
     assert "torch" not in loaded(program)
 
 
-def test_the_engine_loads_nothing_of_the_web() -> None:
+def test_localization_imports_no_web_framework() -> None:
     assert not loaded(ENGINE) & {"django", "celery", "kombu", "channels", "rest_framework"}

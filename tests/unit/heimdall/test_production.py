@@ -34,7 +34,7 @@ def run(folder: Path, *command: str, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_public_name_is_served_without_a_warning(tmp_path: Path) -> None:
+def test_deploy_check_of_a_public_host_has_no_warnings(tmp_path: Path) -> None:
     said = run(
         tmp_path,
         *("manage.py", "check", "--deploy", "--fail-level", "WARNING"),
@@ -53,12 +53,12 @@ def test_a_public_name_is_served_without_a_warning(tmp_path: Path) -> None:
         ({"HEIMDALL_HTTPS": "1"}, True),
     ],
 )
-def test_https_is_for_names_that_have_certificates(
+def test_https_is_on_for_public_hosts_unless_set(
     tmp_path: Path, environment: dict[str, str], https: bool
 ) -> None:
     assert run(tmp_path, "-c", LOOK, **environment) == f"{https} {https}\n"
 
 
-def test_addresses_and_bare_names_are_not_public() -> None:
+def test_is_public() -> None:
     assert not any(map(is_public, ["localhost", "127.0.0.1", "[::1]", "web", "*"]))
     assert is_public(".example.org")

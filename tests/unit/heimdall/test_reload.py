@@ -13,6 +13,7 @@ import pytest
 
 from heimdall import reload
 from heimdall.reload import modification_times, run_with_reload
+from tests.stack import eventually
 
 SERVER = "import sys, time; open(sys.argv[1], 'a').write('started\\n'); {body}"
 Start = Callable[[str], "Future[int]"]
@@ -41,32 +42,25 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         stop.set()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_server_restarts_after_change(
     tmp_path: Path, start: Start, started: Callable[[], int]
 ) -> None:
     start("time.sleep(60)")
-    wait_until(lambda: started() == 1)
+    eventually(lambda: started() == 1)
     (tmp_path / "source/views.py").write_text("2")
-    wait_until(lambda: started() == 2)
+    eventually(lambda: started() == 2)
 
 
 def test_failed_server_starts_again_after_change_only(
     tmp_path: Path, start: Start, started: Callable[[], int]
 ) -> None:
     running = start("sys.exit(1)")
-    wait_until(lambda: started() == 1)
+    eventually(lambda: started() == 1)
     time.sleep(0.2)
     assert started() == 1
     assert not running.done()
     (tmp_path / "source/new.html").write_text("")
-    wait_until(lambda: started() == 2)
+    eventually(lambda: started() == 2)
 
 
 def test_reload_ends_with_server(start: Start, started: Callable[[], int]) -> None:

@@ -69,7 +69,7 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("event", "topic", "data"), GOLDEN, ids=[type(event).__name__ for event, *_ in GOLDEN]
 )
-def test_each_event_is_on_the_wire_as_agreed(
+def test_encoded_event_matches_the_contract(
     event: events.Event, topic: str, data: dict[str, Any]
 ) -> None:
     frame = events.encode(event.event, 7, AT, event.data())
@@ -82,10 +82,10 @@ def test_each_event_is_on_the_wire_as_agreed(
     assert events.routing_key(event.event, JOB) == f"{topic}.{JOB}"
 
 
-def test_what_is_not_kept_carries_no_seq() -> None:
+def test_ephemeral_event_has_no_seq() -> None:
     assert "seq" not in json.loads(events.encode("training:batch_progress", None, AT, {}))
 
 
-def test_an_undeclared_field_does_not_exist() -> None:
+def test_undeclared_field_is_rejected() -> None:
     with pytest.raises(ValidationError):
         events.Cancelled(job_id=JOB, why="because")  # type: ignore[call-arg]

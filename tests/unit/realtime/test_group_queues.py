@@ -8,7 +8,7 @@ from channels.exceptions import StopConsumer
 from realtime.group_queues import GroupQueues
 
 
-async def test_every_member_of_a_group_hears_it() -> None:
+async def test_group_message_reaches_every_member() -> None:
     queues = GroupQueues(capacity=3)
     queues.group_add("job", "one")
     queues.group_add("job", "two")
@@ -16,7 +16,7 @@ async def test_every_member_of_a_group_hears_it() -> None:
     assert await queues.receive("one") == await queues.receive("two") == {"n": 1}
 
 
-async def test_who_does_not_read_loses_the_oldest_and_holds_up_nobody() -> None:
+async def test_full_queue_drops_the_oldest_messages() -> None:
     queues = GroupQueues(capacity=3)
     queues.group_add("job", "asleep")
     for n in range(1000):
@@ -24,7 +24,7 @@ async def test_who_does_not_read_loses_the_oldest_and_holds_up_nobody() -> None:
     assert [(await queues.receive("asleep"))["n"] for _ in range(3)] == [997, 998, 999]
 
 
-async def test_what_waited_for_who_left_is_forgotten() -> None:
+async def test_leaving_the_last_group_discards_queued_messages() -> None:
     queues = GroupQueues(capacity=3)
     queues.group_add("job", "one")
     queues.send_to_group("job", {"n": 1})
@@ -35,7 +35,7 @@ async def test_what_waited_for_who_left_is_forgotten() -> None:
     assert await queues.receive("one") == {"n": 2}
 
 
-async def test_a_closed_layer_ends_its_readers() -> None:
+async def test_close_raises_stop_consumer_in_readers() -> None:
     queues = GroupQueues(capacity=3)
     queues.group_add("job", "one")
     queues.close()
@@ -43,7 +43,7 @@ async def test_a_closed_layer_ends_its_readers() -> None:
         await queues.receive("one")
 
 
-async def test_a_reader_that_leaves_its_last_group_and_joins_another_hears_that() -> None:
+async def test_waiting_reader_receives_messages_of_a_group_joined_later() -> None:
     """As the hub does whenever its last watcher goes and the next comes."""
     queues = GroupQueues(capacity=3)
     queues.group_add("everything", "hub")

@@ -73,23 +73,11 @@ def broker(layer: InMemoryChannelLayer) -> FakeBroker:
     return FakeBroker(layer)
 
 
-@pytest.fixture(autouse=True)
-def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store in memory needs none."""
-
-    async def directly(call, *args):  # type: ignore[no-untyped-def]
-        await asyncio.sleep(0)
-        return call(*args)
-
-    monkeypatch.setattr(hub_module, "_in_thread", directly)
-
-
 @pytest.fixture
 async def hub(store: MemoryEventStore, layer: InMemoryChannelLayer) -> AsyncIterator[Hub]:
     hub = Hub(store, layer)
     yield hub
-    for task in hub._tasks:
-        task.cancel()
+    await hub.close()
 
 
 async def next_seqs(subscription: Subscription, count: int) -> list[int | None]:
@@ -102,7 +90,7 @@ async def next_seqs(subscription: Subscription, count: int) -> list[int | None]:
     return found
 
 
-async def test_what_was_comes_first_and_then_what_comes(
+async def test_stored_events_come_before_live_ones(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     job = uuid4()
@@ -116,7 +104,7 @@ async def test_what_was_comes_first_and_then_what_comes(
     assert await reading == [3, 4, 5, 6, 7]
 
 
-async def test_lost_and_doubled_messages_change_nothing(
+async def test_lost_duplicate_and_late_messages_leave_no_gap(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     job = uuid4()
@@ -131,7 +119,7 @@ async def test_lost_and_doubled_messages_change_nothing(
     assert await next_seqs(subscription, 5) == [1, 2, 3, 4, 5]
 
 
-async def test_a_lost_last_message_is_healed_from_the_rows(
+async def test_lost_last_message_is_found_by_the_resync(
     hub: Hub, store: MemoryEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "RESYNC_SECONDS", 0.05)
@@ -143,7 +131,7 @@ async def test_a_lost_last_message_is_healed_from_the_rows(
     assert await next_seqs(subscription, 1) == [2]
 
 
-async def test_live_frames_need_no_query(
+async def test_live_frames_are_delivered_without_a_query(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     job = uuid4()
@@ -161,7 +149,7 @@ async def test_live_frames_need_no_query(
     assert store.reads == before
 
 
-async def test_a_job_nobody_watches_any_more_is_forgotten(
+async def test_last_unsubscribe_leaves_the_group(
     hub: Hub, store: MemoryEventStore, layer: InMemoryChannelLayer
 ) -> None:
     job = uuid4()
@@ -169,11 +157,10 @@ async def test_a_job_nobody_watches_any_more_is_forgotten(
     subscription = Subscription(hub, 1)
     await subscription.subscribe(job, after=0)
     await subscription.close()
-    assert hub._buffers == {}
     assert job_group(job) not in layer.groups
 
 
-async def test_everything_means_every_visible_job_from_now_on(
+async def test_subscription_to_all_jobs_delivers_new_events_of_visible_jobs(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     old, hidden, new = uuid4(), uuid4(), uuid4()
@@ -188,7 +175,7 @@ async def test_everything_means_every_visible_job_from_now_on(
     assert sorted(await next_seqs(subscription, 3)) == [1, 2, 4]  # type: ignore[type-var]
 
 
-async def test_a_fleeting_frame_is_for_those_who_are_up_to_date(
+async def test_ephemeral_frame_follows_the_stored_ones(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     job = uuid4()

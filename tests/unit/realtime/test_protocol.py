@@ -11,7 +11,7 @@ from realtime.protocol import InvalidFrameError, Ping, Subscribe, Unsubscribe
 JOB = UUID("0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b")
 
 
-def test_what_a_client_may_say() -> None:
+def test_valid_actions_are_parsed() -> None:
     assert protocol.parse('{"action": "ping"}') == Ping()
     subscribe = json.dumps({"action": "subscribe", "job_id": str(JOB), "after": 4})
     assert protocol.parse(subscribe) == Subscribe(JOB, 4)
@@ -36,7 +36,7 @@ def test_what_a_client_may_say() -> None:
         ),
     ],
 )
-def test_anything_else_is_answered_with_a_sentence(
+def test_invalid_frame_raises_with_code_and_message(
     frame: str | None, code: str, words: str
 ) -> None:
     with pytest.raises(InvalidFrameError, match=words) as refused:
@@ -45,12 +45,12 @@ def test_anything_else_is_answered_with_a_sentence(
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", 1.0, True, None])
-def test_a_cursor_is_a_whole_number(value: object) -> None:
+def test_cursor_rejects_other_values_than_integers(value: object) -> None:
     with pytest.raises(InvalidFrameError):
         protocol.cursor(value)
 
 
-def test_the_first_frame_names_the_newest_seq() -> None:
+def test_connected_frame_has_the_latest_seq() -> None:
     assert json.loads(protocol.connected(JOB, 3)) == {
         "event": "connected",
         "data": {"job_id": str(JOB), "seq": 3},

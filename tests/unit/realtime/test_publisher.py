@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
 
 from realtime.interfaces import Frame
 from realtime.publisher import Publisher
+from tests.stack import eventually
 
 JOB = uuid4()
 
@@ -66,13 +67,6 @@ class FakeTransport:
         pass
 
 
-def eventually(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < until, "it did not come true within 5 s"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def outbox() -> MemoryOutbox:
     return MemoryOutbox()
@@ -90,7 +84,7 @@ def publisher(outbox: MemoryOutbox, transport: FakeTransport) -> Iterator[Publis
     publisher.stop(timeout=5)
 
 
-def test_events_go_out_in_order(
+def test_events_are_sent_in_order(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(450)
@@ -99,7 +93,7 @@ def test_events_go_out_in_order(
     assert transport.sent_bodies == [b"%d" % seq for seq in range(1, 451)]
 
 
-def test_whoever_nudges_never_waits(
+def test_notify_sends_in_another_thread(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(1)
@@ -108,7 +102,7 @@ def test_whoever_nudges_never_waits(
     assert threading.get_ident() not in transport.pids
 
 
-def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
+def test_events_of_an_outage_are_sent_by_the_next_scan(
     publisher: Publisher,
     outbox: MemoryOutbox,
     transport: FakeTransport,
@@ -126,7 +120,7 @@ def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
     assert caplog.text.count("Publishing failed; events stay in the outbox") == 1
 
 
-def test_a_message_is_tried_four_times_before_it_has_to_wait(
+def test_send_is_retried_three_times(
     publisher: Publisher,
     outbox: MemoryOutbox,
     transport: FakeTransport,
@@ -145,9 +139,7 @@ def test_a_message_is_tried_four_times_before_it_has_to_wait(
     assert outbox.sent == 2
 
 
-def test_a_job_that_another_process_sends_is_tried_again_soon(
-    publisher: Publisher, outbox: MemoryOutbox
-) -> None:
+def test_claim_of_another_process_is_retried(publisher: Publisher, outbox: MemoryOutbox) -> None:
     outbox.write(1)
     outbox.claimed = True
     publisher.notify(JOB)
@@ -156,7 +148,7 @@ def test_a_job_that_another_process_sends_is_tried_again_soon(
     eventually(lambda: outbox.sent == 1)
 
 
-def test_stopping_sends_what_waits(
+def test_stop_sends_queued_events(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(100)
@@ -165,9 +157,30 @@ def test_stopping_sends_what_waits(
     assert len(transport.sent_bodies) == 100
 
 
-def test_it_starts_again_after_a_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
+def test_publisher_restarts_after_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
     publisher.notify(JOB)
     publisher.stop(timeout=5)
     outbox.write(1)
     publisher.notify(JOB)
     eventually(lambda: outbox.sent == 1)
+
+
+def test_ephemeral_message_does_not_end_an_outage(
+    publisher: Publisher,
+    outbox: MemoryOutbox,
+    transport: FakeTransport,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport.up = False
+    outbox.write(1)
+    publisher.notify(JOB)
+    eventually(lambda: "Publishing failed" in caplog.text)
+    transport.up = True
+    publisher.send_ephemeral("training.batch_progress.x", b"dropped")
+    outbox.write(1)
+    publisher.notify(JOB)
+    eventually(lambda: outbox.sent == 2)
+    publisher.send_ephemeral("training.batch_progress.x", b"sent")
+    eventually(lambda: b"sent" in transport.sent_bodies)
+    assert transport.sent_bodies == [b"1", b"2", b"sent"]
+    assert caplog.text.count("Publishing works again.") == 1

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from realtime.outage_log import OutageLog
+
+
+def test_start_and_end_of_an_outage_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    outage = OutageLog(logging.getLogger("test"), failure="down: %s", recovery="up")
+    outage.record_success()
+    for number in range(3):
+        outage.record_failure(OSError(number))
+        assert outage.ongoing
+    for _ in range(2):
+        outage.record_success()
+        assert not outage.ongoing
+    assert caplog.messages == ["down: OSError(0)", "up"]
