@@ -34,7 +34,7 @@ def embedded_worker() -> Iterator[None]:
     """Train in threads of this process; requeue running jobs on exit."""
     with _exclusive(Path(settings.DATA_DIR) / "embedded.lock"):
         # The process that ran these jobs held our lock, so it has ended: ignore their leases.
-        requeue_expired(NAME, Q(worker=NAME), "Heimdall was restarted.", crashed=False)
+        requeue_expired(NAME, Q(worker=NAME), "worker_stopped", "Heimdall was restarted.")
         # As `celery worker` does: gives tasks the host name of their worker.
         setup_worker_optimizations(app, NAME)
         worker = app.WorkController(

@@ -20,6 +20,24 @@ def _finite_or_null(value: object) -> object:
 Number = Annotated[float | None, BeforeValidator(_finite_or_null)]
 
 
+# Why a `training:status` event was written. `crashed`, `worker_lost`, `worker_stopped` and `requeued`
+# interrupt an attempt; `note` reports something and changes nothing.
+StatusCause = Literal[
+    "queued",
+    "claimed",
+    "resumed",
+    "pause_requested",
+    "cancel_requested",
+    "paused",
+    "cancelled",
+    "requeued",
+    "worker_lost",
+    "worker_stopped",
+    "crashed",
+    "note",
+]
+
+
 class Event(BaseModel):
     """An event of one job; `topic` is the routing key without the job's id."""
 
@@ -81,13 +99,18 @@ class Cancelled(_Ended):
 
 
 class Status(Event):
-    """A change of the status or the requested action; `actor` is a user or a component."""
+    """A change of the job's status or of the requested stop.
+
+    `actor` is a username or the name of a worker, `reason` free text for people. Events stored by
+    version 0.1 have no `cause`.
+    """
 
     event = "training:status"
     topic = "training.status"
     status: str
     stop_requested: str
     actor: str
+    cause: StatusCause | None = None
     reason: str = ""
 
 

@@ -80,7 +80,7 @@ def kill(pid: int, which: signal.Signals = signal.SIGKILL) -> float:
 
 def claims(stack: Stack, job_id: str) -> list[float]:
     """When each attempt took the job."""
-    return [moment(one) for one in stack.events(job_id) if one["data"].get("reason") == "claimed"]
+    return [moment(one) for one in stack.events(job_id) if one["data"].get("cause") == "claimed"]
 
 
 def taken_over(stack: Stack, job_id: str, since: float) -> float:

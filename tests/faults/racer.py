@@ -44,7 +44,7 @@ def actions() -> dict[str, Callable[[Any, Any], object]]:
         "paused": lambda _, attempt: results.pause_attempt(attempt),
         "fail": lambda _, attempt: results.fail_attempt(attempt, "raced"),
         "reap": lambda _, attempt: results.requeue_or_fail(
-            attempt, "keeper", "lost", True, Q(lease_expires_at__gt=Now())
+            attempt, "maintenance", "worker_lost", "Lost.", Q(lease_expires_at__gt=Now())
         ),
     }
 
@@ -92,7 +92,7 @@ def faults_of(job_id: UUID) -> list[str]:
             found.append(f"illegal: {before} to {after}")
     if statuses[-1] != job.status:
         found.append("status that no event told")
-    claimed = [one.seq for one in events if one.data.get("reason") == "claimed"]
+    claimed = [one.seq for one in events if one.data.get("cause") == "claimed"]
     if len(claimed) != job.attempt:
         found.append("double claim")
     told = {one.data["epoch"]: one.seq for one in events if one.event == "training:progress"

@@ -177,7 +177,7 @@ def test_job_is_enqueued_after_an_idle_connection_was_cut(
     job_id = disturbed.submit(epochs=1)
     disturbed.until(job_id, "completed")
     queued, claimed = disturbed.events(job_id)[:2]
-    assert claimed["data"]["reason"] == "claimed"
+    assert claimed["data"]["cause"] == "claimed"
     assert moment(claimed) - moment(queued) < 2
     tally("connections cut while idle: queued until claimed", 1,
           seconds=[moment(claimed) - moment(queued)])  # fmt: skip

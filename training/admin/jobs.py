@@ -36,7 +36,7 @@ def requeue(job: Job, actor: str) -> None:
         return
     try:
         reason = f"Requeued by {actor}."
-        results.requeue_or_fail(Attempt(job.pk, job.attempt), actor, reason, crashed=False)
+        results.requeue_or_fail(Attempt(job.pk, job.attempt), actor, "requeued", reason)
     except SupersededError:
         raise lifecycle.ConflictError(Job.objects.get(pk=job.pk), "requeue") from None
 

@@ -209,4 +209,4 @@ def record_generation(attempt: Attempt, current: int, total: int, message: str) 
 
 def record_note(attempt: Attempt, actor: str, message: str) -> None:
     """The trainer met something that people should know of, and goes on."""
-    attempt.must_change(status_event(actor, message), **_lease())
+    attempt.must_change(status_event(actor, "note", message), **_lease())

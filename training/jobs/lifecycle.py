@@ -62,13 +62,14 @@ def _store_events(job: Job, happened: list[events.Event]) -> None:
         transaction.on_commit(partial(publisher.notify, job.pk))
 
 
-def status_event(actor: str, reason: str = "") -> EventBuilder:
-    """The event that says what the job is now, who made it so, and why."""
+def status_event(actor: str, cause: events.StatusCause, reason: str = "") -> EventBuilder:
+    """Build the event that reports the job's present status."""
     return lambda job: events.Status(
         job_id=job.pk,
         status=job.status,
         stop_requested=job.stop_requested,
         actor=actor,
+        cause=cause,
         reason=reason,
     )
 
@@ -140,7 +141,7 @@ def _create_queued(job: Job) -> Job:
     job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
     with transaction.atomic():
         job.save(force_insert=True)
-        _store_events(job, [status_event(job.owner.username)(job)])
+        _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
     return job
 
@@ -151,7 +152,7 @@ def request_pause(job: Job, actor: str) -> Job:
         change(
             job.pk,
             Q(status=Status.QUEUED),
-            status_event(actor),
+            status_event(actor, "paused"),
             paused_event,
             status=Status.PAUSED,
         )
@@ -168,7 +169,7 @@ def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
         cancelled = change(
             job.pk,
             waiting,
-            status_event(actor, reason),
+            status_event(actor, "cancelled", reason),
             cancelled_event,
             status=Status.CANCELLED,
             finished_at=Now(),
@@ -244,7 +245,10 @@ def _request_stop(
     job: Job, when: Q, stop: Stop, actor: str, reason: str = "", **values: Any
 ) -> Job | None:
     running = Q(status=Status.RUNNING) & when
-    return change(job.pk, running, status_event(actor, reason), stop_requested=stop, **values)
+    cause: events.StatusCause = "pause_requested" if stop == Stop.PAUSE else "cancel_requested"
+    return change(
+        job.pk, running, status_event(actor, cause, reason), stop_requested=stop, **values
+    )
 
 
 def _return_if_already(job: Job, fine: Q, wish: str) -> Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 from django.db import transaction
@@ -16,6 +16,11 @@ from training.jobs.attempts import Attempt
 from training.jobs.lifecycle import cancelled_event, discard_dataset, paused_event, status_event
 from training.models import Dataset, Job, TrainedModel
 from training.models.states import Status, Stop
+
+# Why an attempt ended without a result.
+Interruption = Literal["requeued", "worker_lost", "worker_stopped", "crashed"]
+# Those that count towards MAX_CRASHES: the job itself may be what killed its worker.
+CRASHES: tuple[Interruption, ...] = ("worker_lost", "crashed")
 
 
 def complete_training(attempt: Attempt, checkpoint_path: str, evaluation: dict[str, Any]) -> None:
@@ -76,31 +81,31 @@ def cancel_attempt(attempt: Attempt) -> None:
 
 
 def requeue_or_fail(
-    attempt: Attempt, actor: str, reason: str, crashed: bool, when: Q | None = None
+    attempt: Attempt, actor: str, cause: Interruption, reason: str, when: Q | None = None
 ) -> None:
-    """The attempt is over without a result: back to the queue, or `failed` after too many crashes.
+    """End an attempt that has no result: queue the job again, or fail it after too many crashes.
 
-    What was asked of it still counts: a job that was to be cancelled or paused becomes that.
-    Raises Superseded where the job is not this attempt's, or not as `when` says, any more.
+    A requested stop still applies: the job is then cancelled or paused instead. Raise
+    SupersededError if the job no longer belongs to this attempt or no longer matches `when`.
     """
     with transaction.atomic():
         job = attempt.must_change(when=when)
-        _requeue_or_fail_once(attempt, job, actor, reason, crashed)
+        _requeue_or_fail_once(attempt, job, actor, cause, reason)
 
 
 def _requeue_or_fail_once(
-    attempt: Attempt, job: Job, actor: str, reason: str, crashed: bool
+    attempt: Attempt, job: Job, actor: str, cause: Interruption, reason: str
 ) -> None:
     if job.stop_requested == Stop.CANCEL:
         return cancel_attempt(attempt)
     if job.stop_requested == Stop.PAUSE:
         return pause_attempt(attempt)
-    crashes = job.crashes + crashed
+    crashes = job.crashes + (cause in CRASHES)
     if crashes >= settings.MAX_CRASHES:
         return fail_attempt(
             attempt, f"{reason} That was crash {crashes} in a row without a new epoch."
         )
     attempt.end(
-        status_event(actor, reason), status=Status.QUEUED, crashes=crashes, enqueued_at=Now()
+        status_event(actor, cause, reason), status=Status.QUEUED, crashes=crashes, enqueued_at=Now()
     )
     return transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))

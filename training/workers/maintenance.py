@@ -79,7 +79,7 @@ class MaintenanceThread:
         if time.monotonic() >= self._leases_count_from:
             expired = Q(lease_expires_at__lt=Now())
             requeue_expired(
-                self.worker, expired, "The worker was lost: no heartbeat.", crashed=True
+                self.worker, expired, "worker_lost", "The worker was lost: no heartbeat."
             )
         reenqueue_stale()
         scheduler.run_once()
@@ -92,13 +92,13 @@ class MaintenanceThread:
         connection.close()
 
 
-def requeue_expired(actor: str, whose: Q, reason: str, crashed: bool) -> None:
+def requeue_expired(actor: str, whose: Q, cause: results.Interruption, reason: str) -> None:
     """Take back the running jobs of `whose`: their workers are gone."""
     running = Job.objects.filter(whose, status=Status.RUNNING).order_by("pk")
     for pk, number in running.values_list("pk", "attempt"):
         # Another keeper may have been first; or the worker was only slow, and has beaten since.
         with contextlib.suppress(SupersededError):
-            results.requeue_or_fail(Attempt(pk, number), actor, reason, crashed, when=whose)
+            results.requeue_or_fail(Attempt(pk, number), actor, cause, reason, when=whose)
 
 
 def reenqueue_stale() -> None:

@@ -69,7 +69,7 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
             if end := _Supervision(attempt, trainer, worker).follow():
                 return end
             return partial(
-                results.requeue_or_fail, actor=worker, reason=trainer.obituary(), crashed=True
+                results.requeue_or_fail, actor=worker, cause="crashed", reason=trainer.obituary()
             )
     except OSError as error:
         # The folder cannot be written, the disk is full, no process can be started.
@@ -79,7 +79,7 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
     except Exception as error:
         log.exception("The attempt at job %s failed.", job.pk)
         reason = f"The supervisor failed: {type(error).__name__}: {error}."
-        return partial(results.requeue_or_fail, actor=worker, reason=reason, crashed=True)
+        return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
 
 
 def _run_spec(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
@@ -161,8 +161,8 @@ class _Supervision:
         return partial(
             results.requeue_or_fail,
             actor=self._worker,
+            cause="worker_stopped",
             reason="The worker was stopped.",
-            crashed=False,
         )
 
     def _write(self, write: Callable[[], Any]) -> Any:

@@ -49,9 +49,11 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
     ),
     (events.Cancelled(job_id=JOB), "training.completed", {"status": "cancelled"}),
     (
-        events.Status(job_id=JOB, status="running", stop_requested="pause", actor="ada"),
+        events.Status(job_id=JOB, status="running", stop_requested="pause", actor="ada",
+                      cause="pause_requested"),
         "training.status",
-        {"status": "running", "stop_requested": "pause", "actor": "ada", "reason": ""},
+        {"status": "running", "stop_requested": "pause", "actor": "ada", "reason": "",
+         "cause": "pause_requested"},
     ),
     (
         events.BatchProgress(job_id=JOB, epoch=1, batch=2, total_batches=3, loss=0.5),

@@ -111,7 +111,7 @@ def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job) -> None:
 
 def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     old, _ = attempts.claim(job.pk, "sleeper") or pytest.fail("no claim")
-    results.requeue_or_fail(old, "keeper", "No heartbeat.", crashed=True)
+    results.requeue_or_fail(old, "keeper", "crashed", "No heartbeat.")
     new, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     before = told(job)
     for write in (
@@ -130,7 +130,7 @@ def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
 def test_a_job_that_keeps_crashing_fails_and_says_so(job: Job) -> None:
     for _ in range(3):
         attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-        results.requeue_or_fail(attempt, "worker", "Killed.", crashed=True)
+        results.requeue_or_fail(attempt, "worker", "crashed", "Killed.")
     assert now(job).status == Status.FAILED
     assert now(job).error_message.startswith("Killed. That was crash 3 in a row")
 
@@ -139,14 +139,31 @@ def test_an_epoch_between_two_crashes_starts_the_count_anew(job: Job) -> None:
     for epoch in range(1, 4):
         attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
         attempts.record_epochs(attempt, attempts.EpochReport(epoch, METRICS, 0.5, False, "/c"))
-        results.requeue_or_fail(attempt, "worker", "Killed.", crashed=True)
+        results.requeue_or_fail(attempt, "worker", "crashed", "Killed.")
     assert now(job).status == Status.QUEUED
+
+
+def test_every_status_event_names_its_cause(job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_note(attempt, "worker", "A checkpoint is damaged.")
+    results.requeue_or_fail(attempt, "worker", "worker_stopped", "The worker was stopped.")
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    lifecycle.request_pause(job, "ada")
+    results.pause_attempt(attempt)
+    lifecycle.resume(job, "ada")
+    lifecycle.request_pause(job, "ada")
+    lifecycle.request_cancel(job, "ada")
+    found = JobEvent.objects.filter(job=job, event="training:status").order_by("seq")
+    assert [event.data["cause"] for event in found] == [
+        "queued", "claimed", "note", "worker_stopped", "claimed", "pause_requested", "resumed",
+        "paused", "cancelled",
+    ]  # fmt: skip
 
 
 def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     lifecycle.request_cancel(job, "ada")
-    results.requeue_or_fail(attempt, "keeper", "No heartbeat.", crashed=True)
+    results.requeue_or_fail(attempt, "keeper", "crashed", "No heartbeat.")
     assert now(job).status == Status.CANCELLED
 
 

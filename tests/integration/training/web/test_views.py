@@ -206,9 +206,17 @@ def test_a_failed_job_opens_with_what_happened_and_the_way_on(page: Client, job:
     assert "Resume from epoch 1" in html
 
 
+def test_a_note_of_the_trainer_is_not_shown_as_an_interruption(page: Client, job: Job) -> None:
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempts.record_note(attempt, "worker", "epoch-000003 is damaged.")
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "epoch-000003 is damaged." in html
+    assert "Interrupted:" not in html
+
+
 def test_a_job_that_lost_its_worker_says_so(page: Client, job: Job) -> None:
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    results.requeue_or_fail(attempt, "keeper", "The worker was lost.", crashed=True)
+    results.requeue_or_fail(attempt, "keeper", "crashed", "The worker was lost.")
     html = page.get(f"/jobs/{job.pk}").content.decode()
     assert "Interrupted; it waits for a worker" in html
     assert "The worker was lost." in html

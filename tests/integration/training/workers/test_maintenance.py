@@ -39,6 +39,7 @@ def test_a_job_without_a_heartbeat_goes_back_to_the_queue(job: Job, announced: l
     assert (job.status, job.crashes) == (Status.QUEUED, 1)
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
+    assert last.data["cause"] == "worker_lost"
     assert last.data["reason"] == "The worker was lost: no heartbeat."
     assert last.data["actor"] == "keeper@here"
 

@@ -141,6 +141,7 @@ def test_a_killed_trainer_sends_its_job_back_to_the_queue(ada: User, dataset: Da
     assert (now(job).status, now(job).crashes) == (Status.QUEUED, 1)
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
+    assert last.data["cause"] == "crashed"
     assert "signal SIGKILL" in last.data["reason"]
 
 
@@ -194,6 +195,7 @@ def test_a_worker_that_leaves_hands_its_job_back_without_blame(ada: User, datase
     finally:
         shutting_down.clear()
     assert (now(job).status, now(job).crashes) == (Status.QUEUED, 0)
+    assert JobEvent.objects.filter(job=job).latest("seq").data["cause"] == "worker_stopped"
 
 
 def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset: Dataset) -> None:
