@@ -20,8 +20,8 @@ def _finite_or_null(value: object) -> object:
 Number = Annotated[float | None, BeforeValidator(_finite_or_null)]
 
 
-# Why a `training:status` event was written. `crashed`, `worker_lost`, `worker_stopped` and `requeued`
-# interrupt an attempt; `note` reports something and changes nothing.
+# Why a `training:status` event was written. `crashed`, `worker_lost`, `worker_stopped` and
+# `requeued` interrupt an attempt; `note` reports something and changes nothing.
 StatusCause = Literal[
     "queued",
     "claimed",
