@@ -3,7 +3,12 @@
 import { $ } from "./page.js";
 
 function size(bytes) {
-  for (const [unit, step] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (bytes >= step) return `${(bytes / step).toFixed(1)} ${unit}`;
+  for (const [unit, step] of [
+    ["GB", 1e9],
+    ["MB", 1e6],
+    ["kB", 1e3],
+  ])
+    if (bytes >= step) return `${(bytes / step).toFixed(1)} ${unit}`;
   return bytes === undefined || bytes === null ? "" : `${bytes} B`;
 }
 
@@ -19,10 +24,20 @@ export async function artifacts(api, job) {
   if (asked !== newest) return; // a later question's answer may have come first
   const rows = (Array.isArray(told) ? told : (told.results ?? [])).map((one) => {
     const row = document.createElement("tr");
-    const link = Object.assign(document.createElement("a"), { href: one.url ?? `${api}/artifacts/${one.name}`, textContent: one.name, download: "" });
+    const link = Object.assign(document.createElement("a"), {
+      href: one.url ?? `${api}/artifacts/${one.name}`,
+      textContent: one.name,
+      download: "",
+    });
     const named = row.insertCell();
     named.append(link);
-    if (one.description) named.append(Object.assign(document.createElement("small"), { className: "muted", textContent: ` ${one.description}` }));
+    if (one.description)
+      named.append(
+        Object.assign(document.createElement("small"), {
+          className: "muted",
+          textContent: ` ${one.description}`,
+        }),
+      );
     const cell = row.insertCell();
     cell.className = "number muted";
     cell.textContent = size(one.size ?? one.bytes);

@@ -1,7 +1,8 @@
 // A line chart whose data grows: cursors and zooms in step with its neighbours, lines across, marks.
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const FONT = "11px Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
+const FONT =
+  "11px Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
 /** Ticks at whole epochs. */
 export const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 const remembered = (name) => ({ 0: false, 1: true })[localStorage.getItem(`heimdall.log.${name}`)];
@@ -13,7 +14,11 @@ export class Chart {
    * across [{value, colour, label}]; `mark()`: {x, y} or null; `rests()`: epochs after which the training rested.
    */
   constructor(element, options) {
-    Object.assign(this, { element, levels: () => [], mark: () => null, rests: () => [], data: null }, options);
+    Object.assign(
+      this,
+      { element, levels: () => [], mark: () => null, rests: () => [], data: null },
+      options,
+    );
     this.log = remembered(this.name) ?? options.log ?? false;
     this.outputs = options.legend ? [...options.legend.querySelectorAll("output")] : [];
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(element);
@@ -47,7 +52,9 @@ export class Chart {
   get zoomed() {
     const { min, max } = this.plot.scales.x;
     const xs = this.plot.data[0];
-    return this.plot.select.width === 0 && min !== null && this.zoom && (min > xs[0] || max < xs.at(-1));
+    return (
+      this.plot.select.width === 0 && min !== null && this.zoom && (min > xs[0] || max < xs.at(-1))
+    );
   }
 
   make() {
@@ -55,9 +62,17 @@ export class Chart {
     this.plot?.destroy();
     this.element.replaceChildren();
     this.element.setAttribute("role", "img");
-    this.element.setAttribute("aria-label", `${this.title}; the tables of this page hold the numbers`);
+    this.element.setAttribute(
+      "aria-label",
+      `${this.title}; the tables of this page hold the numbers`,
+    );
     const positive = this.data.slice(1).every((one) => one.every((value) => (value ?? 1) > 0));
-    const axis = { stroke: css("--muted"), font: FONT, ticks: { show: false }, grid: { stroke: css("--line"), width: 1 } };
+    const axis = {
+      stroke: css("--muted"),
+      font: FONT,
+      ticks: { show: false },
+      grid: { stroke: css("--line"), width: 1 },
+    };
     this.zoom = false;
     this.plot = new uPlot(
       {
@@ -74,11 +89,27 @@ export class Chart {
         scales: {
           x: { time: false, range: (_, low, high) => [low, high > low ? high : low + 1] },
           // Below zero there is no logarithm: arcsinh is one on either side.
-          y: { distr: this.log ? (positive ? 3 : 4) : 1, range: (_, low, high) => this.range(low, high, positive) },
+          y: {
+            distr: this.log ? (positive ? 3 : 4) : 1,
+            range: (_, low, high) => this.range(low, high, positive),
+          },
         },
         axes: [
-          { ...axis, size: 28, incrs: this.incrs, values: (_, ticks) => ticks.map(this.x ?? ((tick) => tick)) },
-          { ...axis, size: 62, gap: 6, ...(this.log ? { splits: (_, __, low, high) => logTicks(low, high), filter: (_, splits) => splits } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.tick(tick))) },
+          {
+            ...axis,
+            size: 28,
+            incrs: this.incrs,
+            values: (_, ticks) => ticks.map(this.x ?? ((tick) => tick)),
+          },
+          {
+            ...axis,
+            size: 62,
+            gap: 6,
+            ...(this.log
+              ? { splits: (_, __, low, high) => logTicks(low, high), filter: (_, splits) => splits }
+              : {}),
+            values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : this.tick(tick))),
+          },
         ],
         series: [
           {},
@@ -87,7 +118,11 @@ export class Chart {
             width: one.width ?? 1.6,
             dash: one.dash,
             spanGaps: one.spanGaps ?? false,
-            points: { show: (_, __, first, last) => last - first < 40, size: 4, fill: css(one.colour) },
+            points: {
+              show: (_, __, first, last) => last - first < 40,
+              size: 4,
+              fill: css(one.colour),
+            },
           })),
         ],
         hooks: {
@@ -109,7 +144,11 @@ export class Chart {
     const across = this.zoom ? [] : this.levels().map((level) => level.value);
     const [least, most] = [Math.min(low, ...across), Math.max(high, ...across)];
     // Below is room for the name of the lowest line.
-    if (this.log && positive) return [least / Math.max(1.05, (most / least) ** 0.1), most * Math.max(1.05, (most / least) ** 0.05)];
+    if (this.log && positive)
+      return [
+        least / Math.max(1.05, (most / least) ** 0.1),
+        most * Math.max(1.05, (most / least) ** 0.05),
+      ];
     const room = 0.06 * (most - least) || Math.abs(most) * 0.1 || 1;
     return [least - room, most + room];
   }
@@ -150,7 +189,13 @@ export class Chart {
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
       // On the left: the curves come down to these lines on the right.
-      this.text(ctx, label, bbox.left + 6 * devicePixelRatio, y + (below ? 13 : -4) * devicePixelRatio, "left");
+      this.text(
+        ctx,
+        label,
+        bbox.left + 6 * devicePixelRatio,
+        y + (below ? 13 : -4) * devicePixelRatio,
+        "left",
+      );
       ctx.restore();
     }
   }
@@ -172,7 +217,13 @@ export class Chart {
     ctx.stroke();
     ctx.fillStyle = css("--accent");
     const right = x > bbox.left + bbox.width - 80 * devicePixelRatio;
-    this.text(ctx, "best epoch", x + (right ? -8 : 8) * devicePixelRatio, y - 7 * devicePixelRatio, right ? "right" : "left");
+    this.text(
+      ctx,
+      "best epoch",
+      x + (right ? -8 : 8) * devicePixelRatio,
+      y - 7 * devicePixelRatio,
+      right ? "right" : "left",
+    );
     ctx.restore();
   }
 
@@ -196,8 +247,11 @@ export function decades(low, high) {
   const least = low > 0 ? Math.floor(Math.log10(low)) : 0;
   for (const factors of [[1, 2, 5], [1, 3], [1]]) {
     const above = [];
-    for (let power = least; power <= reach; power += 1) above.push(...factors.map((factor) => factor * 10 ** power));
-    const all = [...above.map((one) => -one).reverse(), 0, ...above].filter((one) => one >= low && one <= high);
+    for (let power = least; power <= reach; power += 1)
+      above.push(...factors.map((factor) => factor * 10 ** power));
+    const all = [...above.map((one) => -one).reverse(), 0, ...above].filter(
+      (one) => one >= low && one <= high,
+    );
     if (all.length <= 9 || factors.length === 1) return all;
   }
 }
@@ -206,21 +260,27 @@ export function decades(low, high) {
 function logTicks(low, high) {
   const found = decades(low, high);
   if (found.length > 2) return found;
-  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / 4,
+    power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => power * factor >= rough);
-  const first = Math.ceil(low / step), last = Math.floor(high / step);
+  const first = Math.ceil(low / step),
+    last = Math.floor(high / step);
   return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
 }
 
 /** Calls `draw` at most ten times a second, the first time at once. */
 export function paced(draw, gap = 100) {
-  let timer = null, last = -Infinity;
+  let timer = null,
+    last = -Infinity;
   const now = () => {
     timer = null;
     last = performance.now();
     draw();
   };
   return () => {
-    timer ??= setTimeout(() => requestAnimationFrame(now), Math.max(0, last + gap - performance.now()));
+    timer ??= setTimeout(
+      () => requestAnimationFrame(now),
+      Math.max(0, last + gap - performance.now()),
+    );
   };
 }

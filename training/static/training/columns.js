@@ -9,9 +9,11 @@ export function thinned(columns, limit) {
   const stretches = Math.max(1, Math.floor((limit - 2) / (2 * columns.length)));
   const kept = new Set([0, count - 1]);
   for (let index = 0; index < stretches; index += 1) {
-    const start = Math.floor((index * count) / stretches), end = Math.floor(((index + 1) * count) / stretches);
+    const start = Math.floor((index * count) / stretches),
+      end = Math.floor(((index + 1) * count) / stretches);
     for (const column of columns) {
-      let low = null, high = null;
+      let low = null,
+        high = null;
       for (let row = start; row < end; row += 1) {
         const value = column[row];
         if (value === null) continue;
@@ -59,7 +61,10 @@ export class Columns {
   }
 
   thin() {
-    const kept = thinned(this.names.map((name) => this.series[name]), Math.floor(this.cap / 2));
+    const kept = thinned(
+      this.names.map((name) => this.series[name]),
+      Math.floor(this.cap / 2),
+    );
     const pick = (column) => kept.map((row) => column[row]);
     this.epoch = pick(this.epoch);
     this.seconds = pick(this.seconds);
@@ -68,7 +73,9 @@ export class Columns {
 
   /** [x, ...series] for a chart; where the training rested stands a row of nulls, which lifts the pen. */
   table(names) {
-    const rests = [...this.gaps].filter((epoch) => epoch < this.last).sort((one, other) => one - other);
+    const rests = [...this.gaps]
+      .filter((epoch) => epoch < this.last)
+      .sort((one, other) => one - other);
     if (!rests.length) return [this.epoch, ...names.map((name) => this.series[name])];
     const table = [[], ...names.map(() => [])];
     let next = 0;

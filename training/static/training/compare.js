@@ -2,14 +2,19 @@
 
 import { Chart, paced, WHOLE } from "./chart.js";
 import { Columns } from "./columns.js";
+import { duration, figure, metres, shortFigure, shortMetres } from "./formatting.js";
 import { Line, showState } from "./live.js";
 import { $, freshen, keys, single } from "./page.js";
-import { duration, figure, metres, shortFigure, shortMetres } from "./formatting.js";
 
 const told = JSON.parse($("told").textContent);
 const inMetres = !told.metric.endsWith("loss");
 const byTime = told.over === "time";
-const runs = told.jobs.map((job) => ({ job, columns: new Columns(job.columns), seq: job.seq, at: job.ended && Date.parse(job.ended) }));
+const runs = told.jobs.map((job) => ({
+  job,
+  columns: new Columns(job.columns),
+  seq: job.seq,
+  at: job.ended && Date.parse(job.ended),
+}));
 const active = (run) => ["queued", "running"].includes(run.job.status);
 
 const chart = new Chart($("curves"), {
@@ -24,7 +29,10 @@ const chart = new Chart($("curves"), {
 });
 
 function paint() {
-  const tables = runs.map(({ columns }) => [byTime ? columns.seconds : columns.epoch, columns.series[told.metric]]);
+  const tables = runs.map(({ columns }) => [
+    byTime ? columns.seconds : columns.epoch,
+    columns.series[told.metric],
+  ]);
   chart.show(tables.length > 1 ? uPlot.join(tables) : tables[0]);
 }
 const repaint = paced(paint);
@@ -38,7 +46,11 @@ function take(frame) {
   const at = Date.parse(frame.timestamp);
   if (frame.event === "training:progress" && !frame.data.is_best) {
     const spent = run.at === null ? 0 : (at - run.at) / 1000;
-    run.columns.add(frame.data.epoch, frame.data.metrics, (run.columns.seconds.at(-1) ?? 0) + spent);
+    run.columns.add(
+      frame.data.epoch,
+      frame.data.metrics,
+      (run.columns.seconds.at(-1) ?? 0) + spent,
+    );
     run.at = at;
     repaint();
   }
@@ -53,7 +65,12 @@ if (runs.some(active)) {
   const line = new Line({
     socket: () => "/ws",
     ask: fresh,
-    onFrame: (frame) => (frame.event === "connected" ? runs.forEach((run) => line.tell({ action: "subscribe", job_id: run.job.id, after: run.seq })) : take(frame)),
+    onFrame: (frame) =>
+      frame.event === "connected"
+        ? runs.forEach((run) =>
+            line.tell({ action: "subscribe", job_id: run.job.id, after: run.seq }),
+          )
+        : take(frame),
     onState: showState($("live")),
   });
 }

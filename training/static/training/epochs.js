@@ -8,8 +8,15 @@ export function addRow({ epoch, metrics }, most) {
   const row = document.getElementById("epoch-row").content.firstElementChild.cloneNode(true);
   row.dataset.epoch = epoch;
   const said = [
-    epoch, figure(metrics.train_loss), figure(metrics.val_loss), metres(metrics.val_rmse), metres(metrics.val_median),
-    metres(metrics.val_p95), metres(metrics.val_rmse_good_geom), percent(metrics.val_coverage_68), figure(metrics.learning_rate, 3),
+    epoch,
+    figure(metrics.train_loss),
+    figure(metrics.val_loss),
+    metres(metrics.val_rmse),
+    metres(metrics.val_median),
+    metres(metrics.val_p95),
+    metres(metrics.val_rmse_good_geom),
+    percent(metrics.val_coverage_68),
+    figure(metrics.learning_rate, 3),
   ];
   said.forEach((text, index) => (row.cells[index + 1].textContent = text));
   body.prepend(row);
@@ -18,6 +25,7 @@ export function addRow({ epoch, metrics }, most) {
 
 export function starRow(epoch) {
   const best = document.querySelector(`#epochs [data-epoch="${epoch}"]`);
-  for (const row of document.querySelectorAll("#epochs tr.best")) if (row !== best) row.classList.remove("best");
+  for (const row of document.querySelectorAll("#epochs tr.best"))
+    if (row !== best) row.classList.remove("best");
   best?.classList.add("best");
 }

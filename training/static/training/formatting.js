@@ -1,7 +1,8 @@
 // Numbers as people read them; `training/words.py` says them in the same words.
 
 export const NOTHING = "–";
-const missing = (value) => value === null || value === undefined || value === "" || !Number.isFinite(Number(value));
+const missing = (value) =>
+  value === null || value === undefined || value === "" || !Number.isFinite(Number(value));
 
 export function metres(value) {
   if (missing(value)) return NOTHING;
@@ -12,13 +13,16 @@ export function metres(value) {
 
 /** For an axis, where the ticks are round. */
 export function shortMetres(value) {
-  return Math.abs(value) >= 1000 ? `${Number((value / 1000).toPrecision(6))} km` : `${Number(value.toPrecision(6))} m`;
+  return Math.abs(value) >= 1000
+    ? `${Number((value / 1000).toPrecision(6))} km`
+    : `${Number(value.toPrecision(6))} m`;
 }
 
 /** A number of so many significant digits. */
 export function figure(value, digits = 4) {
   if (missing(value)) return NOTHING;
-  const number = Number(value), size = Math.abs(number);
+  const number = Number(value),
+    size = Math.abs(number);
   if (number === 0) return "0";
   if (size < 1e-3 || size >= 1e6) return number.toExponential(digits - 2).replace("e+", "e");
   return number.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
@@ -58,7 +62,11 @@ export function rate(seconds) {
 /** The largest unit alone. */
 export function ago(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+  for (const [unit, size] of [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+  ]) {
     if (whole >= size) return `${Math.floor(whole / size)} ${unit} ago`;
   }
   return `${whole} s ago`;

@@ -1,26 +1,30 @@
 // One job's page: the snapshot in the HTML first, then each event as it comes.
 
+import { artifacts } from "./artifacts.js";
+import { paced } from "./chart.js";
 import { Columns } from "./columns.js";
 import { addRow, starRow } from "./epochs.js";
-import { charts, paintCharts } from "./jobcharts.js";
-import { Line, showState } from "./live.js";
-import { $, freshen, paintPill, say, serverTime, setClock, single } from "./page.js";
-import { paced } from "./chart.js";
-import { Pace } from "./pace.js";
 import { ago, count, figure, metres, rate } from "./formatting.js";
 import { steering } from "./job_actions.js";
-import { artifacts } from "./artifacts.js";
+import { charts, paintCharts } from "./jobcharts.js";
+import { Line, showState } from "./live.js";
+import { Pace } from "./pace.js";
+import { $, freshen, paintPill, say, serverTime, setClock, single } from "./page.js";
 
 let snapshot = JSON.parse($("snapshot").textContent);
 const { job } = snapshot;
 const training = job.kind === "training";
 const api = $("job").dataset.api;
-const QUIET = 8000, POLITE = 15000;
+const QUIET = 8000,
+  POLITE = 15000;
 let newest = job.seq;
 let state = snapshot.state;
-let latest = null, batch = null, pending = [];
+let latest = null,
+  batch = null,
+  pending = [];
 let alive = Date.parse(job.heartbeat_at ?? job.created_at);
-let spoke = 0, asking = false;
+let spoke = 0,
+  asking = false;
 setClock(snapshot.now);
 
 const columns = new Columns(snapshot.columns, snapshot.gaps);
@@ -30,13 +34,15 @@ const view = training ? charts({ columns, job, yardsticks: () => snapshot.yardst
 /** What is, what was asked, and whether anybody is heard of: one word. */
 function stateNow() {
   if (job.status === "running" && serverTime() - alive > QUIET) return "silent";
-  if (job.status === "running" && job.stop_requested) return job.stop_requested === "pause" ? "pausing" : "cancelling";
+  if (job.status === "running" && job.stop_requested)
+    return job.stop_requested === "pause" ? "pausing" : "cancelling";
   return job.status === "queued" && job.interrupted ? "interrupted" : job.status;
 }
 
 function progressLine() {
   const share = `${job.progress_percent.toFixed(0)} %`;
-  if (!training) return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
+  if (!training)
+    return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
   const said = `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}`;
   if (job.status !== "running") return said;
   if (job.current_epoch === job.total_epochs) return `${said}, now judged on the test split`;
@@ -47,12 +53,24 @@ function progressLine() {
 
 function paint() {
   state = stateNow();
-  paintPill($("pill").firstElementChild, state, state === "silent" ? "No heartbeat" : snapshot.words[state]);
-  const within = batch && batch.epoch > job.current_epoch ? batch.batch / batch.total_batches / job.total_epochs : 0;
+  paintPill(
+    $("pill").firstElementChild,
+    state,
+    state === "silent" ? "No heartbeat" : snapshot.words[state],
+  );
+  const within =
+    batch && batch.epoch > job.current_epoch
+      ? batch.batch / batch.total_batches / job.total_epochs
+      : 0;
   $("bar").value = job.progress_percent + 100 * within;
   $("bar").className = job.status;
   if (training || "generated" in job) say($("progress"), progressLine());
-  say($("batch"), batch && job.status === "running" ? `batch ${batch.batch} of ${batch.total_batches}, loss ${figure(batch.loss)}` : "");
+  say(
+    $("batch"),
+    batch && job.status === "running"
+      ? `batch ${batch.batch} of ${batch.total_batches}, loss ${figure(batch.loss)}`
+      : "",
+  );
   document.title = `${["queued", "running"].includes(job.status) ? `${job.progress_percent.toFixed(0)}% ` : ""}${document.title.replace(/^\d+% /, "")}`;
   if (training) paintTraining();
   tick();
@@ -87,7 +105,10 @@ function tick() {
   const silent = state === "silent";
   $("silent").hidden = !silent;
   if (silent) {
-    say($("silent"), `The worker ${job.worker} has not been heard of for ${Math.round((serverTime() - alive) / 1000)} s. After ${snapshot.lease_seconds} s without a heartbeat it counts as lost, and another goes on after epoch ${job.current_epoch}.`);
+    say(
+      $("silent"),
+      `The worker ${job.worker} has not been heard of for ${Math.round((serverTime() - alive) / 1000)} s. After ${snapshot.lease_seconds} s without a heartbeat it counts as lost, and another goes on after epoch ${job.current_epoch}.`,
+    );
   }
   if (stateNow() !== state) paint();
   if (running && Date.now() - spoke > POLITE) speak();
@@ -116,7 +137,10 @@ function speak() {
 
 const fresh = single(async () => {
   const page = await freshen();
-  snapshot = { ...snapshot, yardsticks: JSON.parse(page.getElementById("snapshot").textContent).yardsticks };
+  snapshot = {
+    ...snapshot,
+    yardsticks: JSON.parse(page.getElementById("snapshot").textContent).yardsticks,
+  };
   artifacts(api, job);
   paint();
 });
@@ -162,10 +186,12 @@ let chain = Promise.resolve();
 /** Each seq once and in order: what is doubled is dropped, a hole is filled from the rows first. */
 function take(frame) {
   if (frame.seq === undefined) return apply(frame);
-  chain = chain.then(async () => {
-    if (frame.seq > newest + 1) await catchUp();
-    if (frame.seq === newest + 1) apply(frame);
-  }).catch(() => {});  // the server is away: the next frame, or the next line, fills it
+  chain = chain
+    .then(async () => {
+      if (frame.seq > newest + 1) await catchUp();
+      if (frame.seq === newest + 1) apply(frame);
+    })
+    .catch(() => {}); // the server is away: the next frame, or the next line, fills it
 }
 
 function ask() {
@@ -181,7 +207,9 @@ async function catchUp() {
     if (!answer.ok) throw new Error(answer.statusText);
     const page = await answer.json();
     for (const frame of page.results) if (frame.seq === newest + 1) apply(frame);
-    next = page.next && new URL(page.next, location.href).pathname + new URL(page.next, location.href).search;
+    next =
+      page.next &&
+      new URL(page.next, location.href).pathname + new URL(page.next, location.href).search;
   }
 }
 

@@ -33,7 +33,12 @@ export function steering({ api, refused, toggleLog }) {
     $("confirm").showModal();
   });
   keys({
-    p: () => document.querySelector('#actions form[action$="/pause"] button, #actions form[action$="/resume"] button')?.click(),
+    p: () =>
+      document
+        .querySelector(
+          '#actions form[action$="/pause"] button, #actions form[action$="/resume"] button',
+        )
+        ?.click(),
     c: () => document.querySelector("#actions [data-cancel]")?.click(),
     l: toggleLog,
   });

@@ -3,11 +3,13 @@
 import { Chart, WHOLE } from "./chart.js";
 import { figure, metres, shortFigure, shortMetres } from "./formatting.js";
 
-const TRAIN = { colour: "--train" }, VAL = { colour: "--accent", dash: [5, 3] };
+const TRAIN = { colour: "--train" },
+  VAL = { colour: "--accent", dash: [5, 3] };
 
 export function charts({ columns, job, yardsticks }) {
   const shared = { sync: "epochs", incrs: WHOLE, rests: () => columns.gaps };
-  const best = (name) => () => (job.best_epoch ? { x: job.best_epoch, y: columns.at(name, job.best_epoch) } : null);
+  const best = (name) => () =>
+    job.best_epoch ? { x: job.best_epoch, y: columns.at(name, job.best_epoch) } : null;
   const across = () => {
     const { bound, baseline, baseline_name: name } = yardsticks();
     return [
@@ -17,16 +19,38 @@ export function charts({ columns, job, yardsticks }) {
   };
   const specs = [
     {
-      ...shared, name: "loss", title: "Loss over the epochs", say: (value) => figure(value), tick: shortFigure, mark: best("val_loss"),
-      series: [{ name: "train_loss", ...TRAIN }, { name: "val_loss", ...VAL }],
+      ...shared,
+      name: "loss",
+      title: "Loss over the epochs",
+      say: (value) => figure(value),
+      tick: shortFigure,
+      mark: best("val_loss"),
+      series: [
+        { name: "train_loss", ...TRAIN },
+        { name: "val_loss", ...VAL },
+      ],
     },
     {
-      ...shared, name: "error", title: "Position error over the epochs", say: metres, tick: shortMetres, log: true, mark: best("val_rmse"), levels: across,
-      series: [{ name: "train_rmse", ...TRAIN }, { name: "val_rmse", ...VAL }, { name: "val_rmse_good_geom", colour: "--geom", dash: [2, 2] }],
+      ...shared,
+      name: "error",
+      title: "Position error over the epochs",
+      say: metres,
+      tick: shortMetres,
+      log: true,
+      mark: best("val_rmse"),
+      levels: across,
+      series: [
+        { name: "train_rmse", ...TRAIN },
+        { name: "val_rmse", ...VAL },
+        { name: "val_rmse_good_geom", colour: "--geom", dash: [2, 2] },
+      ],
     },
   ];
   return specs.map((spec) => {
-    const chart = new Chart(document.getElementById(`${spec.name}-chart`), { ...spec, legend: document.getElementById(`${spec.name}-legend`) });
+    const chart = new Chart(document.getElementById(`${spec.name}-chart`), {
+      ...spec,
+      legend: document.getElementById(`${spec.name}-legend`),
+    });
     chart.columns = columns;
     return chart;
   });

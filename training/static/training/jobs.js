@@ -1,16 +1,27 @@
 // The list of jobs (here and on the operators' desk), each row moving as its job does.
 
 import { paced } from "./chart.js";
+import { metres } from "./formatting.js";
 import { Line, showState } from "./live.js";
 import { $, ages, freshen, paintPill, say, single } from "./page.js";
-import { metres } from "./formatting.js";
 
 const WORDS = {
-  queued: "Queued", running: "Running", pausing: "Pausing", cancelling: "Cancelling", paused: "Paused",
-  completed: "Completed", failed: "Failed", cancelled: "Cancelled", interrupted: "Interrupted",
+  queued: "Queued",
+  running: "Running",
+  pausing: "Pausing",
+  cancelling: "Cancelling",
+  paused: "Paused",
+  completed: "Completed",
+  failed: "Failed",
+  cancelled: "Cancelled",
+  interrupted: "Interrupted",
 };
-const SPARKS = 48, WIDTH = 96, HEIGHT = 22;
-const rows = new Map([...document.querySelectorAll("[data-job]")].map((row) => [row.dataset.job, row.closest("tr")]));
+const SPARKS = 48,
+  WIDTH = 96,
+  HEIGHT = 22;
+const rows = new Map(
+  [...document.querySelectorAll("[data-job]")].map((row) => [row.dataset.job, row.closest("tr")]),
+);
 const known = new Set(rows.keys());
 const waiting = new Map();
 let unseen = 0;
@@ -28,10 +39,17 @@ function stateOf({ status, stop_requested: asked }, before) {
 function drawSpark(cell) {
   const values = cell.values.filter((value) => value !== null);
   if (values.length < 2) return;
-  const low = Math.min(...values), high = Math.max(...values), step = (WIDTH - 4) / (values.length - 1);
-  const points = values.map((value, index) => `${(2 + index * step).toFixed(1)} ${(HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1)}`);
+  const low = Math.min(...values),
+    high = Math.max(...values),
+    step = (WIDTH - 4) / (values.length - 1);
+  const points = values.map(
+    (value, index) =>
+      `${(2 + index * step).toFixed(1)} ${(HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1)}`,
+  );
   const svg = cell.querySelector("svg");
-  const path = svg.querySelector("path") ?? svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+  const path =
+    svg.querySelector("path") ??
+    svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
   path.setAttribute("class", "line");
   path.setAttribute("d", `M${points.join("L")}`);
 }
@@ -82,9 +100,11 @@ let recount = null;
 
 function take(frame) {
   meanwhile?.push(frame);
-  const { data } = frame, id = data?.job_id;
+  const { data } = frame,
+    id = data?.job_id;
   if (!id) return;
-  if (frame.event === "training:status" || frame.event === "training:completed") recount ??= setTimeout(() => ((recount = null), counts()), 1000);
+  if (frame.event === "training:status" || frame.event === "training:completed")
+    recount ??= setTimeout(() => ((recount = null), counts()), 1000);
   if (!rows.has(id)) {
     if (!known.has(id) && frame.seq === 1) {
       known.add(id);
@@ -135,7 +155,14 @@ async function again() {
 function choosing() {
   const boxes = [...document.querySelectorAll("#jobs input[type=checkbox]:checked")];
   $("compare").disabled = boxes.length < 2 || boxes.length > 8;
-  say($("chosen"), boxes.length > 8 ? "At most eight." : boxes.length ? `${boxes.length} chosen${boxes.length < 2 ? ": one more" : ""}` : "Choose two to eight trainings.");
+  say(
+    $("chosen"),
+    boxes.length > 8
+      ? "At most eight."
+      : boxes.length
+        ? `${boxes.length} chosen${boxes.length < 2 ? ": one more" : ""}`
+        : "Choose two to eight trainings.",
+  );
 }
 if ($("compare")) {
   choosing();

@@ -1,8 +1,14 @@
 // Follow events: by socket; after three failures by server-sent events; then by asking.
 // However often the line breaks, the one who listens names the newest seq that it has.
 
-const FIRST_PAUSE = 250, LONGEST_PAUSE = 8000, PULSE = 5000, SILENCE = 12000, ASK = 2000, TRY_AGAIN = 15000;
-const SOCKETS = 3, STREAMS = 2;
+const FIRST_PAUSE = 250,
+  LONGEST_PAUSE = 8000,
+  PULSE = 5000,
+  SILENCE = 12000,
+  ASK = 2000,
+  TRY_AGAIN = 15000;
+const SOCKETS = 3,
+  STREAMS = 2;
 const FINAL = {
   4401: "signed out: reload to sign in",
   4403: "refused by the server",
@@ -49,7 +55,9 @@ export class Line {
   connect() {
     this.timer = null;
     const by = way(this.failures, this.stream !== null);
-    ({ socket: () => this.bySocket(), stream: () => this.byStream(), ask: () => this.byAsking() })[by]();
+    ({ socket: () => this.bySocket(), stream: () => this.byStream(), ask: () => this.byAsking() })[
+      by
+    ]();
   }
 
   /** Something to the server, where a socket is open. */
@@ -67,7 +75,10 @@ export class Line {
     this.heard = Date.now();
     if (frame.event === "connected") {
       this.failures = 0;
-      this.say(this.open === "socket" ? "live" : "slow", this.open === "socket" ? "Live" : "Live by stream");
+      this.say(
+        this.open === "socket" ? "live" : "slow",
+        this.open === "socket" ? "Live" : "Live by stream",
+      );
     }
     if (frame.event !== "pong") this.onFrame(frame);
   }
@@ -138,7 +149,10 @@ export class Line {
 export function showState(element) {
   return ({ state, words, heard }) => {
     const age = heard ? Math.round((Date.now() - heard) / 1000) : null;
-    const said = state === "ended" || age === null ? words : `${words} · ${state === "waiting" ? "data " : ""}${age} s old`;
+    const said =
+      state === "ended" || age === null
+        ? words
+        : `${words} · ${state === "waiting" ? "data " : ""}${age} s old`;
     if (element.dataset.state !== state) element.dataset.state = state;
     if (element.textContent !== said) element.textContent = said;
   };

@@ -2,7 +2,8 @@
 
 import { about } from "./formatting.js";
 
-const FEWEST = 20, MOST = 120;
+const FEWEST = 20,
+  MOST = 120;
 
 export class Pace {
   /** `ends`: when the newest epochs of this attempt ended. */

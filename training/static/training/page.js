@@ -49,7 +49,8 @@ export async function freshen() {
 
 /** One at a time, and once more if asked meanwhile. */
 export function single(work) {
-  let running = false, again = false;
+  let running = false,
+    again = false;
   return async function ask() {
     if (running) return void (again = true);
     running = true;

@@ -2,14 +2,15 @@
 
 import { Chart, paced, WHOLE } from "./chart.js";
 import { Columns } from "./columns.js";
+import { figure, metres, shortFigure, shortMetres } from "./formatting.js";
 import { Line, showState } from "./live.js";
 import { $, ages, freshen, keys, single } from "./page.js";
-import { figure, metres, shortFigure, shortMetres } from "./formatting.js";
 
 const EVERY = 1000; // ms between two looks at the rows
 const SLOTS = 8;
 let told = $("told") && JSON.parse($("told").textContent);
-let known = new Set(), runs = [];
+let known = new Set(),
+  runs = [];
 
 function take(fetched) {
   told = fetched;
@@ -23,21 +24,29 @@ function take(fetched) {
 }
 
 const inMetres = told?.metric === "val_rmse";
-const chart = told && new Chart($("curves"), {
-  name: "sweep",
-  title: told.title,
-  say: inMetres ? metres : (value) => figure(value),
-  tick: inMetres ? shortMetres : shortFigure,
-  incrs: WHOLE,
-  series: Array.from({ length: SLOTS }, (_, index) => ({ colour: `--c${index}`, spanGaps: true })),
-});
+const chart =
+  told &&
+  new Chart($("curves"), {
+    name: "sweep",
+    title: told.title,
+    say: inMetres ? metres : (value) => figure(value),
+    tick: inMetres ? shortMetres : shortFigure,
+    incrs: WHOLE,
+    series: Array.from({ length: SLOTS }, (_, index) => ({
+      colour: `--c${index}`,
+      spanGaps: true,
+    })),
+  });
 
 function paint() {
   if (!runs.some(({ columns }) => columns.last)) return;
   const tables = runs.map(({ columns }) => [columns.epoch, columns.series[told.metric]]);
   const joined = tables.length > 1 ? uPlot.join(tables) : tables[0];
   // The chart keeps its eight places, whoever stands in them.
-  chart.show([...joined, ...Array.from({ length: SLOTS - runs.length }, () => joined[0].map(() => null))]);
+  chart.show([
+    ...joined,
+    ...Array.from({ length: SLOTS - runs.length }, () => joined[0].map(() => null)),
+  ]);
 }
 const repaint = paced(paint);
 
@@ -75,4 +84,10 @@ if (told) {
   paint();
 }
 keys({ l: () => chart?.setLog(!chart.log) });
-if (!told || told.active) new Line({ socket: () => "/ws", ask: async () => again(), onFrame: hear, onState: showState($("live")) });
+if (!told || told.active)
+  new Line({
+    socket: () => "/ws",
+    ask: async () => again(),
+    onFrame: hear,
+    onState: showState($("live")),
+  });
