@@ -5,17 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 _PYTHON = [sys.executable, "-m"]
+_BIOME = "node_modules/.bin/biome"  # installed by `npm ci`
 _MANAGE = [sys.executable, "manage.py"]
 CHECKS = {
     "format": [*_PYTHON, "ruff", "format", "--check", "--quiet", "."],
     "lint": [*_PYTHON, "ruff", "check", "."],
     "templates": [*_PYTHON, "djlint", "--lint", "--quiet", "templates"],
+    "JavaScript": [_BIOME, "check", "training/static/training"],
     "types": [*_PYTHON, "mypy"],
     "import contracts": [
         sys.executable,
@@ -45,6 +48,9 @@ class Command(BaseCommand):
             raise CommandError(f"Failed: {', '.join(failed)}.")
 
     def _run(self, name: str, command: list[str], *, quiet: bool = True) -> bool:
+        if command[0] == _BIOME and not (Path(settings.BASE_DIR) / _BIOME).exists():
+            self.stdout.write(f"{name}: skipped (install its tools with `npm ci`)")
+            return True
         started_at = time.monotonic()
         completed = subprocess.run(
             command, cwd=settings.BASE_DIR, capture_output=quiet, text=True, check=False
