@@ -30,11 +30,16 @@ from rest_framework.test import APIClient  # noqa: E402
 
 from tests import broker  # noqa: E402
 from tests.faults.results_table import PROPERTY, Tally, row, table  # noqa: E402
+from tests.jobs import claim_job  # noqa: E402
 from tests.served import served  # noqa: E402
 from tests.stack import Stack  # noqa: E402
-from training.localization.config import GenerateConfig  # noqa: E402
+from training.datasets import service as datasets  # noqa: E402
+from training.jobs import lifecycle  # noqa: E402
+from training.jobs.attempts import Attempt  # noqa: E402
+from training.localization.config import GenerateConfig, TrainConfig  # noqa: E402
 from training.localization.data.dataset import Dataset as Arrays  # noqa: E402
 from training.localization.synthetic.generate import generate_dataset  # noqa: E402
+from training.models import Dataset, Job  # noqa: E402
 
 # A process of xdist has read its settings before this file, with the folder of the one it is of.
 settings.DATA_DIR = _DATA
@@ -171,11 +176,21 @@ def arrays() -> Arrays:
 
 
 @pytest.fixture
-def dataset(ada: User, arrays: Arrays):  # type: ignore[no-untyped-def]
-    """The same, stored."""
-    from training.datasets import service as datasets
-
+def dataset(ada: User, arrays: Arrays) -> Dataset:
+    """`arrays` as a stored dataset of Ada's."""
     return datasets.store_dataset(ada, "Small", arrays)
+
+
+@pytest.fixture
+def job(ada: User, dataset: Dataset) -> Job:
+    """A queued job of Ada's with five epochs."""
+    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
+
+
+@pytest.fixture
+def running_attempt(job: Job) -> Attempt:
+    """The first attempt of `job`, claimed by the worker "worker"."""
+    return claim_job(job)
 
 
 @pytest.fixture(autouse=True)

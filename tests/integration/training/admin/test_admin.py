@@ -6,7 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from training.jobs import attempts, lifecycle, results
+from tests.jobs import claim_job
+from training.jobs import lifecycle, results
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
 from training.models.states import Status
@@ -68,7 +69,7 @@ def test_nothing_can_be_edited_past_lifecycle(desk: Client, jobs: list[Job]) -> 
 def test_a_running_job_is_taken_from_its_worker_and_queued_again(
     desk: Client, jobs: list[Job]
 ) -> None:
-    attempt, _ = attempts.claim(jobs[0].pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(jobs[0])
     lifecycle.request_cancel(jobs[1], "ada")
     told = do(desk, "requeue", jobs)
     assert "One: Requeued." in told
@@ -96,7 +97,7 @@ def test_a_training_is_launched_from_the_desk(desk: Client, staff: User, dataset
 
 
 def test_the_first_page_counts_what_matters(desk: Client, jobs: list[Job]) -> None:
-    attempt, _ = attempts.claim(jobs[0].pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(jobs[0])
     results.fail_attempt(attempt, "It broke.")
     html = re.sub(r"<[^>]+>|\s+", " ", desk.get("/admin/").content.decode())
     html = re.sub(r" +", " ", html)

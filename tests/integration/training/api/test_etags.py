@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from tests.jobs import claim_job
 from training.jobs import attempts, directories, lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
@@ -19,7 +20,7 @@ API = "/api/v1/training"
 @pytest.fixture
 def job(ada: User, dataset: Dataset) -> Job:
     made = lifecycle.submit(ada, dataset, TrainConfig(epochs=9), "Watched")
-    attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(made)
     folder = directories.attempt_directory(made.pk, 1)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "best-00001.safetensors").write_bytes(bytes(range(256)) * 10)

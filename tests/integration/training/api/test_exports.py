@@ -15,6 +15,7 @@ import yaml
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from tests.jobs import claim_job
 from tests.stack import Stack
 from training.api.exports import tensorboard
 from training.jobs import attempts, lifecycle
@@ -25,7 +26,7 @@ from training.models import Dataset, Job
 @pytest.fixture
 def job(ada: User, dataset: Dataset) -> Job:
     made = lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "Kept", tags=["a"])
-    attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(made)
     for epoch in range(1, 6):
         metrics = {"val_loss": 1 / epoch, "val_rmse": 5.0, "val_rmse_good_geom": None}
         attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.5, epoch == 5, "/c"))

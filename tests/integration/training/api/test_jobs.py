@@ -9,16 +9,11 @@ from django.db import OperationalError
 from rest_framework.test import APIClient
 
 from training.jobs import attempts, directories, lifecycle, results
-from training.localization.config import TrainConfig
+from training.jobs.attempts import Attempt
 from training.models import Dataset, Job
 from training.models.states import Status
 
 JOBS = "/api/v1/training/jobs"
-
-
-@pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
 
 
 def post(api: APIClient, path: str = JOBS, **body: Any) -> Any:
@@ -145,11 +140,14 @@ def test_jobs_are_filtered_searched_and_ordered(api: APIClient, job: Job, datase
     assert api.get(f"{JOBS}?status=nonsense").status_code == 400
 
 
-def test_epochs_and_events_come_in_pages(api: APIClient, job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_epochs_and_events_come_in_pages(
+    api: APIClient, job: Job, running_attempt: Attempt
+) -> None:
     for epoch in range(1, 6):
         metrics = {"val_loss": 1.0 / epoch, "val_rmse": float("5")}
-        attempts.record_epochs(attempt, attempts.EpochReport(epoch, metrics, 0.1, epoch == 1, "/c"))
+        attempts.record_epochs(
+            running_attempt, attempts.EpochReport(epoch, metrics, 0.1, epoch == 1, "/c")
+        )
     first = api.get(f"{JOBS}/{job.pk}/epochs?page_size=3").json()
     assert [one["epoch"] for one in first["results"]] == [1, 2, 3]
     assert set(first["results"][0]) == {"epoch", "metrics", "is_best", "seconds", "at"}
@@ -176,12 +174,13 @@ def test_long_logs_are_followed_page_by_page(
     assert seqs == [1, 2, 3, 4]
 
 
-def test_only_a_completed_training_has_an_evaluation(api: APIClient, job: Job) -> None:
+def test_only_a_completed_training_has_an_evaluation(
+    api: APIClient, job: Job, running_attempt: Attempt
+) -> None:
     missing = api.get(f"{JOBS}/{job.pk}/evaluation")
     assert missing.status_code == 404
     assert "only a completed training has one" in missing.json()["detail"]
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    results.complete_training(attempt, "/c/best.safetensors", {"test": {"rmse_m": 5.0}})
+    results.complete_training(running_attempt, "/c/best.safetensors", {"test": {"rmse_m": 5.0}})
     assert api.get(f"{JOBS}/{job.pk}/evaluation").json() == {"test": {"rmse_m": 5.0}}
     done = api.get(f"{JOBS}/{job.pk}").json()
     assert (done["status"], done["progress_percent"]) == (Status.COMPLETED, 100)

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from tests.jobs import claim_job
 from tests.stack import Stack
 from training.jobs import attempts, lifecycle
 from training.localization.config import TrainConfig
@@ -20,7 +21,7 @@ from training.models import Dataset, Job
 def job(ada: User, dataset: Dataset) -> Job:
     """With 60 epochs, the 31st of which is a spike."""
     made = lifecycle.submit(ada, dataset, TrainConfig(epochs=60), "Long")
-    attempt, _ = attempts.claim(made.pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(made)
     for epoch in range(1, 61):
         loss = 99.0 if epoch == 31 else 1 / epoch
         metrics = {"val_loss": loss, "val_rmse": 5.0, "val_rmse_good_geom": None}

@@ -22,11 +22,6 @@ JOBS = "/api/v1/training/jobs"
 
 
 @pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig())
-
-
-@pytest.fixture
 def theirs(bob: User) -> APIClient:
     client = APIClient()
     client.force_authenticate(bob)

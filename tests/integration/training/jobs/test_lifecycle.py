@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from tests.jobs import claim_job, events_and_statuses, reload
 from training.jobs import attempts, lifecycle, results
-from training.jobs.attempts import SupersededError
+from training.jobs.attempts import Attempt, SupersededError
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent
 from training.models.states import Status, Stop
@@ -17,31 +18,17 @@ from training.models.states import Status, Stop
 METRICS = {"val_loss": 1.0, "val_rmse": 10.0}
 
 
-@pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig(epochs=3), "First")
-
-
-def told(job: Job) -> list[tuple[str, str]]:
-    """What the job's events say, in order; their seqs have no hole."""
-    events = list(JobEvent.objects.filter(job=job))
-    assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    assert Job.objects.get(pk=job.pk).seq == len(events)
-    return [(event.event, event.data.get("status", "")) for event in events]
-
-
-def now(job: Job) -> Job:
-    return Job.objects.get(pk=job.pk)
-
-
 def test_a_submitted_job_is_queued_and_says_so(job: Job) -> None:
-    assert now(job).status == Status.QUEUED
-    assert told(job) == [("training:status", "queued")]
+    assert reload(job).status == Status.QUEUED
+    assert events_and_statuses(job) == [("training:status", "queued")]
 
 
 def test_a_waiting_job_is_paused_at_once(job: Job) -> None:
     assert lifecycle.request_pause(job, "ada").status == Status.PAUSED
-    assert told(job)[1:] == [("training:status", "paused"), ("training:completed", "paused")]
+    assert events_and_statuses(job)[1:] == [
+        ("training:status", "paused"),
+        ("training:completed", "paused"),
+    ]
 
 
 def test_a_running_job_is_only_asked(job: Job) -> None:
@@ -53,9 +40,9 @@ def test_a_running_job_is_only_asked(job: Job) -> None:
 def test_asking_twice_is_asking_once(job: Job) -> None:
     attempts.claim(job.pk, "worker")
     lifecycle.request_pause(job, "ada")
-    before = told(job)
+    before = events_and_statuses(job)
     lifecycle.request_pause(job, "ada")
-    assert told(job) == before
+    assert events_and_statuses(job) == before
 
 
 def test_a_cancel_outranks_a_pause_and_not_the_other_way_round(job: Job) -> None:
@@ -76,7 +63,7 @@ def test_a_finished_job_cannot_be_steered(job: Job) -> None:
 def test_only_one_worker_gets_a_job(job: Job) -> None:
     assert attempts.claim(job.pk, "one") is not None
     assert attempts.claim(job.pk, "two") is None
-    assert now(job).worker == "one"
+    assert reload(job).worker == "one"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -91,29 +78,34 @@ def test_of_many_claims_at_once_one_wins(ada: User, dataset: Dataset) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(claim, range(40))) == 1
-    assert told(job) == [("training:status", "queued"), ("training:status", "running")]
+    assert events_and_statuses(job) == [
+        ("training:status", "queued"),
+        ("training:status", "running"),
+    ]
 
 
-def test_an_epoch_is_stored_with_its_events_and_only_once(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_an_epoch_is_stored_with_its_events_and_only_once(
+    job: Job, running_attempt: Attempt
+) -> None:
     for _ in range(2):
-        attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+        attempts.record_epochs(running_attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
     assert Epoch.objects.filter(job=job).count() == 1
-    assert told(job)[2:] == [("training:progress", ""), ("training:progress", "")]
-    assert (now(job).best_epoch, now(job).checkpoint_path) == (1, "/c/1")
+    assert events_and_statuses(job)[2:] == [("training:progress", ""), ("training:progress", "")]
+    assert (reload(job).best_epoch, reload(job).checkpoint_path) == (1, "/c/1")
 
 
-def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job, running_attempt: Attempt) -> None:
     with pytest.raises(RuntimeError, match="an epoch is missing"):
-        attempts.record_epochs(attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
+        attempts.record_epochs(
+            running_attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2")
+        )
 
 
 def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
-    old, _ = attempts.claim(job.pk, "sleeper") or pytest.fail("no claim")
+    old = claim_job(job, "sleeper")
     results.requeue_or_fail(old, "keeper", "crashed", "No heartbeat.")
-    new, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    before = told(job)
+    new = claim_job(job)
+    before = events_and_statuses(job)
     for write in (
         lambda: attempts.heartbeat(old),
         lambda: attempts.requested_stop(old),
@@ -123,31 +115,31 @@ def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     ):
         with pytest.raises(SupersededError):
             write()
-    assert told(job) == before
-    assert (now(job).attempt, new.number) == (2, 2)
+    assert events_and_statuses(job) == before
+    assert (reload(job).attempt, new.number) == (2, 2)
 
 
 def test_a_job_that_keeps_crashing_fails_and_says_so(job: Job) -> None:
     for _ in range(3):
-        attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+        attempt = claim_job(job)
         results.requeue_or_fail(attempt, "worker", "crashed", "Killed.")
-    assert now(job).status == Status.FAILED
-    assert now(job).error_message.startswith("Killed. That was crash 3 in a row")
+    assert reload(job).status == Status.FAILED
+    assert reload(job).error_message.startswith("Killed. That was crash 3 in a row")
 
 
 def test_an_epoch_between_two_crashes_starts_the_count_anew(job: Job) -> None:
     for epoch in range(1, 4):
-        attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+        attempt = claim_job(job)
         attempts.record_epochs(attempt, attempts.EpochReport(epoch, METRICS, 0.5, False, "/c"))
         results.requeue_or_fail(attempt, "worker", "crashed", "Killed.")
-    assert now(job).status == Status.QUEUED
+    assert reload(job).status == Status.QUEUED
 
 
 def test_every_status_event_names_its_cause(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(job)
     attempts.record_note(attempt, "worker", "A checkpoint is damaged.")
     results.requeue_or_fail(attempt, "worker", "worker_stopped", "The worker was stopped.")
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(job)
     lifecycle.request_pause(job, "ada")
     results.pause_attempt(attempt)
     lifecycle.resume(job, "ada")
@@ -160,17 +152,17 @@ def test_every_status_event_names_its_cause(job: Job) -> None:
     ]  # fmt: skip
 
 
-def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(
+    job: Job, running_attempt: Attempt
+) -> None:
     lifecycle.request_cancel(job, "ada")
-    results.requeue_or_fail(attempt, "keeper", "crashed", "No heartbeat.")
-    assert now(job).status == Status.CANCELLED
+    results.requeue_or_fail(running_attempt, "keeper", "crashed", "No heartbeat.")
+    assert reload(job).status == Status.CANCELLED
 
 
-def test_a_failed_job_resumes_from_its_checkpoint(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
-    results.fail_attempt(attempt, "No disk.")
+def test_a_failed_job_resumes_from_its_checkpoint(job: Job, running_attempt: Attempt) -> None:
+    attempts.record_epochs(running_attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+    results.fail_attempt(running_attempt, "No disk.")
     resumed = lifecycle.resume(job, "ada")
     assert (resumed.status, resumed.error_message) == (Status.QUEUED, "")
     assert resumed.checkpoint_path == "/c/1"
@@ -192,15 +184,16 @@ def test_a_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:
     assert Dataset.objects.get(pk=job.dataset_id).status == Dataset.State.FAILED
 
 
-def test_old_snapshot_and_events_equal_the_fresh_snapshot(job: Job) -> None:
+def test_old_snapshot_and_events_equal_the_fresh_snapshot(
+    job: Job, running_attempt: Attempt
+) -> None:
     """What a page does: whoever has a snapshot and hears all events knows what is."""
     page = {"status": "", "stop_requested": "", "epoch": 0, "best": None}
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_started(attempt, 240, 160, 40)
-    attempts.record_epochs(attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
-    attempts.record_epochs(attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
+    attempts.record_started(running_attempt, 240, 160, 40)
+    attempts.record_epochs(running_attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
+    attempts.record_epochs(running_attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2"))
     lifecycle.request_pause(job, "ada")
-    results.pause_attempt(attempt)
+    results.pause_attempt(running_attempt)
     for event in JobEvent.objects.filter(job=job):
         data = event.data
         page["status"] = data.get("status", page["status"])
@@ -211,7 +204,7 @@ def test_old_snapshot_and_events_equal_the_fresh_snapshot(job: Job) -> None:
         if event.event == "training:progress":
             page["epoch"] = data["epoch"]
             page["best"] = data["epoch"] if data["is_best"] else page["best"]
-    found = now(job)
+    found = reload(job)
     assert page == {
         "status": found.status,
         "stop_requested": found.stop_requested,
@@ -220,14 +213,15 @@ def test_old_snapshot_and_events_equal_the_fresh_snapshot(job: Job) -> None:
     }
 
 
-def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(
+    job: Job, running_attempt: Attempt
+) -> None:
     reports = [
         attempts.EpochReport(epoch, {**METRICS, "val_loss": loss}, 0.5, best, f"/c/{epoch}")
         for epoch, loss, best in [(1, 3.0, True), (2, 2.0, True), (3, 5.0, False)]
     ]
-    attempts.record_epochs(attempt, *reports)
-    found = now(job)
+    attempts.record_epochs(running_attempt, *reports)
+    found = reload(job)
     assert (found.current_epoch, found.checkpoint_path) == (3, "/c/3")
     assert (found.best_epoch, found.best_val_loss) == (2, 2.0)
     assert list(Epoch.objects.order_by("epoch").values_list("epoch", "is_best")) == [
@@ -239,28 +233,30 @@ def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(job
     ]  # fmt: skip
 
 
-def test_of_epochs_that_come_together_only_the_new_ones_are_added(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_of_epochs_that_come_together_only_the_new_ones_are_added(
+    job: Job, running_attempt: Attempt
+) -> None:
     reports = [
         attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, f"/c/{epoch}") for epoch in (1, 2, 3)
     ]
-    attempts.record_epochs(attempt, *reports[:2])
-    before = now(job).seq
-    attempts.record_epochs(attempt, *reports)
-    assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
-    attempts.record_epochs(attempt, *reports[1:2])
-    assert (now(job).current_epoch, now(job).seq) == (3, before + 1)
-    assert now(job).checkpoint_path == "/c/2"
+    attempts.record_epochs(running_attempt, *reports[:2])
+    before = reload(job).seq
+    attempts.record_epochs(running_attempt, *reports)
+    assert (reload(job).current_epoch, reload(job).seq) == (3, before + 1)
+    attempts.record_epochs(running_attempt, *reports[1:2])
+    assert (reload(job).current_epoch, reload(job).seq) == (3, before + 1)
+    assert reload(job).checkpoint_path == "/c/2"
 
 
-def test_of_epochs_told_together_some_may_be_stored_before_their_checkpoint_is(job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_of_epochs_told_together_some_may_be_stored_before_their_checkpoint_is(
+    job: Job, running_attempt: Attempt
+) -> None:
     paths = {1: "/c/1", 2: "", 3: "", 4: "/c/4"}
     reports = [
         attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, path) for epoch, path in paths.items()
     ]
-    attempts.record_epochs(attempt, *reports[:3])
-    assert (now(job).current_epoch, now(job).checkpoint_path) == (3, "/c/1")
-    attempts.record_epochs(attempt, *reports[1:])  # once more, from the checkpoint before
-    assert (now(job).current_epoch, now(job).checkpoint_path) == (4, "/c/4")
+    attempts.record_epochs(running_attempt, *reports[:3])
+    assert (reload(job).current_epoch, reload(job).checkpoint_path) == (3, "/c/1")
+    attempts.record_epochs(running_attempt, *reports[1:])  # once more, from the checkpoint before
+    assert (reload(job).current_epoch, reload(job).checkpoint_path) == (4, "/c/4")
     assert Epoch.objects.filter(job=job).count() == 4

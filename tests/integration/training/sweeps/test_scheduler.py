@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from tests.jobs import claim_job
 from training.jobs import attempts, lifecycle, results
 from training.jobs.attempts import Attempt
 from training.models import Dataset, Job, JobEvent, Sweep
@@ -42,7 +43,7 @@ def job(sweep: Sweep, trial: int) -> Job:
 
 def train(sweep: Sweep, trial: int, losses: list[float]) -> Attempt:
     """The trial's first epochs."""
-    attempt, _ = attempts.claim(job(sweep, trial).pk, "worker") or pytest.fail("no claim")
+    attempt = claim_job(job(sweep, trial))
     best = float("inf")
     for epoch, loss in enumerate(losses, 1):
         metrics = {"val_loss": loss, "val_rmse": 10 * loss}
@@ -167,7 +168,7 @@ def test_where_every_trial_fails_the_sweep_fails_and_does_not_try_them_all(
     space = {"learning_rate": {"min": 0.001, "max": 0.1}}
     sweep = begin(ada, dataset, method="random", trials=100, space=space)
     for trial in range(1, 6):
-        attempt, _ = attempts.claim(job(sweep, trial).pk, "worker") or pytest.fail("no claim")
+        attempt = claim_job(job(sweep, trial))
         results.fail_attempt(attempt, "The dataset is gone.")
         scheduler.advance_sweep(sweep.pk)
     failed = fresh(sweep)

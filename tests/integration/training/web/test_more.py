@@ -9,14 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from tests.jobs import claim_job
 from training.jobs import attempts, lifecycle, results
+from training.jobs.attempts import Attempt
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job, TrainedModel
-
-
-@pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
 
 
 def test_the_list_goes_on_from_a_cursor(
@@ -44,7 +41,7 @@ def test_comparison_shows_what_differs_beside_the_pinned_one(
     made = []
     for rate, rmse in ((0.001, 200.0), (0.01, 100.0)):
         one = lifecycle.submit(ada, dataset, TrainConfig(learning_rate=rate), f"Rate {rate}")
-        attempt, _ = attempts.claim(one.pk, "worker") or pytest.fail("no claim")
+        attempt = claim_job(one)
         metrics = {"val_loss": 1.0, "val_rmse": rmse}
         attempts.record_epochs(attempt, attempts.EpochReport(1, metrics, 0.1, True, "/c"))
         made.append(one)
@@ -95,10 +92,9 @@ MORE = {
 
 @pytest.mark.parametrize("evaluation", [EVALUATION, {**EVALUATION, **MORE}])
 def test_a_completed_job_and_its_model_show_what_the_evaluation_holds(
-    page: Client, job: Job, evaluation: dict[str, Any]
+    page: Client, job: Job, running_attempt: Attempt, evaluation: dict[str, Any]
 ) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    results.complete_training(attempt, "/c", evaluation)
+    results.complete_training(running_attempt, "/c", evaluation)
     model = TrainedModel.objects.get()
     for path in (f"/jobs/{job.pk}", f"/models/{model.pk}"):
         html = page.get(path).content.decode()

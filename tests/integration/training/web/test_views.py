@@ -12,13 +12,8 @@ from django.test import Client
 
 from tests.integration.training.api.test_datasets import TABLES
 from training.jobs import attempts, lifecycle, results
-from training.localization.config import TrainConfig
+from training.jobs.attempts import Attempt
 from training.models import Dataset, Job
-
-
-@pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
 
 
 def snapshot(page: Client, job: Job) -> dict[str, Any]:
@@ -48,10 +43,12 @@ def test_jobs_are_listed_and_filtered(page: Client, job: Job) -> None:
     assert "No job is like that" in page.get("/jobs?status=failed").content.decode()
 
 
-def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_a_jobs_page_is_a_snapshot_with_its_seq(
+    page: Client, job: Job, running_attempt: Attempt
+) -> None:
     attempts.record_epochs(
-        attempt, attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+        running_attempt,
+        attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c"),
     )
     found = snapshot(page, job)
     assert found["job"]["seq"] == 4
@@ -60,13 +57,12 @@ def test_a_jobs_page_is_a_snapshot_with_its_seq(page: Client, job: Job) -> None:
 
 
 def test_a_long_training_is_thinned_to_what_a_chart_can_show(
-    page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
+    page: Client, job: Job, running_attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.web.views.job_page.CHART_POINTS", 12)
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     for epoch in range(1, 36):
         attempts.record_epochs(
-            attempt,
+            running_attempt,
             attempts.EpochReport(epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c"),
         )
     found = snapshot(page, job)["columns"]
@@ -194,39 +190,42 @@ def test_a_form_from_elsewhere_is_refused(ada: User, job: Job) -> None:
     assert strict.post(f"/jobs/{job.pk}/cancel").status_code == 403
 
 
-def test_a_failed_job_opens_with_what_happened_and_the_way_on(page: Client, job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_a_failed_job_opens_with_what_happened_and_the_way_on(
+    page: Client, job: Job, running_attempt: Attempt
+) -> None:
     attempts.record_epochs(
-        attempt, attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c")
+        running_attempt,
+        attempts.EpochReport(1, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, True, "/c"),
     )
-    results.fail_attempt(attempt, "The disk is full.")
+    results.fail_attempt(running_attempt, "The disk is full.")
     html = page.get(f"/jobs/{job.pk}").content.decode()
     assert "The disk is full." in html
     assert "In epoch 2 of 5, attempt 1" in html
     assert "Resume from epoch 1" in html
 
 
-def test_a_note_of_the_trainer_is_not_shown_as_an_interruption(page: Client, job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_note(attempt, "worker", "epoch-000003 is damaged.")
+def test_a_note_of_the_trainer_is_not_shown_as_an_interruption(
+    page: Client, job: Job, running_attempt: Attempt
+) -> None:
+    attempts.record_note(running_attempt, "worker", "epoch-000003 is damaged.")
     html = page.get(f"/jobs/{job.pk}").content.decode()
     assert "epoch-000003 is damaged." in html
     assert "Interrupted:" not in html
 
 
-def test_a_job_that_lost_its_worker_says_so(page: Client, job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    results.requeue_or_fail(attempt, "keeper", "crashed", "The worker was lost.")
+def test_a_job_that_lost_its_worker_says_so(
+    page: Client, job: Job, running_attempt: Attempt
+) -> None:
+    results.requeue_or_fail(running_attempt, "keeper", "crashed", "The worker was lost.")
     html = page.get(f"/jobs/{job.pk}").content.decode()
     assert "Interrupted; it waits for a worker" in html
     assert "The worker was lost." in html
 
 
-def test_epochs_are_paged_and_exported(page: Client, job: Job) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+def test_epochs_are_paged_and_exported(page: Client, job: Job, running_attempt: Attempt) -> None:
     for epoch in (1, 2):
         attempts.record_epochs(
-            attempt,
+            running_attempt,
             attempts.EpochReport(epoch, {"val_loss": 1.0, "val_rmse": 5.0}, 0.1, False, "/c"),
         )
     assert 'data-epoch="2"' in page.get(f"/jobs/{job.pk}/epochs").content.decode()

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from tests.integration.training.webhooks.receiver import Receiver
 from training.jobs import attempts, lifecycle, results
-from training.localization.config import TrainConfig
-from training.models import Dataset, Job
+from training.jobs.attempts import Attempt
+from training.models import Job
 from training.models.webhooks import Delivery, Webhook
 from training.webhooks import http_client, outbox, service, url_policy
 from training.webhooks.delivery import (
@@ -28,11 +28,6 @@ from training.webhooks.delivery import (
     send_delivery,
 )
 from training.webhooks.signing import signature
-
-
-@pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig(epochs=3), "First")
 
 
 def attempt_one(webhook: Webhook) -> Delivery:
@@ -47,11 +42,10 @@ def make_due() -> None:
 
 
 def test_what_was_chosen_is_told_signed_and_said_once(
-    webhook: Webhook, there: Receiver, job: Job
+    webhook: Webhook, there: Receiver, job: Job, running_attempt: Attempt
 ) -> None:
-    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
-    attempts.record_started(attempt, 10, 8, 2)
-    results.fail_attempt(attempt, "It was not chosen.")
+    attempts.record_started(running_attempt, 10, 8, 2)
+    results.fail_attempt(running_attempt, "It was not chosen.")
     lifecycle.resume(job, "ada")
     lifecycle.request_cancel(job, "ada", "no longer wanted")
     found = [(one.event, one.status) for one in Delivery.objects.order_by("created_at")]

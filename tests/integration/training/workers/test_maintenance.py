@@ -7,13 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.utils import timezone
 
-from training.jobs import attempts, lifecycle, queue
-from training.localization.config import TrainConfig
-from training.models import Dataset, Job, JobEvent, Worker
+from training.jobs import attempts, queue
+from training.models import Job, JobEvent, Worker
 from training.models.states import Status
 from training.workers import registry as workers
 from training.workers.maintenance import MaintenanceThread
@@ -24,11 +22,6 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     found: list[UUID] = []
     monkeypatch.setattr(queue, "enqueue", lambda job_id, needs: found.append(job_id))
     return found
-
-
-@pytest.fixture
-def job(ada: User, dataset: Dataset) -> Job:
-    return lifecycle.submit(ada, dataset, TrainConfig(epochs=3))
 
 
 def test_a_job_without_a_heartbeat_goes_back_to_the_queue(job: Job, announced: list[UUID]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 
+from tests.jobs import reload
 from training.jobs import lifecycle
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
@@ -29,10 +30,6 @@ def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.jobs.queue.enqueue", lambda job_id, needs: None)
 
 
-def now(job: Job) -> Job:
-    return Job.objects.get(pk=job.pk)
-
-
 def meanwhile(job: Job, act: Callable[[], object]) -> None:
     """Supervise the job, and act as soon as its first epoch is there."""
 
@@ -45,8 +42,8 @@ def meanwhile(job: Job, act: Callable[[], object]) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     until = time.monotonic() + 60
-    while now(job).current_epoch < 1:
-        assert time.monotonic() < until, now(job).error_message
+    while reload(job).current_epoch < 1:
+        assert time.monotonic() < until, reload(job).error_message
         time.sleep(0.02)
     act()
     thread.join(timeout=60)
@@ -74,7 +71,7 @@ def _is_trainer_of_ours(entry: Path) -> bool:
 def test_a_job_is_trained_to_its_end(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=3, **SMALL))
     supervise(job.pk, "worker")
-    done = now(job)
+    done = reload(job)
     assert (done.status, done.current_epoch, done.error_message) == (Status.COMPLETED, 3, "")
     assert done.lease_expires_at is None
     assert done.started_at is not None
@@ -93,12 +90,12 @@ def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
     through, paused = (lifecycle.submit(ada, dataset, config) for _ in range(2))
     supervise(through.pk, "worker")
     meanwhile(paused, lambda: lifecycle.request_pause(paused, "ada"))
-    assert now(paused).status == Status.PAUSED
-    stopped_at = now(paused).current_epoch
+    assert reload(paused).status == Status.PAUSED
+    stopped_at = reload(paused).current_epoch
     assert 1 <= stopped_at < 60
     lifecycle.resume(paused, "ada")
     supervise(paused.pk, "another")
-    assert now(paused).status == Status.COMPLETED
+    assert reload(paused).status == Status.COMPLETED
     started = JobEvent.objects.filter(job=paused, event="training:started").last()
     assert started is not None
     assert started.data["resumed_from_epoch"] == stopped_at
@@ -126,19 +123,19 @@ def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
         supervise(job.pk, "worker")
         asked.join()
         assert time.monotonic() - began < 2
-        assert (now(job).status, now(job).current_epoch) == (status, 0)
+        assert (reload(job).status, reload(job).current_epoch) == (status, 0)
 
 
 def test_a_cancelled_job_stops_at_once(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, LONG)
     meanwhile(job, lambda: lifecycle.request_cancel(job, "ada"))
-    assert now(job).status == Status.CANCELLED
+    assert reload(job).status == Status.CANCELLED
 
 
 def test_a_killed_trainer_sends_its_job_back_to_the_queue(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, LONG)
     meanwhile(job, lambda: os.kill(trainer_pid(), signal.SIGKILL))
-    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 1)
+    assert (reload(job).status, reload(job).crashes) == (Status.QUEUED, 1)
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
     assert last.data["cause"] == "crashed"
@@ -165,11 +162,11 @@ def test_a_database_that_is_away_for_a_while_costs_no_attempt(
 
     thread = threading.Thread(target=run, name="cut")
     thread.start()
-    while now(job).status == Status.QUEUED:
+    while reload(job).status == Status.QUEUED:
         time.sleep(0.01)
     away_until[0] = time.monotonic() + 5
     thread.join(timeout=60)
-    assert (now(job).status, now(job).attempt) == (Status.COMPLETED, 1)
+    assert (reload(job).status, reload(job).attempt) == (Status.COMPLETED, 1)
     assert list(Epoch.objects.filter(job=job).values_list("epoch", flat=True)) == [1, 2, 3, 4, 5]
 
 
@@ -182,7 +179,7 @@ def test_a_fault_of_ours_counts_as_a_crash_and_is_named(
     monkeypatch.setattr("training.jobs.attempts.record_started", fail)
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1, **SMALL))
     supervise(job.pk, "worker")
-    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 1)
+    assert (reload(job).status, reload(job).crashes) == (Status.QUEUED, 1)
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
     assert last.data["reason"] == "The supervisor failed: ValueError: a fault of ours."
@@ -194,7 +191,7 @@ def test_a_worker_that_leaves_hands_its_job_back_without_blame(ada: User, datase
         meanwhile(job, shutting_down.set)
     finally:
         shutting_down.clear()
-    assert (now(job).status, now(job).crashes) == (Status.QUEUED, 0)
+    assert (reload(job).status, reload(job).crashes) == (Status.QUEUED, 0)
     assert JobEvent.objects.filter(job=job).latest("seq").data["cause"] == "worker_stopped"
 
 
@@ -202,15 +199,15 @@ def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1))
     Path(dataset.path).unlink()
     supervise(job.pk, "worker")
-    assert now(job).status == Status.FAILED
-    assert "does not exist" in now(job).error_message
+    assert reload(job).status == Status.FAILED
+    assert "does not exist" in reload(job).error_message
 
 
 def test_a_generation_makes_a_dataset(ada: User) -> None:
     job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=200))
     supervise(job.pk, "worker")
     made = Dataset.objects.get(pk=job.dataset_id)
-    assert (now(job).status, made.status, made.samples) == (Status.COMPLETED, "ready", 200)
+    assert (reload(job).status, made.status, made.samples) == (Status.COMPLETED, "ready", 200)
     assert Path(made.path).exists()
     assert len(made.facts["receivers"]) == 7
 
@@ -219,7 +216,7 @@ def test_a_second_message_for_the_same_job_finds_nothing_to_do(ada: User, datase
     job = lifecycle.submit(ada, dataset, TrainConfig())
     lifecycle.request_cancel(job, "ada")
     supervise(job.pk, "worker")
-    assert now(job).attempt == 0
+    assert reload(job).attempt == 0
 
 
 def test_epochs_said_one_after_the_other_are_stored_in_one_go() -> None:
