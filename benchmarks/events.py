@@ -21,7 +21,8 @@ from typing import Any
 
 from benchmarks.harness import heimdall, row
 from tests.broker import free_port, listens
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 RATE = 200  # events a second of all jobs
 GOAL_RATIO, GOAL_TIMES = 1.5, 10

@@ -7,8 +7,7 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from uuid import uuid4
 import httpx
 import psycopg
 from django.conf import settings
+
+from tests.polling import eventually
 
 POSTGRES = "postgres://postgres@127.0.0.1:5432"
 PASSWORD = "secret-enough-1"
@@ -38,16 +39,6 @@ print(json.dumps({"tokens": {name: create_token(one) for name, one in people.ite
                   "dataset": str(dataset.pk)}))
 """
 SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
-
-
-def eventually(true: Callable[[], Any], seconds: float = 60, why: str = "") -> Any:
-    """What `true` returns as soon as it is truthy."""
-    until = time.monotonic() + seconds
-    while not (found := true()):
-        if time.monotonic() > until:
-            raise AssertionError(why or f"it did not come true within {seconds} s")
-        time.sleep(0.05)
-    return found
 
 
 class Stack:

@@ -13,7 +13,8 @@ from typing import Any
 
 import psycopg
 
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 LEASE_SECONDS = 4  # of a stack
 CONFIG: dict[str, Any] = {"epochs": 40, "patience": 40, "seed": 11}

@@ -22,9 +22,10 @@ from tests.broker import PrivateBroker
 from tests.faults.jobs import CONFIG, at_epoch, moment, numbers, seqs
 from tests.faults.results_table import FULL, Tally, often
 from tests.listener import Follower, Listener
+from tests.polling import eventually
 from tests.served import served
 from tests.sockets import watch
-from tests.stack import Stack, eventually
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 SOCKETS = 40

@@ -14,7 +14,8 @@ import pytest
 
 from tests.faults.jobs import CONFIG, LEASE_SECONDS, at_epoch, numbers
 from tests.faults.results_table import Tally, often
-from tests.stack import POSTGRES, Stack, eventually, postgres_is_there
+from tests.polling import eventually
+from tests.stack import POSTGRES, Stack, postgres_is_there
 
 pytestmark = [
     pytest.mark.rabbit,

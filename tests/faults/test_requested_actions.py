@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults.jobs import CONFIG, claims, numbers, starts
 from tests.faults.results_table import FULL, Tally, often
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 SOON_SECONDS = 1.0

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.faults.results_table import Tally, often
-from tests.stack import SMALL, Stack, eventually
+from tests.polling import eventually
+from tests.stack import SMALL, Stack
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]
 TRIALS, EPOCHS = 3, 15

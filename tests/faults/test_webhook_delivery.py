@@ -12,7 +12,8 @@ import pytest
 
 from tests.faults.results_table import Tally, often
 from tests.integration.training.webhooks.receiver import Receiver, receiver
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]
 

@@ -25,7 +25,8 @@ from tests.faults.jobs import (
     wait_for_end,
 )
 from tests.faults.results_table import Tally, often
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 

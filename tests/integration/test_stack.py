@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from tests.listener import Listener
+from tests.polling import eventually
 from tests.sockets import frame, is_end, open_socket, watch
-from tests.stack import Stack, eventually
+from tests.stack import Stack
 
 pytestmark = [
     pytest.mark.rabbit,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.integration.training.webhooks.receiver import Receiver, receiver
+from tests.polling import eventually
 from tests.served import served
-from tests.stack import SMALL, Stack, eventually
+from tests.stack import SMALL, Stack
 
 pytestmark = pytest.mark.timeout(240)
 

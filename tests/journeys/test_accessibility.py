@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.journeys.conftest import JOURNEY, person
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 pytestmark = JOURNEY
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")

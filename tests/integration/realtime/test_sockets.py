@@ -11,9 +11,10 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.polling import eventually
 from tests.served import served
 from tests.sockets import closed_with, frame, open_socket, watch
-from tests.stack import PASSWORD, Stack, eventually
+from tests.stack import PASSWORD, Stack
 
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 

@@ -9,7 +9,7 @@ import pytest
 
 from realtime.interfaces import Frame
 from realtime.publisher import Publisher
-from tests.stack import eventually
+from tests.polling import eventually
 
 JOB = uuid4()
 
@@ -84,7 +84,7 @@ def publisher(outbox: MemoryOutbox, transport: FakeTransport) -> Iterator[Publis
     publisher.stop(timeout=5)
 
 
-def test_events_are_sent_in_order(
+def test_events_go_out_in_order(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(450)
@@ -93,7 +93,7 @@ def test_events_are_sent_in_order(
     assert transport.sent_bodies == [b"%d" % seq for seq in range(1, 451)]
 
 
-def test_notify_sends_in_another_thread(
+def test_whoever_nudges_never_waits(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(1)
@@ -102,7 +102,7 @@ def test_notify_sends_in_another_thread(
     assert threading.get_ident() not in transport.pids
 
 
-def test_events_of_an_outage_are_sent_by_the_next_scan(
+def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
     publisher: Publisher,
     outbox: MemoryOutbox,
     transport: FakeTransport,
@@ -120,7 +120,7 @@ def test_events_of_an_outage_are_sent_by_the_next_scan(
     assert caplog.text.count("Publishing failed; events stay in the outbox") == 1
 
 
-def test_send_is_retried_three_times(
+def test_a_message_is_tried_four_times_before_it_has_to_wait(
     publisher: Publisher,
     outbox: MemoryOutbox,
     transport: FakeTransport,
@@ -139,7 +139,9 @@ def test_send_is_retried_three_times(
     assert outbox.sent == 2
 
 
-def test_claim_of_another_process_is_retried(publisher: Publisher, outbox: MemoryOutbox) -> None:
+def test_a_job_that_another_process_sends_is_tried_again_soon(
+    publisher: Publisher, outbox: MemoryOutbox
+) -> None:
     outbox.write(1)
     outbox.claimed = True
     publisher.notify(JOB)
@@ -148,7 +150,7 @@ def test_claim_of_another_process_is_retried(publisher: Publisher, outbox: Memor
     eventually(lambda: outbox.sent == 1)
 
 
-def test_stop_sends_queued_events(
+def test_stopping_sends_what_waits(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(100)
@@ -157,30 +159,9 @@ def test_stop_sends_queued_events(
     assert len(transport.sent_bodies) == 100
 
 
-def test_publisher_restarts_after_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
+def test_it_starts_again_after_a_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
     publisher.notify(JOB)
     publisher.stop(timeout=5)
     outbox.write(1)
     publisher.notify(JOB)
     eventually(lambda: outbox.sent == 1)
-
-
-def test_ephemeral_message_does_not_end_an_outage(
-    publisher: Publisher,
-    outbox: MemoryOutbox,
-    transport: FakeTransport,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    transport.up = False
-    outbox.write(1)
-    publisher.notify(JOB)
-    eventually(lambda: "Publishing failed" in caplog.text)
-    transport.up = True
-    publisher.send_ephemeral("training.batch_progress.x", b"dropped")
-    outbox.write(1)
-    publisher.notify(JOB)
-    eventually(lambda: outbox.sent == 2)
-    publisher.send_ephemeral("training.batch_progress.x", b"sent")
-    eventually(lambda: b"sent" in transport.sent_bodies)
-    assert transport.sent_bodies == [b"1", b"2", b"sent"]
-    assert caplog.text.count("Publishing works again.") == 1

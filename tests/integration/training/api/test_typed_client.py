@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.stack import PASSWORD, SMALL, Stack, eventually
+from tests.polling import eventually
+from tests.stack import PASSWORD, SMALL, Stack
 
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 

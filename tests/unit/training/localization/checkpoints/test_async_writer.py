@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack import eventually
+from tests.polling import eventually
 from training.localization.checkpoints import store
 from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
 from training.localization.checkpoints.files import BESTS, EPOCHS, checkpoint_path

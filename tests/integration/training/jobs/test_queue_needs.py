@@ -6,7 +6,8 @@ import pytest
 from kombu import Connection
 from kombu.exceptions import ChannelError
 
-from tests.stack import Stack, eventually
+from tests.polling import eventually
+from tests.stack import Stack
 
 pytestmark = [
     pytest.mark.rabbit,
