@@ -13,7 +13,7 @@ import pytest
 
 from heimdall import reload
 from heimdall.reload import modification_times, run_with_reload
-from tests.stack import eventually
+from tests.polling import eventually
 
 SERVER = "import sys, time; open(sys.argv[1], 'a').write('started\\n'); {body}"
 Start = Callable[[str], "Future[int]"]
