@@ -1,1 +1,1 @@
-"""Localisation of transmitters with NumPy and PyTorch; knows nothing of Django."""
+"""Locate radio transmitters with NumPy and PyTorch; does not import Django."""

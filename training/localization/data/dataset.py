@@ -133,15 +133,16 @@ class Dataset:
         return dataset
 
     def _header(self) -> str:
-        header: dict[str, Any] = {
+        frame = asdict(self.frame)
+        if not self.frame.alt0:
+            del frame["alt0"]  # keeps the hash of datasets from before `alt0`
+        header = {
             "receivers": [asdict(receiver) for receiver in self.receivers],
-            "frame": asdict(self.frame),
+            "frame": frame,
             "kind": self.kind,
             "physics": self.physics,
             "sample_ids": self.sample_ids,
         }
-        if not self.frame.alt0:
-            del header["frame"]["alt0"]  # keeps the hash of datasets from before `alt0`
         if self.split_by:
             header["split_by"] = self.split_by
         return json.dumps(header, sort_keys=True)

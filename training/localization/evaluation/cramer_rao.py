@@ -77,8 +77,8 @@ def clockless_information(direction: Floats, weight: Floats) -> Floats:
     """
     total = weight.sum(axis=-1)
     mean = np.einsum("nr,nri->ni", weight, direction)
-    lost = mean[:, :, None] * mean[:, None, :] / np.maximum(total, 1e-300)[:, None, None]
-    return np.asarray(_sum_outer(direction, weight) - lost)
+    eliminated = mean[:, :, None] * mean[:, None, :] / np.maximum(total, 1e-300)[:, None, None]
+    return np.asarray(_sum_outer(direction, weight) - eliminated)
 
 
 def dilution_of_precision(target: Floats, rx: Floats, used: NDArray[np.bool_]) -> Floats:

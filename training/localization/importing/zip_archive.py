@@ -52,7 +52,7 @@ def extract_tables(archive: Path, workspace: Path, max_bytes: int) -> Path:
 
 def _find_tables(pack: ZipFile) -> Iterator[ZipInfo]:
     # The members to extract; one unsafe member rejects the whole zip.
-    seen: dict[str, str] = {}
+    paths: dict[str, str] = {}
     if len(pack.infolist()) > MAX_MEMBERS:
         raise DatasetImportError(f"The zip has more than {MAX_MEMBERS:,} members")
     for info in pack.infolist():
@@ -60,17 +60,17 @@ def _find_tables(pack: ZipFile) -> Iterator[ZipInfo]:
         name = _name(info)
         if info.is_dir() or name not in _ACCEPTED_NAMES or "__MACOSX" in info.filename:
             continue
-        if name in seen:
+        if name in paths:
             raise DatasetImportError(
-                f"The zip contains {name} twice: {seen[name]!r} and {info.filename!r}"
+                f"The zip contains {name} twice: {paths[name]!r} and {info.filename!r}"
             )
         if len(PurePosixPath(info.filename).parts) > 2:
             raise DatasetImportError(
                 f"{info.filename!r} is too deep in the zip; zip the folder itself, or its files"
             )
-        seen[name] = info.filename
+        paths[name] = info.filename
         yield info
-    folders = {str(PurePosixPath(path).parent) for path in seen.values()}
+    folders = {str(PurePosixPath(path).parent) for path in paths.values()}
     if len(folders) > 1:
         raise DatasetImportError(
             f"The tables are in several folders of the zip: {', '.join(sorted(folders))}"

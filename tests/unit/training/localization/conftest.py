@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.localization.checkpoints.files import MODEL
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation.evaluate import evaluate_localizer
@@ -21,7 +22,7 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def learnt(arrays: Dataset) -> TrainState:
+def trained_state(arrays: Dataset) -> TrainState:
     """A few epochs on the small dataset."""
     config = TrainConfig(epochs=6, hidden=32, heads=2, layers=1, batch_size=32, members=2)
     state = TrainState.initial(config, arrays)
@@ -31,17 +32,19 @@ def learnt(arrays: Dataset) -> TrainState:
 
 
 @pytest.fixture(scope="session")
-def answer(learnt: TrainState, arrays: Dataset) -> Localizer:
-    return calibration.calibrate(learnt, arrays)
+def localizer(trained_state: TrainState, arrays: Dataset) -> Localizer:
+    return calibration.calibrate(trained_state, arrays)
 
 
 @pytest.fixture(scope="session")
 def model_file(
-    learnt: TrainState,
-    answer: Localizer,
+    trained_state: TrainState,
+    localizer: Localizer,
     arrays: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    saved_model.save_model(folder, answer, learnt, arrays, evaluate_localizer(answer, arrays))
-    return folder / saved_model.MODEL
+    saved_model.save_model(
+        folder, localizer, trained_state, arrays, evaluate_localizer(localizer, arrays)
+    )
+    return folder / MODEL

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from training.localization.config import ITALY, GenerateConfig, ImportConfig, TrainConfig
+from training.localization.config import GenerateConfig, ImportConfig, TrainConfig
+from training.localization.receivers import ITALY
 
 MODELS = (TrainConfig, GenerateConfig, ImportConfig)
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from training.localization.config import GenerateConfig
-from training.localization.data import dataset as module
 from training.localization.data.dataset import Dataset, DatasetFileError, Receiver
 from training.localization.synthetic.generate import generate_dataset
 
@@ -60,7 +61,7 @@ def test_content_hash_depends_on_every_array(arrays: Dataset, name: str) -> None
 @pytest.mark.parametrize(
     "change", [{"kind": "measured"}, {"split_by": "by hand"}, {"physics": None}], ids=str
 )
-def test_content_hash_depends_on_the_header(arrays: Dataset, change: dict[str, object]) -> None:
+def test_content_hash_depends_on_the_header(arrays: Dataset, change: dict[str, Any]) -> None:
     assert replace(arrays, **change).content_hash != arrays.content_hash
 
 
@@ -98,7 +99,7 @@ def test_failed_save_keeps_the_previous_file(
 
     arrays.save(tmp_path / "d")
     before = (tmp_path / "d").read_bytes()
-    monkeypatch.setattr(module.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         replace(arrays, kind="measured").save(tmp_path / "d")
     assert [one.name for one in tmp_path.iterdir()] == ["d"]

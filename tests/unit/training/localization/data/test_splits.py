@@ -7,7 +7,7 @@ from training.localization.data import splits
 
 
 def sizes(codes: np.ndarray) -> list[int]:
-    return np.bincount(codes, minlength=3).tolist()
+    return [int(count) for count in np.bincount(codes, minlength=3)]
 
 
 def test_random_split_has_the_documented_fractions() -> None:

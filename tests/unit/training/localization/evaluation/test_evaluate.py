@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,14 +15,14 @@ from training.localization.metrics import position_errors
 
 
 @pytest.fixture(scope="module")
-def found(answer: Localizer, arrays: Dataset) -> Evaluation:
-    return evaluate_localizer(answer, arrays)
+def found(localizer: Localizer, arrays: Dataset) -> Evaluation:
+    return evaluate_localizer(localizer, arrays)
 
 
 @pytest.fixture(scope="module")
-def errors(answer: Localizer, arrays: Dataset) -> np.ndarray:
+def errors(localizer: Localizer, arrays: Dataset) -> np.ndarray:
     rows = arrays.rows("test")
-    return position_errors(predict_split(answer, arrays, rows).mean, arrays.target[rows])
+    return position_errors(predict_split(localizer, arrays, rows).mean, arrays.target[rows])
 
 
 def test_errors_are_of_the_whole_test_split(found: Evaluation, errors: np.ndarray) -> None:
@@ -32,7 +33,7 @@ def test_errors_are_of_the_whole_test_split(found: Evaluation, errors: np.ndarra
 
 
 def test_baselines_bounds_and_definition_are_present(found: Evaluation) -> None:
-    assert found["bound_rmse_m"] > 0
+    assert found["bound_rmse_m"] is not None and found["bound_rmse_m"] > 0
     assert set(found["baselines"]) == {
         "centroid", "weighted_centroid", "nearest_neighbours", "maximum_likelihood",
     }  # fmt: skip
@@ -49,13 +50,13 @@ def test_cdf_rises_to_the_largest_error(found: Evaluation, errors: np.ndarray) -
     assert set(cdf["baselines"]) == set(found["baselines"])
 
 
-@pytest.mark.parametrize("groups", ["by_receivers", "by_gdop"])
+@pytest.mark.parametrize("name", ["by_receivers", "by_gdop"])
 def test_grouped_errors_add_up_to_the_total(
-    found: Evaluation, errors: np.ndarray, groups: str
+    found: Evaluation, errors: np.ndarray, name: Literal["by_receivers", "by_gdop"]
 ) -> None:
-    parts = found[groups]
-    assert sum(part["samples"] for part in parts) == len(errors)
-    squares = sum(part["samples"] * part["rmse_m"] ** 2 for part in parts)
+    groups = found[name]
+    assert sum(group["samples"] for group in groups) == len(errors)
+    squares = sum(group["samples"] * group["rmse_m"] ** 2 for group in groups)
     assert np.sqrt(squares / len(errors)) == pytest.approx(found["test"]["rmse_m"])
 
 
@@ -75,6 +76,6 @@ def test_map_points_have_the_true_positions(found: Evaluation, arrays: Dataset) 
 
 
 def test_random_split_of_measured_data_is_marked_as_leaking(
-    answer: Localizer, arrays: Dataset
+    localizer: Localizer, arrays: Dataset
 ) -> None:
-    assert evaluate_localizer(answer, replace(arrays, split_by=AT_RANDOM))["leaks"]
+    assert evaluate_localizer(localizer, replace(arrays, split_by=AT_RANDOM))["leaks"]

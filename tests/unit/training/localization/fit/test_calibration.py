@@ -14,22 +14,22 @@ from training.localization.localizer.localizer import Localizer, predict_split
 
 
 @pytest.fixture
-def state(learnt: TrainState) -> TrainState:
-    return learnt
+def state(trained_state: TrainState) -> TrainState:
+    return trained_state
 
 
 def test_ellipses_cover_at_least_their_level_of_the_validation_split(
-    answer: Localizer, arrays: Dataset
+    localizer: Localizer, arrays: Dataset
 ) -> None:
     rows = arrays.rows("val")
-    predicted = predict_split(answer, arrays, rows)
+    predicted = predict_split(localizer, arrays, rows)
     assert metrics.coverage(predicted, arrays.target[rows], 0.68) >= 0.68
-    wider = predicted.with_temperature(answer.stretch_95)
+    wider = predicted.with_temperature(localizer.stretch_95)
     assert metrics.coverage(wider, arrays.target[rows], 0.95) >= 0.95
 
 
-def test_refinement_is_kept_if_it_lowers_the_validation_error(answer: Localizer) -> None:
-    assert answer.refined
+def test_refinement_is_kept_if_it_lowers_the_validation_error(localizer: Localizer) -> None:
+    assert localizer.refined
 
 
 def test_refinement_is_dropped_if_it_raises_the_validation_error(

@@ -33,10 +33,13 @@ def model(model_file):  # type: ignore[no-untyped-def]
 
 
 def test_loaded_model_predicts_the_same_as_the_saved_one(
-    model: saved_model.SavedModel, answer: Localizer, arrays: Dataset
+    model: saved_model.SavedModel, localizer: Localizer, arrays: Dataset
 ) -> None:
     rows = arrays.rows("test")
-    before, after = predict_split(answer, arrays, rows), predict_split(model.answer, arrays, rows)
+    before, after = (
+        predict_split(localizer, arrays, rows),
+        predict_split(model.answer, arrays, rows),
+    )
     assert np.array_equal(before.mean, after.mean)
     assert np.array_equal(before.covariance, after.covariance)
 
@@ -50,7 +53,7 @@ def test_order_of_measurements_does_not_matter(
 
 
 def test_receiver_out_of_service_does_not_change_the_prediction(
-    answer: Localizer, arrays: Dataset
+    localizer: Localizer, arrays: Dataset
 ) -> None:
     rows, off = arrays.rows("test"), arrays.in_service.copy()
     off[:, 3] = False
@@ -60,7 +63,7 @@ def test_receiver_out_of_service_does_not_change_the_prediction(
     gone = replace(arrays, in_service=off, **silent)
     loud = replace(gone, rx=np.where(np.arange(7)[:, None] == 3, 5e4, gone.rx))
     assert np.array_equal(
-        predict_split(answer, gone, rows).mean, predict_split(answer, loud, rows).mean
+        predict_split(localizer, gone, rows).mean, predict_split(localizer, loud, rows).mean
     )
 
 

@@ -103,8 +103,7 @@ def test_attention_does_not_depend_on_the_order_of_other_receivers() -> None:
     """With equal embeddings receivers are a set."""
     net, tokens = model("attention"), torch.randn(3, 5, len(FEATURES))
     with torch.no_grad():
-        member = net.members[0]
-        member.receiver.copy_(torch.zeros_like(member.receiver))
+        net.members[0].get_parameter("receiver").zero_()
     mask = torch.ones(3, 5, dtype=torch.bool)
     order = torch.tensor([3, 1, 4, 0, 2])
     torch.testing.assert_close(net(tokens[:, order], mask)[0], net(tokens, mask)[0])

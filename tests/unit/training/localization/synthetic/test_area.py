@@ -59,9 +59,9 @@ def test_samples_are_inside_the_area(points: np.ndarray) -> None:
 def test_samples_are_uniform(points: np.ndarray) -> None:
     """As many in each cell of a grid as random points of the bounding box inside the area."""
     area, edges = BufferedConvexHull(points, 2.0), np.linspace(-2, 12, 5)
-    drawn, _, _ = np.histogram2d(*sample(area, 100_000).T, bins=edges)
+    drawn, _ = np.histogramdd(sample(area, 100_000), bins=[edges, edges])
     box = np.random.default_rng(1).uniform(-2, 12, (400_000, 2))
-    expected, _, _ = np.histogram2d(*box[area.contains(box)].T, bins=edges)
+    expected, _ = np.histogramdd(box[area.contains(box)], bins=[edges, edges])
     assert drawn / drawn.sum() == pytest.approx(expected / expected.sum(), abs=0.005)
 
 

@@ -10,7 +10,7 @@ def test_correlation_falls_exponentially_with_distance() -> None:
     shadows = ShadowMap(np.random.default_rng(0), 200, reach_m=1000)
     positions = np.array([[0.0, 0.0], [100, 0], [1000, 0], [20_000, 0]])
     values = shadows.values_at(positions)  # [4, R]
-    correlation = np.corrcoef(values)[0]
+    correlation = np.atleast_2d(np.corrcoef(values))[0]
     assert values.std() == pytest.approx(1, rel=0.1)
     assert correlation[1] == pytest.approx(np.exp(-0.1), abs=0.1)
     assert correlation[2] == pytest.approx(np.exp(-1), abs=0.2)
@@ -20,7 +20,7 @@ def test_correlation_falls_exponentially_with_distance() -> None:
 def test_correlation_is_the_same_in_every_direction() -> None:
     shadows = ShadowMap(np.random.default_rng(1), 400, reach_m=1000)
     positions = np.array([[0.0, 0.0], [500, 0], [0, 500], [-354, 354]])
-    correlation = np.corrcoef(shadows.values_at(positions))[0, 1:]
+    correlation = np.atleast_2d(np.corrcoef(shadows.values_at(positions)))[0, 1:]
     assert correlation == pytest.approx(np.full(3, np.exp(-0.5)), abs=0.12)
 
 
