@@ -14,13 +14,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     "README.md",
     "CHANGELOG.md",
-    *(str(one.relative_to(ROOT)) for one in ROOT.glob("docs/*.md")),
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *(str(one.relative_to(ROOT)) for one in ROOT.glob("docs/**/*.md")),
 ]
 COMMANDS = r"manage\.py (?!check --)(\w+)"
 
 
 def test_every_variable_is_explained() -> None:
-    code = (ROOT / "heimdall/settings.py").read_text() + (
+    code = (ROOT / "heimdall/env.py").read_text() + (
         ROOT / "heimdall/bootstrap.py"
     ).read_text()
     names = set(re.findall(r'"((?:HEIMDALL|DJANGO|RABBITMQ|DATABASE)_[A-Z_]+)"', code))
