@@ -1,4 +1,4 @@
-"""A RabbitMQ for the tests: the one that is named, the one that is there, or one of our own."""
+"""RabbitMQ for the tests: from RABBITMQ_URL, on this machine, or started by the tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 HERE = "amqp://guest:guest@127.0.0.1:5672"
-# The distribution's wrapper may only be run by the user of the system's own broker.
+# Not the wrapper of Debian, which only the users root and rabbitmq can run.
 SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
 CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 START_SECONDS = 60
@@ -39,7 +39,7 @@ def server_program() -> str | None:
 
 
 def own_vhost(url: str, name: str) -> str:
-    """The URL of a fresh virtual host on that broker; the URL itself where we may make none."""
+    """The URL of a new virtual host on that broker, or `url` itself where it cannot be created."""
     if not shutil.which("rabbitmqctl") or urlsplit(url).hostname not in {"127.0.0.1", "localhost"}:
         return url
     user = urlsplit(url).username or "guest"
@@ -63,13 +63,13 @@ def drop_vhost(url: str) -> None:
 
 
 def all_stopped(group: int) -> bool:
-    """Whether every thread of the process group stands still."""
+    """Whether every thread of the process group is stopped."""
     states = []
     for file in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
         try:
-            # After the name in brackets: state, parent, process group.
+            # The fields after the name in brackets are state, parent and process group.
             state, _, of = file.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the thread has ended
             continue
         if int(of) == group:
             states.append(state)
@@ -77,7 +77,7 @@ def all_stopped(group: int) -> bool:
 
 
 class PrivateBroker:
-    """A `rabbitmq-server` on ports and in a folder of its own, to be killed and frozen at will."""
+    """A `rabbitmq-server` on its own ports and in its own folder, to be killed and frozen."""
 
     def __init__(self, *settings: str) -> None:
         """`settings`: further lines of rabbitmq.conf."""
@@ -99,7 +99,7 @@ class PrivateBroker:
         }
         lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", *settings, ""]
         (self._folder / "rabbitmq.conf").write_text("\n".join(lines), encoding="ascii")
-        # How often it looks for consumers that hold a message for too long; 60 s as it comes.
+        # Interval of the check for consumer_timeout; the default is 60 s.
         ticks = "[{rabbit, [{channel_tick_interval, 1000}]}].\n"
         (self._folder / "advanced.config").write_text(ticks, encoding="ascii")
         (self._folder / "plugins").write_text("[].\n", encoding="ascii")
@@ -126,7 +126,7 @@ class PrivateBroker:
             self._process.wait()
 
     def freeze(self) -> None:
-        """Every thread of it stands still when this returns; the signal alone takes its time."""
+        """Return once all threads are stopped, which takes a moment after the signal."""
         self._signal(signal.SIGSTOP)
         assert self._process is not None
         while not all_stopped(self._process.pid):
@@ -135,15 +135,15 @@ class PrivateBroker:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def alarm(self) -> None:
-        """As if memory had run out: publishers are blocked."""
+    def raise_memory_alarm(self) -> None:
+        """Raise the memory alarm, which blocks publishers."""
         self._control("set_vm_memory_high_watermark", "0.000001")
 
-    def calm(self) -> None:
+    def clear_memory_alarm(self) -> None:
         self._control("set_vm_memory_high_watermark", "0.4")
 
     def cut_connections(self) -> None:
-        """All of them, as an idle one is cut in time."""
+        """Close all connections, as a firewall does with idle ones."""
         self._control("close_all_connections", "idle")
 
     def _control(self, *command: str) -> None:
@@ -160,11 +160,11 @@ class PrivateBroker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _is_up(self) -> bool:
-        """It greets: a port that only listens is not ready yet."""
+        """Whether the broker answers the protocol header; an open port is not enough."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
-                line.sendall(b"AMQP\x00\x00\x09\x01")
-                return bool(line.recv(1))
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(connection.recv(1))
         except OSError:
             return False
 

@@ -1,4 +1,4 @@
-"""A program that knows nothing of Heimdall but its exchange and its API."""
+"""Clients that use only Heimdall's exchange and REST API."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tests.stack import Stack
 
 
 class Listener:
-    """An AMQP consumer bound with `#`, which connects again when it is cut off."""
+    """An AMQP consumer bound with `#`, which reconnects."""
 
     def __init__(self, url: str) -> None:
-        self.heard: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+        self.messages: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
         self._url = url
-        self._over, self._bound = threading.Event(), threading.Event()
+        self._closed, self._bound = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         assert self._bound.wait(20)
 
     def of(self, job_id: str) -> list[dict[str, Any]]:
-        return [body for key, body, _ in list(self.heard) if key.endswith(job_id)]
+        return [body for key, body, _ in list(self.messages) if key.endswith(job_id)]
 
     def close(self) -> None:
-        self._over.set()
+        self._closed.set()
         self._thread.join(10)
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self._closed.is_set():
             try:
                 self._listen()
             except OSError:
@@ -41,44 +41,46 @@ class Listener:
     def _listen(self) -> None:
         exchange = kombu.Exchange("heimdall.events", type="topic", durable=False)
         queue = kombu.Queue("", exchange=exchange, routing_key="#", exclusive=True)
-        with kombu.Connection(self._url, connect_timeout=2) as line:
-            consumer = kombu.Consumer(line.channel(), [queue], on_message=self._take, no_ack=True)
+        with kombu.Connection(self._url, connect_timeout=2) as connection:
+            consumer = kombu.Consumer(
+                connection.channel(), [queue], on_message=self._on_message, no_ack=True
+            )
             consumer.consume()
             self._bound.set()
-            while not self._over.is_set():
+            while not self._closed.is_set():
                 with contextlib.suppress(TimeoutError):
-                    line.drain_events(timeout=0.2)
+                    connection.drain_events(timeout=0.2)
 
-    def _take(self, message: Any) -> None:
-        body = json.loads(message.body, parse_constant=_no_constant)
-        self.heard.append((message.delivery_info["routing_key"], body, message.properties))
+    def _on_message(self, message: Any) -> None:
+        body = json.loads(message.body, parse_constant=_reject_constant)
+        self.messages.append((message.delivery_info["routing_key"], body, message.properties))
 
 
 class Follower:
-    """Of one job: what the exchange says, and from the API what it did not say, in order."""
+    """Collects one job's seqs from the exchange, and from the API where there is a gap."""
 
     def __init__(self, stack: Stack, listener: Listener, job_id: str) -> None:
         self._stack, self._listener, self._job_id = stack, listener, job_id
         self._read = 0
         self.seqs: list[int] = []
 
-    def look(self) -> int:
-        """Take what has come; the newest seq."""
-        heard = [one for one in self._listener.of(self._job_id) if "seq" in one]
-        for one in heard[self._read :]:
+    def update(self) -> int:
+        """Process new messages and return the latest seq."""
+        messages = [one for one in self._listener.of(self._job_id) if "seq" in one]
+        for one in messages[self._read :]:
             last = self.seqs[-1] if self.seqs else 0
             if one["seq"] > last + 1:
-                self._ask_for_the_rest(last)
+                self._fetch_after(last)
             elif one["seq"] == last + 1:
                 self.seqs.append(one["seq"])
-        self._read = len(heard)
+        self._read = len(messages)
         return self.seqs[-1] if self.seqs else 0
 
-    def _ask_for_the_rest(self, after: int) -> None:
+    def _fetch_after(self, after: int) -> None:
         with self._stack.api() as api:
             page = api.get(f"/jobs/{self._job_id}/events?after={after}").json()
         self.seqs += [one["seq"] for one in page["results"]]
 
 
-def _no_constant(name: str) -> None:
-    raise AssertionError(f"{name} is no JSON")
+def _reject_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not valid JSON")

@@ -1,4 +1,4 @@
-"""Heimdall as it is run, for as long as a test wants it."""
+"""A running Heimdall installation as a context manager."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.stack import Stack, own_database
 
 @contextmanager
 def served(folder: Path, amqp: str = "", workers: int = 0, **environment: str) -> Iterator[Stack]:
-    """With its web process and so many workers; on PostgreSQL, unless it is embedded."""
+    """Start the web process and workers; on PostgreSQL, or on SQLite in the embedded mode."""
     with own_database() if amqp else nullcontext("") as database:
         stack = Stack(folder, amqp, database, **environment)
         try:

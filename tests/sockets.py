@@ -1,4 +1,4 @@
-"""Clients of the sockets, as a program writes them."""
+"""WebSocket clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def frame(socket: ClientConnection, seconds: float = 20) -> dict[str, Any]
 
 
 async def closed_with(socket: ClientConnection) -> int:
-    """The code of the server's close."""
+    """Wait for the server to close the connection; return the close code."""
     try:
         async with asyncio.timeout(10):
             while True:
@@ -39,7 +39,7 @@ def is_end(found: dict[str, Any]) -> bool:
 
 
 async def watch(stack: Stack, job_id: str, after: int = 0) -> list[dict[str, Any]]:
-    """Every kept event after `after`, until the job's last; comes back when it is cut off."""
+    """Every stored event after seq `after` until the job ends; reconnects when disconnected."""
     found: list[dict[str, Any]] = []
     cursor = after
     while True:

@@ -1,4 +1,4 @@
-"""Two channel layers under one face: the one we ship, and the one of the package."""
+"""Our channel layer and that of channels_rabbitmq behind one interface, and faulty peers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Sender = Callable[[str, Sequence[int]], Awaitable[None]]
 
 
 class Ours:
-    """Messages are the frames of events, published by a transport as a worker does."""
+    """Messages are event frames, published by a transport as in a worker."""
 
     exchange = "heimdall.events"
 
@@ -32,7 +32,7 @@ class Ours:
 
     @asynccontextmanager
     async def sender(self, url: str) -> AsyncIterator[Sender]:
-        line = AmqpTransport(url)
+        transport = AmqpTransport(url)
 
         async def send(group: str, seqs: Sequence[int]) -> None:
             await asyncio.to_thread(send_all, group.removeprefix("job."), seqs)
@@ -40,10 +40,10 @@ class Ours:
         def send_all(job_id: str, seqs: Sequence[int]) -> None:
             for seq in seqs:
                 body = json.dumps({"seq": seq, "data": {"job_id": job_id}}).encode()
-                line.send(f"training.progress.{job_id}", body)
+                transport.send(f"training.progress.{job_id}", body)
 
         yield send
-        await asyncio.to_thread(line.close)
+        await asyncio.to_thread(transport.close)
 
     @staticmethod
     def seq_of(message: dict[str, Any]) -> int | None:
@@ -51,7 +51,7 @@ class Ours:
 
 
 class Stock:
-    """Messages are the package's own, sent by a layer."""
+    """Messages have the format of channels_rabbitmq and are sent by a layer."""
 
     exchange = "groups"
 
@@ -65,9 +65,9 @@ class Stock:
             await layer.carehare_connection
 
             async def send(group: str, seqs: Sequence[int]) -> None:
-                messages = (layer.group_send(group, {"type": "x", "seq": one}) for one in seqs)
-                for refused in await asyncio.gather(*messages, return_exceptions=True):
-                    assert refused is None or isinstance(refused, ChannelFull), refused
+                messages = (layer.group_send(group, {"type": "x", "seq": seq}) for seq in seqs)
+                for error in await asyncio.gather(*messages, return_exceptions=True):
+                    assert error is None or isinstance(error, ChannelFull), error
 
             yield send
 
@@ -84,9 +84,9 @@ async def publish(kind: Kind, url: str, group: str, seqs: Sequence[int]) -> None
         await send(group, seqs)
 
 
-def shown_by_stock(why: str) -> pytest.MarkDecorator:
-    """Run a test on both layers: it has to pass on ours, and to fail on the package's own."""
-    fails = pytest.mark.xfail(reason=why, strict=True)
+def fails_on_stock(reason: str) -> pytest.MarkDecorator:
+    """Run a test on both layers: it has to pass on ours and to fail on the stock layer."""
+    fails = pytest.mark.xfail(reason=reason, strict=True)
     return pytest.mark.parametrize(
         "kind", [pytest.param(Ours(), id="ours"), pytest.param(Stock(), id="stock", marks=fails)]
     )
@@ -94,16 +94,16 @@ def shown_by_stock(why: str) -> pytest.MarkDecorator:
 
 @asynccontextmanager
 async def opened(kind: Kind, url: str, **capacity: int) -> AsyncIterator[Any]:
-    """A layer, closed within a moment even where that hangs, and its sockets with it."""
-    loop, made = asyncio.get_running_loop(), []
+    """Open a layer; on exit close it and its sockets, even if closing the layer hangs."""
+    loop, transports = asyncio.get_running_loop(), []
     connect = loop.create_connection
 
-    async def noted(*args: Any, **named: Any) -> Any:
-        transport, protocol = await connect(*args, **named)
-        made.append(transport)
+    async def recording(*args: Any, **kwargs: Any) -> Any:
+        transport, protocol = await connect(*args, **kwargs)
+        transports.append(transport)
         return transport, protocol
 
-    loop.create_connection = noted  # type: ignore[method-assign]
+    loop.create_connection = recording  # type: ignore[method-assign]
     layer = kind.make(url, **capacity)
     try:
         yield layer
@@ -116,7 +116,7 @@ async def opened(kind: Kind, url: str, **capacity: int) -> AsyncIterator[Any]:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        for transport in made:
+        for transport in transports:
             transport.abort()
         await asyncio.sleep(0)
 
@@ -126,7 +126,7 @@ def new_group() -> str:
 
 
 async def joined(layer: Any, *groups: str) -> str:
-    """A channel in these groups, on a connection that stands."""
+    """Return a new channel in these groups, once the layer is connected."""
     channel = await layer.new_channel()
     async with asyncio.timeout(10):
         for group in groups:
@@ -135,46 +135,46 @@ async def joined(layer: Any, *groups: str) -> str:
     return str(channel)
 
 
-async def hears(kind: Kind, layer: Any, channel: str, seq: int, seconds: float = 3) -> None:
-    """Read on until this seq has come."""
+async def receive_until(kind: Kind, layer: Any, channel: str, seq: int, seconds: float = 3) -> None:
+    """Receive messages until this seq arrives."""
     async with asyncio.timeout(seconds):
         while kind.seq_of(await layer.receive(channel)) != seq:
             pass
 
 
-class Way:
-    """To the broker, and how it can be disturbed."""
+class FaultyProxy:
+    """A TCP proxy in front of the broker that delays and cuts connections."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._lines: set[asyncio.StreamWriter] = set()
-        self._served: list[Any] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: list[Any] = []
         self._cut_at_bind = False
-        self.bind_seconds = 0.0  # how long a binding is held back
+        self.bind_seconds = 0.0  # delay of each queue_bind
 
     def cut_now_and_at_bind(self) -> None:
-        """And once more where the layer subscribes again."""
+        """Cut now, and once more when the layer binds its groups again."""
         self._cut_at_bind = True
         self.cut()
 
     def cut(self) -> None:
-        for line in self._lines:
-            line.transport.abort()
-        self._lines.clear()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
 
     async def end(self) -> None:
-        """None is left open when the loop ends: a later test would be blamed for it."""
+        """Close all connections, which would otherwise raise warnings in a later test."""
         self.cut()
-        await asyncio.gather(*self._served, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._served.append(asyncio.current_task())
-        self._lines.add(writer)
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        self._lines.add(back)
-        ways = self._pump(reader, back), self._pump(there, writer)
-        await asyncio.gather(*ways, return_exceptions=True)
-        await closed(writer, back)
+        self._tasks.append(asyncio.current_task())
+        self._writers.add(writer)
+        broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers.add(broker_writer)
+        pumps = self._pump(reader, broker_writer), self._pump(broker_reader, writer)
+        await asyncio.gather(*pumps, return_exceptions=True)
+        await closed(writer, broker_writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
@@ -200,29 +200,29 @@ def address(server: asyncio.Server) -> str:
 
 @asynccontextmanager
 async def silent_peer() -> AsyncIterator[tuple[str, list[Any]]]:
-    """The address of one that accepts and says nothing, and who has come so far."""
-    met: list[Any] = []
+    """A server that accepts connections and never sends: its URL and the connections so far."""
+    accepted: list[Any] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        met.append(asyncio.current_task())
+        accepted.append(asyncio.current_task())
         await reader.read()
         await closed(writer)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
-        yield address(server), met
+        yield address(server), accepted
     finally:
         server.close()
-        await asyncio.gather(*met, return_exceptions=True)
+        await asyncio.gather(*accepted, return_exceptions=True)
 
 
 @asynccontextmanager
-async def proxy(port: int) -> AsyncIterator[tuple[str, Way]]:
-    """The address of a way to the broker on that port."""
-    way = Way(port)
-    server = await asyncio.start_server(way.accept, "127.0.0.1", 0)
+async def proxy(port: int) -> AsyncIterator[tuple[str, FaultyProxy]]:
+    """A proxy to the broker on that port, with its URL."""
+    faulty = FaultyProxy(port)
+    server = await asyncio.start_server(faulty.accept, "127.0.0.1", 0)
     try:
-        yield address(server), way
+        yield address(server), faulty
     finally:
         server.close()
-        await way.end()
+        await faulty.end()

@@ -1,4 +1,4 @@
-"""The broker killed, frozen and out of memory: training does not notice, and nothing is lost."""
+"""A killed, frozen or blocked broker: training continues and no event is lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SLOW: dict[str, Any] = {"batch_size": 1, "hidden": 128, "layers": 2} if often(0,
 FAULTS: dict[str, tuple[Callable[[PrivateBroker], object], Callable[[PrivateBroker], object]]] = {
     "killed": (PrivateBroker.kill, PrivateBroker.start),
     "frozen": (PrivateBroker.freeze, PrivateBroker.thaw),
-    "out of memory": (PrivateBroker.alarm, PrivateBroker.calm),
+    "out of memory": (PrivateBroker.raise_memory_alarm, PrivateBroker.clear_memory_alarm),
 }
 
 
@@ -59,14 +59,14 @@ async def test_broker_outage_loses_no_event_and_does_not_stop_training(
 
     await asyncio.to_thread(away, broker)
     gone = time.time()
-    answered = await asyncio.to_thread(how_long, partial(disturbed.submit, epochs=1))
+    answered = await asyncio.to_thread(duration_of, partial(disturbed.submit, epochs=1))
     await asyncio.sleep(AWAY_SECONDS)
     ready = await asyncio.to_thread(readiness, disturbed)
-    assert ready["workers"] == 1, "the keeper stopped"
+    assert ready["workers"] == 1, "the worker's maintenance thread stopped"
     await asyncio.to_thread(back, broker)
-    returned, head = time.time(), disturbed.job(job_id)["seq"]
+    returned, latest_seq = time.time(), disturbed.job(job_id)["seq"]
 
-    await asyncio.to_thread(eventually, lambda: follower.look() >= head, 30)
+    await asyncio.to_thread(eventually, lambda: follower.update() >= latest_seq, 30)
     caught_up = time.time() - returned
     await asyncio.sleep(AWAY_SECONDS / 2)
     with disturbed.api() as api:
@@ -77,7 +77,7 @@ async def test_broker_outage_loses_no_event_and_does_not_stop_training(
     assert follower.seqs == list(range(1, len(follower.seqs) + 1))
     assert caught_up < 10
     assert answered < 1
-    slower = pace(disturbed, job_id, gone, returned)
+    slower = slowdown(disturbed, job_id, gone, returned)
     tally(
         f"broker {fault} for {AWAY_SECONDS} s, {SOCKETS} sockets and an AMQP consumer "
         f"(training {slower:+.1%}, POST in {answered:.2f} s)",
@@ -86,7 +86,7 @@ async def test_broker_outage_loses_no_event_and_does_not_stop_training(
     )
 
 
-def how_long(call: Callable[[], object]) -> float:
+def duration_of(call: Callable[[], object]) -> float:
     began = time.monotonic()
     call()
     return time.monotonic() - began
@@ -98,8 +98,8 @@ def readiness(stack: Stack) -> dict[str, Any]:
     return dict(httpx.get(f"{stack.url}/readyz", timeout=20).json())
 
 
-def pace(stack: Stack, job_id: str, gone: float, back: float) -> float:
-    """By how much longer an epoch took while the broker was away than before and after."""
+def slowdown(stack: Stack, job_id: str, gone: float, back: float) -> float:
+    """Relative increase of the epoch time during the outage, against before and after."""
     events = [one for one in stack.events(job_id) if one["event"] == "training:progress"]
     ends = [moment(one) for one in events if not one["data"]["is_best"]]
     spans = [
@@ -113,7 +113,7 @@ def pace(stack: Stack, job_id: str, gone: float, back: float) -> float:
 def test_unsent_events_of_a_killed_process_are_sent_by_another(
     disturbed: Stack, broker: PrivateBroker, listener: Listener, tally: Tally
 ) -> None:
-    """It wrote them while the broker was frozen, and never came back."""
+    """The process is killed while the broker is frozen."""
     program = (
         "import os, signal, django; django.setup()\n"
         "from django.contrib.auth.models import User\n"
@@ -145,8 +145,8 @@ def test_lost_or_duplicate_queue_message_leads_to_one_claim(disturbed: Stack, ta
     disturbed.stop_workers()
     lost, often_sent = disturbed.submit(**CONFIG), disturbed.submit(**CONFIG)
     time.sleep(1)
-    with kombu.Connection(disturbed.amqp) as line:
-        line.channel().queue_purge("heimdall.jobs")
+    with kombu.Connection(disturbed.amqp) as connection:
+        connection.channel().queue_purge("heimdall.jobs")
     program = (
         "import django; django.setup()\n"
         "from training.jobs.queue import Message, _send\n"
@@ -172,9 +172,9 @@ def test_job_is_enqueued_after_an_idle_connection_was_cut(
 ) -> None:
     disturbed.until(disturbed.submit(epochs=1), "completed")
     broker.cut_connections()
-    with kombu.Connection(disturbed.amqp) as line:
-        queue = partial(line.channel().queue_declare, "heimdall.jobs", passive=True)
-        eventually(lambda: queue().consumer_count, 20, "the worker did not come back")
+    with kombu.Connection(disturbed.amqp) as connection:
+        queue = partial(connection.channel().queue_declare, "heimdall.jobs", passive=True)
+        eventually(lambda: queue().consumer_count, 20, "the worker did not reconnect")
     job_id = disturbed.submit(epochs=1)
     disturbed.until(job_id, "completed")
     queued, claimed = disturbed.events(job_id)[:2]
@@ -191,7 +191,7 @@ def running(stack: Stack, job_id: str) -> list[dict[str, Any]]:
 def test_job_longer_than_the_consumer_timeout_runs_once(
     tmp_path_factory: pytest.TempPathFactory, tally: Tally
 ) -> None:
-    """A message that is held for 8 s closes the channel of whoever holds it."""
+    """consumer_timeout is 8 s: RabbitMQ closes the channel of a consumer that is slower to ack."""
     impatient = PrivateBroker("consumer_timeout = 8000").start()
     folder = tmp_path_factory.mktemp("impatient")
     try:

@@ -1,4 +1,4 @@
-"""The channel layer on its bad days, on a broker of its own."""
+"""The channel layer during failures of a private broker."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def body(job_id: object, seq: int) -> bytes:
 
 async def publish(url: str, routing_key: str, *bodies: bytes) -> None:
     def send() -> None:
-        line = AmqpTransport(url)
-        for one in bodies:
-            line.send(routing_key, one)
-        line.close()
+        transport = AmqpTransport(url)
+        for body in bodies:
+            transport.send(routing_key, body)
+        transport.close()
 
     await asyncio.to_thread(send)
 
@@ -86,11 +86,11 @@ async def test_restarted_broker_is_reconnected_and_members_resync(
         await layer.group_add(job_group(job), late)
     await asyncio.to_thread(own_broker.start)
     async with asyncio.timeout(30):
-        for one in (channel, late):
-            assert (await layer.receive(one))["type"] == "resync"
+        for member in (channel, late):
+            assert (await layer.receive(member))["type"] == "resync"
     await publish(own_broker.url, f"training.progress.{job}", body(job, 1))
-    for one in (channel, late):
-        assert await next_seq(layer, one) == 1
+    for member in (channel, late):
+        assert await next_seq(layer, member) == 1
 
 
 async def test_burst_of_2000_messages_arrives_complete(
@@ -115,15 +115,15 @@ async def test_publish_to_a_frozen_broker_times_out(
     own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.transport.TIMEOUT_SECONDS", 0.5)
-    line = AmqpTransport(own_broker.url)
-    await asyncio.to_thread(line.send, "training.progress.x", b"{}")
+    transport = AmqpTransport(own_broker.url)
+    await asyncio.to_thread(transport.send, "training.progress.x", b"{}")
     own_broker.freeze()
     try:
         loop = asyncio.get_running_loop()
         began = loop.time()
         with pytest.raises((OSError, kombu.exceptions.KombuError)):
-            await asyncio.to_thread(partial(line.send, "training.progress.x", b"{}"))
+            await asyncio.to_thread(partial(transport.send, "training.progress.x", b"{}"))
         assert loop.time() - began < 20
     finally:
         own_broker.thaw()
-        line.close()
+        transport.close()

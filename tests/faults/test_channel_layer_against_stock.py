@@ -1,4 +1,4 @@
-"""What the package's channel layer does on a bad day, and ours does not: each shown on both."""
+"""Faults that channels_rabbitmq's own layer does not survive and ours does, each run on both."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.faults.layers import (
     Kind,
     Ours,
     Stock,
-    hears,
+    fails_on_stock,
     joined,
     new_group,
     opened,
     proxy,
     publish,
-    shown_by_stock,
+    receive_until,
     silent_peer,
 )
 
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.rabbit,
     pytest.mark.xdist_group("layer"),
     pytest.mark.timeout(120),
-    # What the stock layer leaves behind when it dies is part of the finding.
+    # Warnings about what the failing stock layer leaves behind.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore:valid_:DeprecationWarning"),
@@ -47,38 +47,40 @@ async def restart(broker: PrivateBroker) -> None:
     await asyncio.to_thread(broker.start)
 
 
-async def hears_again(kind: Kind, layer: Any, url: str, channel: str, group: str) -> None:
-    """Once it has had time to connect again."""
+async def receives_within_retries(
+    kind: Kind, layer: Any, url: str, channel: str, group: str
+) -> None:
+    """Publish until a message arrives, to give the layer time to reconnect."""
     for seq in range(1000, 1005):
         await publish(kind, url, group, [seq])
         try:
-            return await hears(kind, layer, channel, seq, 0.7)
+            return await receive_until(kind, layer, channel, seq, 0.7)
         except TimeoutError:
             continue
-    raise AssertionError("it hears nothing more")
+    raise AssertionError("the layer receives nothing any more")
 
 
 @pytest.mark.parametrize("kind", [Ours(), Stock()], ids=["ours", "stock"])
 async def test_both_layers_deliver_without_a_fault(kind: Kind, own_broker: PrivateBroker) -> None:
-    """So that what fails below fails for the reason that is given."""
+    """Control: without it, the failures below could have another reason."""
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
-        await hears_again(kind, layer, own_broker.url, channel, group)
+        await receives_within_retries(kind, layer, own_broker.url, channel, group)
 
 
-@shown_by_stock("a message that is not its msgpack kills the task that reconnects, for good")
+@fails_on_stock("a message that is not its msgpack kills the task that reconnects, for good")
 async def test_undecodable_message_does_not_stop_the_layer(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
         key = f"a.b.{group.removeprefix('job.')}" if isinstance(kind, Ours) else group
-        with kombu.Connection(own_broker.url) as line:
-            line.Producer().publish(b'{"json":', exchange=kind.exchange, routing_key=key)
-        await hears_again(kind, layer, own_broker.url, channel, group)
+        with kombu.Connection(own_broker.url) as connection:
+            connection.Producer().publish(b'{"json":', exchange=kind.exchange, routing_key=key)
+        await receives_within_retries(kind, layer, own_broker.url, channel, group)
 
 
-@shown_by_stock("a broker that is lost while local_capacity messages wait kills it (assert)")
+@fails_on_stock("a broker that is lost while local_capacity messages wait kills it (assert)")
 async def test_reconnects_after_a_broker_restart_with_full_queue(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
@@ -91,22 +93,22 @@ async def test_reconnects_after_a_broker_restart_with_full_queue(
             await layer.carehare_connection
         await publish(kind, own_broker.url, group, range(50, 60))
         await asyncio.sleep(0.3)
-        await hears_again(kind, layer, own_broker.url, channel, group)
+        await receives_within_retries(kind, layer, own_broker.url, channel, group)
 
 
-@shown_by_stock("a connection that is lost while it subscribes again kills it (TypeError)")
+@fails_on_stock("a connection that is lost while it subscribes again kills it (TypeError)")
 async def test_reconnects_when_the_connection_is_lost_during_rebinding(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
-    async with proxy(own_broker.port) as (url, way), opened(kind, url) as layer:
+    async with proxy(own_broker.port) as (url, faulty), opened(kind, url) as layer:
         groups = [new_group() for _ in range(5)]
         channel = await joined(layer, *groups)
-        way.cut_now_and_at_bind()
+        faulty.cut_now_and_at_bind()
         await asyncio.sleep(1.5)
-        await hears_again(kind, layer, own_broker.url, channel, groups[0])
+        await receives_within_retries(kind, layer, own_broker.url, channel, groups[0])
 
 
-@shown_by_stock("a waiter that is cancelled while it reconnects poisons the future of all")
+@fails_on_stock("a waiter that is cancelled while it reconnects poisons the future of all")
 async def test_cancelled_sender_does_not_break_the_connection_for_others(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
@@ -120,24 +122,24 @@ async def test_cancelled_sender_does_not_break_the_connection_for_others(
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await asyncio.to_thread(own_broker.start)
-        await hears_again(kind, layer, own_broker.url, channel, group)
+        await receives_within_retries(kind, layer, own_broker.url, channel, group)
 
 
-@shown_by_stock("a peer that accepts and says nothing ends all reconnecting")
+@fails_on_stock("a peer that accepts and says nothing ends all reconnecting")
 async def test_silent_peer_does_not_stop_reconnecting(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.channel_layer.HANDSHAKE_SECONDS", 0.3)
-    async with silent_peer() as (url, met), opened(kind, url) as layer:
+    async with silent_peer() as (url, accepted), opened(kind, url) as layer:
         layer.connect_timeout = 0.3
         adding = asyncio.ensure_future(layer.group_add(new_group(), await layer.new_channel()))
         await asyncio.sleep(2.5)
         adding.cancel()
         await asyncio.gather(adding, return_exceptions=True)
-        assert len(met) >= 2
+        assert len(accepted) >= 2
 
 
-@shown_by_stock("group_add and group_send hang while the broker is down")
+@fails_on_stock("group_add and group_send hang while the broker is down")
 async def test_group_add_and_send_return_while_the_broker_is_down(
     kind: Kind, own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,23 +156,23 @@ async def test_group_add_and_send_return_while_the_broker_is_down(
             await asyncio.to_thread(own_broker.start)
 
 
-@shown_by_stock("the second to join a group is told so before the first has bound it")
+@fails_on_stock("the second to join a group is told so before the first has bound it")
 async def test_group_add_returns_only_once_the_group_is_bound(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
-    async with proxy(own_broker.port) as (url, way), opened(kind, url) as layer:
+    async with proxy(own_broker.port) as (url, faulty), opened(kind, url) as layer:
         await joined(layer, new_group())
-        way.bind_seconds = 0.3
+        faulty.bind_seconds = 0.3
         group, channels = new_group(), [await layer.new_channel() for _ in range(2)]
         first = asyncio.ensure_future(layer.group_add(group, channels[0]))
         await asyncio.sleep(0)
         await layer.group_add(group, channels[1])
         await publish(kind, own_broker.url, group, [1])
-        await hears(kind, layer, channels[1], 1)
+        await receive_until(kind, layer, channels[1], 1)
         await first
 
 
-@shown_by_stock("leaving and joining at once loses the subscription")
+@fails_on_stock("leaving and joining at once loses the subscription")
 async def test_concurrent_discard_and_add_keep_the_binding(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
@@ -181,10 +183,10 @@ async def test_concurrent_discard_and_add_keep_the_binding(
             new = await layer.new_channel()
             await asyncio.gather(layer.group_discard(group, old), layer.group_add(group, new))
             await send(group, [1])
-            await hears(kind, layer, new, 1, 2)
+            await receive_until(kind, layer, new, 1, 2)
 
 
-@shown_by_stock("consumers that leave with messages waiting leak prefetch until all are deaf")
+@fails_on_stock("consumers that leave with messages waiting leak prefetch until all are deaf")
 async def test_leaving_with_queued_messages_does_not_exhaust_the_prefetch(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
@@ -196,28 +198,28 @@ async def test_leaving_with_queued_messages_does_not_exhaust_the_prefetch(
             await layer.group_discard(group, channel)
         channel = await joined(layer, group := new_group())
         await publish(kind, own_broker.url, group, [2])
-        await hears(kind, layer, channel, 2)
+        await receive_until(kind, layer, channel, 2)
 
 
-@shown_by_stock("a burst loses even its last message, and nobody is told")
+@fails_on_stock("a burst loses even its last message, and nobody is told")
 async def test_last_message_of_a_burst_is_delivered(kind: Kind, own_broker: PrivateBroker) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
         await publish(kind, own_broker.url, group, range(3000))
-        await hears(kind, layer, channel, 2999)
+        await receive_until(kind, layer, channel, 2999)
 
 
-@shown_by_stock("one member that stops reading silences every other of its process")
+@fails_on_stock("one member that stops reading silences every other of its process")
 async def test_stalled_member_does_not_block_others(kind: Kind, own_broker: PrivateBroker) -> None:
     async with opened(kind, own_broker.url) as layer:
         await joined(layer, stopped := new_group())
         channel = await joined(layer, reading := new_group())
         await publish(kind, own_broker.url, stopped, range(2500))
         await publish(kind, own_broker.url, reading, [1])
-        await hears(kind, layer, channel, 1)
+        await receive_until(kind, layer, channel, 1)
 
 
-@shown_by_stock("// and pyamqp:// kill it, and escapes in the password hang it")
+@fails_on_stock("// and pyamqp:// kill it, and escapes in the password hang it")
 async def test_all_spellings_of_the_broker_url_connect(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
@@ -227,26 +229,26 @@ async def test_all_spellings_of_the_broker_url_connect(
             layer.connect_timeout = 2
             channel = await joined(layer, group := new_group())
             await publish(kind, own_broker.url, group, [1])
-            await hears(kind, layer, channel, 1)
+            await receive_until(kind, layer, channel, 1)
 
 
-@shown_by_stock("it refuses to be used from another event loop than its first")
+@fails_on_stock("it refuses to be used from another event loop than its first")
 def test_sending_works_from_several_event_loops(kind: Kind, own_broker: PrivateBroker) -> None:
-    """Each `asyncio.run` is a loop of its own, as `async_to_sync` makes them."""
+    """Each `asyncio.run` creates a new event loop, as `async_to_sync` does."""
     if isinstance(kind, Ours):
         for seq in range(2):
             asyncio.run(publish(kind, own_broker.url, new_group(), [seq]))
         return
 
     with asyncio.Runner() as first, asyncio.Runner() as second:
-        layer = first.run(made(kind, own_broker.url))
+        layer = first.run(make_joined(kind, own_broker.url))
         try:
             second.run(layer.group_send("x", {"type": "x"}))
         finally:
             first.run(layer.close())
 
 
-async def made(kind: Kind, url: str) -> Any:
+async def make_joined(kind: Kind, url: str) -> Any:
     layer = kind.make(url)
     await joined(layer, "x")
     return layer

@@ -1,4 +1,4 @@
-"""A burst of events beside readers that are slow or have stopped: nobody else notices."""
+"""A burst of events while some clients read slowly or not at all: others are not delayed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ publisher().stop(timeout=60)
 """
 
 
-async def burst(stack: Stack, slow: bool) -> list[float]:
-    """How long after it was written each event came to each of the readers, in seconds."""
+async def run_burst(stack: Stack, slow: bool) -> list[float]:
+    """Return the latency of every event at every reader, in seconds."""
     program = await asyncio.create_subprocess_exec(
         str(Path(stack.python("-c", "import sys; print(sys.executable)").strip())),
         "-c",
@@ -57,25 +57,25 @@ async def burst(stack: Stack, slow: bool) -> list[float]:
     program.stdin.close()
     try:
         async with asyncio.timeout(120):
-            late = [one for found in await asyncio.gather(*readers) for one in found]
+            latencies = [one for found in await asyncio.gather(*readers) for one in found]
         await program.wait()
     finally:
         for one in others:
             one.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-    return late
+    return latencies
 
 
 async def read(stack: Stack, job_id: str) -> list[float]:
-    late, frames = [], []
+    latencies, frames = [], []
     async with open_socket(stack, f"/training/{job_id}?after=0") as socket:
         while not frames or frames[-1]["seq"] < 3 + BURST:
             one = await frame(socket, 60)
             if "seq" in one:
                 frames.append(one)
-                late.append(time.time() - moment(one))
+                latencies.append(time.time() - moment(one))
     assert seqs(frames) == list(range(1, 4 + BURST))
-    return late[3:]
+    return latencies[3:]
 
 
 async def read_slowly(stack: Stack, job_id: str) -> None:
@@ -104,15 +104,15 @@ def percentile(values: list[float], share: float) -> float:
 
 async def test_slow_and_stalled_readers_do_not_delay_others(disturbed: Stack, tally: Tally) -> None:
     assert disturbed.web is not None
-    undisturbed = await burst(disturbed, slow=False)
+    undisturbed = await run_burst(disturbed, slow=False)
     before = memory_mb(disturbed.web.pid)
-    beside = await burst(disturbed, slow=True)
+    disturbed_latencies = await run_burst(disturbed, slow=True)
     grown = memory_mb(disturbed.web.pid) - before
-    ratio = percentile(beside, 0.99) / percentile(undisturbed, 0.99)
+    ratio = percentile(disturbed_latencies, 0.99) / percentile(undisturbed, 0.99)
     assert grown < 50
     tally(
-        f"burst of {BURST:,} events beside a slow and a stopped reader: p99 of the others "
-        f"{1000 * percentile(beside, 0.99):.0f} ms, {ratio:.2f} x undisturbed; web process "
-        f"{before:.0f} MB, {grown:+.0f} MB",
+        f"burst of {BURST:,} events with a slow and a stalled reader: p99 of the others "
+        f"{1000 * percentile(disturbed_latencies, 0.99):.0f} ms, {ratio:.2f} x undisturbed; "
+        f"web process {before:.0f} MB, {grown:+.0f} MB",
         1,
     )

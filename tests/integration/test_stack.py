@@ -70,10 +70,10 @@ def test_messages_are_transient_json_under_the_keys_that_were_agreed(
     job_id = stack.submit(epochs=2)
     stack.until(job_id, "completed")
     eventually(lambda: any(is_end(one) for one in listener.of(job_id)))
-    keys = {key.removesuffix(f".{job_id}") for key, _, _ in listener.heard if job_id in key}
+    keys = {key.removesuffix(f".{job_id}") for key, _, _ in listener.messages if job_id in key}
     assert keys >= {"training.status", "training.started", "training.progress",
                     "training.completed"}  # fmt: skip
-    for _, body, properties in listener.heard:
+    for _, body, properties in listener.messages:
         assert properties["content_type"] == "application/json"
         assert properties["content_encoding"] == "utf-8"
         assert properties["delivery_mode"] == 1
