@@ -1,5 +1,5 @@
-# One image for web and workers. BUILD=gpu takes torch with CUDA; cpu the CPU build, a tenth of the size, where the index
-# offers it: PIP_EXTRA_INDEX_URL may name PyTorch's own.
+# One image for web and workers. BUILD=gpu installs torch with CUDA; BUILD=cpu the CPU build, a tenth of the size, where the
+# package index has it (PIP_EXTRA_INDEX_URL can add PyTorch's index).
 FROM python:3.11-slim-bookworm
 
 ARG BUILD=cpu
@@ -7,7 +7,7 @@ ARG PIP_EXTRA_INDEX_URL
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 
-# What is installed changes seldom: a layer of its own.
+# Requirements change rarely, so they have their own layer.
 COPY requirements.txt ./
 COPY heimdall/__init__.py heimdall/bootstrap.py heimdall/
 RUN if [ "$BUILD" = gpu ]; then \

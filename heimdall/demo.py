@@ -83,7 +83,6 @@ class Demo:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread, so that it leaves the terminal as it was."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join(timeout=3)
@@ -171,7 +170,6 @@ def _format_metrics(last: Epoch, best: Epoch) -> str:
 
 
 def _table(evaluation: dict[str, Any]) -> Table:
-    """Compare the model with the classical baselines."""
     table = Table("", "mean", "RMSE", "median", "p95", box=None)
     rows = {"this model": evaluation["test"], **evaluation["baselines"]}
     for name, metrics in rows.items():

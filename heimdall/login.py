@@ -39,7 +39,6 @@ class RateLimitedLoginView(LoginView):
 
 
 def admin_login_redirect(request: HttpRequest) -> HttpResponseBase:
-    """The admin uses the login page; a user who is signed in and gets here has no access to it."""
-    if request.user.is_authenticated:
+    if request.user.is_authenticated:  # but without access to the admin
         raise PermissionDenied
     return redirect_to_login(request.GET.get("next", "/admin/"))

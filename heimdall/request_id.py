@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 @middleware
 def request_id_middleware(request: HttpRequest) -> Around:
-    """Also measures and logs the request."""
     request_id, started_at = (
         request_context.named_user(request.headers.get(HEADER, "")),
         time.perf_counter(),

@@ -11,7 +11,6 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 def startup_banner() -> str:
-    """Describe the database and broker in use in one line."""
     database = connection.vendor.replace("postgresql", "PostgreSQL").replace("sqlite", "SQLite")
     if settings.EMBEDDED:
         return (

@@ -75,5 +75,4 @@ def register(
 
 
 def open_connections() -> list[Connection]:
-    """All open connections of this process."""
     return [connection for group in _connections.values() for connection in group]

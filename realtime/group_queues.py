@@ -21,7 +21,6 @@ class GroupQueues:
         self._readers: Counter[str] = Counter()
 
     def group_add(self, group: str, channel: str) -> int:
-        """Return the number of members."""
         self._queue(channel)
         self._groups[group].add(channel)
         return len(self._groups[group])

@@ -137,7 +137,6 @@ class Hub:
             await self._layer.group_discard(ALL_JOBS, self._channel)
 
     async def close(self) -> None:
-        """Stop the background tasks."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

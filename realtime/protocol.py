@@ -53,7 +53,6 @@ Action = Ping | Subscribe | Unsubscribe
 
 
 def parse(text: str | None) -> Action:
-    """Parse a client's frame; raises InvalidFrameError."""
     try:
         frame = json.loads(text or "")
     except ValueError:
@@ -99,7 +98,6 @@ def _job_id(frame: dict[str, Any]) -> UUID:
 
 
 def connected(job_id: UUID | None, seq: int | None) -> str:
-    """The first frame of every connection."""
     data = {} if job_id is None else {"job_id": str(job_id), "seq": seq}
     return json.dumps({"event": "connected", "data": data})
 

@@ -1,4 +1,4 @@
-"""Heimdall as it is run: web and workers as processes, on a broker and a database of their own."""
+"""Heimdall's web and worker processes for tests, with their own database and virtual host."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
 
 
 class Stack:
-    """`amqp` empty: the embedded mode."""
+    """An installation; the embedded mode if `amqp` is empty."""
 
     def __init__(
         self, folder: Path, amqp: str = "", database: str = "", **environment: str
@@ -56,7 +56,7 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "heimdall.settings",
             "HEIMDALL_LEASE_SECONDS": "4",
             "HEIMDALL_MAINTENANCE_SECONDS": "1",
-            "HEIMDALL_SIGN_INS_PER_MINUTE": "6000",  # all of the tests come from one address
+            "HEIMDALL_SIGN_INS_PER_MINUTE": "6000",  # all tests share one address
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
@@ -75,7 +75,7 @@ class Stack:
 
     @property
     def workers(self) -> list[subprocess.Popen[bytes]]:
-        """Those that live."""
+        """The running workers."""
         return [one for one in self._workers if one.poll() is None]
 
     @property
@@ -83,7 +83,7 @@ class Stack:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     def start_web(self) -> subprocess.Popen[bytes]:
-        """On a free port at first, on the same one ever after."""
+        """Start on a free port, and on the same port after a restart."""
         log = self.folder / f"web-{len(self.processes)}.log"
         self.web = web = self._start(["manage.py", "serve", "--port", str(self.port)], log)
 
@@ -92,18 +92,18 @@ class Stack:
             found = re.search(r"http://[\d.]+:(\d+)", log.read_text())
             return int(found.group(1)) if found else 0
 
-        self.port = eventually(port, why="the web process did not say that it serves")
+        self.port = eventually(port, why="the web process did not print its address")
         return web
 
     def start_worker(
         self, *options: str, prefix: Sequence[str] = (), **environment: str
     ) -> subprocess.Popen[bytes]:
-        """Returns once it takes jobs, or, where the broker is away, would.
+        """Return once the worker is ready, or waits for an unavailable broker.
 
-        `prefix` stands before the command, as where it is to run on another host.
+        `prefix` is put before the command, for example to run it on another host.
         """
         log = self.folder / f"worker-{len(self.processes)}.log"
-        # Another stack may share the virtual host, and a name is one worker's.
+        # Names must be unique, because another stack may share the virtual host.
         name = f"{log.stem}-{self._own}@%h"
         command = ["-m", "celery", "-A", "heimdall", "worker", "-n", name]
         command += ["--loglevel", "INFO", *options]
@@ -113,19 +113,18 @@ class Stack:
             assert worker.poll() is None, log.read_text()
             return " ready." in log.read_text() or "Cannot connect" in log.read_text()
 
-        eventually(ready, why="the worker did not say that it is ready")
+        eventually(ready, why="the worker did not become ready")
         self._workers.append(worker)
         return worker
 
     def stop_workers(self) -> None:
-        """All of them, in order."""
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
             worker.wait(timeout=20)
 
     def only_worker(self) -> subprocess.Popen[bytes]:
-        """The one worker that is left when all others have been stopped."""
+        """Stop all workers but one and return it."""
         first, *others = self.workers or [self.start_worker()]
         for other in others:
             other.terminate()
@@ -150,15 +149,15 @@ class Stack:
         return dict(answer.json())
 
     def until(self, job_id: str, status: str, seconds: float = 90) -> dict[str, Any]:
-        """The job once it is so; a failure is told with its reason."""
-        ended = {"completed", "failed", "cancelled"}
+        """Wait until the job has this status; fail if it ends with another one."""
+        final = {"completed", "failed", "cancelled"}
 
-        def is_so() -> dict[str, Any] | None:
+        def job_with_status() -> dict[str, Any] | None:
             job = self.job(job_id)
-            assert job["status"] == status or job["status"] not in ended, job
+            assert job["status"] == status or job["status"] not in final, job
             return job if job["status"] == status else None
 
-        return dict(eventually(is_so, seconds, f"job {job_id} did not become {status}"))
+        return dict(eventually(job_with_status, seconds, f"job {job_id} did not become {status}"))
 
     def events(self, job_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -23,16 +23,16 @@ from django.db.models import Q
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset
-from training.publishing import publisher
+from training.events.publisher import get_publisher
 ada = User.objects.get(username="ada")
 job = lifecycle.submit(ada, Dataset.objects.first(), TrainConfig())
 lifecycle.request_pause(job, "ada")
 print(job.pk, flush=True)
 sys.stdin.readline()
 for _ in range({BURST // AT_ONCE}):
-    lifecycle.change(job.pk, Q(), *[lifecycle.status_by("burst")] * {AT_ONCE})
+    lifecycle.change(job.pk, Q(), *[lifecycle.status_event("burst", "note")] * {AT_ONCE})
     time.sleep({AT_ONCE} / 2000)
-publisher().stop(timeout=60)
+get_publisher().stop(timeout=60)
 """
 
 

@@ -29,7 +29,6 @@ class Command(BaseCommand):
 
 
 def run_tests(arguments: list[str]) -> int:
-    """Return pytest's exit status."""
     environment = dict(os.environ)
     if REQUIRE_RABBIT in arguments:
         arguments = [argument for argument in arguments if argument != REQUIRE_RABBIT]
