@@ -109,6 +109,7 @@ class Status(Event):
     topic = "training.status"
     status: str
     stop_requested: str
+    display_status: str = ""
     actor: str
     cause: StatusCause | None = None
     reason: str = ""

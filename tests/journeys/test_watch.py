@@ -73,7 +73,7 @@ def test_pause_resume_and_cancel_by_button_and_by_key(tab: Page) -> None:
     expect(tab.get_by_role("button", name="Resume")).to_be_visible()
     tab.keyboard.press("p")
     state(tab, "Running")
-    expect(tab.locator("#timeline")).to_contain_text("Went on from epoch", timeout=PATIENCE)
+    expect(tab.locator("#timeline")).to_contain_text("Resumed from epoch", timeout=PATIENCE)
     tab.keyboard.press("c")
     expect(tab.get_by_role("dialog")).to_contain_text("Cancel “Steered”?")
     tab.get_by_role("button", name="Keep it").click()
@@ -107,7 +107,7 @@ def test_a_zoom_in_one_chart_is_one_in_the_other(
     box = tab.locator("#loss-chart .u-over").bounding_box() or pytest.fail("no chart")
     middle = box["y"] + box["height"] / 2
     tab.mouse.move(box["x"] + box["width"] * 0.3, middle)
-    expect(tab.locator("#error-legend output").first).not_to_have_text("")
+    expect(tab.locator("#error-legend .reading").first).not_to_have_text("")
     tab.mouse.down()
     tab.mouse.move(box["x"] + box["width"] * 0.7, middle, steps=3)
     selected = tab.locator("#error-chart .u-select").bounding_box() or pytest.fail("none")

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from training.accounts.permissions import signed_in_user
 from training.admin.readonly import ReadOnly
-from training.jobs import lifecycle, results, status
+from training.jobs import lifecycle, results
 from training.jobs.attempts import Attempt, SupersededError
 from training.models import Job
 from training.models.states import Status
@@ -84,11 +84,11 @@ class JobAdmin(ReadOnly):
         here = reverse("admin:training_job_change", args=[job.pk])
         drawn = '<a href="{}" data-job="{}" data-state="{}"><b>{}</b></a> <a href="{}">live</a>'
         live = reverse("job", args=[job.pk])
-        return format_html(drawn, here, job.pk, status.display_status(job), str(job), live)
+        return format_html(drawn, here, job.pk, job.display_status, str(job), live)
 
     @admin.display(description="state", ordering="status")
     def state(self, job: Job) -> SafeString:
-        return state_pill(status.display_status(job))
+        return state_pill(job.display_status)
 
     @admin.display(description="progress", ordering="current_epoch")
     def progress(self, job: Job) -> SafeString:

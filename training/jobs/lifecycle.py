@@ -68,6 +68,7 @@ def status_event(actor: str, cause: events.StatusCause, reason: str = "") -> Eve
         job_id=job.pk,
         status=job.status,
         stop_requested=job.stop_requested,
+        display_status=job.display_status,
         actor=actor,
         cause=cause,
         reason=reason,

@@ -1,28 +1,26 @@
-"""The displayed status of a job, the actions it allows, and its timeline."""
+"""Labels of job statuses, the actions a job allows, and its timeline."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from training.models import Job, JobEvent
 from training.models.states import Status, Stop
 
+# By `Job.display_status`. Pages derive "silent" themselves: no event reports a missing heartbeat.
 STATUS_LABELS = {
     "queued": "Queued", "running": "Running", "pausing": "Pausing", "cancelling": "Cancelling",
     "paused": "Paused", "completed": "Completed", "failed": "Failed", "cancelled": "Cancelled",
-    "interrupted": "Interrupted",
+    "interrupted": "Interrupted", "silent": "No heartbeat",
 }  # fmt: skip
-
-
-def display_status(job: Job) -> str:
-    """A key of WORDS: what is, what was asked, and whether it lost its worker."""
-    if job.status == Status.RUNNING and job.stop_requested:
-        return "pausing" if job.stop_requested == Stop.PAUSE else "cancelling"
-    if job.status == Status.QUEUED and job.crashes:
-        return "interrupted"
-    return job.status
+# Of a lease, which four heartbeats renew: three missed ones are reported before it expires.
+SILENT_AFTER_LEASE_SHARE = 0.75
+FREQUENT_EVENTS = ("training:progress", "dataset:generation_progress")
 
 
 def allowed_actions(job: Job) -> dict[str, bool]:
-    """What can be asked of it now."""
     training = job.kind == Job.Kind.TRAINING
     active = job.status in (Status.QUEUED, Status.RUNNING)
     return {
@@ -33,7 +31,38 @@ def allowed_actions(job: Job) -> dict[str, bool]:
     }
 
 
-def timeline(job: Job, limit: int = 60) -> list[JobEvent]:
-    """What happened beside the epochs, the newest first."""
-    fleeting = ("training:progress", "dataset:generation_progress")
-    return list(job.events.exclude(event__in=fleeting).order_by("-seq")[:limit])
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """An event and what it means: `kind` decides how the timeline words it."""
+
+    event: JobEvent
+    kind: str
+
+
+def timeline(job: Job, limit: int = 60) -> list[TimelineEntry]:
+    """The newest events except progress, newest first."""
+    rows = job.events.exclude(event__in=FREQUENT_EVENTS).order_by("-seq")[:limit]
+    return [TimelineEntry(row, _kind(row)) for row in rows]
+
+
+def _kind(row: JobEvent) -> str:
+    if row.event == "training:started":
+        return "started"
+    if row.event == "training:completed":
+        return "ended"
+    return _status_kind(row.data)
+
+
+def _status_kind(data: Mapping[str, Any]) -> str:
+    """What a status event reports. Events of version 0.1 have no `cause`, only a `reason`."""
+    status, reason = data.get("status"), data.get("reason", "")
+    cause = data.get("cause") or reason
+    if cause in ("note", "claimed", "resumed"):
+        return str(cause)
+    if data.get("stop_requested"):
+        return "stop_requested"
+    if reason and status == Status.RUNNING:
+        return "note"
+    if reason and status == Status.QUEUED:
+        return "interrupted"
+    return "cancelled" if reason and status == Status.CANCELLED else "status"

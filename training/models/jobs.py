@@ -180,6 +180,18 @@ class Job(models.Model):
         return self.name or f"{self.kind} {str(self.id)[:8]}"
 
     @property
+    def display_status(self) -> str:
+        """A key of `training.jobs.status.STATUS_LABELS`: the only place that derives it.
+
+        Status events carry it, so an open page shows the same word as a reloaded one.
+        """
+        if self.status == Status.RUNNING and self.stop_requested:
+            return "pausing" if self.stop_requested == Stop.PAUSE else "cancelling"
+        if self.status == Status.QUEUED and self.crashes:
+            return "interrupted"
+        return str(self.status)
+
+    @property
     def progress_percent(self) -> float:
         """How far it is, 0 to 100; a job that stopped early is nevertheless done."""
         if self.status == Status.COMPLETED:

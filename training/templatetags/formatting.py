@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString
 
 from training.jobs import status
@@ -79,7 +79,7 @@ def icon(name: str, said: str = "") -> SafeString:
 @register.simple_tag
 def pill(job: Job) -> SafeString:
     """The state as colour, icon and word."""
-    return state_pill(status.display_status(job))
+    return state_pill(job.display_status)
 
 
 def state_pill(state: str) -> SafeString:
@@ -89,6 +89,12 @@ def state_pill(state: str) -> SafeString:
         icon(state),
         status.STATUS_LABELS.get(state, state.capitalize()),
     )
+
+
+@register.simple_tag
+def status_labels() -> SafeString:
+    """The labels as JSON, for the scripts that update pills (page.js)."""
+    return json_script(status.STATUS_LABELS, "status-labels")
 
 
 @register.simple_tag

@@ -49,11 +49,11 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
     ),
     (events.Cancelled(job_id=JOB), "training.completed", {"status": "cancelled"}),
     (
-        events.Status(job_id=JOB, status="running", stop_requested="pause", actor="ada",
-                      cause="pause_requested"),
+        events.Status(job_id=JOB, status="running", stop_requested="pause",
+                      display_status="pausing", actor="ada", cause="pause_requested"),
         "training.status",
-        {"status": "running", "stop_requested": "pause", "actor": "ada", "reason": "",
-         "cause": "pause_requested"},
+        {"status": "running", "stop_requested": "pause", "display_status": "pausing",
+         "actor": "ada", "reason": "", "cause": "pause_requested"},
     ),
     (
         events.BatchProgress(job_id=JOB, epoch=1, batch=2, total_batches=3, loss=0.5),
@@ -71,7 +71,7 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("event", "topic", "data"), GOLDEN, ids=[type(event).__name__ for event, *_ in GOLDEN]
 )
-def test_encoded_event_matches_the_contract(
+def test_each_event_is_on_the_wire_as_agreed(
     event: events.Event, topic: str, data: dict[str, Any]
 ) -> None:
     frame = events.encode(event.event, 7, AT, event.data())
@@ -84,10 +84,10 @@ def test_encoded_event_matches_the_contract(
     assert events.routing_key(event.event, JOB) == f"{topic}.{JOB}"
 
 
-def test_ephemeral_event_has_no_seq() -> None:
+def test_what_is_not_kept_carries_no_seq() -> None:
     assert "seq" not in json.loads(events.encode("training:batch_progress", None, AT, {}))
 
 
-def test_undeclared_field_is_rejected() -> None:
+def test_an_undeclared_field_does_not_exist() -> None:
     with pytest.raises(ValidationError):
         events.Cancelled(job_id=JOB, why="because")  # type: ignore[call-arg]

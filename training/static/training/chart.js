@@ -20,7 +20,7 @@ export class Chart {
       options,
     );
     this.log = remembered(this.name) ?? options.log ?? false;
-    this.outputs = options.legend ? [...options.legend.querySelectorAll("output")] : [];
+    this.outputs = options.legend ? [...options.legend.querySelectorAll(".reading")] : [];
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.make());
   }

@@ -9,20 +9,24 @@ import { steering } from "./job_actions.js";
 import { charts, paintCharts } from "./jobcharts.js";
 import { Line, showState } from "./live.js";
 import { Pace } from "./pace.js";
-import { $, freshen, paintPill, say, serverTime, setClock, single } from "./page.js";
+import { $, freshen, paintPill, say, serverTime, setClock, single, statusLabel } from "./page.js";
 
 let snapshot = JSON.parse($("snapshot").textContent);
 const { job } = snapshot;
 const training = job.kind === "training";
 const api = $("job").dataset.api;
-const QUIET = 8000,
-  POLITE = 15000;
+// A worker renews its lease four times before the lease expires; ask for the heartbeat once one is due.
+const SILENT_AFTER = 1000 * snapshot.silent_after_seconds,
+  HEARTBEAT_DUE = 250 * snapshot.lease_seconds + 1000;
+const POLITE = 15000;
 let newest = job.seq;
-let state = snapshot.state;
+let state = snapshot.state; // derived by the server, which also sends it with each status event
+let shown = state;
 let latest = null,
   batch = null,
   pending = [];
 let alive = Date.parse(job.heartbeat_at ?? job.created_at);
+let checked = alive; // when the server last confirmed what `alive` is
 let spoke = 0,
   asking = false;
 setClock(snapshot.now);
@@ -31,12 +35,15 @@ const columns = new Columns(snapshot.columns, snapshot.gaps);
 const pace = new Pace(snapshot.ends);
 const view = training ? charts({ columns, job, yardsticks: () => snapshot.yardsticks }) : [];
 
-/** What is, what was asked, and whether anybody is heard of: one word. */
+/**
+ * How long the worker had sent no heartbeat when the server was last reached, in ms. While the server
+ * is unreachable this does not grow: silence of the connection says nothing about the worker.
+ */
+const silence = () => checked - alive;
+
+/** The status from the server, or "silent" while heartbeats are missing. */
 function stateNow() {
-  if (job.status === "running" && serverTime() - alive > QUIET) return "silent";
-  if (job.status === "running" && job.stop_requested)
-    return job.stop_requested === "pause" ? "pausing" : "cancelling";
-  return job.status === "queued" && job.interrupted ? "interrupted" : job.status;
+  return job.status === "running" && silence() > SILENT_AFTER ? "silent" : state;
 }
 
 function progressLine() {
@@ -45,19 +52,15 @@ function progressLine() {
     return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
   const said = `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}`;
   if (job.status !== "running") return said;
-  if (job.current_epoch === job.total_epochs) return `${said}, now judged on the test split`;
+  if (job.current_epoch === job.total_epochs) return `${said}, evaluating on the test set`;
   const left = pace.left(job.total_epochs - job.current_epoch, serverTime());
   const sooner = (job.best_epoch ?? 0) + job.config.patience < job.total_epochs;
   return said + (left && `, ${sooner ? "at most " : ""}about ${left} left`);
 }
 
 function paint() {
-  state = stateNow();
-  paintPill(
-    $("pill").firstElementChild,
-    state,
-    state === "silent" ? "No heartbeat" : snapshot.words[state],
-  );
+  shown = stateNow();
+  paintPill($("pill").firstElementChild, shown);
   const within =
     batch && batch.epoch > job.current_epoch
       ? batch.batch / batch.total_batches / job.total_epochs
@@ -97,24 +100,24 @@ function paintTraining() {
 }
 const repaint = paced(paint);
 
-/** Once a second: whether the worker is still heard of. */
+/** Once a second: the age of the heartbeat, and whether it is overdue. */
 function tick() {
   const running = job.status === "running";
   if (training) say($("heartbeat"), running ? ago((serverTime() - alive) / 1000) : "–");
-  if (running && serverTime() - alive > 5000) lookForHeartbeat();
-  const silent = state === "silent";
+  if (running && serverTime() - alive > HEARTBEAT_DUE) checkHeartbeat();
+  const silent = shown === "silent";
   $("silent").hidden = !silent;
   if (silent) {
     say(
       $("silent"),
-      `The worker ${job.worker} has not been heard of for ${Math.round((serverTime() - alive) / 1000)} s. After ${snapshot.lease_seconds} s without a heartbeat it counts as lost, and another goes on after epoch ${job.current_epoch}.`,
+      `No heartbeat from worker ${job.worker} for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job is reassigned and continues from epoch ${job.current_epoch}.`,
     );
   }
-  if (stateNow() !== state) paint();
+  if (stateNow() !== shown) paint();
   if (running && Date.now() - spoke > POLITE) speak();
 }
 
-async function lookForHeartbeat() {
+async function checkHeartbeat() {
   if (asking) return;
   asking = true;
   try {
@@ -122,25 +125,25 @@ async function lookForHeartbeat() {
     if (answer.ok) {
       const found = await answer.json();
       alive = Math.max(alive, Date.parse(found.heartbeat_at ?? 0));
+      checked = Math.max(checked, serverTime());
       job.worker = found.worker;
     }
   } catch {
-    // The line's state says that the server is away.
+    // The connection state already shows that the server is unreachable.
   }
   setTimeout(() => (asking = false), 2500);
 }
 
 function speak() {
   spoke = Date.now();
-  say($("polite"), `${snapshot.words[stateNow()] ?? "No heartbeat"}. ${progressLine()}.`);
+  say($("polite"), `${statusLabel(stateNow())}. ${progressLine()}.`);
 }
 
 const fresh = single(async () => {
   const page = await freshen();
-  snapshot = {
-    ...snapshot,
-    yardsticks: JSON.parse(page.getElementById("snapshot").textContent).yardsticks,
-  };
+  const fetched = JSON.parse(page.getElementById("snapshot").textContent);
+  snapshot = { ...snapshot, yardsticks: fetched.yardsticks };
+  if (fetched.job.seq === newest) state = fetched.state;
   artifacts(api, job);
   paint();
 });
@@ -151,13 +154,13 @@ const takes = {
     if (from) columns.rest(from);
   },
   "training:status": (data) => {
-    job.interrupted = data.status === "queued" && job.status === "running";
+    state = data.display_status || data.status; // events stored by version 0.1 have no display_status
     if (data.status === "running" && job.status === "queued") job.worker = data.actor;
     job.status = data.status;
     job.stop_requested = data.stop_requested;
   },
   "training:completed": (data) => {
-    job.status = data.status;
+    job.status = state = data.status;
     job.stop_requested = "";
     if (data.status === "completed") job.progress_percent = 100;
   },
@@ -216,7 +219,7 @@ async function catchUp() {
 function apply(frame) {
   if (frame.seq !== undefined) newest = frame.seq;
   if (!takes[frame.event]) return;
-  const before = state;
+  const before = stateNow();
   const at = Date.parse(frame.timestamp);
   if (job.status === "running" || frame.data.status === "running") alive = Math.max(alive, at);
   takes[frame.event](frame.data, at);
@@ -242,7 +245,6 @@ for (const button of document.querySelectorAll("[data-log]")) {
   chart.onLog = show;
   show();
 }
-job.interrupted = state === "interrupted";
 artifacts(api, job);
 paint();
 setInterval(tick, 1000);

@@ -15,7 +15,9 @@ export function steering({ api, refused, toggleLog }) {
       });
       if (!answer.ok) throw new Error((await answer.json()).detail ?? answer.statusText);
     } catch (error) {
-      refused.textContent = `Could not ${wish}: ${error.message}`;
+      // fetch rejects with a TypeError where it gets no response at all.
+      const reason = error instanceof TypeError ? "the server is unreachable." : error.message;
+      refused.textContent = `Could not ${wish}: ${reason}`;
       refused.hidden = false;
     }
     buttons.forEach((button) => (button.disabled = false));

@@ -5,17 +5,6 @@ import { metres } from "./formatting.js";
 import { Line, showState } from "./live.js";
 import { $, ages, freshen, paintPill, say, single } from "./page.js";
 
-const WORDS = {
-  queued: "Queued",
-  running: "Running",
-  pausing: "Pausing",
-  cancelling: "Cancelling",
-  paused: "Paused",
-  completed: "Completed",
-  failed: "Failed",
-  cancelled: "Cancelled",
-  interrupted: "Interrupted",
-};
 const SPARKS = 48,
   WIDTH = 96,
   HEIGHT = 22;
@@ -29,11 +18,6 @@ let meanwhile = null;
 
 function part(row, name) {
   return row.querySelector(`[data-is=${name}]`);
-}
-
-function stateOf({ status, stop_requested: asked }, before) {
-  if (status === "running" && asked) return asked === "pause" ? "pausing" : "cancelling";
-  return status === "queued" && before === "running" ? "interrupted" : status;
 }
 
 function drawSpark(cell) {
@@ -73,9 +57,10 @@ function paint() {
   for (const [id, news] of waiting) {
     const row = rows.get(id);
     if (news.status) {
-      const state = stateOf(news.status, row.dataset.state);
+      // Events stored by version 0.1 have no display_status.
+      const state = news.status.display_status || news.status.status;
       row.dataset.state = state;
-      paintPill(part(row, "state"), state, WORDS[state]);
+      paintPill(part(row, "state"), state);
       row.querySelector("progress")?.setAttribute("class", news.status.status);
       if (news.status.status === "completed") move(row, 100);
     }
@@ -114,7 +99,7 @@ function take(frame) {
     return;
   }
   const news = waiting.get(id) ?? {};
-  if (data.status) news.status = { stop_requested: "", ...data };
+  if (data.status) news.status = data;
   if (frame.event === "training:progress") {
     if (data.is_best) news.best = data.metrics.val_rmse;
     else {

@@ -23,13 +23,17 @@ export function ages() {
   }
 }
 
-/** The state as colour, icon and word. */
-export function paintPill(pill, state, word) {
+/** The labels by displayed status, from the server (training/jobs/status.py). */
+const STATUS_LABELS = JSON.parse($("status-labels")?.textContent ?? "{}");
+export const statusLabel = (state) => STATUS_LABELS[state] ?? state;
+
+/** Shows the state as colour, icon and label. */
+export function paintPill(pill, state) {
   if (!pill || pill.classList.contains(state)) return;
   pill.className = `pill ${state}`;
   const use = pill.querySelector("use");
   use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${state}`));
-  say(pill.querySelector("span"), word);
+  say(pill.querySelector("span"), statusLabel(state));
 }
 
 /** Fetch this page and take over the parts marked data-fresh; returns the fetched document. */

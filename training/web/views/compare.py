@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from realtime.events import timestamp
 from training.accounts.permissions import signed_in_user, visible_to
 from training.api.serializers.jobs import JobSerializer
-from training.jobs import chart_series, status
+from training.jobs import chart_series
 from training.localization.config import TrainConfig
 from training.models import Job, TrainedModel
 from training.models.states import ACTIVE, Status
@@ -153,7 +153,7 @@ def _column(choice: Choice, job: Job, index: int) -> dict[str, Any]:
     pinned = choice.baseline == job.pk
     return {
         "job": job,
-        "state": status.display_status(job),
+        "state": job.display_status,
         "colour": f"c{index}",
         "pinned": pinned,
         "pin": choice.address(baseline="" if pinned else job.pk),

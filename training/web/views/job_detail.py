@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import uuid
-from collections.abc import Iterator
-from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from training.accounts.permissions import signed_in_user, visible_to
-from training.jobs import chart_series
+from training.api.exports import tabular
 from training.models import Job
 from training.web.actions import JOB_ACTIONS, perform_action
 from training.web.views.job_page import Snapshot, epochs_before
@@ -83,28 +80,11 @@ def epoch_log(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @require_safe
 @login_required
-def epochs_csv(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """Every epoch, for a spreadsheet."""
+def epochs_csv(request: HttpRequest, pk: uuid.UUID) -> StreamingHttpResponse:
     found = _job(request, pk)
-    answer = HttpResponse("".join(_csv(found)), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(
+        tabular.epochs_csv(found), content_type="text/csv; charset=utf-8"
+    )
     name = f"{slugify(str(found)) or 'job'}-epochs.csv"
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer
-
-
-class _Line:
-    """What csv.writer writes to: the line comes back instead."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _csv(found: Job) -> Iterator[str]:
-    names = chart_series.series_names(found)
-    writer = csv.writer(_Line())
-    yield writer.writerow(["epoch", *names, "is_best", "seconds", "at"])
-    for row in found.epochs.iterator(chunk_size=1000):
-        values: list[Any] = [row.metrics.get(name) for name in names]
-        yield writer.writerow(
-            [row.epoch, *values, int(row.is_best), f"{row.seconds:.3f}", row.at.isoformat()]
-        )
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -95,7 +95,7 @@ def _older(jobs: QuerySet[Job], before: str) -> QuerySet[Job]:
 def _row(job: Job, sparks: list[float | None]) -> dict[str, Any]:
     return {
         "job": job,
-        "state": standing.display_status(job),
+        "state": job.display_status,
         "spark": sparkline_of(sparks),
         "sparks": ",".join("" if one is None else f"{one:.6g}" for one in sparks),
     }

@@ -59,13 +59,13 @@ class Snapshot:
     def for_script(self) -> dict[str, Any]:
         return {
             "job": JobSerializer(self.job).data,
-            "state": status.display_status(self.job),
-            "words": status.STATUS_LABELS,
+            "state": self.job.display_status,
             "columns": self.columns.as_json(),
             "ends": [timestamp(end) for end in self.ends],
             "gaps": self.gaps,
             "yardsticks": reference_errors.reference_errors(self.job, self.evaluation).as_json(),
             "lease_seconds": settings.LEASE_SECONDS,
+            "silent_after_seconds": status.SILENT_AFTER_LEASE_SHARE * settings.LEASE_SECONDS,
             "now": timestamp(timezone.now()),
             "table_rows": TABLE_ROWS,
         }
@@ -76,7 +76,7 @@ class Snapshot:
         yardsticks = reference_errors.reference_errors(self.job, self.evaluation)
         return {
             "job": self.job,
-            "state": status.display_status(self.job),
+            "state": self.job.display_status,
             "may": status.allowed_actions(self.job),
             "waits_for": Capacity().waits_for(self.job),
             "active": self.job.status in ("queued", "running"),
@@ -141,7 +141,7 @@ def progress_text(job: Job, ends: list[datetime]) -> str:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
     said = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
     if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
-        return f"{said}, now judged on the test split"
+        return f"{said}, evaluating on the test set"
     left = formatting.format_eta(progress.seconds_left(job, ends))
     if not left:
         return said

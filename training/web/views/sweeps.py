@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from training.accounts.permissions import signed_in_user, visible_to
-from training.jobs import chart_series, status
+from training.jobs import chart_series
 from training.localization.config import TrainConfig
 from training.models import Dataset, Sweep
 from training.models.states import ACTIVE, Status
@@ -101,7 +101,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "job": row.job,
-        "state": status.display_status(row.job),
+        "state": row.job.display_status,
         "values": list(row.point.values()),
         "value": _say(found, row.value),
         "is_best": row.is_best,

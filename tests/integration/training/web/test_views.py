@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from tests.integration.training.api.test_datasets import TABLES
-from training.jobs import attempts, lifecycle, results
+from training.jobs import attempts, lifecycle, results, status
 from training.jobs.attempts import Attempt
+from training.jobs.results import Interruption
 from training.models import Dataset, Job
 
 
@@ -231,8 +233,8 @@ def test_epochs_are_paged_and_exported(page: Client, job: Job, running_attempt: 
     assert 'data-epoch="2"' in page.get(f"/jobs/{job.pk}/epochs").content.decode()
     assert 'data-epoch="2"' not in page.get(f"/jobs/{job.pk}/epochs?before=2").content.decode()
     answer = page.get(f"/jobs/{job.pk}/epochs.csv")
-    lines = answer.content.decode().splitlines()
-    assert lines[0] == "epoch,val_loss,val_rmse,is_best,seconds,at"
+    lines = b"".join(answer.streaming_content).decode().splitlines()
+    assert lines[0] == "epoch,at,seconds,is_best,val_loss,val_rmse"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
 
 
@@ -245,3 +247,55 @@ def test_a_clone_shows_what_it_changed(page: Client, job: Job, dataset: Dataset)
     assert twin.parent_id == job.pk
     html = page.get(f"/jobs/{twin.pk}").content.decode()
     assert "<del>64</del> 32" in html
+
+
+def status_of_open_and_fresh_page(page: Client, job: Job) -> tuple[str, str]:
+    """What the newest status event gives an open page, and what a reload shows."""
+    newest = job.events.filter(event="training:status").latest("seq")
+    fresh = page.get(f"/jobs/{job.pk}").context["snapshot"]["state"]
+    return newest.data["display_status"], fresh
+
+
+@pytest.mark.parametrize(
+    ("cause", "shown"), [("worker_stopped", "queued"), ("crashed", "interrupted")]
+)
+def test_open_and_fresh_page_agree_after_a_job_returned_to_the_queue(
+    page: Client, job: Job, cause: Interruption, shown: str
+) -> None:
+    """A worker that receives SIGTERM returns its jobs without a crash."""
+    attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
+    results.requeue_or_fail(attempt, "worker", cause, "The attempt ended.")
+    assert status_of_open_and_fresh_page(page, job) == (shown, shown)
+
+
+def test_open_and_fresh_page_agree_while_a_pause_is_requested(page: Client, job: Job) -> None:
+    attempts.claim(job.pk, "worker")
+    lifecycle.request_pause(job, "ada")
+    assert status_of_open_and_fresh_page(page, job) == ("pausing", "pausing")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        ({"status": "running", "stop_requested": "", "reason": "claimed"}, "claimed"),
+        ({"status": "queued", "stop_requested": "", "reason": "resumed"}, "resumed"),
+        ({"status": "running", "stop_requested": "", "reason": "Skipped a checkpoint."}, "note"),
+        ({"status": "queued", "stop_requested": "", "reason": "The worker was lost."},
+         "interrupted"),
+        ({"status": "queued", "stop_requested": ""}, "status"),
+        ({"status": "running", "stop_requested": "pause", "reason": "x", "cause": "note"}, "note"),
+    ],
+)  # fmt: skip
+def test_timeline_understands_status_events_with_and_without_a_cause(
+    job: Job, data: dict[str, str], kind: str
+) -> None:
+    job.events.create(
+        seq=99, event="training:status", data={**data, "actor": "x"}, at=timezone.now()
+    )
+    assert status.timeline(job)[0].kind == kind
+
+
+def test_silence_is_judged_by_the_lease(page: Client, job: Job, settings: Any) -> None:
+    settings.LEASE_SECONDS = 60
+    snapshot = page.get(f"/jobs/{job.pk}").context["snapshot"]
+    assert snapshot["silent_after_seconds"] == 45
