@@ -12,6 +12,7 @@ from django.utils import timezone
 from kombu import Connection
 
 from training.models import Job, Worker
+from training.models.expressions import UNSENT
 from training.models.states import Status
 from training.workers import registry as workers
 
@@ -34,7 +35,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def _database() -> tuple[str, dict[str, Any]]:
     try:
         running = Job.objects.filter(status=Status.RUNNING)
-        unsent = Job.objects.filter(seq__gt=F("sent_seq"))
+        unsent = Job.objects.filter(UNSENT)
         oldest = running.aggregate(oldest=Min("heartbeat_at"))["oldest"]
         return "ok", {
             "queued": Job.objects.filter(status=Status.QUEUED).count(),

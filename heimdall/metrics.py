@@ -93,8 +93,8 @@ def _workers() -> Iterator[GaugeMetricFamily]:
 
 
 def _outbox() -> Iterator[GaugeMetricFamily]:
-    from training.events.store import UNSENT
     from training.models import Job
+    from training.models.expressions import UNSENT
 
     unsent = Job.objects.filter(UNSENT).order_by("pk")[:MAX_ROWS]
     depth = unsent.aggregate(events=Sum(F("seq") - F("sent_seq")))["events"] or 0

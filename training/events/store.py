@@ -19,8 +19,8 @@ from realtime.interfaces import Frame
 from training.accounts import tokens
 from training.accounts.permissions import visible_to
 from training.models import Job, JobEvent
+from training.models.expressions import UNSENT
 
-UNSENT = Q(seq__gt=F("sent_seq"))
 UNCLAIMED = Q(sending_until=None) | Q(sending_until__lt=Now())
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import DateTimeField, FloatField, Func
+from django.db.models import DateTimeField, F, FloatField, Func, Q
 from django.db.models.fields.json import KeyTransform
 
 # Literals in the SQL, not bound parameters: SQLite matches an expression index by its text.
 INFINITY = 1e308
 FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
+
+# Jobs with events that the broker has not confirmed.
+UNSENT = Q(seq__gt=F("sent_seq"))
 
 
 class NullsAsInfinity(Func):

@@ -1,6 +1,8 @@
 """Datasets, jobs, sweeps, their epochs, events and models, and the workers that train them.
 
-`training.jobs` writes jobs, epochs and events; `training.sweeps` writes sweeps.
+Only `training.jobs.lifecycle.change` sets a job's status, attempt and seq. `training.events.store`
+sets what has been sent, `training.workers.maintenance` when a job was enqueued again.
+`training.sweeps` writes sweeps.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
-from training.models.expressions import NullsAsInfinity, Parameter
+from training.models.expressions import UNSENT, NullsAsInfinity, Parameter
 from training.models.states import Needs, Status, Stop
 
 
@@ -165,7 +167,7 @@ class Job(models.Model):
                 )
                 for name in ("learning_rate", "batch_size")
             ),
-            models.Index(fields=["id"], condition=Q(seq__gt=F("sent_seq")), name="job_unsent"),
+            models.Index(fields=["id"], condition=UNSENT, name="job_unsent"),
             models.Index(
                 fields=["-priority", "created_at"],
                 condition=Q(status=Status.QUEUED),

@@ -1,7 +1,6 @@
-"""What people ask of a sweep; what it asks of its trainings goes through `lifecycle`.
+"""Sweep state changes; those of its jobs go through `training.jobs.lifecycle`.
 
-A sweep and its trainings change in one transaction, so that a process that dies in between leaves
-nothing half done.
+A sweep and its jobs change in one transaction, so a killed process leaves no partial change.
 """
 
 from __future__ import annotations
@@ -26,34 +25,34 @@ State = Sweep.State
 
 
 class SweepConflictError(lifecycle.ConflictError):
-    """The sweep's state forbids what was asked."""
+    """The sweep's status does not allow the action."""
 
-    def __init__(self, sweep: Sweep, wish: str) -> None:
-        Exception.__init__(self, f"Cannot {wish} this sweep: it is {sweep.status}.")
+    def __init__(self, sweep: Sweep, action: str) -> None:
+        Exception.__init__(self, f"Cannot {action} this sweep: it is {sweep.status}.")
 
 
-def create(owner: User, dataset: Dataset, plan: SweepSpec) -> Sweep:
-    """A sweep that runs; `advance.advance` starts its first trials."""
+def create(owner: User, dataset: Dataset, spec: SweepSpec) -> Sweep:
+    """Create a running sweep; `scheduler.advance_sweep` starts its first trials."""
     with transaction.atomic():
         sweep = Sweep.objects.create(
             owner=owner,
-            name=plan.name,
+            name=spec.name,
             dataset=dataset,
-            config=plan.config,
-            space=plan.space,
-            method=plan.method,
-            seed=plan.seed,
-            max_parallel=plan.max_parallel,
-            objective=plan.objective,
-            early_stopping=plan.early_stopping.model_dump(),
-            total_trials=plan.total,
+            config=spec.config,
+            space=spec.space,
+            method=spec.method,
+            seed=spec.seed,
+            max_parallel=spec.max_parallel,
+            objective=spec.objective,
+            early_stopping=spec.early_stopping.model_dump(),
+            total_trials=spec.total,
         )
         outbox.enqueue_sweep_event(sweep, "started", None)
     return sweep
 
 
 def pause(sweep: Sweep, actor: str) -> Sweep:
-    """Start nothing new; what runs pauses after its epoch, what waits at once."""
+    """Start no new trials; queued ones pause at once, running ones after their epoch."""
     with transaction.atomic():
         paused = transition(sweep, Q(status=State.RUNNING), State.PAUSED)
         if paused is None:
@@ -63,9 +62,9 @@ def pause(sweep: Sweep, actor: str) -> Sweep:
 
 
 def resume(sweep: Sweep, actor: str) -> Sweep:
-    """Go on, with what was paused too."""
+    """Continue the sweep and its paused trials."""
     with transaction.atomic():
-        running = transition(sweep, Q(status=State.PAUSED), State.RUNNING, tell=False)
+        running = transition(sweep, Q(status=State.PAUSED), State.RUNNING, notify=False)
         if running is None:
             return _return_if_already(sweep, State.RUNNING, "resume")
         _request_each(sweep, Q(status=Status.PAUSED), lifecycle.resume, actor)
@@ -73,14 +72,14 @@ def resume(sweep: Sweep, actor: str) -> Sweep:
 
 
 def cancel(sweep: Sweep, actor: str) -> Sweep:
-    """For good, with every training that is not done."""
+    """Cancel the sweep and every unfinished trial; this cannot be undone."""
     with transaction.atomic():
-        alive = Q(status__in=[State.RUNNING, State.PAUSED])
-        cancelled = transition(sweep, alive, State.CANCELLED, finished_at=Now())
+        active = Q(status__in=[State.RUNNING, State.PAUSED])
+        cancelled = transition(sweep, active, State.CANCELLED, finished_at=Now())
         if cancelled is None:
             return _return_if_already(sweep, State.CANCELLED, "cancel")
-        not_done = Q(status__in=[*ACTIVE, Status.PAUSED])
-        _request_each(sweep, not_done, lifecycle.request_cancel, actor)
+        unfinished = Q(status__in=[*ACTIVE, Status.PAUSED])
+        _request_each(sweep, unfinished, lifecycle.request_cancel, actor)
     return cancelled
 
 
@@ -90,7 +89,7 @@ def update_metadata(sweep: Sweep, **values: Any) -> Sweep:
 
 
 def delete(sweep: Sweep, *, with_jobs: bool = False) -> None:
-    """Forget a sweep that does not run; its trainings stay, or go too where they are at rest."""
+    """Delete a sweep that is not running, and with `with_jobs` its jobs too."""
     with transaction.atomic():
         idle = Sweep.objects.select_for_update().exclude(status=State.RUNNING)
         found = idle.filter(pk=sweep.pk).first()
@@ -102,30 +101,30 @@ def delete(sweep: Sweep, *, with_jobs: bool = False) -> None:
 
 
 def transition(
-    sweep: Sweep, when: Q, state: State, *, tell: bool = True, **values: Any
+    sweep: Sweep, when: Q, state: State, *, notify: bool = True, **values: Any
 ) -> Sweep | None:
-    """The one place that changes a sweep's state; None if it is not as `when` says."""
+    """Set the sweep's status if it matches `when`, else return None; the only writer of it."""
     with transaction.atomic():
         rows = Sweep.objects.filter(when, pk=sweep.pk)
         if not rows.update(status=state, **values):
             return None
         changed = Sweep.objects.get(pk=sweep.pk)
-        if tell:
+        if notify:
             outbox.enqueue_sweep_event(
                 changed, state.value, trials.best_trial(trials.list_trials(changed))
             )
     return changed
 
 
-def _request_each(sweep: Sweep, which: Q, wish: Callable[[Job, str], Job], actor: str) -> None:
+def _request_each(sweep: Sweep, which: Q, action: Callable[[Job, str], Job], actor: str) -> None:
     for job in sweep.jobs.filter(which).order_by("trial"):
-        # It may have ended a moment ago; then nothing is to be asked of it.
+        # The job may have ended meanwhile; then there is nothing to request.
         with suppress(lifecycle.ConflictError):
-            wish(job, actor)
+            action(job, actor)
 
 
-def _return_if_already(sweep: Sweep, fine: State, wish: str) -> Sweep:
+def _return_if_already(sweep: Sweep, status: State, action: str) -> Sweep:
     found = Sweep.objects.get(pk=sweep.pk)
-    if found.status != fine:
-        raise SweepConflictError(found, wish)
+    if found.status != status:
+        raise SweepConflictError(found, action)
     return found

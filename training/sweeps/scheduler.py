@@ -1,7 +1,7 @@
-"""Carries running sweeps on: stops the hopeless, starts what is next, says when all is done.
+"""Advance running sweeps: prune poor trials, start the next ones, finish completed sweeps.
 
-Everything is read from the rows and each step is a compare-and-set, so any number of processes may
-do this at any time, and be killed while they do.
+All state is read from the database and each step is a compare-and-set, so any number of processes
+may run this at the same time, and may be killed at any point.
 """
 
 from __future__ import annotations
@@ -18,80 +18,85 @@ from django.db.models.functions import Now
 from training.jobs import lifecycle
 from training.models import Job, Sweep
 from training.models.states import ACTIVE, Status, Stop
-from training.sweeps import lifecycle as steering
+from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import pruners, trials
 from training.sweeps.search_space import suggest, with_point
 from training.validation import InvalidInputError
 
 State = Sweep.State
-# If these are all that there is and each of them failed, the others would fail too.
+# A sweep whose first trials all failed is failed early: the remaining trials would fail too.
 MAX_INITIAL_FAILURES = 5
 
 log = logging.getLogger(__name__)
-_log_once: set[UUID] = set()  # of which sweeps it has been said that they are stuck
+_logged_failures: set[UUID] = set()  # sweeps whose current failure has been logged
 
 
 def run_once() -> None:
-    """Every running sweep; one that cannot be carried on holds up no other."""
+    """Advance every running sweep; a failing sweep does not block the others."""
     for pk in Sweep.objects.filter(status=State.RUNNING).values_list("pk", flat=True):
         try:
             advance_sweep(pk)
         except DatabaseError:
             raise
         except Exception:
-            if pk not in _log_once:
-                log.exception("Sweep %s cannot be carried on; it is tried again.", pk)
-            _log_once.add(pk)
+            if pk not in _logged_failures:
+                log.exception("Advancing sweep %s failed; retrying.", pk)
+            _logged_failures.add(pk)
         else:
-            _log_once.discard(pk)
+            _logged_failures.discard(pk)
 
 
 def advance_sweep(sweep_id: UUID) -> None:
-    """One sweep, as far as it can go now."""
     sweep = Sweep.objects.filter(pk=sweep_id, status=State.RUNNING).first()
     if sweep is None:
         return
     prune(sweep)
-    # First what is over: where all trials so far failed, no other is started.
+    # Before starting trials: if all trials so far failed, no other may start.
     finish(sweep_id)
     while start_next_trial(sweep_id):
         pass
 
 
 def prune(sweep: Sweep) -> None:
-    """Cancel each running trial that the sweep's rule gives up."""
+    """Request cancellation of each running trial that the early-stopping rule rejects."""
     rule = sweep.early_stopping["rule"]
     running = list(sweep.jobs.filter(status=Status.RUNNING, stop_requested=Stop.NONE))
     if rule == "none" or not running:
         return
-    courses = trials.trial_histories(sweep)
-    warmup, least = sweep.early_stopping["warmup_epochs"], sweep.early_stopping["min_trials"]
+    histories = trials.trial_histories(sweep)
+    n_warmup_steps, n_startup_trials = (
+        sweep.early_stopping["warmup_epochs"],
+        sweep.early_stopping["min_trials"],
+    )
     for job in running:
-        mine = courses.get(job.pk)
-        others = [course for pk, course in courses.items() if pk != job.pk]
-        if mine and (why := pruners.should_prune(rule, warmup, least, mine, others)):
+        history = histories.get(job.pk)
+        others = [other for pk, other in histories.items() if pk != job.pk]
+        reason = history and pruners.should_prune(
+            rule, n_warmup_steps, n_startup_trials, history, others
+        )
+        if reason:
             with suppress(lifecycle.ConflictError):
-                lifecycle.request_cancel(job, f"sweep: {rule} rule", f"{sweep.objective} {why}")
+                lifecycle.request_cancel(job, f"sweep: {rule} rule", f"{sweep.objective} {reason}")
 
 
 def start_next_trial(sweep_id: UUID) -> bool:
-    """Start the next trial where a slot is free; whether there may be another to start."""
+    """Start the next trial if a slot is free; return whether another one may follow."""
     sweep = Sweep.objects.filter(
         pk=sweep_id, status=State.RUNNING, started_trials__lt=F("total_trials")
     ).first()
     if sweep is None or sweep.jobs.filter(status__in=ACTIVE).count() >= sweep.max_parallel:
         return False
     number = sweep.started_trials + 1
-    known = trials.trial_results(trials.list_trials(sweep)) if sweep.method == "tpe" else []
+    previous = trials.trial_results(trials.list_trials(sweep)) if sweep.method == "tpe" else []
     try:
-        point = suggest(sweep.method, sweep.space, sweep.config, sweep.seed, number, known)
+        point = suggest(sweep.method, sweep.space, sweep.config, sweep.seed, number, previous)
         config = with_point(sweep.config, point)
     except InvalidInputError as error:
-        _fail(sweep, f"No trial {number} could be made: {error}")
+        _fail(sweep, f"No valid parameters for trial {number}: {error}")
         return False
     owner = User.objects.get(pk=sweep.owner_id)
     with transaction.atomic():
-        # Whoever counts first starts it; it is counted only if the training is there.
+        # The process that increments the counter submits the job, in the same transaction.
         row = Sweep.objects.filter(
             pk=sweep_id, status=State.RUNNING, started_trials=sweep.started_trials
         )
@@ -102,32 +107,32 @@ def start_next_trial(sweep_id: UUID) -> bool:
 
 
 def finish(sweep_id: UUID) -> None:
-    """The sweep is over when its last trial is; it failed where every trial did."""
+    """End a sweep whose trials have all ended; it fails if every trial failed."""
     sweep = Sweep.objects.filter(pk=sweep_id, status=State.RUNNING).first()
     if sweep is None:
         return
     rows = sweep.jobs.order_by().values_list("status")
     counts = dict(rows.annotate(count=Count("pk")).values_list("status", "count"))
-    failed, there = counts.get(Status.FAILED, 0), sum(counts.values())
-    at_work = any(counts.get(status) for status in (*ACTIVE, Status.PAUSED))
-    over = sweep.started_trials >= sweep.total_trials and not at_work
-    if (over and 0 < failed == there) or (failed >= MAX_INITIAL_FAILURES and _all_failed(sweep)):
+    failed, total = counts.get(Status.FAILED, 0), sum(counts.values())
+    unfinished = any(counts.get(status) for status in (*ACTIVE, Status.PAUSED))
+    over = sweep.started_trials >= sweep.total_trials and not unfinished
+    if (over and 0 < failed == total) or (failed >= MAX_INITIAL_FAILURES and _all_failed(sweep)):
         last = sweep.jobs.filter(status=Status.FAILED).order_by("-trial").first()
-        said = last.error_message if isinstance(last, Job) else ""
-        _fail(sweep, f"All of {failed} trials failed; the last one said: {said}")
+        message = last.error_message if isinstance(last, Job) else ""
+        _fail(sweep, f"All {failed} trials failed. Last error: {message}")
     elif over:
         done = State.COMPLETED if counts.get(Status.COMPLETED) else State.CANCELLED
-        steering.transition(sweep, Q(status=State.RUNNING), done, finished_at=Now())
+        sweep_lifecycle.transition(sweep, Q(status=State.RUNNING), done, finished_at=Now())
 
 
 def _all_failed(sweep: Sweep) -> bool:
-    """Every trial failed, or has not had an epoch."""
-    fruitless = Q(status=Status.FAILED) | Q(status__in=ACTIVE, current_epoch=0)
-    return not sweep.jobs.exclude(fruitless).exists()
+    """Whether every trial failed or has not completed an epoch."""
+    without_result = Q(status=Status.FAILED) | Q(status__in=ACTIVE, current_epoch=0)
+    return not sweep.jobs.exclude(without_result).exists()
 
 
 def _fail(sweep: Sweep, message: str) -> None:
     log.warning("Sweep %s failed. %s", sweep.pk, message)
-    steering.transition(
+    sweep_lifecycle.transition(
         sweep, Q(status=State.RUNNING), State.FAILED, error_message=message, finished_at=Now()
     )

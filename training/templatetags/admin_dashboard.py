@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
-from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
 from training.models import Job
+from training.models.expressions import UNSENT
 from training.models.states import Status
 from training.workers import registry
 
@@ -24,7 +24,7 @@ def cards() -> dict[str, Any]:
     """What an operator wants to know first."""
     day = timezone.now() - timedelta(days=1)
     failed = Job.objects.filter(status=Status.FAILED, finished_at__gte=day).count()
-    unsent = Job.objects.filter(seq__gt=F("sent_seq")).count()
+    unsent = Job.objects.filter(UNSENT).count()
     crew = Counter(hand.state for hand in registry.list_workers())
     workers = reverse("admin:training_worker_changelist")
     return {

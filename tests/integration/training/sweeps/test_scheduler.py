@@ -15,7 +15,7 @@ from training.jobs import attempts, lifecycle, results
 from training.jobs.attempts import Attempt
 from training.models import Dataset, Job, JobEvent, Sweep
 from training.models.states import Status, Stop
-from training.sweeps import lifecycle as steering
+from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import scheduler, trials
 from training.sweeps.spec import validate_spec
 from training.workers.maintenance import MaintenanceThread
@@ -28,7 +28,7 @@ def begin(owner: User, dataset: Dataset, **sent: Any) -> Sweep:
         {"name": "Rates", "dataset_id": str(dataset.pk), "space": GRID, "method": "grid",
          "config": {"epochs": 50}, **sent}
     )  # fmt: skip
-    sweep = steering.create(owner, dataset, plan)
+    sweep = sweep_lifecycle.create(owner, dataset, plan)
     scheduler.advance_sweep(sweep.pk)
     return fresh(sweep)
 
@@ -126,11 +126,11 @@ def test_a_hopeless_trial_is_cancelled_and_says_why(ada: User, dataset: Dataset)
     scheduler.advance_sweep(sweep.pk)
     hopeless = job(sweep, 3)
     assert hopeless.stop_requested == Stop.CANCEL
-    said = "val_loss 7 at epoch 3 is worse than 1.25, the median of 2 others there."
-    assert hopeless.cancel_reason == said
-    told = JobEvent.objects.filter(job=hopeless).last()
-    assert told is not None
-    assert (told.data["actor"], told.data["reason"]) == ("sweep: median rule", said)
+    reason = "val_loss 7 at epoch 3 is worse than 1.25, the median of 2 others."
+    assert hopeless.cancel_reason == reason
+    event = JobEvent.objects.filter(job=hopeless).last()
+    assert event is not None
+    assert (event.data["actor"], event.data["reason"]) == ("sweep: median rule", reason)
     assert [job(sweep, one).stop_requested for one in (1, 2)] == ["", ""]
     results.cancel_attempt(attempt)
     scheduler.advance_sweep(sweep.pk)
@@ -141,23 +141,23 @@ def test_a_hopeless_trial_is_cancelled_and_says_why(ada: User, dataset: Dataset)
 
 def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
     train(sweep, 1, [1.0])
-    assert steering.pause(sweep, "ada").status == "paused"
+    assert sweep_lifecycle.pause(sweep, "ada").status == "paused"
     assert job(sweep, 1).stop_requested == Stop.PAUSE
     assert job(sweep, 2).status == Status.PAUSED
     results.pause_attempt(Attempt(job(sweep, 1).pk, 1))
     MaintenanceThread("keeper", 2).look()
     assert fresh(sweep).started_trials == 2
-    assert steering.resume(sweep, "ada").status == "running"
+    assert sweep_lifecycle.resume(sweep, "ada").status == "running"
     assert {one.status for one in sweep.jobs.all()} == {Status.QUEUED}
-    assert steering.resume(sweep, "ada").status == "running"
+    assert sweep_lifecycle.resume(sweep, "ada").status == "running"
 
 
 def test_a_cancel_is_for_good_and_for_all(sweep: Sweep) -> None:
-    assert steering.cancel(sweep, "ada").status == "cancelled"
+    assert sweep_lifecycle.cancel(sweep, "ada").status == "cancelled"
     assert {one.status for one in sweep.jobs.all()} == {Status.CANCELLED}
-    for wish in (steering.pause, steering.resume):
+    for action in (sweep_lifecycle.pause, sweep_lifecycle.resume):
         with pytest.raises(lifecycle.ConflictError, match="it is cancelled"):
-            wish(sweep, "ada")
+            action(sweep, "ada")
     scheduler.run_once()
     assert fresh(sweep).started_trials == 2
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from training.jobs.history import NOTHING
+from training.jobs.history import EMPTY
 
 
 def rows(*metrics: dict[str, Any], after: int = 0) -> list[tuple[int, float, str]]:
@@ -13,9 +13,11 @@ def rows(*metrics: dict[str, Any], after: int = 0) -> list[tuple[int, float, str
 
 
 def test_a_history_read_in_parts_is_the_history() -> None:
-    told = [{"loss": 1.0 / epoch, "rmse": None if epoch == 2 else epoch} for epoch in range(1, 7)]
-    whole = NOTHING.and_then(rows(*told))
-    parts = NOTHING.and_then(rows(*told[:4])).and_then([]).and_then(rows(*told[4:], after=4))
+    metrics = [
+        {"loss": 1.0 / epoch, "rmse": None if epoch == 2 else epoch} for epoch in range(1, 7)
+    ]
+    whole = EMPTY.extended(rows(*metrics))
+    parts = EMPTY.extended(rows(*metrics[:4])).extended([]).extended(rows(*metrics[4:], after=4))
     assert parts.epochs.tolist() == whole.epochs.tolist() == [1, 2, 3, 4, 5, 6]
     assert parts.seconds.tolist() == [0.5] * 6
     np.testing.assert_array_equal(parts.metrics, whole.metrics)
@@ -23,8 +25,8 @@ def test_a_history_read_in_parts_is_the_history() -> None:
 
 
 def test_a_metric_may_come_later_and_go_again() -> None:
-    first = NOTHING.and_then(rows({"loss": 1.0}, {"loss": 2.0, "new": 3.0}))
-    later = first.and_then(rows({"loss": 4.0}, {"newer": 5.0}, after=2))
+    first = EMPTY.extended(rows({"loss": 1.0}, {"loss": 2.0, "new": 3.0}))
+    later = first.extended(rows({"loss": 4.0}, {"newer": 5.0}, after=2))
     np.testing.assert_array_equal(later.series("new"), [np.nan, 3, np.nan, np.nan])
     np.testing.assert_array_equal(later.series("loss"), [1, 2, 4, np.nan])
     assert later.newest == ("newer",)
@@ -32,4 +34,4 @@ def test_a_metric_may_come_later_and_go_again() -> None:
 
 
 def test_without_an_epoch_there_is_nothing() -> None:
-    assert NOTHING.newest == () and NOTHING.series("loss").shape == (0,)
+    assert EMPTY.newest == () and EMPTY.series("loss").shape == (0,)

@@ -12,15 +12,15 @@ def flat(value: float, reached: float = math.inf) -> TrialHistory:
 
 
 def test_the_best_so_far_counts_and_only_as_far_as_a_trial_came() -> None:
-    course = TrialHistory([(1, 5.0), (4, 2.0)], 6)
-    assert [course.by(epoch) for epoch in (1, 3, 4, 6, 7)] == [5.0, 5.0, 2.0, 2.0, None]
-    assert TrialHistory([], 3).by(2) is None
+    history = TrialHistory([(1, 5.0), (4, 2.0)], 6)
+    assert [history.best_by(epoch) for epoch in (1, 3, 4, 6, 7)] == [5.0, 5.0, 2.0, 2.0, None]
+    assert TrialHistory([], 3).best_by(2) is None
 
 
 def test_worse_than_the_median_of_the_others_is_stopped() -> None:
     others = [flat(1.0), flat(2.0), flat(3.0)]
-    said = should_prune("median", 5, 3, flat(2.5, 12), others)
-    assert said == "2.5 at epoch 12 is worse than 2, the median of 3 others there."
+    reason = should_prune("median", 5, 3, flat(2.5, 12), others)
+    assert reason == "2.5 at epoch 12 is worse than 2, the median of 3 others."
     assert should_prune("median", 5, 3, flat(2.0, 12), others) is None
 
 
@@ -48,6 +48,6 @@ def test_rungs_triple(epoch: int, rung: int | None) -> None:
 def test_of_those_at_a_rung_the_best_third_goes_on() -> None:
     others = [flat(float(value)) for value in range(1, 6)]
     assert should_prune("asha", 5, 3, flat(1.5, 6), others) is None
-    said = should_prune("asha", 5, 3, flat(2.5, 6), others)
-    assert said == "2.5 at epoch 5 is number 3 of 6; the best 2 go on."
+    reason = should_prune("asha", 5, 3, flat(2.5, 6), others)
+    assert reason == "2.5 at epoch 5 is number 3 of 6; the best 2 continue."
     assert should_prune("asha", 5, 3, flat(9.0, 4), others) is None
