@@ -1,4 +1,4 @@
-"""Celery's door: a message names a job, and whoever gets it looks at the row."""
+"""The Celery task that runs queued jobs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = logging.getLogger(__name__)
 
 @shared_task(name=TASK, bind=True)
 def run(task: Task[Any, Any], job_id: str) -> None:
-    """Run what is first in the queue; a doubled or late message finds nothing, and returns."""
+    """Run the first job in the queue; a duplicate or late message finds none and returns."""
     for_whom = {job_id: getattr(task.request, REQUEST, None)}
     tried = None
     try:
-        # Whoever heard of another job at the same moment may have taken the first one.
+        # A worker notified of another job at the same moment may have claimed the first one.
         while (mine := next_job(settings.WORKER_HAS)) and mine != tried:
             request_context.job_id.set(str(mine))
             request_context.request_id.set(for_whom.get(str(mine)) or "")
-            log.info("Looks at job %s.", mine)
+            log.info("Trying to claim job %s.", mine)
             if supervise(mine, worker=task.request.hostname or "worker"):
                 return
             tried = mine
     finally:
-        # The process is used again.
+        # The process is reused.
         request_context.job_id.set("")
         request_context.request_id.set("")

@@ -1,4 +1,4 @@
-"""The hub of this process: what sockets and streams follow jobs through."""
+"""The event hub of this process, which feeds WebSocket and SSE connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The epochs of a job as columns ready for a chart, thinned so that no peak is lost."""
+"""The epochs of a job as chart columns, downsampled so that no peak is lost."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def columns(job: Job, names: Sequence[str], max_points: int) -> Columns:
 def downsample_minmax(values: NDArray[np.floating], limit: int) -> NDArray[np.intp]:
     """Which of the N columns of [S, N] to keep: at most `limit`, the first and last among them.
 
-    Of each of equally long stretches those stay at which any row has its least or greatest value,
-    so a spike of one epoch is still there.
+    From each of equally long intervals, the columns where any row has its minimum or maximum are
+    kept, so a spike of one epoch remains visible.
     """
     rows, count = values.shape
     if count <= limit:

@@ -1,4 +1,4 @@
-"""The words of a job, which say nothing to its training and may be changed at any time."""
+"""Name, notes and tags of a job: they do not affect training and can be edited at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell the workers to look: a message that may be lost, doubled or late without harm."""
+"""Notify workers of queued jobs; messages may be lost, duplicated or late without harm."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from training.models import Job
 from training.models.states import Needs, Status
 
 TASK = "training.run"
-# The keeper sends again what nobody picked up, so an old message has nothing left to say.
+# Maintenance sends unclaimed jobs again, so an old message is worthless.
 EXPIRES_SECONDS = 60
-# Enough for any rush; while the broker is silent more would only wait.
+# Enough for any burst; while the broker is unreachable, more would only wait.
 MAX_OUTGOING = 100
 
-REQUEST = "request_id"  # the header that says on whose behalf
+REQUEST = "request_id"  # header with the request that caused the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ def enqueue(job_id: UUID, needs: str) -> None:
 
 
 def next_job(has: Collection[str]) -> UUID | None:
-    """The queued job whose turn it is on this hardware.
+    """The next queued job that this hardware can run.
 
-    A message only says that there is something to do: which job goes first the rows decide.
+    A message only signals that there is work; the database decides which job is first.
     """
     rows = Job.objects.filter(runnable_on(has), status=Status.QUEUED)
     return rows.order_by("-priority", "created_at").values_list("pk", flat=True).first()
@@ -61,7 +61,7 @@ def next_job(has: Collection[str]) -> UUID | None:
 def _outgoing(pid: int) -> queue.Queue[Message]:
     """What this process's sender has to send; a fork copies no thread, so each pid has its own."""
     waiting: queue.Queue[Message] = queue.Queue(MAX_OUTGOING)
-    # As a daemon: a process that ends does not wait for a broker that is away.
+    # A daemon thread: an exiting process does not wait for an unreachable broker.
     threading.Thread(target=_send_all, args=[waiting], name="dispatch", daemon=True).start()
     return waiting
 

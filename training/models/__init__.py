@@ -1,4 +1,4 @@
-"""What is kept, as rows."""
+"""Database models."""
 
 from training.models.accounts import Allowance, ApiToken, AuditEntry, IdempotencyKey
 from training.models.jobs import Dataset, Epoch, Job, JobEvent, Sweep, TrainedModel

@@ -1,4 +1,4 @@
-"""The processes that train."""
+"""Worker processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import models
 
 
 class Worker(models.Model):
-    """A worker that said it is there; one that says so no more is lost."""
+    """A registered worker; without heartbeats it counts as lost."""
 
     name = models.CharField(max_length=200, unique=True)
     slots = models.PositiveIntegerField()  # jobs it trains at once
