@@ -25,7 +25,7 @@ class RateLimitedLoginView(LoginView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         # The same row as for token requests (`training.api.throttling.PerAddress`).
         key = f"address:{request_context.client_address(request)}"
-        limit = rate_limiter.take(key, settings.SIGN_INS_PER_MINUTE)
+        limit = rate_limiter.acquire(key, settings.SIGN_INS_PER_MINUTE)
         if limit.granted:
             return super().post(request, *args, **kwargs)
         messages.error(

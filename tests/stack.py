@@ -35,7 +35,7 @@ people = {name: User.objects.create_user(name, password=%r, is_staff=name == "gr
           is_superuser=name == "grace") for name in ("ada", "bob", "grace")}
 made = generate_dataset(GenerateConfig(samples=240, seed=3))
 dataset = store_dataset(people["ada"], "Small", made)
-print(json.dumps({"tokens": {name: create_token(one) for name, one in people.items()},
+print(json.dumps({"tokens": {name: create_token(one)[1] for name, one in people.items()},
                   "dataset": str(dataset.pk)}))
 """
 SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}

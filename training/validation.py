@@ -1,4 +1,4 @@
-"""What people send to start something, checked at the door: a sentence for each wrong field."""
+"""Validation of any input against a pydantic model, with a sentence for each invalid field."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class InvalidInputError(ValueError):
-    """`errors`: for each field what is wrong with it, in sentences."""
+    """`errors` maps each invalid field to sentences that say what is wrong."""
 
     def __init__(self, errors: dict[str, list[str]]) -> None:
-        super().__init__("; ".join(f"{name}: {' '.join(said)}" for name, said in errors.items()))
+        super().__init__(
+            "; ".join(f"{field}: {' '.join(sentences)}" for field, sentences in errors.items())
+        )
         self.errors = errors
 
 
-def validate(model: type[Model], sent: Mapping[str, Any], *, strict: bool = True) -> Model:
-    """`sent` as the model; `strict`: JSON's types are meant as they are, "5" is no number."""
+def validate(model: type[Model], data: Mapping[str, Any], *, strict: bool = True) -> Model:
+    """Parse `data` or raise InvalidInputError. `strict` converts no types: "5" is not a number."""
     try:
-        return model.model_validate_json(json.dumps(_integral(sent)), strict=strict)
+        return model.model_validate_json(json.dumps(_integral(data)), strict=strict)
     except ValidationError as error:
         raise InvalidInputError(_messages(error.errors(), model)) from error
 
 
-def _integral(sent: Any) -> Any:
-    """JSON has one kind of number: 162.0 is a whole one (JSON Schema, 6.1.1)."""
-    match sent:
-        case float() if sent.is_integer() and abs(sent) < 2**53:
-            return int(sent)
+def _integral(data: Any) -> Any:
+    """Replace floats without a fraction: 162.0 is an integer in JSON Schema (6.1.1)."""
+    match data:
+        case float() if data.is_integer() and abs(data) < 2**53:
+            return int(data)
         case Mapping():
-            return {name: _integral(value) for name, value in sent.items()}
+            return {name: _integral(value) for name, value in data.items()}
         case list():
-            return [_integral(value) for value in sent]
-    return sent
+            return [_integral(value) for value in data]
+    return data
 
 
 def _messages(problems: list[ErrorDetails], model: type[BaseModel]) -> dict[str, list[str]]:
     errors: dict[str, list[str]] = {}
-    inner = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
+    containers = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
     for problem in problems:
-        if problem["loc"] in inner:
-            continue  # a list is "too short" only because its wrong items were left out
+        if problem["loc"] in containers:
+            continue  # a list is "too short" only because its invalid items were left out
         field, sentence = _message(problem, model)
         errors.setdefault(field, []).append(sentence)
     return errors
 
 
-# What pydantic calls it, and how we say it; `{value!r}` and the bounds are filled in.
+# By pydantic's error type; `{value!r}` and the bounds are filled in.
 _MESSAGES = {
     "missing": "This field is required.",
     "int_type": "{value!r} is not a whole number.",
@@ -61,7 +63,7 @@ _MESSAGES = {
     "float_type": "{value!r} is not a number.",
     "float_parsing": "{value!r} is not a number.",
     "finite_number": "{value!r} is not a finite number.",
-    "string_type": "{value!r} is not a text.",
+    "string_type": "{value!r} is not a string.",
     "greater_than_equal": "{value!r} is too small: at least {ge:g}.",
     "greater_than": "{value!r} is too small: more than {gt:g}.",
     "less_than_equal": "{value!r} is too large: at most {le:g}.",
@@ -72,17 +74,16 @@ _MESSAGES = {
 
 
 def _message(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
-    """The field, and what is wrong with it."""
     field, kind = ".".join(map(str, problem["loc"])), problem["type"]
     details = problem.get("ctx", {})
     if kind == "extra_forbidden":
         return field, f"Unknown field{_suggestion(field, model)}"
     if kind == "value_error" and not field:
-        # A rule over several fields begins with the name of the one it is about.
-        named, _, said = str(details["error"]).partition(": ")
-        return named, f"{said[:1].upper()}{said[1:].rstrip('.')}."
-    said = _MESSAGES.get(kind, f"{problem['msg']}.".replace("{", "{{").replace("}", "}}"))
-    return field, said.format(value=problem.get("input"), **details)
+        # A validator of several fields starts its message with the name of the field to report.
+        field, _, text = str(details["error"]).partition(": ")
+        return field, f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    template = _MESSAGES.get(kind, f"{problem['msg']}.".replace("{", "{{").replace("}", "}}"))
+    return field, template.format(value=problem.get("input"), **details)
 
 
 def _suggestion(field: str, model: type[BaseModel]) -> str:

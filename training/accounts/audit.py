@@ -1,4 +1,4 @@
-"""The trail of who did what: written with the deed, shown on the desk, changed by nobody."""
+"""Append-only audit log, written in the same transaction as the action."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYSTEM = "system"
 
 
 def record(action: str, target: Model | str, actor: str = "", **detail: Any) -> None:
-    """Record it as the doing of whoever asks; of `actor` where that is told."""
+    """Record an action of the current request's user, or of `actor` if given."""
     request = request_context.request.get()
     user = getattr(request, "user", None)
     AuditEntry.objects.create(
@@ -29,8 +29,8 @@ def record(action: str, target: Model | str, actor: str = "", **detail: Any) -> 
     )
 
 
-def _describe(row: Model) -> str:
-    return f"{type(row).__name__.lower()} {row.pk} {row}"
+def _describe(instance: Model) -> str:
+    return f"{type(instance).__name__.lower()} {instance.pk} {instance}"
 
 
 def _record_sign_in(user: User, **_: Any) -> None:
@@ -42,15 +42,15 @@ def _record_sign_out(user: User | None, **_: Any) -> None:
         record("sign out", user, user.username)
 
 
-def _record_refused_sign_in(
+def _record_failed_sign_in(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
-    # The name as it was typed is kept as a target: nobody has proved to be that.
+    # The name is stored as the target, not the actor: the client has not proved who it is.
     record("sign in refused", str(credentials.get("username", ""))[:150])
 
 
 def connect_signals() -> None:
-    """Hear of every sign-in, through whatever door."""
+    """Record sign-ins through every route: pages, admin and API."""
     signals.user_logged_in.connect(_record_sign_in, dispatch_uid="audit")
     signals.user_logged_out.connect(_record_sign_out, dispatch_uid="audit")
-    signals.user_login_failed.connect(_record_refused_sign_in, dispatch_uid="audit")
+    signals.user_login_failed.connect(_record_failed_sign_in, dispatch_uid="audit")

@@ -1,7 +1,7 @@
-"""The same creation asked for twice happens once, and is answered the same.
+"""Idempotency keys: a repeated create request returns the first response.
 
-draft-ietf-httpapi-idempotency-key-header. A key is claimed before the work and settled in the
-transaction of the work, so what was made and the memory of it are there together or not at all.
+draft-ietf-httpapi-idempotency-key-header. A key is acquired before the work and completed in the
+transaction of the work, so the created rows and the stored response are committed together.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from django.utils import timezone
 from training.models import IdempotencyKey
 
 RETENTION = timedelta(hours=24)
-# The longest import takes less. A claim this old was left behind by a process that died; should its
-# owner live after all, `settle` finds the claim gone and what it made is rolled back.
+# Longer than the longest import. An older claim belongs to a process that died; if that process is
+# alive after all, `complete` raises and its work is rolled back.
 ORPHANED_AFTER = timedelta(minutes=5)
 
 
 class InProgressError(Exception):
-    """The first request with this key has not been answered yet."""
+    """The first request with this key is still running."""
 
 
 class KeyReusedError(Exception):
-    """The key was used for something else."""
+    """The key was used for a different request."""
 
 
 def acquire(user: User, key: str, digest: str) -> IdempotencyKey:
-    """The key, to be worked for where `status` is None, else with the answer it had."""
+    """Claim the key. With `status` None the caller does the work, else it has the response."""
     now = timezone.now()
     IdempotencyKey.objects.filter(created_at__lt=now - RETENTION).delete()
     try:
@@ -40,36 +40,34 @@ def acquire(user: User, key: str, digest: str) -> IdempotencyKey:
                 user=user, key=key, digest=digest, created_at=now, claimed_at=now
             )
     except IntegrityError:
-        found = IdempotencyKey.objects.filter(user=user, key=key).first()
-    if found is not None and found.digest != digest:
+        existing = IdempotencyKey.objects.filter(user=user, key=key).first()
+    if existing is not None and existing.digest != digest:
         raise KeyReusedError(
-            f"The Idempotency-Key {key!r} was used for another request; take a new one for each."
+            f"The Idempotency-Key {key!r} was used for another request; use a new key for each."
         )
-    if found is not None and (found.status is not None or _take_over_orphan(found)):
-        return found
-    raise InProgressError(
-        f"The first request with the Idempotency-Key {key!r} is still being answered."
-    )
+    if existing is not None and (existing.status is not None or _take_over_orphan(existing)):
+        return existing
+    raise InProgressError(f"The first request with the Idempotency-Key {key!r} is still running.")
 
 
-def complete(claimed: IdempotencyKey, status: int, body: str) -> None:
-    """Remember the answer, in the transaction of what it tells of; InProgress where it was lost."""
-    mine = IdempotencyKey.objects.filter(pk=claimed.pk, claim=claimed.claim, status=None)
-    if not mine.update(status=status, body=body):
+def complete(acquired: IdempotencyKey, status: int, body: str) -> None:
+    """Store the response, in the work's transaction. InProgressError if the claim is lost."""
+    own_claim = IdempotencyKey.objects.filter(pk=acquired.pk, claim=acquired.claim, status=None)
+    if not own_claim.update(status=status, body=body):
         raise InProgressError("Another request with the same Idempotency-Key has taken over.")
 
 
-def release(claimed: IdempotencyKey) -> None:
-    """Nothing was made: the key is as if it had never been used."""
-    # Where the database is away the claim is an orphan, and is taken over later.
+def release(acquired: IdempotencyKey) -> None:
+    """Free the key of a request that failed."""
+    # If the database is unavailable the claim stays behind, and is taken over later.
     with contextlib.suppress(DatabaseError):
-        IdempotencyKey.objects.filter(pk=claimed.pk, claim=claimed.claim, status=None).delete()
+        IdempotencyKey.objects.filter(pk=acquired.pk, claim=acquired.claim, status=None).delete()
 
 
-def _take_over_orphan(found: IdempotencyKey) -> bool:
+def _take_over_orphan(row: IdempotencyKey) -> bool:
     now = timezone.now()
     orphan = IdempotencyKey.objects.filter(
-        pk=found.pk, claim=found.claim, status=None, claimed_at__lt=now - ORPHANED_AFTER
+        pk=row.pk, claim=row.claim, status=None, claimed_at__lt=now - ORPHANED_AFTER
     )
-    found.claim = uuid.uuid4()
-    return bool(orphan.update(claim=found.claim, claimed_at=now))
+    row.claim = uuid.uuid4()
+    return bool(orphan.update(claim=row.claim, claimed_at=now))

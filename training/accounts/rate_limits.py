@@ -1,8 +1,8 @@
-"""How many requests somebody may still send this minute, counted across all processes.
+"""Rate limits per minute, counted over all processes.
 
-A process draws from the shared row a portion at a time and spends it from memory, so most requests
-cost no query. What it leaves unspent in a minute is lost to the others: a limit is never exceeded,
-and met early by at most one portion for each further process.
+A process reserves requests from the shared row in batches and serves them from memory, so most
+requests cost no query. A limit is never exceeded. What a process reserves and does not use is lost
+for that minute, so a limit can be met early, by at most one batch for each further process.
 """
 
 from __future__ import annotations
@@ -17,80 +17,82 @@ from django.db.models import F
 from training.models import Allowance
 
 MINUTE = 60
-BATCHES = 50  # that a limit is drawn in; below it each request is a draw
+BATCHES = 50  # per limit; with a limit below it, each request is its own batch
 RETENTION_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitResult:
-    """Whether this request may pass, how many more may, and after how many seconds all may."""
+    """`remaining` requests in this window, which ends in `reset` seconds."""
 
     granted: bool
-    left: int
+    remaining: int
     reset: int
 
 
 class BatchedRateLimiter:
-    """What this process has drawn and not spent; safe to share between threads."""
+    """The reservations of this process; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._minute = 0
-        self._held: dict[str, int] = {}
-        self._in_row: dict[str, int] = {}
+        self._reserved: dict[str, int] = {}
+        self._unreserved: dict[str, int] = {}
 
-    def take(self, who: str, limit: int) -> RateLimitResult:
+    def acquire(self, key: str, limit: int) -> RateLimitResult:
         now = time.time()
         minute, reset = int(now // MINUTE), MINUTE - int(now % MINUTE)
-        if self._begin(minute):
+        if self._start_minute(minute):
             Allowance.objects.filter(window__lt=minute - RETENTION_MINUTES).delete()
         while True:
             with self._lock:
-                held, in_row = self._held.get(who, 0), self._in_row.get(who, limit)
-                if held:
-                    self._held[who] = held - 1
-                if held or not in_row:
-                    return RateLimitResult(bool(held), max(held - 1, 0) + in_row, reset)
-            portion, in_row = _reserve_batch(who, minute, limit)
+                reserved = self._reserved.get(key, 0)
+                unreserved = self._unreserved.get(key, limit)
+                if reserved:
+                    self._reserved[key] = reserved - 1
+                if reserved or not unreserved:
+                    remaining = max(reserved - 1, 0) + unreserved
+                    return RateLimitResult(bool(reserved), remaining, reset)
+            batch, unreserved = _reserve_batch(key, minute, limit)
             with self._lock:
-                self._held[who] = self._held.get(who, 0) + portion
-                self._in_row[who] = in_row
+                self._reserved[key] = self._reserved.get(key, 0) + batch
+                self._unreserved[key] = unreserved
 
-    def forget(self) -> None:
-        """Begin anew, as another process would."""
+    def clear(self) -> None:
+        """Drop all reservations, as a new process would."""
         self._minute = 0
 
-    def _begin(self, minute: int) -> bool:
-        """Whether this minute is a new one; what was held in the last is worth nothing now."""
+    def _start_minute(self, minute: int) -> bool:
+        """Drop the reservations of the previous minute; whether this is a new one."""
         with self._lock:
             if minute == self._minute:
                 return False
             self._minute = minute
-            self._held.clear()
-            self._in_row.clear()
+            self._reserved.clear()
+            self._unreserved.clear()
             return True
 
 
-def _reserve_batch(who: str, minute: int, limit: int) -> tuple[int, int]:
-    """How much was drawn for this minute, and how much can still be."""
-    portion = max(1, limit // BATCHES)
-    row = Allowance.objects.filter(who=who)
-    enough = row.filter(window=minute, drawn__lte=limit - portion)
-    while not enough.update(drawn=F("drawn") + portion):
-        # A row of another minute begins anew; of two processes that see it, one is first.
-        if row.exclude(window=minute).update(window=minute, drawn=portion):
-            return portion, limit - portion
+def _reserve_batch(key: str, minute: int, limit: int) -> tuple[int, int]:
+    """Return the size of the batch, and how many requests can still be reserved."""
+    batch = max(1, limit // BATCHES)
+    row = Allowance.objects.filter(who=key)
+    available = row.filter(window=minute, drawn__lte=limit - batch)
+    while not available.update(drawn=F("drawn") + batch):
+        # A row of an earlier minute is reset; if two processes try, one of them succeeds.
+        if row.exclude(window=minute).update(window=minute, drawn=batch):
+            return batch, limit - batch
         if row.exists():
             return 0, 0
         try:
             with transaction.atomic():
-                Allowance.objects.create(who=who, window=minute, drawn=portion)
+                Allowance.objects.create(who=key, window=minute, drawn=batch)
         except IntegrityError:
             continue
-        return portion, limit - portion
-    drawn = row.values_list("drawn", flat=True).first() or limit
-    left = limit - drawn
-    return portion, left if left >= portion else 0
+        return batch, limit - batch
+    reserved = row.values_list("drawn", flat=True).first() or limit
+    unreserved = limit - reserved
+    return batch, unreserved if unreserved >= batch else 0
 
 
 rate_limiter = BatchedRateLimiter()

@@ -1,4 +1,4 @@
-"""API tokens: shown once, kept as a digest, so that a stolen database opens no door."""
+"""API tokens. Only a digest is stored, so a stolen database contains no usable token."""
 
 from __future__ import annotations
 
@@ -15,19 +15,14 @@ from django.utils import timezone
 from training.accounts import audit
 from training.models import ApiToken
 
-DAYS = 90
-# A busy program must not cost a write with every call.
+LIFETIME_DAYS = 90
+# Limits writes: a busy program does not cause one with every call.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 VALID = Q(expires_at=None) | Q(expires_at__gt=Now())
 
 
-def create_token(user: User, name: str = "", days: int = DAYS) -> str:
-    """A new token for this user; it can not be read again."""
-    return create_token_row(user, name, days)[1]
-
-
-def create_token_row(user: User, name: str = "", days: int = DAYS) -> tuple[ApiToken, str]:
-    """The row, and the token itself."""
+def create_token(user: User, name: str = "", days: int = LIFETIME_DAYS) -> tuple[ApiToken, str]:
+    """Return the row and the token itself, which cannot be read again."""
     token = secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         user=user,
@@ -40,30 +35,29 @@ def create_token_row(user: User, name: str = "", days: int = DAYS) -> tuple[ApiT
 
 
 def revoke_token(row: ApiToken) -> None:
-    """From now on it opens nothing."""
     audit.record("token revoked", row, of=row.user.username)
     row.delete()
 
 
 def authenticate(token: str) -> User | None:
-    """Whose token this is; None where it is unknown or run out, or its user may not sign in."""
+    """The token's user; None if the token is unknown or expired, or the user is inactive."""
     rows = ApiToken.objects.filter(VALID, digest=_digest(token), user__is_active=True)
-    found = rows.select_related("user").first()
-    if found is None:
+    row = rows.select_related("user").first()
+    if row is None:
         return None
     now = timezone.now()
-    if found.last_used_at is None or now - found.last_used_at > LAST_USED_RESOLUTION:
-        ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
-    return found.user
+    if row.last_used_at is None or now - row.last_used_at > LAST_USED_RESOLUTION:
+        ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
+    return row.user
 
 
 def valid_token_ids(tokens: Collection[str]) -> set[str]:
-    """Those of them that are known and have not run out."""
-    digests = {_digest(token): token for token in tokens}
-    rows = ApiToken.objects.filter(VALID, digest__in=digests)
-    return {digests[digest] for digest in rows.values_list("digest", flat=True)}
+    """The tokens that are known and have not expired."""
+    by_digest = {_digest(token): token for token in tokens}
+    rows = ApiToken.objects.filter(VALID, digest__in=by_digest)
+    return {by_digest[digest] for digest in rows.values_list("digest", flat=True)}
 
 
 def _digest(token: str) -> str:
-    # 256 random bits need no slow hash: there is nothing to guess.
+    # A slow hash is for passwords: 256 random bits cannot be guessed.
     return hashlib.sha256(token.encode()).hexdigest()

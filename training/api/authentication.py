@@ -10,7 +10,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from training.accounts.tokens import authenticate as user_for
+from training.accounts import tokens
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -20,7 +20,7 @@ class BearerAuthentication(BaseAuthentication):
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
             return None
-        user = user_for(token.strip())
+        user = tokens.authenticate(token.strip())
         if user is None:
             raise AuthenticationFailed(
                 "The token is unknown; POST /api/v1/auth/token with username and password for one."

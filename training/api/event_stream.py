@@ -26,7 +26,7 @@ PULSE_SECONDS = 5.0
 RETRY_MS = 1000
 
 
-class EventStream(JSONRenderer):
+class EventStreamRenderer(JSONRenderer):
     """Lets a client that asks for a stream through; an error is JSON all the same."""
 
     media_type = "text/event-stream"

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from training.accounts import idempotency
-from training.api.serializers.jobs import ProblemSerializer
+from training.api.serializers.problems import ProblemSerializer
 from training.validation import InvalidInputError
 
 HEADER = "Idempotency-Key"

@@ -23,22 +23,22 @@ if TYPE_CHECKING:  # its import asks the settings for the classes below
 
 class _Throttle(BaseThrottle):
     name: str
-    _standing: RateLimitResult
+    _result: RateLimitResult
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         who = self.who(request)
         if who is None:
             return True
         limit = self.limit()
-        self._standing = standing = rate_limiter.take(f"{self.name}:{who}", limit)
+        self._result = result = rate_limiter.acquire(f"{self.name}:{who}", limit)
         request._request.META[__name__] = {  # noqa: SLF001  (DRF hides it, and middleware sees no other)
             "RateLimit-Policy": f'"{self.name}";q={limit};w={MINUTE}',
-            "RateLimit": f'"{self.name}";r={standing.left};t={standing.reset}',
+            "RateLimit": f'"{self.name}";r={result.remaining};t={result.reset}',
         }
-        return standing.granted
+        return result.granted
 
     def wait(self) -> float:
-        return self._standing.reset
+        return self._result.reset
 
     def who(self, request: Request) -> str | None:
         raise NotImplementedError

@@ -1,1 +1,1 @@
-"""Webhooks: what happened is written to an outbox, signed, and sent until it is taken."""
+"""Webhooks: events are written to an outbox, signed, and sent until the receiver accepts them."""

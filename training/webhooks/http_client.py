@@ -1,4 +1,4 @@
-"""One POST to a checked address: no redirects, bounded in time and in what is read."""
+"""HTTP client of webhooks: one POST to a checked address, no redirects, bounded time and size."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from functools import cache
 from training.webhooks.url_policy import ForbiddenUrlError, Target, parse_target, resolve_addresses
 
 STEP_SECONDS = 10  # to connect, and for each read
-TOTAL_SECONDS = 20
+TOTAL_SECONDS = 20  # to connect, send and read; resolving the name is left to the system's limit
+MAX_ADDRESSES = 4
 MAX_RESPONSE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookResponse:
-    """What came of an attempt: a status code, or else what went wrong."""
+    """The result of an attempt: a status code, or an error if there was no response."""
 
     code: int | None
     error: str
@@ -29,74 +30,90 @@ class WebhookResponse:
     retry_after: float = 0.0
 
     @property
-    def taken(self) -> bool:
+    def succeeded(self) -> bool:
         return self.code is not None and 200 <= self.code < 300
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
-    """Whatever happens is an Answer."""
-    began = time.monotonic()
+    """Send one request. Every failure is a WebhookResponse, never an exception."""
+    started = time.monotonic()
     code, error, retry_after = None, "", 0.0
     try:
-        found = parse_target(url)
-        code, retry_after, said = _exchange(found, headers, body)
+        target = parse_target(url)
+        code, retry_after, text = _exchange(target, headers, body)
         if not 200 <= code < 300:
-            error = f"The receiver answered {code}. {said}".strip()
+            error = f"The receiver answered {code}. {text}".strip()
     except ForbiddenUrlError as refusal:
         error = str(refusal)
-    except (OSError, UnicodeError, http.client.HTTPException) as fault:
-        error = f"{type(fault).__name__}: {fault}"
-    if code is None and time.monotonic() - began >= TOTAL_SECONDS:
-        error = f"No whole answer within {TOTAL_SECONDS} s."
-    return WebhookResponse(code, error[:500], round(1000 * (time.monotonic() - began)), retry_after)
+    except (OSError, UnicodeError, http.client.HTTPException) as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    elapsed = time.monotonic() - started
+    if code is None and elapsed >= TOTAL_SECONDS:
+        error = f"No complete response within {TOTAL_SECONDS} s."
+    return WebhookResponse(code, error[:500], round(1000 * elapsed), retry_after)
 
 
-def _exchange(found: Target, headers: Mapping[str, str], body: bytes) -> tuple[int, float, str]:
-    """Status code, seconds of Retry-After, and the beginning of what was said."""
-    addresses = resolve_addresses(found)
-    line = _connect(addresses, found.port)
-    if found.tls:
-        line = _context().wrap_socket(
-            line, server_hostname=found.host, do_handshake_on_connect=False
+def _exchange(target: Target, headers: Mapping[str, str], body: bytes) -> tuple[int, float, str]:
+    """Return the status code, the seconds of Retry-After, and the beginning of the body."""
+    addresses = resolve_addresses(target)
+    deadline = time.monotonic() + TOTAL_SECONDS
+    sock = _connect(addresses, target.port, deadline)
+    if target.tls:
+        sock = _ssl_context().wrap_socket(
+            sock, server_hostname=target.host, do_handshake_on_connect=False
         )
-    # A receiver that sends a byte now and then would keep each single read happy for ever.
-    watchdog = threading.Timer(TOTAL_SECONDS, _abort, [line])
+    # The timeout of a read never expires if the receiver sends a byte now and then.
+    watchdog = threading.Timer(max(deadline - time.monotonic(), 0), _shut_down, [sock])
     watchdog.daemon = True
     watchdog.start()
     try:
-        if isinstance(line, ssl.SSLSocket):
-            line.do_handshake()
-        connection = http.client.HTTPConnection(found.host, found.port, timeout=STEP_SECONDS)
-        connection.sock = line  # already open, to the address that was checked
-        told = {"Host": found.authority, "Content-Type": "application/json",
-                "User-Agent": "Heimdall-Webhook/1", "Connection": "close", **headers}  # fmt: skip
-        connection.request("POST", found.path, body, told)
-        answer = connection.getresponse()
-        wait = answer.getheader("Retry-After", "")
-        said = answer.read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
-        seconds = float(wait) if wait.isascii() and wait.isdigit() else 0.0
-        return answer.status, seconds, said.replace("\x00", "")[:200]
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
+        connection = http.client.HTTPConnection(target.host, target.port, timeout=STEP_SECONDS)
+        connection.sock = sock  # connected to the address that was checked
+        request_headers = {
+            "Host": target.authority,
+            "Content-Type": "application/json",
+            "User-Agent": "Heimdall-Webhook/1",
+            "Connection": "close",
+            **headers,
+        }
+        connection.request("POST", target.path, body, request_headers)
+        response = connection.getresponse()
+        text = response.read(MAX_RESPONSE_BYTES).decode("utf-8", "replace")
+        return response.status, _retry_after(response), text.replace("\x00", "")[:200]
     finally:
         watchdog.cancel()
-        line.close()
+        sock.close()
 
 
-def _connect(addresses: list[str], port: int) -> socket.socket:
-    """To the first that answers."""
-    fault: OSError = OSError("The name has no address.")
-    for address in addresses[:4]:
+def _retry_after(response: http.client.HTTPResponse) -> float:
+    value = response.getheader("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else 0.0
+
+
+def _connect(addresses: list[str], port: int, deadline: float) -> socket.socket:
+    """Connect to the first address that accepts."""
+    failure: OSError = OSError("The name has no address.")
+    for address in addresses[:MAX_ADDRESSES]:
+        timeout = min(STEP_SECONDS, deadline - time.monotonic())
+        if timeout <= 0:
+            break
         try:
-            return socket.create_connection((address, port), timeout=STEP_SECONDS)
+            sock = socket.create_connection((address, port), timeout=timeout)
         except OSError as error:
-            fault = error
-    raise fault
+            failure = error
+        else:
+            sock.settimeout(STEP_SECONDS)
+            return sock
+    raise failure
 
 
-def _abort(line: socket.socket) -> None:
+def _shut_down(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 @cache
-def _context() -> ssl.SSLContext:
+def _ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context()

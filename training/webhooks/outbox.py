@@ -1,11 +1,11 @@
-"""What happened, written for each webhook that wants it, in the transaction of the change."""
+"""The outbox: an event is written for each subscribed webhook, in the transaction of the change."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -15,70 +15,119 @@ from realtime import events
 from training.models import Job, Sweep
 from training.models.webhooks import Delivery, Webhook
 
-TEST = "webhook.test"
-JOB_EVENTS = ("job.started", "job.completed", "job.failed", "job.cancelled", "job.paused")
-SWEEP_EVENTS = ("sweep.started", "sweep.completed", "sweep.failed", "sweep.cancelled",
-                "sweep.paused")  # fmt: skip
-EVENTS = (*JOB_EVENTS, *SWEEP_EVENTS)
+TEST_EVENT = "webhook.test"
+# The events a webhook can subscribe to.
+EventName = Literal[
+    "job.started", "job.completed", "job.failed", "job.cancelled", "job.paused",
+    "sweep.started", "sweep.completed", "sweep.failed", "sweep.cancelled", "sweep.paused",
+]  # fmt: skip
 
 
-def enqueue_job_events(job: Job, happened: Iterable[events.Event]) -> None:
-    """Of what happened, that which somebody may want to be told."""
-    for event in happened:
+class JobPayload(TypedDict):
+    """A job's current state; `GET /jobs/{job_id}` returns the rest."""
+
+    job_id: str
+    kind: str
+    name: str
+    status: str
+    seq: int
+    owner_id: int
+    dataset_id: str
+    sweep_id: str | None
+    trial: int | None
+    current_epoch: int
+    total_epochs: int
+    best_epoch: int | None
+    best_val_loss: float | None
+    best_val_rmse: float | None
+    error_message: str | None
+    cancel_reason: str | None
+    created_at: str | None
+    started_at: str | None
+    finished_at: str | None
+
+
+class SweepPayload(TypedDict):
+    """A sweep's current state; `best` is a trial as in `GET /sweeps/{sweep_id}`."""
+
+    sweep_id: str
+    name: str
+    status: str
+    owner_id: int
+    dataset_id: str
+    method: str
+    objective: str
+    total_trials: int
+    started_trials: int
+    error_message: str | None
+    best: Mapping[str, Any] | None
+
+
+class TestPayload(TypedDict):
+    webhook_id: str
+
+
+Payload = JobPayload | SweepPayload | TestPayload
+
+
+def enqueue_job_events(job: Job, recorded: Iterable[events.Event]) -> None:
+    """Enqueue those of a job's recorded events that webhooks can subscribe to."""
+    for event in recorded:
         if isinstance(event, events.Started):
-            _enqueue("job.started", job.owner_id, _job(job))
+            _enqueue("job.started", job.owner_id, _job_payload(job))
         elif event.event == "training:completed":
-            _enqueue(f"job.{event.data()['status']}", job.owner_id, _job(job))
+            name = cast(EventName, f"job.{event.data()['status']}")
+            _enqueue(name, job.owner_id, _job_payload(job))
 
 
-def enqueue_sweep_event(sweep: Sweep, word: str, best: dict[str, Any] | None) -> None:
-    data = {
+def enqueue_sweep_event(sweep: Sweep, status: str, best: Mapping[str, Any] | None) -> None:
+    payload: SweepPayload = {
         "sweep_id": str(sweep.pk), "name": sweep.name, "status": sweep.status,
         "owner_id": sweep.owner_id, "dataset_id": str(sweep.dataset_id), "method": sweep.method,
         "objective": sweep.objective, "total_trials": sweep.total_trials,
         "started_trials": sweep.started_trials, "error_message": sweep.error_message or None,
         "best": best,
     }  # fmt: skip
-    _enqueue(f"sweep.{word}", sweep.owner_id, data)
+    _enqueue(cast(EventName, f"sweep.{status}"), sweep.owner_id, payload)
 
 
 def send_test(webhook: Webhook) -> Delivery:
-    """A delivery that says nothing but that it arrives."""
-    delivery = _row(webhook, TEST, _body(TEST, {"webhook_id": str(webhook.pk)}))
+    """Enqueue an event that only tests the connection."""
+    body = _body(TEST_EVENT, {"webhook_id": str(webhook.pk)})
+    delivery = _create_delivery(webhook, TEST_EVENT, body)
     delivery.refresh_from_db()
     return delivery
 
 
 def redeliver(delivery: Delivery) -> None:
-    """Send it once more, under the same id: a receiver that has it already knows it."""
+    """Send it again under the same id, by which the receiver recognises a repetition."""
     Delivery.objects.filter(pk=delivery.pk).update(
         status=Delivery.State.PENDING, attempts=0, next_attempt_at=Now(), error="",
         claimed_until=None,
     )  # fmt: skip
 
 
-def _enqueue(event: str, owner_id: int, data: dict[str, Any]) -> None:
-    """For the owner's webhooks, and for those of staff, who may see everything."""
-    theirs = Q(owner=owner_id) | Q(owner__is_staff=True)
-    found = Webhook.objects.filter(theirs, enabled=True, owner__is_active=True)
-    wanted = [webhook for webhook in found if event in webhook.events]
-    if wanted:
-        body = _body(event, data)
-        for webhook in wanted:
-            _row(webhook, event, body)
+def _enqueue(event: EventName, owner_id: int, payload: Payload) -> None:
+    """For the owner's webhooks, and for those of staff, who can see everything."""
+    audience = Q(owner=owner_id) | Q(owner__is_staff=True)
+    webhooks = Webhook.objects.filter(audience, enabled=True, owner__is_active=True)
+    subscribed = [webhook for webhook in webhooks if event in webhook.events]
+    if subscribed:
+        body = _body(event, payload)
+        for webhook in subscribed:
+            _create_delivery(webhook, event, body)
 
 
-def _row(webhook: Webhook, event: str, body: str) -> Delivery:
+def _create_delivery(webhook: Webhook, event: str, body: str) -> Delivery:
     return Delivery.objects.create(webhook=webhook, event=event, body=body, next_attempt_at=Now())
 
 
-def _body(event: str, data: dict[str, Any]) -> str:
-    told = {"type": event, "timestamp": events.timestamp(timezone.now()), "data": data}
-    return json.dumps(told, allow_nan=False, separators=(",", ":"))
+def _body(event: str, payload: Payload) -> str:
+    content = {"type": event, "timestamp": events.timestamp(timezone.now()), "data": payload}
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
-def _job(job: Job) -> dict[str, Any]:
-    """What a job has come to; the rest is in `GET /jobs/{job_id}`."""
+def _job_payload(job: Job) -> JobPayload:
     return {
         "job_id": str(job.pk), "kind": job.kind, "name": job.name, "status": job.status,
         "seq": job.seq, "owner_id": job.owner_id, "dataset_id": str(job.dataset_id),

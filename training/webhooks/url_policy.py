@@ -1,31 +1,42 @@
-"""Where a webhook may lead: to public addresses, so that nobody reaches our network through us.
+"""Allowed webhook URLs: public addresses only, so users cannot reach our network (SSRF).
 
-A name is looked up once for each attempt, and what is connected to is the address that was
-checked: a name that answers differently the second time (DNS rebinding) gains nothing.
+A name is resolved once per attempt, and the client connects to the address that was checked, so a
+name that resolves differently the second time (DNS rebinding) gains nothing.
 """
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 NAT64 = IPv6Network("64:ff9b::/96")
-# Metadata services of clouds, at addresses that some versions of Python take for public.
-METADATA = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
+# Special ranges that `is_global` of some supported Python versions accepts.
+BLOCKED_NETWORKS = tuple(
+    ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure metadata
+        "192.0.0.0/24",  # IETF protocol assignments; Oracle Cloud metadata
+        "192.88.99.0/24",  # 6to4 relay anycast, RFC 7526
+        "::/96",  # IPv4-compatible, RFC 4291
+        "64:ff9b:1::/48",  # local-use NAT64, RFC 8215
+        "3fff::/20",  # documentation, RFC 9637
+        "5f00::/16",  # segment routing, RFC 9602
+    )
+)
 
 
 class ForbiddenUrlError(ValueError):
-    """A webhook must not lead there; the sentence says why."""
+    """The URL or one of its addresses is not allowed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A webhook's URL, taken apart."""
+    """The parts of a webhook's URL."""
 
     host: str
     port: int
@@ -34,67 +45,69 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """What the Host header says (RFC 9110, 7.2)."""
+        """The value of the Host header (RFC 9110, 7.2)."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
 
 
 def parse_target(url: str) -> Target:
-    """The URL taken apart; Forbidden where it cannot be one of a webhook."""
+    """Split the URL; ForbiddenUrlError if a webhook cannot have it."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ForbiddenUrlError(f"{url!r} is no URL: {error}.") from None
-    if parts.scheme not in ("https", "http") or not host or not _printable(url):
-        raise ForbiddenUrlError(f"{url!r} is no URL like https://example.org/hook.")
+        raise ForbiddenUrlError(f"{url!r} is not a valid URL: {error}.") from None
+    if parts.scheme not in ("https", "http") or not host or not _is_printable_ascii(url):
+        raise ForbiddenUrlError(
+            f"{url!r} is not a valid URL. Use one like https://example.org/hook."
+        )
     if parts.username is not None or parts.password is not None:
-        raise ForbiddenUrlError("A user name or password in the URL is not sent; leave it out.")
+        raise ForbiddenUrlError("A URL with a user name or password is not supported; remove them.")
     tls = parts.scheme == "https"
     if not tls and not settings.WEBHOOK_ALLOW_PRIVATE:
-        raise ForbiddenUrlError("Only https:// is allowed, so that nobody can read along.")
+        raise ForbiddenUrlError("Only https:// URLs are allowed: http:// is not encrypted.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(host, port or (443 if tls else 80), path, tls)
 
 
-def _printable(url: str) -> bool:
-    """Plain ASCII: a line break would begin a header of its own."""
-    return all(33 <= ord(one) <= 126 for one in url)
+def _is_printable_ascii(url: str) -> bool:
+    # A line break would start another header.
+    return all(33 <= ord(character) <= 126 for character in url)
 
 
-def resolve_addresses(found: Target) -> list[str]:
-    """Its addresses, each of them allowed; Forbidden where one is not, OSError where none is."""
-    rows = socket.getaddrinfo(found.host, found.port, type=socket.SOCK_STREAM)
+def resolve_addresses(target: Target) -> list[str]:
+    """Its addresses; ForbiddenUrlError if one is not allowed, OSError if there is none."""
+    rows = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(row[4][0]) for row in rows))
     if not settings.WEBHOOK_ALLOW_PRIVATE:
-        for one in addresses:
-            if not is_public(ip_address(one.partition("%")[0])):
+        for address in addresses:
+            if not is_public(ip_address(address.partition("%")[0])):
                 raise ForbiddenUrlError(
-                    f"{found.host} leads to {one}, which is not a public address; "
-                    "HEIMDALL_WEBHOOK_ALLOW_PRIVATE=1 would allow it."
+                    f"{target.host} resolves to {address}, which is not a public address. "
+                    "HEIMDALL_WEBHOOK_ALLOW_PRIVATE=1 allows private addresses."
                 )
     return addresses
 
 
 def check_target(url: str) -> None:
-    """Whether a webhook may lead there now; Forbidden says why not."""
-    found = parse_target(url)
+    """Raise ForbiddenUrlError unless a webhook may have this URL. Resolves the name."""
+    target = parse_target(url)
     try:
-        resolve_addresses(found)
+        resolve_addresses(target)
     except (OSError, UnicodeError) as error:
-        raise ForbiddenUrlError(f"{found.host} cannot be found: {error}.") from None
+        raise ForbiddenUrlError(f"{target.host} cannot be resolved: {error}.") from None
 
 
 def is_public(address: Address) -> bool:
-    """Neither private, loopback, link-local, shared, multicast nor reserved, in any disguise."""
+    """Not private, loopback, link-local, shared, multicast or reserved, nor an IPv4 in disguise."""
     if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in NAT64:
-            inner = IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
+        embedded = address.ipv4_mapped or address.sixtofour
+        if embedded is None and address in NAT64:
+            embedded = IPv4Address(int(address) & 0xFFFFFFFF)
+        if embedded is not None:
+            return is_public(embedded)
         if address.teredo is not None or address.is_site_local:
             return False
-    if any(address in network for network in METADATA):
+    if any(address in network for network in BLOCKED_NETWORKS):
         return False
     return address.is_global and not address.is_multicast

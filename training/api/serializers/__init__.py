@@ -1,1 +1,1 @@
-"""The response bodies of the API."""
+"""Response bodies of the API."""

@@ -1,4 +1,4 @@
-"""Columns that hold JSON, by the shape that the schema shows of them."""
+"""JSON columns with the types that the OpenAPI schema shows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rest_framework.serializers import JSONField
 
 @extend_schema_field({"type": "array", "items": {"type": "string"}})
 class StringList(JSONField):
-    """A list of texts."""
+    """A list of strings."""
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "null"]}})
 class NumberMap(JSONField):
-    """Numbers by name; null where there is none."""
+    """Numbers or null, by name."""
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class JSONObject(JSONField):
-    """Anything by name."""
+    """Any values, by name."""

@@ -1,4 +1,4 @@
-"""What a job comes to, as the API tells it: its model, its errors, its answers, its files."""
+"""Response bodies of trained models, predictions, evaluations and artifacts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.models import TrainedModel
 
 
 class ModelSerializer(serializers.ModelSerializer[TrainedModel]):
-    """A trained model, where it comes from, and how good it is on the test split."""
+    """A trained model with its origin and its errors on the test split."""
 
     job_id = serializers.UUIDField(read_only=True)
     name = serializers.CharField(source="job.name", read_only=True)
@@ -40,7 +40,9 @@ class ModelCardSerializer(ModelSerializer):
 class EllipseSerializer(serializers.Serializer[Any]):
     semi_major_m = serializers.FloatField()
     semi_minor_m = serializers.FloatField()
-    azimuth_deg = serializers.FloatField(help_text="Of the longer axis, clockwise from north.")
+    azimuth_deg = serializers.FloatField(
+        help_text="Azimuth of the major axis, clockwise from north."
+    )
 
 
 class PredictionSerializer(serializers.Serializer[Any]):
@@ -48,7 +50,8 @@ class PredictionSerializer(serializers.Serializer[Any]):
     lat = serializers.FloatField()
     lon = serializers.FloatField()
     covariance_m2 = serializers.ListField(
-        child=serializers.ListField(child=serializers.FloatField()), help_text="East, north."
+        child=serializers.ListField(child=serializers.FloatField()),
+        help_text="Rows and columns: east, north.",
     )
     ellipse_68 = EllipseSerializer()
     ellipse_95 = EllipseSerializer()
@@ -59,7 +62,7 @@ class PredictionsSerializer(serializers.Serializer[Any]):
 
 
 class PositionErrorsSerializer(serializers.Serializer[Any]):
-    """Of position, in metres."""
+    """Position errors in metres."""
 
     mean_m = serializers.FloatField()
     rmse_m = serializers.FloatField(allow_null=True)
@@ -70,9 +73,13 @@ class PositionErrorsSerializer(serializers.Serializer[Any]):
 
 class TestErrorsSerializer(PositionErrorsSerializer):
     samples = serializers.IntegerField()
-    coverage_68 = serializers.FloatField(help_text="The share inside the ellipse for 68 %.")
+    coverage_68 = serializers.FloatField(
+        help_text="Share of test positions inside the 68 % ellipse."
+    )
     coverage_95 = serializers.FloatField()
-    nll = serializers.FloatField(help_text="Nats of the density per square metre.")
+    nll = serializers.FloatField(
+        help_text="Negative log-likelihood in nats, of a density per square metre."
+    )
 
 
 class GoodGeometrySerializer(serializers.Serializer[Any]):
@@ -82,7 +89,7 @@ class GoodGeometrySerializer(serializers.Serializer[Any]):
 
 
 class EvaluationSerializer(serializers.Serializer[Any]):
-    """On the test split; beside these there is what the job's page draws."""
+    """Results on the test split. Further fields are for the job's page."""
 
     test = TestErrorsSerializer()
     baselines = serializers.DictField(child=PositionErrorsSerializer())
@@ -91,7 +98,7 @@ class EvaluationSerializer(serializers.Serializer[Any]):
 
 
 class ArtifactSerializer(serializers.Serializer[Any]):
-    """`bytes` null: it is made at the first download."""
+    """A file to download. `bytes` is null for an export that the first download generates."""
 
     name = serializers.CharField()
     kind = serializers.CharField()

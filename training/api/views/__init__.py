@@ -1,1 +1,1 @@
-"""The endpoints of the API."""
+"""Endpoints of the API."""

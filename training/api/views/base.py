@@ -1,4 +1,4 @@
-"""What the calls of each kind of row share: who asks, and lists and rows with their tags."""
+"""Base classes of the view sets: the current user, and lists and objects with ETags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class UserViewSet(GenericViewSet[Row]):
-    """Rows of whoever asks."""
+    """A view set that requires a signed-in user."""
 
     @property
     def _user(self) -> User:
@@ -24,9 +24,9 @@ class UserViewSet(GenericViewSet[Row]):
 
 
 class ETagViewSet(UserViewSet[Row]):
-    """A list and single rows that are known by their tags (`conditional`)."""
+    """Lists and single objects with an ETag (`training.api.etags`)."""
 
-    def tag_of(self, row: Row) -> str:
+    def etag_of(self, row: Row) -> str:
         raise NotImplementedError
 
     def list(self, request: Request) -> Response:
@@ -34,12 +34,12 @@ class ETagViewSet(UserViewSet[Row]):
         return etags.conditional_page(
             request,
             rows,
-            self.tag_of,
+            self.etag_of,
             lambda: self.get_paginated_response(self.get_serializer(rows, many=True).data).data,
         )
 
     def retrieve(self, request: Request, pk: str) -> Response:
         row = self.get_object()
         return etags.conditional_response(
-            request, self.tag_of(row), lambda: self.get_serializer(row).data
+            request, self.etag_of(row), lambda: self.get_serializer(row).data
         )

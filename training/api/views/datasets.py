@@ -1,4 +1,4 @@
-"""Datasets over HTTP: list, make, import, forget."""
+"""Endpoints of datasets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,9 @@ from training.api import etags, pagination
 from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
 from training.api.query_params import json_object
 from training.api.schemas import CreateDataset, DatasetPatch
-from training.api.serializers.jobs import (
-    DatasetSerializer,
-    JobSerializer,
-    ProblemSerializer,
-    UploadSerializer,
-)
+from training.api.serializers.datasets import DatasetSerializer, UploadSerializer
+from training.api.serializers.jobs import JobSerializer
+from training.api.serializers.problems import ProblemSerializer
 from training.api.views.base import ETagViewSet
 from training.datasets import service as datasets
 from training.jobs import lifecycle
@@ -35,12 +32,16 @@ from training.validation import validate
 
 
 @extend_schema_view(
-    list=extend_schema(summary="Datasets, the newest first"),
-    retrieve=extend_schema(summary="One dataset's facts"),
+    list=extend_schema(
+        summary="List datasets",
+        description="Datasets you own or that are shared with your teams (staff: all datasets), "
+        "newest first.",
+    ),
+    retrieve=extend_schema(
+        summary="Get a dataset", description="The dataset's metadata, receivers and split sizes."
+    ),
 )
 class DatasetViewSet(ETagViewSet[Dataset]):
-    """One's own datasets, and for staff everyone's."""
-
     serializer_class = DatasetSerializer
     pagination_class = pagination.NewestFirst
     filter_backends = (SearchFilter,)
@@ -50,11 +51,13 @@ class DatasetViewSet(ETagViewSet[Dataset]):
     def get_queryset(self) -> QuerySet[Dataset]:
         return visible_to(Dataset.objects.select_related("owner", "team"), self._user)
 
-    def tag_of(self, row: Dataset) -> str:
+    def etag_of(self, row: Dataset) -> str:
         return etags.dataset_etag(row)
 
     @extend_schema(
-        summary="Forget a dataset that no job names",
+        summary="Delete a dataset",
+        description="Deletes the dataset and its file. Only its owner and staff can do this, and "
+        "only if no job or sweep uses it.",
         parameters=[etags.IF_MATCH],
         responses={
             204: None,
@@ -64,11 +67,13 @@ class DatasetViewSet(ETagViewSet[Dataset]):
         },
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        datasets.delete_dataset(self._own())
+        datasets.delete_dataset(self._owned_dataset())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
         summary="Share a dataset",
+        description="Shares the dataset with a team, or with `team: null` stops sharing it. Only "
+        "its owner and staff can do this.",
         parameters=[etags.IF_MATCH],
         request=DatasetPatch,
         responses={
@@ -79,33 +84,38 @@ class DatasetViewSet(ETagViewSet[Dataset]):
         },
     )
     def partial_update(self, request: Request, pk: str) -> Response:
-        patch, dataset = validate(DatasetPatch, json_object(request)), self._own()
+        patch, dataset = validate(DatasetPatch, json_object(request)), self._owned_dataset()
         datasets.share_dataset(dataset, get_team(self._user, patch.team))
         return Response(DatasetSerializer(dataset).data)
 
-    def _own(self) -> Dataset:
-        """The dataset, for its owner; 412 where the client names a state that it no longer has."""
+    def _owned_dataset(self) -> Dataset:
+        """The dataset if the user owns it; PreconditionFailed if `If-Match` does not match."""
         dataset = self.get_object()
         require_owner(dataset, self._user)
-        etags.require_match(self.request, self.tag_of(dataset))
+        etags.require_match(self.request, self.etag_of(dataset))
         return dataset
 
     @extend_schema(
-        summary="Make a synthetic dataset",
+        summary="Generate a synthetic dataset",
+        description="Queues a job of kind `generation` and returns it; its `dataset_id` is the new "
+        "dataset.",
         request=CreateDataset,
         parameters=[PARAMETER],
         responses={202: JobSerializer, **REFUSAL_RESPONSES},
     )
     @action(detail=False, methods=["post"])
     def generate(self, request: Request) -> Response:
-        def create(wanted: CreateDataset) -> Response:
-            job = lifecycle.submit_generation(self._user, wanted.name, wanted.config())
+        def create(data: CreateDataset) -> Response:
+            job = lifecycle.submit_generation(self._user, data.name, data.config())
             return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
 
         return create_once(request, lambda: validate(CreateDataset, json_object(request)), create)
 
     @extend_schema(
-        summary="Import measured data",
+        summary="Import a dataset",
+        description="Imports measured data from a zip of `receivers.csv`, `samples.csv` and "
+        "`measurements.csv`. If any row is invalid, nothing is imported, and the error names file "
+        "and line.",
         request={"multipart/form-data": UploadSerializer},
         parameters=[PARAMETER],
         responses={201: DatasetSerializer, 413: ProblemSerializer, **REFUSAL_RESPONSES},
@@ -115,12 +125,12 @@ class DatasetViewSet(ETagViewSet[Dataset]):
         def prepare() -> tuple[str, UploadedFile[Any], Arrays]:
             upload = UploadSerializer(data=request.data)
             upload.is_valid(raise_exception=True)
-            sent = dict(upload.validated_data)
-            name, file = sent.pop("name"), sent.pop("file")
-            return name, file, datasets.read_upload(file, validate(ImportConfig, sent))
+            options = dict(upload.validated_data)
+            name, file = options.pop("name"), options.pop("file")
+            return name, file, datasets.read_upload(file, validate(ImportConfig, options))
 
-        def create(wanted: tuple[str, UploadedFile[Any], Arrays]) -> Response:
-            dataset = datasets.store_upload(self._user, *wanted)
+        def create(prepared: tuple[str, UploadedFile[Any], Arrays]) -> Response:
+            dataset = datasets.store_upload(self._user, *prepared)
             return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 
         return create_once(request, prepare, create)

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: queue, look, steer."""
+"""Endpoints of jobs: submit, change and control."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
 from training.api.keyset_pagination import KeysetPagination
 from training.api.parameter_filter import ParameterFilter
 from training.api.schemas import CreateJob, JobPatch
-from training.api.serializers.jobs import JobSerializer, ProblemSerializer
-from training.api.views.job_history import JobHistory
+from training.api.serializers.jobs import JobSerializer
+from training.api.serializers.problems import ProblemSerializer
+from training.api.views.job_data import JobDataViewSet
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
 from training.validation import validate
 from training.workers.registry import Capacity
 
-ASKED: dict[str, Any] = {
+ACTION_SCHEMA: dict[str, Any] = {
     "parameters": [etags.IF_MATCH],
     "request": None,
     "responses": {
@@ -43,20 +44,24 @@ ASKED: dict[str, Any] = {
 }
 
 
-class NoTraining(APIException):
-    """A generation is asked for by another call."""
-
+class NotATrainingError(APIException):
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "A generation cannot be cloned; POST /datasets/generate."
+    default_detail = "A generation job cannot be cloned; use POST /datasets/generate."
 
 
 @extend_schema_view(
-    list=extend_schema(summary="Jobs, the newest first"),
-    retrieve=extend_schema(summary="One job", responses={200: JobSerializer}),
+    list=extend_schema(
+        summary="List jobs",
+        description="Jobs you own or that are shared with your teams (staff: all jobs), newest "
+        "first unless `ordering` says otherwise.",
+    ),
+    retrieve=extend_schema(
+        summary="Get a job",
+        description="The job with its configuration and current state.",
+        responses={200: JobSerializer},
+    ),
 )
-class JobViewSet(JobHistory):
-    """One's own jobs, and for staff everyone's."""
-
+class JobViewSet(JobDataViewSet):
     serializer_class = JobSerializer
     pagination_class = KeysetPagination
     filter_backends = (
@@ -74,50 +79,58 @@ class JobViewSet(JobHistory):
         return visible_to(Job.objects.select_related("owner", "dataset", "team"), self._user)
 
     @cached_property
-    def _hardware(self) -> Capacity:
+    def _capacity(self) -> Capacity:
         return Capacity()
 
     def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "hardware": self._hardware}
+        return {**super().get_serializer_context(), "capacity": self._capacity}
 
-    def tag_of(self, row: Job) -> str:
-        return etags.job_etag(row, self._hardware.waits_for(row))
+    def etag_of(self, row: Job) -> str:
+        return etags.job_etag(row, self._capacity.waits_for(row))
 
     @extend_schema(
-        summary="Queue a training",
+        summary="Submit a training job",
+        description="Validates the hyper-parameters and queues a training job. Omitted fields have "
+        "defaults.",
         request=CreateJob,
         parameters=[PARAMETER],
         responses={201: JobSerializer, **REFUSAL_RESPONSES},
     )
     def create(self, request: Request) -> Response:
         def prepare() -> tuple[CreateJob, Dataset]:
-            wanted = validate(CreateJob, query_params.json_object(request))
-            return wanted, query_params.usable_dataset(self._user, str(wanted.dataset_id))
+            data = validate(CreateJob, query_params.json_object(request))
+            return data, query_params.usable_dataset(self._user, str(data.dataset_id))
 
         def create(prepared: tuple[CreateJob, Dataset]) -> Response:
-            wanted, dataset = prepared
-            labels = {**wanted.labels(), "team": get_team(self._user, wanted.team)}
-            job = lifecycle.submit(self._user, dataset, wanted.config(), **labels)
-            return self._job(job, status.HTTP_201_CREATED)
+            data, dataset = prepared
+            metadata = {**data.metadata(), "team": get_team(self._user, data.team)}
+            job = lifecycle.submit(self._user, dataset, data.config(), **metadata)
+            return self._job_response(job, status.HTTP_201_CREATED)
 
         return create_once(request, prepare, create)
 
     @extend_schema(
-        summary="Change name, notes or tags",
+        summary="Update a job",
+        description="Changes name, notes, tags or team. Only the owner and staff can change the "
+        "team.",
         parameters=[etags.IF_MATCH],
         request=JobPatch,
         responses={200: JobSerializer, 412: ProblemSerializer},
     )
     def partial_update(self, request: Request, pk: str) -> Response:
         patch = validate(JobPatch, query_params.json_object(request)).model_dump(exclude_unset=True)
-        with self._as_the_client_knows_it() as (job, when):
+        with self._conditional_change() as (job, condition):
             if "team" in patch:
                 require_owner(job, self._user)
                 patch["team"] = get_team(self._user, patch["team"])
-            return self._job(lifecycle.update_metadata(job, when, **patch), status.HTTP_200_OK)
+            return self._job_response(
+                lifecycle.update_metadata(job, condition, **patch), status.HTTP_200_OK
+            )
 
     @extend_schema(
-        summary="Forget a job",
+        summary="Delete a job",
+        description="Deletes a job that is paused or finished, with its files. Only its owner and "
+        "staff can do this.",
         parameters=[etags.IF_MATCH],
         responses={
             204: None,
@@ -127,28 +140,47 @@ class JobViewSet(JobHistory):
         },
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        with self._as_the_client_knows_it() as (job, when):
+        with self._conditional_change() as (job, condition):
             require_owner(job, self._user)
-            lifecycle.delete_job(job, when)
+            lifecycle.delete_job(job, condition)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(summary="Pause after the running epoch", **ASKED)
+    @extend_schema(
+        summary="Pause a job",
+        description="Requests a pause. A running job saves a checkpoint and stops after the "
+        "current epoch, a queued job is paused at once.",
+        **ACTION_SCHEMA,
+    )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
-        return self._job(lifecycle.request_pause(self._known(), self._user.username))
-
-    @extend_schema(summary="Go on from the last checkpoint", **ASKED)
-    @action(detail=True, methods=["post"])
-    def resume(self, request: Request, pk: str) -> Response:
-        return self._job(lifecycle.resume(self._known(), self._user.username))
-
-    @extend_schema(summary="Stop for good", **ASKED)
-    @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, pk: str) -> Response:
-        return self._job(lifecycle.request_cancel(self._known(), self._user.username))
+        return self._job_response(
+            lifecycle.request_pause(self._matching_job(), self._user.username)
+        )
 
     @extend_schema(
-        summary="The same training once more",
+        summary="Resume a job",
+        description="Queues a paused or failed job again. It continues from its last valid "
+        "checkpoint.",
+        **ACTION_SCHEMA,
+    )
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        return self._job_response(lifecycle.resume(self._matching_job(), self._user.username))
+
+    @extend_schema(
+        summary="Cancel a job",
+        description="Stops the job permanently. Its metrics and best checkpoint are kept.",
+        **ACTION_SCHEMA,
+    )
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        return self._job_response(
+            lifecycle.request_cancel(self._matching_job(), self._user.username)
+        )
+
+    @extend_schema(
+        summary="Clone a job",
+        description="Queues a training job with the same dataset and configuration.",
         request=None,
         parameters=[PARAMETER],
         responses={201: JobSerializer, 404: ProblemSerializer, **REFUSAL_RESPONSES},
@@ -158,37 +190,38 @@ class JobViewSet(JobHistory):
         def prepare() -> tuple[Job, Dataset]:
             job = self.get_object()
             if job.kind != Job.Kind.TRAINING:
-                raise NoTraining
+                raise NotATrainingError
             return job, query_params.usable_dataset(self._user, str(job.dataset_id))
 
         def create(prepared: tuple[Job, Dataset]) -> Response:
             job, dataset = prepared
-            labels = {"notes": job.notes, "tags": job.tags, "parent": job, "team": job.team}
+            metadata = {"notes": job.notes, "tags": job.tags, "parent": job, "team": job.team}
             config = TrainConfig.model_validate(job.config)
-            twin = lifecycle.submit(self._user, dataset, config, job.name, **labels)
-            return self._job(twin, status.HTTP_201_CREATED)
+            clone = lifecycle.submit(self._user, dataset, config, job.name, **metadata)
+            return self._job_response(clone, status.HTTP_201_CREATED)
 
         return create_once(request, prepare, create)
 
-    def _known(self) -> Job:
-        """The job; 412 where the client names a state that it no longer has."""
+    def _matching_job(self) -> Job:
+        """The job. Raises PreconditionFailed if `If-Match` does not match."""
         job = self.get_object()
-        etags.require_match(self.request, self.tag_of(job))
+        etags.require_match(self.request, self.etag_of(job))
         return job
 
     @contextmanager
-    def _as_the_client_knows_it(self) -> Iterator[tuple[Job, Q]]:
-        """The job, and what must still hold of it when it is changed."""
+    def _conditional_change(self) -> Iterator[tuple[Job, Q]]:
+        """Yield the job and the condition under which it may be changed, from `If-Match`."""
         job = self.get_object()
-        named = etags.require_match(self.request, self.tag_of(job))
-        when = lifecycle.unchanged_since(job) if named else Q()
+        has_etag = etags.require_match(self.request, self.etag_of(job))
+        condition = lifecycle.unchanged_since(job) if has_etag else Q()
         try:
-            yield job, when
+            yield job, condition
         except lifecycle.ConflictError as error:
-            if named and not Job.objects.filter(when, pk=job.pk).exists():
-                raise etags.PreconditionFailed from error  # between the two lines above
+            if has_etag and not Job.objects.filter(condition, pk=job.pk).exists():
+                # It changed after the comparison with `If-Match` above.
+                raise etags.PreconditionFailed from error
             raise
 
-    def _job(self, job: Job, code: int = status.HTTP_202_ACCEPTED) -> Response:
-        fresh = get_object_or_404(self.get_queryset(), pk=job.pk)
-        return Response(self.get_serializer(fresh).data, status=code)
+    def _job_response(self, job: Job, code: int = status.HTTP_202_ACCEPTED) -> Response:
+        current = get_object_or_404(self.get_queryset(), pk=job.pk)
+        return Response(self.get_serializer(current).data, status=code)

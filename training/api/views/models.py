@@ -1,4 +1,4 @@
-"""Trained models over HTTP: look, and ask where a transmitter stands."""
+"""Endpoints of trained models."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from training.accounts.permissions import visible_to
 from training.api import etags, pagination
 from training.api.query_params import json_object
 from training.api.schemas import Predict
-from training.api.serializers.jobs import ProblemSerializer
 from training.api.serializers.models import (
     ModelCardSerializer,
     ModelSerializer,
     PredictionsSerializer,
 )
+from training.api.serializers.problems import ProblemSerializer
 from training.api.views.base import ETagViewSet
 from training.inference.client import InferenceError, inference_client
 from training.localization.checkpoints.files import MODEL
@@ -31,49 +31,61 @@ from training.models import TrainedModel
 from training.validation import InvalidInputError, validate
 
 
-@extend_schema_view(list=extend_schema(summary="Trained models, the newest first"))
+@extend_schema_view(
+    list=extend_schema(
+        summary="List models",
+        description="Models of jobs you own or that are shared with your teams (staff: all "
+        "models), newest first.",
+    )
+)
 class ModelViewSet(ETagViewSet[TrainedModel]):
-    """What one's own jobs have learnt, and for staff everyone's."""
-
     serializer_class = ModelSerializer
     pagination_class = pagination.NewestFirst
     queryset = TrainedModel.objects.none()
 
     def get_queryset(self) -> QuerySet[TrainedModel]:
-        found = TrainedModel.objects.select_related("job__dataset", "job__owner")
-        return visible_to(found, self._user, owner="job__owner")
+        models = TrainedModel.objects.select_related("job__dataset", "job__owner")
+        return visible_to(models, self._user, owner="job__owner")
 
-    def tag_of(self, row: TrainedModel) -> str:
+    def etag_of(self, row: TrainedModel) -> str:
         return etags.model_etag(row)
 
-    @extend_schema(summary="One model and its card", responses={200: ModelCardSerializer})
+    @extend_schema(
+        summary="Get a model",
+        description="The model with its model card.",
+        responses={200: ModelCardSerializer},
+    )
     def retrieve(self, request: Request, pk: str) -> Response:
         model = self.get_object()
 
-        def told() -> dict[str, Any]:
-            card = _file(model).with_name("card.json")
-            written = json.loads(card.read_text(encoding="utf-8")) if card.exists() else None
-            return {**ModelSerializer(model).data, "card": written}
+        def model_with_card() -> dict[str, Any]:
+            path = _model_file(model).with_name("card.json")
+            card = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            return {**ModelSerializer(model).data, "card": card}
 
-        return etags.conditional_response(request, self.tag_of(model), told)
+        return etags.conditional_response(request, self.etag_of(model), model_with_card)
 
     @extend_schema(
-        summary="Where the transmitters stand, and how surely",
+        summary="Predict positions",
+        description="Estimates the positions of transmitters from measurements, with uncertainty "
+        "ellipses.",
         request=Predict,
         responses={200: PredictionsSerializer, 400: ProblemSerializer, 503: ProblemSerializer},
     )
     @action(detail=True, methods=["post"], parser_classes=[JSONParser])
     def predict(self, request: Request, pk: str) -> Response:
-        file = _file(self.get_object())
-        asked = validate(Predict, json_object(request)).model_dump(exclude_none=True)
+        file = _model_file(self.get_object())
+        data = validate(Predict, json_object(request)).model_dump(exclude_none=True)
         if not file.exists():
-            raise NotFound("This model's file is gone, or it was trained by an older version.")
+            raise NotFound(
+                "This model's file is missing: it was deleted, or made by an older version."
+            )
         try:
-            found = inference_client().ask({"do": "locate", "model": str(file), **asked})
+            predictions = inference_client().ask({"do": "locate", "model": str(file), **data})
         except InferenceError as error:
             raise InvalidInputError({error.field or "": [str(error)]}) from error
-        return Response({"predictions": found})
+        return Response({"predictions": predictions})
 
 
-def _file(model: TrainedModel) -> Path:
+def _model_file(model: TrainedModel) -> Path:
     return Path(model.checkpoint_path).with_name(MODEL)

@@ -1,4 +1,4 @@
-"""A token for a name and a password."""
+"""Endpoints of API tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from training.accounts.permissions import signed_in_user
-from training.accounts.tokens import create_token_row, revoke_token
+from training.accounts.tokens import create_token, revoke_token
 from training.api.authentication import BearerAuthentication
-from training.api.serializers.jobs import (
-    ProblemSerializer,
+from training.api.serializers.problems import ProblemSerializer
+from training.api.serializers.tokens import (
     TokenRequestSerializer,
     TokenRowSerializer,
     TokenSerializer,
@@ -27,15 +27,15 @@ from training.models import ApiToken
 
 
 class TokenView(APIView):
-    """Each call gives a new token; it is shown this once."""
-
-    # No session: a token is for programs, and a cookie here would ask for a CSRF token too.
+    # No session authentication: clients are programs, and a cookie would require a CSRF token.
     authentication_classes = (BearerAuthentication,)
     permission_classes = (AllowAny,)
     throttle_classes = (PerAddress,)
 
     @extend_schema(
-        summary="Get a token",
+        summary="Create a token",
+        description="Creates a token for a user name and password. The response is the only one that "
+        "shows it.",
         auth=[],
         request=TokenRequestSerializer,
         responses={
@@ -46,31 +46,33 @@ class TokenView(APIView):
         },
     )
     def post(self, request: Request) -> Response:
-        sent = TokenRequestSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-        names = ("username", "password")
-        user = authenticate(request, **{name: sent.validated_data[name] for name in names})
+        serializer = TokenRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data = serializer.validated_data
+        user = authenticate(request, username=data["username"], password=data["password"])
         if not isinstance(user, User):
             raise AuthenticationFailed("The user name or the password is wrong.")
-        row, token = create_token_row(
-            user, sent.validated_data["name"], sent.validated_data["days"]
-        )
+        row, token = create_token(user, data["name"], data["days"])
         return Response({"token": token, "id": row.pk, "expires_at": row.expires_at})
 
 
 class TokensView(APIView):
-    """One's own tokens: what they are called and when they were used, never what they say."""
-
-    @extend_schema(summary="Your tokens", responses={200: TokenRowSerializer(many=True)})
+    @extend_schema(
+        summary="List your tokens",
+        description="Names and dates of your tokens; the tokens themselves cannot be read.",
+        responses={200: TokenRowSerializer(many=True)},
+    )
     def get(self, request: Request) -> Response:
         rows = ApiToken.objects.filter(user=signed_in_user(request))
         return Response(TokenRowSerializer(rows, many=True).data)
 
 
 class TokenDetailView(APIView):
-    """One of them."""
-
-    @extend_schema(summary="Revoke a token", responses={204: None, 404: ProblemSerializer})
+    @extend_schema(
+        summary="Revoke a token",
+        description="Deletes one of your tokens. Requests with it fail from now on.",
+        responses={204: None, 404: ProblemSerializer},
+    )
     def delete(self, request: Request, pk: int) -> Response:
         revoke_token(
             get_object_or_404(ApiToken.objects.filter(user=signed_in_user(request)), pk=pk)

@@ -77,7 +77,7 @@ def test_an_unchanged_history_is_not_read(
 def test_a_full_page_of_events_stays_as_it_is(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.api.views.job_history.EVENTS_PAGE", 2)
+    monkeypatch.setattr("training.api.views.job_data.EVENTS_PAGE", 2)
     url = f"{API}/jobs/{job.pk}/events"
     tag = api.get(url)["ETag"]
     next_epoch(job)

@@ -163,7 +163,7 @@ def test_epochs_and_events_come_in_pages(
 def test_long_logs_are_followed_page_by_page(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.api.views.job_history.EVENTS_PAGE", 2)
+    monkeypatch.setattr("training.api.views.job_data.EVENTS_PAGE", 2)
     lifecycle.request_pause(job, "ada")
     lifecycle.resume(job, "ada")
     url, seqs = f"{JOBS}/{job.pk}/events", []
@@ -179,7 +179,7 @@ def test_only_a_completed_training_has_an_evaluation(
 ) -> None:
     missing = api.get(f"{JOBS}/{job.pk}/evaluation")
     assert missing.status_code == 404
-    assert "only a completed training has one" in missing.json()["detail"]
+    assert "only a completed training job has one" in missing.json()["detail"]
     results.complete_training(running_attempt, "/c/best.safetensors", {"test": {"rmse_m": 5.0}})
     assert api.get(f"{JOBS}/{job.pk}/evaluation").json() == {"test": {"rmse_m": 5.0}}
     done = api.get(f"{JOBS}/{job.pk}").json()

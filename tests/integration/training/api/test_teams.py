@@ -86,11 +86,11 @@ def test_one_shares_with_a_team_of_ones_own_only(api: APIClient, job: Job) -> No
     Group.objects.create(name="others")
     answer = api.patch(f"{JOBS}/{job.pk}", {"team": "others"}, format="json")
     assert answer.status_code == 400
-    assert answer.json()["errors"] == {"team": ["You belong to no team 'others'."]}
+    assert answer.json()["errors"] == {"team": ["You do not belong to a team named 'others'."]}
 
 
 def test_a_token_is_listed_revoked_and_runs_out(ada: User, theirs: APIClient) -> None:
-    row, token = tokens.create_token_row(ada, "notebook", days=1)
+    row, token = tokens.create_token(ada, "notebook", days=1)
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
     (listed,) = client.get("/api/v1/auth/tokens").json()

@@ -22,9 +22,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Stands still until it is told to go on."""
     now = [1_800_000_015.0]
     monkeypatch.setattr("training.accounts.rate_limits.time.time", lambda: now[0])
-    rate_limiter.forget()
+    rate_limiter.clear()
     yield now
-    rate_limiter.forget()
+    rate_limiter.clear()
 
 
 def test_a_user_who_asks_too_often_is_told_when_to_come_back(
@@ -65,14 +65,14 @@ def test_an_address_that_guesses_passwords_is_slowed_down(
     assert client.get("/admin/", follow=True).redirect_chain[-1][0] == "/login?next=/admin/"
     refused = client.post("/login", {"username": "ada", "password": "ada-secret-1"})
     assert (refused.status_code, refused["Retry-After"]) == (429, "45")
-    assert "Too many tries" in refused.content.decode()
+    assert "Too many sign-in attempts" in refused.content.decode()
     assert "sessionid" not in client.cookies
 
 
 @pytest.mark.django_db
 def test_processes_share_one_limit() -> None:
     here, there = BatchedRateLimiter(), BatchedRateLimiter()
-    granted = [one.take("user:1", 100).granted for _ in range(60) for one in (here, there)]
+    granted = [one.acquire("user:1", 100).granted for _ in range(60) for one in (here, there)]
     assert granted.count(True) == 100
     assert granted[:100] == [True] * 100
 
@@ -80,28 +80,28 @@ def test_processes_share_one_limit() -> None:
 @pytest.mark.django_db
 def test_most_requests_cost_no_query(django_assert_num_queries: Any) -> None:
     here = BatchedRateLimiter()
-    here.take("user:1", 6000)
+    here.acquire("user:1", 6000)
     with django_assert_num_queries(0):
         for _ in range(119):
-            assert here.take("user:1", 6000).granted
+            assert here.acquire("user:1", 6000).granted
     with django_assert_num_queries(2):
-        here.take("user:1", 6000)
+        here.acquire("user:1", 6000)
 
 
 @pytest.mark.django_db
 def test_what_is_spent_is_not_asked_for_again(django_assert_num_queries: Any) -> None:
     here = BatchedRateLimiter()
-    assert [here.take("user:1", 2).granted for _ in range(3)] == [True, True, False]
+    assert [here.acquire("user:1", 2).granted for _ in range(3)] == [True, True, False]
     with django_assert_num_queries(0):
-        assert not here.take("user:1", 2).granted
+        assert not here.acquire("user:1", 2).granted
 
 
 @pytest.mark.django_db
 def test_rows_of_the_past_go(clock: list[float]) -> None:
     here = BatchedRateLimiter()
-    here.take("address:10.0.0.1", 5)
+    here.acquire("address:10.0.0.1", 5)
     clock[0] += 2 * 3600
-    here.take("address:10.0.0.2", 5)
+    here.acquire("address:10.0.0.2", 5)
     assert [one.who for one in Allowance.objects.all()] == ["address:10.0.0.2"]
 
 

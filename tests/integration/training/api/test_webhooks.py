@@ -50,7 +50,7 @@ def test_one_asked_for_twice_with_one_key_is_made_once(api: APIClient, settings:
         ({"url": "https://127.0.0.1/x"}, "url", "which is not a public address"),
         ({"url": "https://169.254.169.254/latest"}, "url", "which is not a public address"),
         ({"url": "http://example.org/x"}, "url", "Only https://"),
-        ({"url": "https://nowhere.invalid/"}, "url", "cannot be found"),
+        ({"url": "https://nowhere.invalid/"}, "url", "cannot be resolved"),
         ({"events": ["job.exploded"]}, "events.0", "not one of"),
         ({"events": []}, "events", "at least 1"),
         ({"url": "https://127.0.0.1/x", "secret": "mine"}, "secret", "Unknown field"),
@@ -73,7 +73,7 @@ def test_it_is_changed_disabled_and_forgotten(api: APIClient, hook: dict[str, An
     assert changed["url"] == hook["url"]
     refused = api.post(f"{path}/test")
     assert refused.status_code == 409
-    assert refused.json()["detail"] == "This webhook is disabled; PATCH enabled to true first."
+    assert refused.json()["detail"] == "This webhook is disabled; PATCH `enabled` to true first."
     assert api.patch(path, {"url": "gopher://x"}, format="json").status_code == 400
     assert api.delete(path).status_code == 204
     assert api.get(path).status_code == 404

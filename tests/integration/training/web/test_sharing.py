@@ -50,7 +50,7 @@ def test_the_owner_shares_a_job_and_a_dataset_and_the_team_sees_whose_they_are(
     for listed in ("/jobs", "/datasets"):
         assert "ada, shared with Lab" in theirs.get(listed).content.decode()
     assert page.post(f"{addresses[0]}/share", {"team": "Unknown"}).status_code == 303
-    assert "You belong to no team" in page.get(addresses[0]).content.decode()
+    assert "You do not belong to a team named" in page.get(addresses[0]).content.decode()
     for address in addresses:
         page.post(f"{address}/share", {"team": ""})
         assert theirs.get(address).status_code == 404

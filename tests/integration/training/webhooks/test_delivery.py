@@ -22,12 +22,12 @@ from training.models import Job
 from training.models.webhooks import Delivery, Webhook
 from training.webhooks import http_client, outbox, service, url_policy
 from training.webhooks.delivery import (
-    GIVE_UP_FAILURES,
+    DISABLE_AFTER_FAILURES,
     RETRY_DELAYS_SECONDS,
     claim_delivery,
     send_delivery,
 )
-from training.webhooks.signing import signature
+from training.webhooks.signing import sign
 
 
 def attempt_one(webhook: Webhook) -> Delivery:
@@ -56,7 +56,7 @@ def test_what_was_chosen_is_told_signed_and_said_once(
     assert path == "/hook?a=1"
     assert headers["content-type"] == "application/json"
     assert headers["webhook-id"] == delivery.message_id
-    signed = signature(webhook.secret, delivery.message_id, int(headers["webhook-timestamp"]), body)
+    signed = sign(webhook.secret, delivery.message_id, int(headers["webhook-timestamp"]), body)
     assert headers["webhook-signature"] == signed
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
     told = json.loads(body)
@@ -139,7 +139,7 @@ def test_a_receiver_that_trickles_is_cut_off(
         pool.submit(trickle)
         answer = http_client.post(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}")
     assert answer.code is None
-    assert answer.error == "No whole answer within 1 s."
+    assert answer.error == "No complete response within 1 s."
 
 
 def test_a_name_that_leads_elsewhere_since_it_was_saved_is_not_followed(
@@ -156,7 +156,7 @@ def test_a_name_that_leads_elsewhere_since_it_was_saved_is_not_followed(
     monkeypatch.setattr(url_policy.socket, "getaddrinfo", answers)
     outbox.send_test(webhook)
     delivery = attempt_one(webhook)
-    assert "rebinding.example leads to 127.0.0.1, which is not a public" in delivery.error
+    assert "rebinding.example resolves to 127.0.0.1, which is not a public" in delivery.error
     assert asked == ["rebinding.example"]
     assert there.got == []
 
@@ -165,7 +165,7 @@ def test_an_address_that_takes_nothing_for_long_is_disabled_with_a_word(
     webhook: Webhook, there: Receiver
 ) -> None:
     there.answers = [500]
-    Webhook.objects.update(failures=GIVE_UP_FAILURES, failing_since=timezone.now())
+    Webhook.objects.update(failures=DISABLE_AFTER_FAILURES, failing_since=timezone.now())
     outbox.send_test(webhook)
     attempt_one(webhook)
     assert Webhook.objects.get().enabled
@@ -174,7 +174,7 @@ def test_an_address_that_takes_nothing_for_long_is_disabled_with_a_word(
     attempt_one(webhook)
     disabled = Webhook.objects.get()
     assert not disabled.enabled
-    assert disabled.disabled_reason.startswith("Nothing was taken for more than a day")
+    assert disabled.disabled_reason.startswith("Every delivery failed for more than a day")
     service.update_webhook(disabled, service.WebhookPatch(enabled=True))
     there.answers = [200]
     make_due()
@@ -186,9 +186,7 @@ def test_one_that_is_gone_for_good_is_disabled_at_once(webhook: Webhook, there: 
     there.answers = [410]
     outbox.send_test(webhook)
     attempt_one(webhook)
-    assert (
-        Webhook.objects.get().disabled_reason == "The receiver answered 410: it is gone for good."
-    )
+    assert Webhook.objects.get().disabled_reason == "The receiver answered 410 Gone."
 
 
 def test_for_a_day_after_a_rotation_both_secrets_sign(webhook: Webhook, there: Receiver) -> None:

@@ -66,7 +66,7 @@ def test_the_thread_sends_what_is_due_and_one_that_hangs_holds_up_no_other(
         assert Delivery.objects.filter(webhook=hangs, status="pending").count() == 5
         silent.close()
         thread.stop()
-        while thread._busy and time.monotonic() < until:
+        while thread._in_flight and time.monotonic() < until:
             time.sleep(0.05)
-            thread._busy = {one: pk for one, pk in thread._busy.items() if not one.done()}
+            thread._in_flight = {one: pk for one, pk in thread._in_flight.items() if not one.done()}
     assert len(there.got) == 5

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from training.webhooks.delivery import JITTER, RETRY_DELAYS_SECONDS, retry_delay
-from training.webhooks.signing import headers, signature
+from training.webhooks.signing import sign, signed_headers
 
 # The vector of the specification's own libraries.
 SECRET, ID, AT = (
@@ -15,16 +15,16 @@ BODY = b'{"test": 2432232314}'
 
 
 def test_the_signature_is_that_of_the_specification() -> None:
-    assert signature(SECRET, ID, AT, BODY) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert sign(SECRET, ID, AT, BODY) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_while_a_secret_is_replaced_both_sign() -> None:
-    found = headers([SECRET, "whsec_b2xk"], ID, AT, BODY)
+    found = signed_headers([SECRET, "whsec_b2xk"], ID, AT, BODY)
     assert found["webhook-id"] == ID
     assert found["webhook-timestamp"] == "1614265330"
     first, second = found["webhook-signature"].split(" ")
-    assert first == signature(SECRET, ID, AT, BODY)
-    assert second == signature("whsec_b2xk", ID, AT, BODY)
+    assert first == sign(SECRET, ID, AT, BODY)
+    assert second == sign("whsec_b2xk", ID, AT, BODY)
 
 
 def test_attempts_are_spread_over_hours_and_end() -> None:

@@ -1,4 +1,4 @@
-"""What a job has left behind, over HTTP: epochs, events, metrics, evaluation, files."""
+"""Endpoints of a job's data: epochs, events, metrics, evaluation, artifacts, exports."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from training.api.serializers.jobs import (
     ColumnsSerializer,
     EpochSerializer,
     EventPageSerializer,
-    ProblemSerializer,
 )
 from training.api.serializers.models import ArtifactsSerializer, EvaluationSerializer
+from training.api.serializers.problems import ProblemSerializer
 from training.api.views.base import ETagViewSet
 from training.events.store import frames
 from training.jobs import artifacts, chart_series
@@ -30,50 +30,60 @@ from training.models import Job, TrainedModel
 from training.validation import InvalidInputError
 
 EVENTS_PAGE = 500
-FEWEST_POINTS, MOST_POINTS = 10, 10_000
+MIN_POINTS, MAX_POINTS = 10, 10_000
 
 
-class JobHistory(ETagViewSet[Job]):
-    """The calls below /jobs/{id} that only read."""
+class JobDataViewSet(ETagViewSet[Job]):
+    """The read-only endpoints below /jobs/{id}."""
 
-    @extend_schema(summary="Every stored epoch", responses={200: EpochSerializer(many=True)})
+    @extend_schema(
+        summary="List epochs",
+        description="All stored epochs with their metrics, in order.",
+        responses={200: EpochSerializer(many=True)},
+    )
     @action(detail=True, pagination_class=pagination.ByEpoch, filter_backends=[])
     def epochs(self, request: Request, pk: str) -> Response:
         job = self.get_object()
 
         def page() -> dict[str, Any]:
-            pager = pagination.ByEpoch()
-            rows = pager.paginate_queryset(job.epochs.all(), request, self)
-            return dict(pager.get_paginated_response(EpochSerializer(rows, many=True).data).data)
+            paginator = pagination.ByEpoch()
+            rows = paginator.paginate_queryset(job.epochs.all(), request, self)
+            return dict(
+                paginator.get_paginated_response(EpochSerializer(rows, many=True).data).data
+            )
 
-        # An epoch once stored never changes.
-        here = request.build_absolute_uri()
-        return etags.conditional_response(request, etags.make_etag(here, job.current_epoch), page)
+        # A stored epoch never changes.
+        url = request.build_absolute_uri()
+        return etags.conditional_response(request, etags.make_etag(url, job.current_epoch), page)
 
     @extend_schema(
-        summary="The events after a seq, as on the wire",
+        summary="List events",
+        description="The events after a sequence number, in order, as WebSocket clients receive "
+        "them.",
         parameters=[query_params.AFTER_PARAMETER],
         responses={200: EventPageSerializer},
     )
     @action(detail=True, pagination_class=None, filter_backends=[])
     def events(self, request: Request, pk: str) -> Response:
         job, after = self.get_object(), query_params.after(request)
-        here = request.build_absolute_uri(request.path)
+        url = request.build_absolute_uri(request.path)
         last, more = min(job.seq, after + EVENTS_PAGE), job.seq > after + EVENTS_PAGE
 
         def page() -> dict[str, Any]:
-            found = frames(job.pk, after, max(last - after, 0))
             return {
-                "next": f"{here}?after={last}" if more else None,
-                "previous": f"{here}?after={max(after - EVENTS_PAGE, 0)}" if after else None,
-                "results": [json.loads(frame.body) for frame in found],
+                "next": f"{url}?after={last}" if more else None,
+                "previous": f"{url}?after={max(after - EVENTS_PAGE, 0)}" if after else None,
+                "results": [
+                    json.loads(frame.body) for frame in frames(job.pk, after, max(last - after, 0))
+                ],
             }
 
-        return etags.conditional_response(request, etags.make_etag(here, after, last, more), page)
+        return etags.conditional_response(request, etags.make_etag(url, after, last, more), page)
 
     @extend_schema(
-        summary="The same live, as server-sent events",
-        description="The frames of the socket; `Last-Event-ID` is honoured.",
+        summary="Stream events",
+        description="The same events live, as server-sent events. `Last-Event-ID` takes precedence "
+        "over `after`.",
         parameters=[query_params.AFTER_PARAMETER, OpenApiParameter("format", exclude=True)],
         responses={(200, "text/event-stream"): OpenApiTypes.OBJECT, 404: ProblemSerializer},
     )
@@ -82,7 +92,7 @@ class JobHistory(ETagViewSet[Job]):
         url_path="events/stream",
         pagination_class=None,
         filter_backends=[],
-        renderer_classes=[event_stream.EventStream, JSONRenderer],
+        renderer_classes=[event_stream.EventStreamRenderer, JSONRenderer],
     )
     def events_stream(self, request: Request, pk: str) -> StreamingHttpResponse:
         job = self.get_object()
@@ -91,13 +101,19 @@ class JobHistory(ETagViewSet[Job]):
         )
 
     @extend_schema(
-        summary="Its metrics over the epochs, as columns for a chart",
+        summary="Get metrics as columns",
+        description="The metrics over the epochs as columns of equal length for a chart, "
+        "downsampled to at most `max_points` epochs.",
         parameters=[
-            OpenApiParameter("series", OpenApiTypes.STR, description="names, by commas: all"),
+            OpenApiParameter(
+                "series",
+                OpenApiTypes.STR,
+                description="Metric names, separated by commas; default: all.",
+            ),
             OpenApiParameter(
                 "max_points",
-                {"type": "integer", "minimum": FEWEST_POINTS, "maximum": MOST_POINTS},
-                description="10 to 10000, default 1000",
+                {"type": "integer", "minimum": MIN_POINTS, "maximum": MAX_POINTS},
+                description="10 to 10000; default 1000.",
             ),
         ],
         responses={200: ColumnsSerializer, 400: ProblemSerializer, 404: ProblemSerializer},
@@ -106,9 +122,9 @@ class JobHistory(ETagViewSet[Job]):
     def metrics(self, request: Request, pk: str) -> Response:
         job = self.get_object()
         limit = query_params.integer(request, "max_points", 1000)
-        if not FEWEST_POINTS <= limit <= MOST_POINTS:
+        if not MIN_POINTS <= limit <= MAX_POINTS:
             raise InvalidInputError(
-                {"max_points": [f"{limit} is not between {FEWEST_POINTS} and {MOST_POINTS}."]}
+                {"max_points": [f"{limit} is not between {MIN_POINTS} and {MAX_POINTS}."]}
             )
 
         def columns() -> dict[str, Any]:
@@ -119,37 +135,44 @@ class JobHistory(ETagViewSet[Job]):
         return etags.conditional_response(request, etag, columns)
 
     @extend_schema(
-        summary="How good it is on the test split",
+        summary="Get the evaluation",
+        description="Errors on the test split, with baselines and the theoretical bound. Only "
+        "completed training jobs have one.",
         responses={200: EvaluationSerializer, 404: ProblemSerializer},
     )
     @action(detail=True)
     def evaluation(self, request: Request, pk: str) -> Response:
         model = TrainedModel.objects.filter(job=self.get_object()).first()
         if model is None:
-            raise NotFound("This job has no evaluation: only a completed training has one.")
+            raise NotFound("This job has no evaluation; only a completed training job has one.")
         etag = etags.make_etag("evaluation", model.pk, model.created_at)
         return etags.conditional_response(request, etag, lambda: model.evaluation)
 
-    @extend_schema(summary="What the job leaves to take away", responses={200: ArtifactsSerializer})
+    @extend_schema(
+        summary="List artifacts",
+        description="The job's checkpoints and exports to download.",
+        responses={200: ArtifactsSerializer},
+    )
     @action(detail=True, pagination_class=None, filter_backends=[])
     def artifacts(self, request: Request, pk: str) -> Response:
-        here = request.build_absolute_uri(request.path)
-        found = [
+        url = request.build_absolute_uri(request.path)
+        results = [
             {
-                "name": one.name,
-                "kind": one.kind,
-                "description": one.description,
-                "bytes": one.bytes,
-                "url": f"{here}/{one.name}",
+                "name": artifact.name,
+                "kind": artifact.kind,
+                "description": artifact.description,
+                "bytes": artifact.bytes,
+                "url": f"{url}/{artifact.name}",
             }
-            for one in artifacts.list_artifacts(self.get_object())
+            for artifact in artifacts.list_artifacts(self.get_object())
         ]
-        listed = {"next": None, "previous": None, "results": found}
-        return etags.conditional_response(request, etags.make_etag(listed), lambda: listed)
+        page = {"next": None, "previous": None, "results": results}
+        return etags.conditional_response(request, etags.make_etag(page), lambda: page)
 
     @extend_schema(
-        summary="The whole run, to take away",
-        description="`tensorboard`: an event file; `mlflow`: a zip of a folder `mlruns`.",
+        summary="Export a job",
+        description="The epochs as `csv` or `jsonl`, a TensorBoard event file (`tensorboard`), or "
+        "a zip of an `mlruns` folder (`mlflow`).",
         parameters=[
             OpenApiParameter("format", OpenApiTypes.STR, enum=list(exports.FORMATS), default="csv")
         ],
@@ -173,7 +196,9 @@ class JobHistory(ETagViewSet[Job]):
 
     @extend_schema(
         operation_id="training_jobs_artifact_download",
-        summary="Download one of them; an export is made first, which takes up to a minute",
+        summary="Download an artifact",
+        description="Supports `Range`. The first download of an exported model generates it, which "
+        "takes up to a minute.",
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, 404: ProblemSerializer},
     )
     @action(
@@ -183,9 +208,7 @@ class JobHistory(ETagViewSet[Job]):
         content_negotiation_class=downloads.AnyAccept,
     )
     def artifact(self, request: Request, pk: str, name: str) -> HttpResponseBase:
-        found = next(
-            (one for one in artifacts.list_artifacts(self.get_object()) if one.name == name), None
-        )
-        if found is None:
-            raise NotFound(f"This job has no artifact {name!r}; see /artifacts for those it has.")
-        return downloads.download(request, artifacts.ensure_exported(found), name)
+        available = {one.name: one for one in artifacts.list_artifacts(self.get_object())}
+        if name not in available:
+            raise NotFound(f"This job has no artifact {name!r}; GET …/artifacts lists them.")
+        return downloads.download(request, artifacts.ensure_exported(available[name]), name)

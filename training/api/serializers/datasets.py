@@ -1,0 +1,51 @@
+"""Request and response bodies of datasets."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from training.api.serializers.fields import JSONObject
+from training.localization.config import ImportConfig
+from training.models import Dataset
+
+
+def _description(field: str) -> str:
+    return ImportConfig.model_fields[field].description or ""
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    """A dataset, without its samples."""
+
+    owner = serializers.CharField(source="owner.username", read_only=True)
+    team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
+    receivers = serializers.SerializerMethodField()
+    split = serializers.SerializerMethodField()
+    facts = JSONObject(
+        read_only=True, help_text="Statistics, computed when the dataset was stored."
+    )
+
+    class Meta:
+        model = Dataset
+        fields: ClassVar = [
+            "id", "name", "owner", "kind", "status", "samples", "receivers", "split", "facts",
+            "content_hash", "team", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_receivers(self, dataset: Dataset) -> list[dict[str, Any]]:
+        return list(dataset.facts.get("receivers", []))
+
+    def get_split(self, dataset: Dataset) -> dict[str, int]:
+        return dict(dataset.facts.get("split", {}))
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    """A zip of a folder in the import format."""
+
+    name = serializers.CharField(max_length=200)
+    file = serializers.FileField()
+    split_by = serializers.CharField(required=False, help_text=_description("split_by"))
+    split_column = serializers.CharField(required=False, help_text=_description("split_column"))
+    split_seed = serializers.IntegerField(required=False, help_text=_description("split_seed"))
