@@ -99,7 +99,7 @@ def check_target(url: str) -> None:
 
 
 def is_public(address: Address) -> bool:
-    """Not private, loopback, link-local, shared, multicast or reserved, nor an IPv4 in disguise."""
+    """Whether it is a global unicast address; an embedded IPv4 address has to be one too."""
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded is None and address in NAT64:

@@ -35,10 +35,12 @@ class SweepFilter(filters.FilterSet):
 ACTION_RESPONSES = {202: SweepDetailSerializer, 404: ProblemSerializer, 409: ProblemSerializer}
 
 
-@extend_schema_view(list=extend_schema(summary="Sweeps, the newest first"))
+@extend_schema_view(
+    list=extend_schema(
+        summary="List sweeps", description="Your sweeps (staff: all sweeps), newest first."
+    )
+)
 class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
-    """One's own sweeps, and for staff everyone's."""
-
     serializer_class = SweepSerializer
     pagination_class = pagination.NewestFirst
     filter_backends = (StrictFilterBackend, SearchFilter)
