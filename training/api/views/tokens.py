@@ -34,8 +34,7 @@ class TokenView(APIView):
 
     @extend_schema(
         summary="Create a token",
-        description="Creates a token for a user name and password. Only this response shows "
-        "it.",
+        description="Creates a token for a user name and password. Only this response shows it.",
         auth=[],
         request=TokenRequestSerializer,
         responses={
