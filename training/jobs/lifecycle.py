@@ -1,4 +1,4 @@
-"""The only place that changes a job: each change is one transaction, and one row or nothing.
+"""All job state changes. Each is one transaction that updates exactly one row or does nothing.
 
 A change names the state it starts from (compare-and-set), counts `seq` on, writes its events as
 rows, and tells the publisher after the commit. What a running attempt writes is in
@@ -32,33 +32,33 @@ EventBuilder = Callable[[Job], events.Event]
 
 
 class ConflictError(Exception):
-    """The job's state forbids what was asked."""
+    """The job's status does not allow the action."""
 
-    def __init__(self, job: Job, wish: str) -> None:
+    def __init__(self, job: Job, action: str) -> None:
         asked = f" and already asked to {job.stop_requested}" if job.stop_requested else ""
-        super().__init__(f"Cannot {wish} this job: it is {job.status}{asked}.")
+        super().__init__(f"Cannot {action} this job: it is {job.status}{asked}.")
 
 
-def change(job_id: UUID, when: Q, *told: EventBuilder, **values: Any) -> Job | None:
-    """Set `values` and tell what happened if the job is as `when` says; None if it is not."""
+def change(job_id: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job | None:
+    """Set `values` and store the built events if the job matches `when`, else return None."""
     with transaction.atomic(savepoint=False):
         row = Job.objects.filter(when, pk=job_id)
-        if not row.update(seq=F("seq") + len(told), updated_at=Now(), **values):
+        if not row.update(seq=F("seq") + len(builders), updated_at=Now(), **values):
             return None
         job = Job.objects.get(pk=job_id)
-        _store_events(job, [tell(job) for tell in told])
+        _store_events(job, [build(job) for build in builders])
     return job
 
 
-def _store_events(job: Job, happened: list[events.Event]) -> None:
-    """Store the events that carry the job to the seq it has now, and have them sent."""
-    first, at = job.seq - len(happened) + 1, timezone.now()
+def _store_events(job: Job, new_events: list[events.Event]) -> None:
+    """Store the events that end at the job's current seq, and notify the publisher."""
+    first, at = job.seq - len(new_events) + 1, timezone.now()
     JobEvent.objects.bulk_create(
         JobEvent(job=job, seq=seq, event=event.event, data=event.data(), at=at)
-        for seq, event in enumerate(happened, first)
+        for seq, event in enumerate(new_events, first)
     )
-    if happened:
-        outbox.enqueue_job_events(job, happened)
+    if new_events:
+        outbox.enqueue_job_events(job, new_events)
         transaction.on_commit(partial(publisher.notify, job.pk))
 
 
@@ -186,7 +186,7 @@ def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
 
 
 def discard_dataset(cancelled: Job) -> None:
-    """A generation that was cancelled makes none any more."""
+    """Mark the dataset of a cancelled generation as failed, and remove its files."""
     if cancelled.kind == Job.Kind.GENERATION:
         Dataset.objects.filter(pk=cancelled.dataset_id).update(status=Dataset.State.FAILED)
         transaction.on_commit(partial(directories.remove_dataset, cancelled.dataset_id))
@@ -215,7 +215,7 @@ def resume(job: Job, actor: str) -> Job:
 
 
 def unchanged_since(job: Job) -> Q:
-    """Holds until somebody changes the job."""
+    """A condition that is true until the job is changed."""
     # Not equal: SQLite keeps text, and its own clock writes fewer digits than Django compares with.
     return Q(seq=job.seq, updated_at__lt=job.updated_at + timedelta(milliseconds=1))
 
@@ -231,7 +231,7 @@ def update_metadata(job: Job, when: Q | None = None, **labels: Any) -> Job:
 
 
 def delete_job(job: Job, when: Q | None = None) -> None:
-    """Forget a job that is at rest, with its epochs, events and files."""
+    """Delete a job that is neither queued nor running, with its epochs, events and files."""
     with transaction.atomic():
         rows = Job.objects.select_for_update().filter(when or Q(), pk=job.pk)
         at_rest = rows.filter(status__in=DELETABLE).first()
@@ -252,9 +252,9 @@ def _request_stop(
     )
 
 
-def _return_if_already(job: Job, fine: Q, wish: str) -> Job:
+def _return_if_already(job: Job, fine: Q, action: str) -> Job:
     """The job unchanged where it already is as wished, else the refusal."""
     found = Job.objects.select_related("dataset").filter(fine, pk=job.pk).first()
     if found is None:
-        raise ConflictError(Job.objects.get(pk=job.pk), wish)
+        raise ConflictError(Job.objects.get(pk=job.pk), action)
     return found
