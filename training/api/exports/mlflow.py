@@ -1,12 +1,13 @@
-"""A run as the folder that MLflow's file store reads: `mlflow ui --backend-store-uri mlruns`.
+"""A run as a folder of MLflow's file store: `mlflow ui --backend-store-uri mlruns`.
 
-The zips of several jobs unpack into one another: they share an experiment, and each is a run of it.
+The zips of several jobs can be unpacked into one folder: each is a run of the same experiment.
 https://github.com/mlflow/mlflow/blob/master/mlflow/store/tracking/file_store.py
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,10 +25,12 @@ BLOCK = 1 << 18
 # RunStatus of MLflow.
 _STATUS = {Status.QUEUED: 2, Status.COMPLETED: 3, Status.FAILED: 4, Status.CANCELLED: 5}
 _RUNNING = 1
+# Characters that YAML allows only as escapes (YAML 1.2, 5.1), and line breaks of YAML 1.1.
+_NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 def mlruns_zip(job: Job) -> Iterator[bytes]:
-    """Made on the disk first: what a zip holds stands at its end."""
+    """Written to a temporary file first, since a zip ends with its table of contents."""
     with tempfile.TemporaryFile() as file:
         with ZipFile(file, "w", ZIP_DEFLATED) as pack:
             _write(pack, job)
@@ -66,7 +69,7 @@ def _write(pack: ZipFile, job: Job) -> None:
 
 
 def _metrics(job: Job) -> dict[str, list[str]]:
-    """Of each series its lines: milliseconds, value, epoch."""
+    """Lines by metric: milliseconds, value, epoch."""
     found: dict[str, list[str]] = defaultdict(list)
     for page in epoch_pages(job):
         for one in page:
@@ -88,8 +91,9 @@ def _tags(job: Job) -> dict[str, str]:
 
 
 def _yaml(**values: Any) -> str:
-    """JSON is YAML."""
-    return json.dumps(values, indent=1)
+    """JSON is YAML, but for its escapes of characters beyond U+FFFF: write those unescaped."""
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    return _NOT_PRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _ms(at: datetime) -> int:

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
+from tensorboardX.proto.event_pb2 import Event
 
 from tests.jobs import claim_job
 from tests.stack import Stack
-from training.api.exports import tensorboard
 from training.jobs import attempts, lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
@@ -71,7 +71,7 @@ def test_as_an_event_file_of_tensorboard(api: APIClient, job: Job) -> None:
 
 
 def records(content: bytes) -> Iterator[bytes]:
-    """The records of a TFRecord file, each of its checksums as its specification unmasks it."""
+    """The records of a TFRecord file; checks each masked checksum (RFC 3720, B.4)."""
     file = io.BytesIO(content)
     while length := file.read(8):
         (size,) = struct.unpack("<Q", length)
@@ -79,15 +79,36 @@ def records(content: bytes) -> Iterator[bytes]:
         parts.append((file.read(size), file.read(4)))
         for part, masked in parts:
             value = (struct.unpack("<I", masked)[0] - 0xA282EAD8) & 0xFFFFFFFF
-            assert (value >> 17 | value << 15) & 0xFFFFFFFF == tensorboard.crc32c(part)
+            assert (value >> 17 | value << 15) & 0xFFFFFFFF == crc32c(part)
         yield parts[1][0]
 
 
-def test_the_checksum_is_that_of_the_standard() -> None:
-    """RFC 3720, B.4."""
-    assert tensorboard.crc32c(bytes(32)) == 0x8A9136AA
-    assert tensorboard.crc32c(bytes(range(32))) == 0x46DD794E
-    assert tensorboard.crc32c(b"123456789") == 0xE3069283
+def crc32c(content: bytes) -> int:
+    """Bit by bit, independent of the implementation under test."""
+    value = 0xFFFFFFFF
+    for byte in content:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def test_tensorboard_export_of_values_beyond_float32_ends(api: APIClient, job: Job) -> None:
+    job.epochs.filter(epoch=2).update(metrics={"a": 1e300, "b": -1e300, "c": 2.0, "d": None})
+    exported = list(records(export(api, job, "?format=tensorboard").getvalue()))
+    summary = Event.FromString(exported[2]).summary.value
+    assert {one.tag: one.simple_value for one in summary} == {
+        "a": float("inf"), "b": float("-inf"), "c": 2.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["😀 run", "a\x85b\u2028c", "quotes \" and \\ and 'é'"])
+def test_mlflow_export_of_any_name_is_valid_yaml(api: APIClient, job: Job, name: str) -> None:
+    Job.objects.update(name=name)
+    content = export(api, job, "?format=mlflow").getvalue()
+    with zipfile.ZipFile(io.BytesIO(content)) as pack:
+        (path,) = (one for one in pack.namelist() if one.endswith(f"{job.pk.hex}/meta.yaml"))
+        assert yaml.safe_load(pack.read(path).decode())["run_name"] == name
 
 
 def test_as_a_run_of_mlflow(api: APIClient, job: Job) -> None:
