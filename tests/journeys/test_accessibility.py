@@ -33,9 +33,9 @@ PAGES = {
     "epochs": "/jobs/{done}/epochs", "start": "/jobs/new", "clone": "/jobs/new?like={done}",
     "compare": "/compare?jobs={done},{other}&baseline={done}", "datasets": "/datasets",
     "dataset": "/datasets/{dataset}", "models": "/models", "model": "/models/{model}",
-    "missing": "/jobs/00000000-0000-0000-0000-000000000000", "desk": "/admin/",
-    "desk-jobs": "/admin/training/job/", "desk-job": "/admin/training/job/{done}/change/",
-    "launch": "/admin/training/job/add/", "desk-workers": "/admin/training/worker/",
+    "missing": "/jobs/00000000-0000-0000-0000-000000000000", "admin": "/admin/",
+    "admin-jobs": "/admin/training/job/", "admin-job": "/admin/training/job/{done}/change/",
+    "admin-new-job": "/admin/training/job/add/", "admin-workers": "/admin/training/worker/",
 }  # fmt: skip
 
 
@@ -99,13 +99,13 @@ def look(tab: Page, url: str, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_shuts_anybody_out(
+def test_pages_have_no_accessibility_violations(
     everyone: Page, embedded: Stack, ids: dict[str, str], name: str
 ) -> None:
     assert look(everyone, embedded.url + PAGES[name].format(**ids), name) == []
 
 
-def test_nor_does_a_page_that_moves(everyone: Page, embedded: Stack) -> None:
+def test_live_job_page_has_no_accessibility_violations(everyone: Page, embedded: Stack) -> None:
     job_id = embedded.submit(epochs=5000, patience=5000, name="Running")
     eventually(lambda: embedded.job(job_id)["current_epoch"])
     found = look(everyone, f"{embedded.url}/jobs/{job_id}", "running")
@@ -114,7 +114,7 @@ def test_nor_does_a_page_that_moves(everyone: Page, embedded: Stack) -> None:
     assert found == []
 
 
-def test_nor_does_the_door(chromium: Browser, embedded: Stack) -> None:
+def test_sign_in_page_has_no_accessibility_violations(chromium: Browser, embedded: Stack) -> None:
     page = chromium.new_context(bypass_csp=True, reduced_motion="reduce").new_page()
     found = look(page, f"{embedded.url}/login", "login")
     page.context.close()

@@ -1,4 +1,4 @@
-"""Datasets and the desk, in a real browser."""
+"""Datasets and the admin, in a real browser."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.stack import Stack
 pytestmark = JOURNEY
 
 
-def test_a_dataset_is_made_and_leads_to_a_training(tab: Page) -> None:
+def test_generated_dataset_links_to_the_job_form(tab: Page) -> None:
     tab.get_by_role("link", name="Datasets").click()
-    made = tab.locator("form", has=tab.get_by_role("button", name="Make"))
+    made = tab.locator("form", has=tab.get_by_role("button", name="Generate"))
     made.get_by_label("Name").fill("Made here")
     made.get_by_label("Samples").fill("60")
-    made.get_by_role("button", name="Make").click()
+    made.get_by_role("button", name="Generate").click()
     expect(tab.locator("#pill")).to_have_text("Completed", timeout=PATIENCE)
-    tab.get_by_role("link", name="Train on it").click()
+    tab.get_by_role("link", name="Train a model").click()
     expect(tab.get_by_label("Dataset")).to_have_text(re.compile("Made here"))
 
 
@@ -39,9 +39,7 @@ def upload(tab: Page, name: str, tables: dict[str, str]) -> None:
     form.get_by_role("button", name="Import").click()
 
 
-def test_measurements_are_imported_or_refused_with_file_line_and_reason(
-    chromium: Browser, embedded: Stack
-) -> None:
+def test_import_succeeds_or_shows_file_line_and_reason(chromium: Browser, embedded: Stack) -> None:
     with person(chromium, embedded) as tab:
         upload(tab, "Measured here", TABLES)
         expect(tab.get_by_text("Imported 3 samples.")).to_be_visible()
@@ -54,19 +52,21 @@ def test_measurements_are_imported_or_refused_with_file_line_and_reason(
         expect(tab.locator("#import-form").get_by_label("Name")).to_have_value("Broken")
 
 
-def test_an_operator_steers_from_the_desk(chromium: Browser, embedded: Stack) -> None:
-    job_id = embedded.submit(epochs=5000, patience=5000, name="On the desk")
-    with person(chromium, embedded, who="grace") as desk:
-        desk.goto(f"{embedded.url}/admin/training/job/?q=On+the+desk")
-        row = desk.locator("tr", has=desk.locator(f"[data-job='{job_id}']"))
+def test_admin_job_list_is_live_and_cancels_jobs(chromium: Browser, embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=5000, patience=5000, name="In the admin")
+    with person(chromium, embedded, who="grace") as admin:
+        admin.goto(f"{embedded.url}/admin/training/job/?q=In+the+admin")
+        row = admin.locator("tr", has=admin.locator(f"[data-job='{job_id}']"))
         expect(row.locator("[data-is=state]")).to_have_text("Running", timeout=PATIENCE)
         expect(row.locator("[data-is=epoch]")).to_have_text(
             re.compile(r"[1-9]\d* / 5000"), timeout=PATIENCE
         )
         row.get_by_role("checkbox").check()
-        desk.get_by_label("Action:").select_option("cancel")
-        desk.get_by_role("button", name="Run").or_(desk.get_by_role("button", name="Go")).click()
-        expect(desk.locator(".messagelist")).to_contain_text("On the desk: cancelled")
+        admin.get_by_label("Action:").select_option("cancel")
+        admin.get_by_role("button", name="Run").or_(admin.get_by_role("button", name="Go")).click()
+        expect(admin.locator(".messagelist")).to_contain_text(
+            "In the admin: Cancellation requested"
+        )
         expect(row.locator("[data-is=state]")).to_have_text("Cancelled", timeout=PATIENCE)
-        desk.goto(f"{embedded.url}/admin/")
-        expect(desk.locator(".cards")).to_contain_text("running")
+        admin.goto(f"{embedded.url}/admin/")
+        expect(admin.locator(".cards")).to_contain_text("running")

@@ -16,20 +16,20 @@ MAGIC = {".safetensors": b"\0\0", ".json": b"{\n"}
 HEARD = {"rssi_dbm": -78.5, "toa_ns": 12_000.0}
 
 
-def test_a_place_is_asked_and_the_answer_is_that_of_the_api(
+def test_predicted_position_on_the_page_equals_the_api_response(
     tab: Page, embedded: Stack, finished: list[str]
 ) -> None:
     tab.goto(f"{embedded.url}/models")
     tab.get_by_role("link", name="Small step").first.click()
     asked = tab.locator("#readings")
     answer = tab.locator("#answer")
-    asked.get_by_role("button", name="Where is it?").click()
+    asked.get_by_role("button", name="Estimate position").click()
     expect(answer).to_contain_text("Type in what at least one receiver heard.")
     names = [row.get_attribute("data-receiver") for row in asked.locator("tbody tr").all()[:3]]
     for index, name in enumerate(names):
         asked.get_by_label(f"RSSI at {name}").fill(str(HEARD["rssi_dbm"] - index))
-        asked.get_by_label(f"Arrival at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
-    asked.get_by_role("button", name="Where is it?").click()
+        asked.get_by_label(f"Arrival time at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
+    asked.get_by_role("button", name="Estimate position").click()
     expect(answer.locator("ellipse.sure")).to_be_visible(timeout=PATIENCE)
     expect(answer).to_contain_text(re.compile(r"within an ellipse of [\d.]+ k?m × [\d.]+ k?m"))
     measurements = [
@@ -44,7 +44,7 @@ def test_a_place_is_asked_and_the_answer_is_that_of_the_api(
     expect(answer).to_contain_text(f"{place['lat']:.5f}, {place['lon']:.5f}")
 
 
-def test_the_files_of_a_job_are_downloaded_whole(
+def test_artifacts_are_downloaded_completely(
     tab: Page, embedded: Stack, finished: list[str], tmp_path: Path
 ) -> None:
     tab.goto(f"{embedded.url}/jobs/{finished[0]}")

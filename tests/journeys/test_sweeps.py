@@ -22,7 +22,7 @@ SMALL = {"base_epochs": "6", "base_hidden": "16", "base_heads": "2", "base_layer
 
 def start(tab: Page, name: str) -> None:
     tab.get_by_role("link", name="Sweeps").click()
-    tab.get_by_role("link", name=re.compile("Start a .*sweep")).first.click()
+    tab.get_by_role("link", name="New sweep").first.click()
     tab.locator("#id_name").fill(name)
     tab.locator("#id_dataset").select_option(label="Small")
     tab.locator("#id_method").select_option("grid")
@@ -30,11 +30,11 @@ def start(tab: Page, name: str) -> None:
     tab.locator("summary").click()
     for field, value in SMALL.items():
         tab.locator(f"#id_{field}").fill(value)
-    tab.get_by_role("button", name="Start the sweep").click()
+    tab.get_by_role("button", name="Start sweep").click()
     expect(tab.locator("h1")).to_have_text(name)
 
 
-def test_trials_come_train_and_end_while_the_page_is_looked_at(tab: Page) -> None:
+def test_sweep_page_shows_trials_live(tab: Page) -> None:
     start(tab, "Rates")
     # Nobody reloads: what comes, comes over the socket.
     tab.evaluate("window.untouched = true")
@@ -50,19 +50,19 @@ def test_trials_come_train_and_end_while_the_page_is_looked_at(tab: Page) -> Non
     expect(tab.locator("#table")).to_contain_text("Learning rate")
 
 
-def test_without_a_script_it_is_started_seen_and_cancelled(
-    chromium: Browser, embedded: Stack
-) -> None:
+def test_sweep_starts_and_cancels_without_javascript(chromium: Browser, embedded: Stack) -> None:
     with person(chromium, embedded, java_script_enabled=False) as tab:
         start(tab, "Plain sweep")
         expect(tab.locator("#trials tbody tr")).not_to_have_count(0)
         tab.get_by_role("link", name="Cancel").click()
-        tab.get_by_role("button", name="Cancel the sweep").click()
+        tab.get_by_role("button", name="Cancel sweep").click()
         expect(tab.locator("#state")).to_have_text(re.compile("Cancelled|Completed"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_shut_nobody_out(chromium: Browser, embedded: Stack, scheme: str) -> None:
+def test_sweep_pages_have_no_accessibility_violations(
+    chromium: Browser, embedded: Stack, scheme: str
+) -> None:
     with person(chromium, embedded, color_scheme=scheme, bypass_csp=True) as tab:
         start(tab, f"For everyone, {scheme}")
         found = findings(tab, scheme)

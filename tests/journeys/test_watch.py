@@ -15,11 +15,11 @@ pytestmark = JOURNEY
 
 def start(tab: Page, **values: str) -> None:
     tab.get_by_role("link", name="Jobs").click()
-    tab.get_by_role("link", name="Start a training").first.click()
+    tab.get_by_role("link", name="New job").first.click()
     tab.get_by_label("Dataset").select_option(label="Small")
     for label, value in {"Width": "16", "Heads": "2", "Layers": "1", **values}.items():
         tab.get_by_label(label, exact=True).fill(value)
-    tab.get_by_role("button", name="Start").click()
+    tab.get_by_role("button", name="Start job").click()
     tab.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
 
 
@@ -76,10 +76,10 @@ def test_pause_resume_and_cancel_by_button_and_by_key(tab: Page) -> None:
     expect(tab.locator("#timeline")).to_contain_text("Resumed from epoch", timeout=PATIENCE)
     tab.keyboard.press("c")
     expect(tab.get_by_role("dialog")).to_contain_text("Cancel “Steered”?")
-    tab.get_by_role("button", name="Keep it").click()
+    tab.get_by_role("button", name="Keep running").click()
     state(tab, "Running")
     tab.get_by_role("link", name="Cancel").click()
-    tab.get_by_role("button", name="Cancel the job").click()
+    tab.get_by_role("button", name="Cancel job").click()
     state(tab, "Cancelled")
     expect(tab.locator("#polite")).to_contain_text("Cancelled")
 
@@ -97,7 +97,7 @@ def test_the_logarithmic_scale_is_remembered(
     expect(pressed).to_have_attribute("aria-pressed", "true")
     pressed.click()
     tab.keyboard.press("?")
-    expect(tab.get_by_role("dialog")).to_contain_text("logarithmic scale")
+    expect(tab.get_by_role("dialog")).to_contain_text("Toggle logarithmic scale")
 
 
 def test_a_zoom_in_one_chart_is_one_in_the_other(
@@ -138,7 +138,7 @@ def test_the_list_moves_as_its_jobs_do_and_tells_of_new_ones(tab: Page, embedded
 def test_every_page_has_keys(tab: Page, embedded: Stack, finished: list[str]) -> None:
     tab.goto(f"{embedded.url}/models")
     tab.keyboard.press("?")
-    expect(tab.get_by_role("dialog")).to_contain_text("search the jobs")
+    expect(tab.get_by_role("dialog")).to_contain_text("Search jobs")
     tab.keyboard.press("Escape")
     tab.keyboard.press("j")
     expect(tab.locator("tbody a:focus")).to_have_count(1)
@@ -154,7 +154,7 @@ def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack, finished: list
     tab.goto(f"{embedded.url}/jobs?search=step")
     for box in tab.locator("#jobs input[type=checkbox]").all():
         box.check()
-    tab.get_by_role("button", name="Compare the chosen").click()
+    tab.get_by_role("button", name="Compare selected").click()
     table = tab.locator("#table")
     expect(table).to_contain_text("Learning rate")
     expect(table).not_to_contain_text("Batch size")
@@ -172,7 +172,7 @@ def test_a_clone_says_what_it_changed(tab: Page, embedded: Stack, finished: list
     tab.get_by_role("link", name="Clone").click()
     tab.get_by_label("Name", exact=True).fill("Bolder")
     tab.get_by_label("Learning rate", exact=True).fill("0.01")
-    tab.get_by_role("button", name="Start").click()
+    tab.get_by_role("button", name="Start job").click()
     expect(tab.locator(".changed")).to_have_count(1)
     expect(tab.locator(".changed")).to_contain_text("0.0001 0.01")
     expect(tab.locator(".meta")).to_contain_text("cloned from Small step")

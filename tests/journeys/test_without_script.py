@@ -22,14 +22,16 @@ def until(tab: Page, word: str) -> None:
     raise AssertionError(f"never {word}")
 
 
-def test_start_watch_pause_resume_and_cancel(chromium: Browser, embedded: Stack) -> None:
+def test_job_starts_pauses_resumes_and_cancels_without_javascript(
+    chromium: Browser, embedded: Stack
+) -> None:
     with person(chromium, embedded, java_script_enabled=False) as tab:
-        tab.get_by_role("link", name="Start a training").first.click()
+        tab.get_by_role("link", name="New job").first.click()
         tab.get_by_label("Dataset").select_option(label="Small")
         for label, value in {"Name": "Plain", "Epochs": "5000", "Patience": "5000",
                              "Width": "16", "Heads": "2"}.items():  # fmt: skip
             tab.get_by_label(label, exact=True).fill(value)
-        tab.get_by_role("button", name="Start").click()
+        tab.get_by_role("button", name="Start job").click()
         until(tab, "Running")
         assert tab.locator("noscript meta, meta[http-equiv=refresh]").count()
         for _ in range(60):
@@ -46,7 +48,7 @@ def test_start_watch_pause_resume_and_cancel(chromium: Browser, embedded: Stack)
         until(tab, "Running")
         tab.get_by_role("link", name="Cancel").click()
         expect(tab.locator("h1")).to_have_text("Cancel “Plain”?")
-        tab.get_by_role("button", name="Cancel the job").click()
+        tab.get_by_role("button", name="Cancel job").click()
         until(tab, "Cancelled")
-        tab.get_by_role("link", name="All", exact=True).click()
+        tab.get_by_role("link", name="View all epochs").click()
         expect(tab.locator("h1")).to_have_text(re.compile("Epochs of Plain"))

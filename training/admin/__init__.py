@@ -1,4 +1,4 @@
-"""The operators' desk: everything listed, nothing edited but through `lifecycle`."""
+"""The admin site: rows are read-only, and every action goes through `lifecycle`."""
 
 from training.admin import jobs, registry, sweeps, webhooks
 

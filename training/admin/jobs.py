@@ -1,4 +1,4 @@
-"""Jobs on the desk: a live list, and what an operator may ask of many at once."""
+"""The admin for jobs: a live list with bulk actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def _perform_on_each(request: HttpRequest, rows: QuerySet[Job], action: Action[J
 
 
 def requeue(job: Job, actor: str) -> None:
-    """Take a running job from its worker, or resume what rests; Conflict where neither can be."""
+    """Take a running job from its worker, or resume a job that is not running.
+
+    Raises ConflictError if the job can be neither requeued nor resumed.
+    """
     if job.status != Status.RUNNING:
         lifecycle.resume(job, actor)
         return
@@ -56,9 +59,9 @@ class JobAdmin(ReadOnly):
     fieldsets: ClassVar = [
         (None, {"fields": ["live_page", "state", "progress", "best", "heartbeat",
                            "error_message"]}),
-        ("What was asked for", {"fields": ["name", "kind", "owner", "team", "dataset",
+        ("Configuration", {"fields": ["name", "kind", "owner", "team", "dataset",
                                            "parent", "notes", "labels", "settings"]}),
-        ("How it went", {"fields": ["created_at", "started_at", "finished_at", "attempt",
+        ("Execution", {"fields": ["created_at", "started_at", "finished_at", "attempt",
                                     "crashes", "worker", "lease_expires_at", "seq", "sent_seq",
                                     "checkpoint_path"]}),
     ]  # fmt: skip
@@ -70,11 +73,10 @@ class JobAdmin(ReadOnly):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The form that starts a training, in the frame of the desk."""
         form = JobForm(signed_in_user(request), request.POST or None)
         if form.is_valid():
             return HttpResponseRedirect(reverse("job", args=[form.submit().pk]), status=303)
-        context = {**self.admin_site.each_context(request), "title": "Start a training",
+        context = {**self.admin_site.each_context(request), "title": "New job",
                    "form": form, "opts": self.opts}  # fmt: skip
         return TemplateResponse(request, "admin/training/job/launch.html", context,
                                 status=400 if form.is_bound else 200)  # fmt: skip
@@ -82,11 +84,11 @@ class JobAdmin(ReadOnly):
     @admin.display(description="job", ordering="name")
     def name_and_page(self, job: Job) -> SafeString:
         here = reverse("admin:training_job_change", args=[job.pk])
-        drawn = '<a href="{}" data-job="{}" data-state="{}"><b>{}</b></a> <a href="{}">live</a>'
+        html = '<a href="{}" data-job="{}" data-state="{}"><b>{}</b></a> <a href="{}">live</a>'
         live = reverse("job", args=[job.pk])
-        return format_html(drawn, here, job.pk, job.display_status, str(job), live)
+        return format_html(html, here, job.pk, job.display_status, str(job), live)
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description="status", ordering="status")
     def state(self, job: Job) -> SafeString:
         return state_pill(job.display_status)
 
@@ -124,9 +126,9 @@ class JobAdmin(ReadOnly):
     def owner_name(self, job: Job) -> str:
         return job.owner.username
 
-    @admin.display(description="live page")
+    @admin.display(description="page")
     def live_page(self, job: Job) -> SafeString:
-        return format_html('<a href="{}">Watch {} live</a>', reverse("job", args=[job.pk]), job)
+        return format_html('<a href="{}">Open {}</a>', reverse("job", args=[job.pk]), job)
 
     @admin.display(description="tags")
     def labels(self, job: Job) -> str:
@@ -134,27 +136,27 @@ class JobAdmin(ReadOnly):
 
     @admin.display(description="configuration")
     def settings(self, job: Job) -> SafeString:
-        told = ((name.replace("_", " "), value) for name, value in job.config.items())
-        rows = format_html_join("", "<li>{} <b>{}</b></li>", told)
+        parameters = ((name.replace("_", " "), value) for name, value in job.config.items())
+        rows = format_html_join("", "<li>{} <b>{}</b></li>", parameters)
         return format_html('<ul class="settings">{}</ul>', rows)
 
-    @admin.action(description="Pause after the running epoch")
+    @admin.action(description="Pause selected jobs (after the current epoch)")
     def pause(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         _perform_on_each(request, rows, JOB_ACTIONS["pause"])
 
-    @admin.action(description="Resume from the last checkpoint")
+    @admin.action(description="Resume selected jobs from their last checkpoint")
     def resume(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         _perform_on_each(request, rows, JOB_ACTIONS["resume"])
 
-    @admin.action(description="Cancel")
+    @admin.action(description="Cancel selected jobs")
     def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         _perform_on_each(request, rows, JOB_ACTIONS["cancel"])
 
-    @admin.action(description="Requeue: take it from its worker, or resume it")
+    @admin.action(description="Requeue selected jobs")
     def requeue(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         _perform_on_each(request, rows, Action(requeue, "Requeued."))
 
-    @admin.action(description="Forget those that are at rest")
+    @admin.action(description="Delete selected jobs (finished or paused only)")
     def delete_at_rest(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         _perform_on_each(
             request, rows, Action(lambda job, _: lifecycle.delete_job(job), "Deleted.")

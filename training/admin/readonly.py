@@ -1,4 +1,4 @@
-"""Rows are looked at here and changed elsewhere."""
+"""A base for admins that show rows but cannot add, change or delete them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from django.utils.text import capfirst
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Nothing is added, changed or deleted by hand."""
-
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -25,7 +23,6 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The name of what is looked at is title enough."""
         title = {"title": capfirst(self.opts.verbose_name), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, title)
 

@@ -1,4 +1,4 @@
-"""Datasets, models and workers, to be looked at; a dataset that no job names can be forgotten."""
+"""The read-only admin for datasets, models, workers, tokens and the audit log."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class DatasetAdmin(ReadOnly):
     list_filter = ("kind", "status", "owner", "created_at")
     search_fields = ("name", "id", "content_hash")
     list_select_related = ("owner", "team")
-    actions = ("forget",)
+    actions = ("delete_unused",)
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description="status", ordering="status")
     def state(self, dataset: Dataset) -> SafeString:
         return state_pill(dataset.status)
 
-    @admin.action(description="Forget those that no job names")
-    def forget(self, request: HttpRequest, rows: QuerySet[Dataset]) -> None:
+    @admin.action(description="Delete unused datasets")
+    def delete_unused(self, request: HttpRequest, rows: QuerySet[Dataset]) -> None:
         for dataset in rows:
             try:
                 datasets.delete_dataset(dataset)
-            except datasets.DatasetInUseError as refusal:
-                messages.warning(request, str(refusal))
+            except datasets.DatasetInUseError as error:
+                messages.warning(request, str(error))
 
 
 @admin.register(TrainedModel)
@@ -47,7 +47,7 @@ class TrainedModelAdmin(ReadOnly):
     def test_rmse(self, model: TrainedModel) -> str:
         return formatting.format_distance(model.evaluation.get("test", {}).get("rmse_m"))
 
-    @admin.display(description="bound")
+    @admin.display(description="CRLB")
     def bound(self, model: TrainedModel) -> str:
         return formatting.format_distance(model.evaluation.get("bound_rmse_m"))
 
@@ -56,15 +56,15 @@ class TrainedModelAdmin(ReadOnly):
 class WorkerAdmin(ReadOnly):
     list_display = ("name", "state", "slots", "hardware", "started_at", "seen")
 
-    @admin.display(description="has")
+    @admin.display(description="hardware")
     def hardware(self, worker: Worker) -> str:
         return ", ".join(worker.has)
 
-    @admin.display(description="state")
+    @admin.display(description="status")
     def state(self, worker: Worker) -> str:
         return next((one.state for one in registry.list_workers() if one.name == worker.name), "")
 
-    @admin.display(description="seen", ordering="seen_at")
+    @admin.display(description="last seen", ordering="seen_at")
     def seen(self, worker: Worker) -> SafeString:
         return ago(worker.seen_at)
 
@@ -78,7 +78,7 @@ class ApiTokenAdmin(ReadOnly):
     exclude = ("digest",)
     actions = ("revoke",)
 
-    @admin.action(description="Revoke")
+    @admin.action(description="Revoke selected tokens")
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:
         for row in rows.select_related("user"):
             tokens.revoke_token(row)

@@ -1,4 +1,4 @@
-"""Sweeps on the desk: looked at, paused, resumed and cancelled."""
+"""The admin for sweeps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SweepAdmin(ReadOnly):
     def live_page(self, sweep: Sweep) -> SafeString:
         return format_html('<a href="{}">live</a>', reverse("sweep", args=[sweep.pk]))
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description="status", ordering="status")
     def state(self, sweep: Sweep) -> SafeString:
         return state_pill(sweep.status)
 
@@ -35,19 +35,19 @@ class SweepAdmin(ReadOnly):
     def trials(self, sweep: Sweep) -> str:
         return f"{sweep.started_trials} / {sweep.total_trials}"
 
-    @admin.display(description="started", ordering="created_at")
+    @admin.display(description="created", ordering="created_at")
     def created(self, sweep: Sweep) -> SafeString:
         return ago(sweep.created_at)
 
-    @admin.action(description="Pause: start nothing new, pause what trains")
+    @admin.action(description="Pause selected sweeps and their running trials")
     def pause(self, request: HttpRequest, rows: QuerySet[Sweep]) -> None:
         _perform_on_each(request, rows, SWEEP_ACTIONS["pause"])
 
-    @admin.action(description="Resume")
+    @admin.action(description="Resume selected sweeps")
     def resume(self, request: HttpRequest, rows: QuerySet[Sweep]) -> None:
         _perform_on_each(request, rows, SWEEP_ACTIONS["resume"])
 
-    @admin.action(description="Cancel, with what trains")
+    @admin.action(description="Cancel selected sweeps and their running trials")
     def cancel(self, request: HttpRequest, rows: QuerySet[Sweep]) -> None:
         _perform_on_each(request, rows, SWEEP_ACTIONS["cancel"])
 

@@ -1,4 +1,4 @@
-"""Webhooks on the desk, and the log of what they were told; secrets are not shown."""
+"""The admin for webhooks and their delivery log; secrets are hidden."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class WebhookAdmin(ReadOnly):
     exclude = ("secret", "old_secret")
     actions = ("disable",)
 
-    @admin.action(description="Disable")
+    @admin.action(description="Disable selected webhooks")
     def disable(self, request: HttpRequest, rows: QuerySet[Webhook]) -> None:
         count = rows.update(enabled=False, disabled_reason="Disabled by an operator.")
-        messages.success(request, f"{count} disabled.")
+        messages.success(request, f"{count} webhooks disabled.")
 
 
 @admin.register(Delivery)
@@ -43,8 +43,8 @@ class DeliveryAdmin(ReadOnly):
     def attempted(self, delivery: Delivery) -> SafeString:
         return ago(delivery.attempted_at)
 
-    @admin.action(description="Send once more")
+    @admin.action(description="Redeliver selected deliveries")
     def resend(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
         for delivery in rows:
             outbox.redeliver(delivery)
-        messages.success(request, f"{len(rows)} wait to be sent.")
+        messages.success(request, f"{len(rows)} queued for redelivery.")

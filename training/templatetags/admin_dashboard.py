@@ -1,4 +1,4 @@
-"""The cards on the desk's first page."""
+"""The summary cards on the admin index page."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ register = template.Library()
 
 @register.inclusion_tag("admin/_cards.html")
 def cards() -> dict[str, Any]:
-    """What an operator wants to know first."""
     day = timezone.now() - timedelta(days=1)
     failed = Job.objects.filter(status=Status.FAILED, finished_at__gte=day).count()
     unsent = Job.objects.filter(UNSENT).count()
-    crew = Counter(hand.state for hand in registry.list_workers())
-    workers = reverse("admin:training_worker_changelist")
+    workers = Counter(worker.state for worker in registry.list_workers())
+    workers_url = reverse("admin:training_worker_changelist")
     return {
         "cards": [
             _card(_count(Status.RUNNING), "running", _jobs(status__exact="running"), "accent"),
             _card(_count(Status.QUEUED), "queued", _jobs(status__exact="queued")),
-            _card(failed, "failed in 24 h", _jobs(status__exact="failed"), failed and "bad"),
-            _card(crew["busy"] + crew["idle"], f"workers, {crew['idle']} idle", workers),
-            _card(crew["lost"], "workers lost", workers, crew["lost"] and "bad"),
-            _card(unsent, "jobs with events to send", _jobs(), unsent and "warn"),
+            _card(failed, "failed (last 24 h)", _jobs(status__exact="failed"), failed and "bad"),
+            _card(
+                workers["busy"] + workers["idle"],
+                f"workers online ({workers['idle']} idle)",
+                workers_url,
+            ),
+            _card(workers["lost"], "workers offline", workers_url, workers["lost"] and "bad"),
+            _card(unsent, "jobs with unsent events", _jobs(), unsent and "warn"),
         ]
     }
 
@@ -47,5 +50,5 @@ def _jobs(**only: str) -> str:
     return f"{reverse('admin:training_job_changelist')}?{urlencode(only)}"
 
 
-def _card(count: int, words: str, link: str, tone: str | int = "") -> dict[str, Any]:
-    return {"count": count, "words": words, "link": link, "tone": tone or ""}
+def _card(count: int, label: str, link: str, tone: str | int = "") -> dict[str, Any]:
+    return {"count": count, "label": label, "link": link, "tone": tone or ""}

@@ -1,4 +1,4 @@
-"""What the templates say in the words of the field, and the marks beside it."""
+"""Template tags and filters that format values, states and icons."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get(mapping: dict[str, Any] | None, key: str) -> Any:
 
 @register.filter
 def parameter(value: Any) -> str:
-    """As it was chosen, and a drawn number no longer than it can be read."""
+    """Format the value of a parameter; sampled floats get four significant digits."""
     return (
         f"{value:.4g}"
         if isinstance(value, float)
@@ -47,38 +47,37 @@ def parameter(value: Any) -> str:
 
 @register.simple_tag
 def best_rmse() -> SafeString:
-    """The heading over `best_val_rmse`, wherever it stands."""
+    """The heading of `best_val_rmse`."""
     return format_html(
-        '<span title="{}">{}</span>', formatting.BEST_RMSE_MEANS, formatting.BEST_RMSE
+        '<span title="{}">{}</span>', formatting.BEST_RMSE_HELP, formatting.BEST_RMSE
     )
 
 
 @register.simple_tag
 def rate(seconds: float | None) -> SafeString:
-    """How fast epochs of so many seconds come; job.js draws the same."""
+    """The training speed; job.js renders the same."""
     return format_html("{} <small>{}</small>", *formatting.format_rate(seconds))
 
 
 @register.filter
 def spaced(name: str) -> str:
-    """A name of the wire as words."""
     return str(name).replace("_", " ")
 
 
 @register.simple_tag
-def icon(name: str, said: str = "") -> SafeString:
-    """One of icons.svg; `said` where no word stands beside it."""
+def icon(name: str, label: str = "") -> SafeString:
+    """An icon of icons.svg; pass `label` if no text accompanies it."""
     sheet = static("training/icons.svg")
-    if said:
-        drawn = '<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"></use></svg>'
-        return format_html(drawn, said, sheet, name)
-    drawn = '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>'
-    return format_html(drawn, sheet, name)
+    if label:
+        html = '<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"></use></svg>'
+        return format_html(html, label, sheet, name)
+    html = '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>'
+    return format_html(html, sheet, name)
 
 
 @register.simple_tag
 def pill(job: Job) -> SafeString:
-    """The state as colour, icon and word."""
+    """The displayed status of a job as a colored label with an icon."""
     return state_pill(job.display_status)
 
 
@@ -104,7 +103,7 @@ def named_pill(state: str) -> SafeString:
 
 @register.simple_tag
 def ago(then: datetime | None) -> SafeString:
-    """How long ago, kept current by the script."""
+    """A relative time that the page's script keeps up to date."""
     if then is None:
         return format_html("{}", formatting.MISSING)
     return format_html(

@@ -1,4 +1,4 @@
-"""Numbers as people read them; the pages' formatting.js says them in the same words."""
+"""Formats numbers, durations and sizes; formatting.js formats them the same way."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import TypeGuard
 
 MISSING = "–"
-# What lists and pages call `best_val_rmse`, and why it need not be the least of all.
-BEST_RMSE = "RMSE at best epoch"
-BEST_RMSE_MEANS = (
-    "Of the validation split, at the epoch with the least validation loss, whose weights are kept"
+# `best_val_rmse` is that of the best epoch by loss, so a lower RMSE may exist.
+BEST_RMSE = "Validation RMSE (best epoch)"
+BEST_RMSE_HELP = (
+    "Validation RMSE at the epoch with the lowest validation loss; its checkpoint is kept"
 )
-# What the time left is rounded to, in seconds.
+# Steps to which the remaining time is rounded, in seconds.
 ETA_STEPS = (1, 5, 30, 60, 300, 600, 3600)
 
 
@@ -21,7 +21,7 @@ def _is_finite(value: float | None) -> TypeGuard[float]:
 
 
 def format_distance(value: float | None) -> str:
-    """A distance: 34.2 m, 340 m, 34.20 km."""
+    """Format metres: 34.2 m, 340 m, 34.20 km."""
     if not _is_finite(value):
         return MISSING
     if abs(value) >= 10_000:
@@ -30,7 +30,7 @@ def format_distance(value: float | None) -> str:
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """A number of so many significant digits."""
+    """Format with `digits` significant digits."""
     if not _is_finite(value):
         return MISSING
     if value == 0:
@@ -62,27 +62,27 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_eta(seconds: float | None) -> str:
-    """How long it may still take, rounded by no more than a twentieth."""
+    """Format the remaining time, rounded by at most a twentieth."""
     if not _is_finite(seconds):
         return ""
     step = max(step for step in ETA_STEPS if step <= max(1, 0.08 * seconds))
-    said = format_duration(max(1, step * math.floor(seconds / step + 0.5)))
-    return said.replace(" 0 s", "").replace(" 0 min", "").replace(" 0 h", "")
+    text = format_duration(max(1, step * math.floor(seconds / step + 0.5)))
+    return text.replace(" 0 s", "").replace(" 0 min", "").replace(" 0 h", "")
 
 
 def format_rate(seconds: float | None) -> tuple[str, str]:
-    """How fast epochs of so many seconds come: 2.1 epochs/s, 12 s an epoch, 1 min 5 s an epoch."""
+    """Number and unit of the training speed: 2.1 epochs/s, 12 s per epoch."""
     if not _is_finite(seconds) or seconds <= 0:
         return MISSING, ""
     if seconds < 1:
         return format_number(1 / seconds, 2), "epochs/s"
-    return format_duration(
-        seconds
-    ) if seconds >= 60 else f"{format_number(seconds, 2)} s", "an epoch"
+    if seconds >= 60:
+        return format_duration(seconds), "per epoch"
+    return f"{format_number(seconds, 2)} s", "per epoch"
 
 
 def format_age(then: datetime | None, now: datetime) -> str:
-    """The largest unit alone."""
+    """Format the age in its largest unit: 3 min ago."""
     if then is None:
         return MISSING
     seconds = max(0, int((now - then).total_seconds()))
@@ -93,7 +93,6 @@ def format_age(then: datetime | None, now: datetime) -> str:
 
 
 def format_size(count: int) -> str:
-    """Of a file."""
     for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= step:
             return f"{count / step:.1f} {unit}"

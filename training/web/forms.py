@@ -20,109 +20,102 @@ from training.validation import InvalidInputError, validate
 
 
 class ConfigForm(forms.Form):
-    """A form whose values are checked by `model`, as the API checks them."""
+    """A form generated from, and validated by, a pydantic model."""
 
     model: type[BaseModel]
-    left_out: Sequence[str] = ()
-    first: Sequence[str] = ()
-    # Where nothing is said of these, the default holds.
-    may_be_left: Sequence[str] = ()
+    excluded: Sequence[str] = ()
+    main: Sequence[str] = ()
+    # Blank values of these fields fall back to the model's default.
+    optional: Sequence[str] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, info in self.model.model_fields.items():
-            if name not in self.left_out:
+            if name not in self.excluded:
                 self.fields[name] = model_field(info)
-            if name in self.may_be_left:
+            if name in self.optional:
                 self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.errors:
             return cleaned
-        sent = {name: cleaned[name] for name in self.model.model_fields if name in cleaned}
-        for name in self.may_be_left:
-            if sent[name] in ("", None):
-                del sent[name]
+        data = {name: cleaned[name] for name in self.model.model_fields if name in cleaned}
+        for name in self.optional:
+            if data[name] in ("", None):
+                del data[name]
         try:
-            self.config = validate(self.model, sent)
+            self.config = validate(self.model, data)
         except InvalidInputError as error:
             for name, sentences in error.errors.items():
                 self.add_error(name if name in self.fields else None, sentences)
         return cleaned
 
     def share_with(self, user: User) -> None:
-        """Ask for a team, where the user belongs to one."""
-        mine = teams_of(user)
-        if mine.exists():
+        """Add a team field if the user belongs to a team."""
+        teams = teams_of(user)
+        if teams.exists():
             self.fields["team"] = forms.ModelChoiceField(
-                mine,
+                teams,
                 required=False,
                 label="Share with",
-                empty_label="Nobody",
-                help_text="A team whose members see and steer it too.",
+                empty_label="No team",
+                help_text="Team members can view and control it.",
             )
             self.order_fields(["dataset", "name", "file", "team"])
 
     @property
     def team(self) -> Group | None:
-        """The one that a valid form says."""
         return cast("Group | None", self.cleaned_data.get("team"))
 
     def main_fields(self) -> list[forms.BoundField]:
-        """What everyone looks at."""
         return [self[name] for name in self.fields if self._is_main(name)]
 
     def further_fields(self) -> list[forms.BoundField]:
-        """What has a good default."""
         return [self[name] for name in self.fields if not self._is_main(name)]
 
     def _is_main(self, name: str) -> bool:
-        return name in self.first or name not in self.model.model_fields
+        return name in self.main or name not in self.model.model_fields
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "title": "Quick look",
-        "about": "A minute: does it learn at all?",
+        "title": "Quick",
+        "description": "About a minute, to check that it trains.",
         "values": {"epochs": 20, "hidden": 64, "layers": 1, "patience": 10},
     },
     "standard": {
         "title": "Standard",
-        "about": "The defaults; good on ten thousand samples.",
+        "description": "The defaults, suited to about 10,000 samples.",
         "values": {},
     },
     "thorough": {
         "title": "Thorough",
-        "about": "Wider, slower, patient: for the last metres.",
+        "description": "Larger network, 300 epochs.",
         "values": {
             "epochs": 300, "hidden": 256, "layers": 3, "learning_rate": 5e-4, "patience": 40,
         },
     },
     "powder": {
         "title": "POWDER, 462 MHz",
-        "about": "A campus, 33 receivers, buses among them: five networks that agree on a place.",
+        "description": "For the POWDER dataset: ensemble of 5 networks.",
         "values": {"model": "mlp", "members": 5, "epochs": 80, "batch_size": 64},
     },
 }  # fmt: skip
 
 
 class JobForm(ConfigForm):
-    """Start a training."""
-
     model = TrainConfig
-    first = ("epochs", "batch_size", "learning_rate", "patience")
+    main = ("epochs", "batch_size", "learning_rate", "patience")
 
     dataset = forms.ModelChoiceField(Dataset.objects.none(), empty_label=None)
-    name = forms.CharField(
-        max_length=200, required=False, help_text="Shown in lists; may stay empty."
-    )
+    name = forms.CharField(max_length=200, required=False, help_text="Optional.")
     notes = forms.CharField(
         max_length=20_000,
         required=False,
         initial="",
         widget=forms.Textarea({"rows": 2}),
-        help_text="What you want to find out; may stay empty.",
+        help_text="Optional. For example, what you want to find out.",
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
@@ -133,7 +126,7 @@ class JobForm(ConfigForm):
         self.share_with(user)
 
     def submit(self, parent: Job | None = None) -> Job:
-        """Queue what a valid form says, under the tags of the job that it was cloned from."""
+        """Queue the job; a clone inherits the tags of its parent."""
         return lifecycle.submit(
             self.user,
             self.cleaned_data["dataset"],
@@ -147,35 +140,32 @@ class JobForm(ConfigForm):
 
 
 class GenerateForm(ConfigForm):
-    """Make a synthetic dataset on the seven receivers of the default."""
+    """Generates a synthetic dataset with the default receivers."""
 
     model = GenerateConfig
-    left_out = ("receivers",)
-    first = ("samples", "seed")
+    excluded = ("receivers",)
+    main = ("samples", "seed")
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
-        # Two forms share a page: a label has to find its own field.
+        # Two forms are on one page, so their element IDs need a prefix.
         super().__init__(*args, **{"auto_id": "generate_%s", **kwargs})
         self.user = user
         self.share_with(user)
 
     def submit(self) -> Job:
-        """Queue what a valid form says."""
         config, name = cast(GenerateConfig, self.config), self.cleaned_data["name"]
         return lifecycle.submit_generation(self.user, name, config, self.team)
 
 
 class ImportForm(ConfigForm):
-    """Import measured data, and say how it is to be split."""
-
     model = ImportConfig
-    may_be_left = tuple(ImportConfig.model_fields)
+    optional = tuple(ImportConfig.model_fields)
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
     file = forms.FileField(
-        label="Zip file", help_text="A zip of receivers.csv, samples.csv and measurements.csv."
+        label="Zip file", help_text="Contains receivers.csv, samples.csv and measurements.csv."
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
@@ -184,16 +174,16 @@ class ImportForm(ConfigForm):
         self.share_with(user)
 
     def store(self) -> Dataset:
-        """Import the upload of a valid form (see `training.datasets.service.import_upload`)."""
+        """Import the uploaded file; raises what `datasets.import_upload` raises."""
         name, file = self.cleaned_data["name"], self.cleaned_data["file"]
-        made = datasets.import_upload(self.user, name, file, cast(ImportConfig, self.config))
+        dataset = datasets.import_upload(self.user, name, file, cast(ImportConfig, self.config))
         if self.team:
-            datasets.share_dataset(made, self.team)
-        return made
+            datasets.share_dataset(dataset, self.team)
+        return dataset
 
 
 def model_field(info: FieldInfo) -> forms.Field:
-    words = {
+    options: dict[str, Any] = {
         "label": info.title,
         "help_text": info.description or "",
         "initial": info.default,
@@ -201,19 +191,19 @@ def model_field(info: FieldInfo) -> forms.Field:
     }
     kind = info.annotation
     if get_origin(kind) is Literal:
-        return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **words)
+        return forms.ChoiceField(choices=[(one, one) for one in get_args(kind)], **options)
     if kind is bool:
-        return forms.BooleanField(**{**words, "required": False})
+        return forms.BooleanField(**{**options, "required": False})
     if kind is str:
-        return forms.CharField(max_length=_bound(info, MaxLen, "max_length"), **words)
+        return forms.CharField(max_length=_bound(info, MaxLen, "max_length"), **options)
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
     if kind is int or int in get_args(kind):
-        return forms.IntegerField(**bounds, **words)
-    least = bounds["min_value"]
-    if least is None:
-        least = _bound(info, Gt, "gt")
+        return forms.IntegerField(**bounds, **options)
+    minimum = bounds["min_value"]
+    if minimum is None:
+        minimum = _bound(info, Gt, "gt")
     return forms.FloatField(
-        **{**bounds, "min_value": least}, **words, widget=forms.NumberInput({"step": "any"})
+        **{**bounds, "min_value": minimum}, **options, widget=forms.NumberInput({"step": "any"})
     )
 
 

@@ -52,11 +52,11 @@ export function about(seconds) {
   return duration(Math.max(1, step * Math.round(seconds / step))).replace(/ 0 (s|min|h)/, "");
 }
 
-/** How fast epochs of so many seconds come: ["2.1", "epochs/s"], ["12 s", "an epoch"]. */
+/** How fast epochs of so many seconds come: ["2.1", "epochs/s"], ["12 s", "per epoch"]. */
 export function rate(seconds) {
   if (missing(seconds) || seconds <= 0) return [NOTHING, ""];
   if (seconds < 1) return [figure(1 / seconds, 2), "epochs/s"];
-  return [seconds >= 60 ? duration(seconds) : `${figure(seconds, 2)} s`, "an epoch"];
+  return [seconds >= 60 ? duration(seconds) : `${figure(seconds, 2)} s`, "per epoch"];
 }
 
 /** The largest unit alone. */

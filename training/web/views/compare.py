@@ -1,4 +1,4 @@
-"""Two to eight jobs side by side; everything that is chosen stands in the address."""
+"""Compares 2 to 8 jobs; the selection and all options are in the query string."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from training.models.states import ACTIVE, Status
 from training.web import formatting
 from training.web.charts.charts import cdf_chart, comparison_chart, short_distance
 
-FEWEST, MOST = 2, 8
+MIN_JOBS, MAX_JOBS = 2, 8
 POINTS = 400
 METRICS = {
-    "val_rmse": "RMSE",
-    "val_rmse_good_geom": "RMSE, good geometry",
+    "val_rmse": "Validation RMSE",
+    "val_rmse_good_geom": "RMSE (good geometry)",
     "val_median": "Median",
-    "val_p95": "95 %",
-    "val_loss": "Loss",
+    "val_p95": "95th percentile",
+    "val_loss": "Validation loss",
     "train_loss": "Training loss",
 }
-# What is measured of each: title, where it is found, how it is said. The smallest is the best.
+# Title, key and formatter of each result row; lower is better in all of them.
 RESULTS = (
     (formatting.BEST_RMSE, "val_rmse", formatting.format_distance),
     ("Test RMSE", "rmse_m", formatting.format_distance),
     ("Test median", "median_m", formatting.format_distance),
-    ("Test 95 %", "p95_m", formatting.format_distance),
+    ("Test 95th percentile", "p95_m", formatting.format_distance),
     ("Test NLL", "nll", formatting.format_number),
     ("Training time", "seconds", formatting.format_duration),
 )
@@ -46,7 +46,7 @@ RESULTS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """What the address says."""
+    """The options in the query string."""
 
     jobs: list[uuid.UUID]
     baseline: uuid.UUID | None
@@ -55,10 +55,10 @@ class Choice:
     log: bool
 
     @classmethod
-    def of(cls, request: HttpRequest) -> Choice:
-        """Whatever makes no sense counts as not said."""
+    def from_request(cls, request: HttpRequest) -> Choice:
+        """Invalid values are ignored."""
         sent = ",".join(request.GET.getlist("jobs") + request.GET.getlist("job")).split(",")
-        jobs = list(dict.fromkeys(pk for one in sent if (pk := _uuid(one))))[:MOST]
+        jobs = list(dict.fromkeys(pk for one in sent if (pk := _uuid(one))))[:MAX_JOBS]
         baseline = _uuid(request.GET.get("baseline", ""))
         metric, over = request.GET.get("metric", ""), request.GET.get("over", "")
         return cls(
@@ -69,14 +69,14 @@ class Choice:
             log=request.GET.get("scale") == "log",
         )
 
-    def address(self, **changed: Any) -> str:
-        """The same with some of it changed."""
-        said = {
+    def url(self, **changed: Any) -> str:
+        """The query string with some options changed."""
+        query = {
             "jobs": ",".join(map(str, self.jobs)), "baseline": self.baseline,
             "metric": self.metric, "over": self.over, "scale": "log" if self.log else "",
             **changed,
         }  # fmt: skip
-        return f"?{urlencode({name: value for name, value in said.items() if value})}"
+        return f"?{urlencode({name: value for name, value in query.items() if value})}"
 
 
 def _uuid(text: str) -> uuid.UUID | None:
@@ -89,8 +89,7 @@ def _uuid(text: str) -> uuid.UUID | None:
 @require_safe
 @login_required
 def compare(request: HttpRequest) -> HttpResponse:
-    """The table of differences, the curves, the distributions of errors."""
-    choice = Choice.of(request)
+    choice = Choice.from_request(request)
     rows = visible_to(
         Job.objects.select_related("dataset", "owner", "team"), signed_in_user(request)
     )
@@ -102,19 +101,19 @@ def compare(request: HttpRequest) -> HttpResponse:
     }
     context = {
         "choice": choice,
-        "enough": len(jobs) >= FEWEST,
+        "enough": len(jobs) >= MIN_JOBS,
         "columns": [_column(choice, job, index) for index, job in enumerate(jobs)],
-        "parameters": differing(jobs),
+        "parameters": differing_parameters(jobs),
         "results": [_result(choice, jobs, models, curves, *one) for one in RESULTS],
         "curves": _curves(choice, jobs, curves),
         "datasets_differ": len({job.dataset_id for job in jobs}) > 1,
         "active": any(job.status in ACTIVE for job in jobs),
         "cdf": _cdf(jobs, models),
-        "metrics": [(name, title, choice.address(metric=name)) for name, title in METRICS.items()],
-        "by_epoch": choice.address(over=""),
-        "by_time": choice.address(over="time"),
-        "linear": choice.address(scale=""),
-        "logarithmic": choice.address(scale="log"),
+        "metrics": [(name, title, choice.url(metric=name)) for name, title in METRICS.items()],
+        "by_epoch": choice.url(over=""),
+        "by_time": choice.url(over="time"),
+        "linear": choice.url(scale=""),
+        "logarithmic": choice.url(scale="log"),
         "script": {
             "metric": choice.metric,
             "title": METRICS[choice.metric],
@@ -137,7 +136,7 @@ def _for_script(job: Job, columns: chart_series.Columns) -> dict[str, Any]:
 def _curves(
     choice: Choice, jobs: list[Job], columns: dict[uuid.UUID, chart_series.Columns]
 ) -> SafeString:
-    """What the script draws, for a page without one."""
+    """The chart for pages without JavaScript."""
     lines = {}
     for index, job in enumerate(jobs):
         one = columns[job.pk]
@@ -156,13 +155,13 @@ def _column(choice: Choice, job: Job, index: int) -> dict[str, Any]:
         "state": job.display_status,
         "colour": f"c{index}",
         "pinned": pinned,
-        "pin": choice.address(baseline="" if pinned else job.pk),
-        "without": choice.address(jobs=rest),
+        "pin": choice.url(baseline="" if pinned else job.pk),
+        "without": choice.url(jobs=rest),
     }
 
 
-def differing(jobs: list[Job]) -> list[dict[str, Any]]:
-    """The parameters on which the jobs do not agree, with each one's value."""
+def differing_parameters(jobs: list[Job]) -> list[dict[str, Any]]:
+    """The parameters whose values differ between the jobs."""
     rows: list[dict[str, Any]] = []
     if len({job.dataset_id for job in jobs}) > 1:
         rows.append({"title": "Dataset", "values_of": [job.dataset.name for job in jobs]})
@@ -182,7 +181,7 @@ def _result(
     name: str,
     say: Any,
 ) -> dict[str, Any]:
-    """One row: each job's value, the best marked, and the difference to the pinned one."""
+    """One table row: each job's value, the best one marked, and the difference to the baseline."""
     values: list[float | None] = []
     for job in jobs:
         if name == "val_rmse":
@@ -205,8 +204,8 @@ def _result(
 def _difference(value: float | None, base: float | None) -> str:
     if value is None or not base or value == base:
         return ""
-    said = f"{100 * (value - base) / abs(base):+.1f}".replace("-", "−")
-    return f"{'±0.0' if said.endswith(('+0.0', '−0.0')) else said} %"
+    percent = f"{100 * (value - base) / abs(base):+.1f}".replace("-", "−")
+    return f"{'±0.0' if percent.endswith(('+0.0', '−0.0')) else percent} %"
 
 
 def _cdf(jobs: list[Job], models: dict[uuid.UUID, TrainedModel]) -> SafeString | None:

@@ -1,4 +1,4 @@
-"""Datasets: what there is, what each one holds, and the two ways to a new one."""
+"""The list of datasets with the forms that create one, and the page of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from training.accounts.permissions import require_owner, signed_in_user, visible_to
-from training.datasets import service as stored
+from training.datasets import service as dataset_service
 from training.localization.geometry import LocalFrame
 from training.localization.importing.importer import DatasetImportError
 from training.models import Dataset, Job
@@ -31,7 +31,6 @@ NEWEST_JOBS = 20
 
 @login_required
 def dataset_list(request: HttpRequest) -> HttpResponse:
-    """All datasets, and the forms that make one."""
     user = signed_in_user(request)
     forms = {"generate_form": GenerateForm(user), "import_form": ImportForm(user)}
     if request.method == "POST":
@@ -42,13 +41,13 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
     found = visible_to(Dataset.objects.select_related("owner", "team"), user)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     bound = any(form.is_bound for form in forms.values())
-    making = {
+    generation_jobs = {
         job.dataset_id: job
         for job in Job.objects.filter(
             kind=Job.Kind.GENERATION, dataset__in=page.object_list
         ).order_by("created_at")
     }
-    rows = [(dataset, making.get(dataset.pk)) for dataset in page.object_list]
+    rows = [(dataset, generation_jobs.get(dataset.pk)) for dataset in page.object_list]
     context = {"page": page, "rows": rows, **forms}
     return render(request, "training/datasets.html", context, status=400 if bound else 200)
 
@@ -56,7 +55,7 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
 def _new_dataset(
     request: HttpRequest,
 ) -> tuple[str, HttpResponse | GenerateForm | ImportForm]:
-    """Where to go next; or the form again, with what is wrong."""
+    """Name of the submitted form, and the redirect on success or the form with its errors."""
     user = signed_in_user(request)
     if "import" in request.POST:
         upload = ImportForm(user, request.POST, request.FILES)
@@ -69,14 +68,14 @@ def _new_dataset(
                 messages.success(request, f"Imported {made.samples:,} samples.")
                 return "import_form", _after_upload(request, reverse("dataset", args=[made.pk]))
         return "import_form", upload
-    wanted = GenerateForm(user, request.POST)
-    if wanted.is_valid():
-        return "generate_form", redirect_see_other("job", wanted.submit().pk)
-    return "generate_form", wanted
+    generate = GenerateForm(user, request.POST)
+    if generate.is_valid():
+        return "generate_form", redirect_see_other("job", generate.submit().pk)
+    return "generate_form", generate
 
 
 def _after_upload(request: HttpRequest, page: str) -> HttpResponse:
-    """A script that sent the file goes to the page itself, or else the message would be lost."""
+    """JSON for a script, which would lose the flash message if it followed a redirect."""
     if request.headers.get("X-Requested-With") == "XMLHttpRequest":
         return JsonResponse({"page": page})
     return HttpResponseSeeOther(page)
@@ -90,7 +89,6 @@ def _dataset(request: HttpRequest, pk: uuid.UUID) -> Dataset:
 @require_safe
 @login_required
 def dataset_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """One dataset's facts, its receivers on a map, and what was trained on it."""
     found = _dataset(request, pk)
     jobs = visible_to(Job.objects.select_related("owner", "dataset"), signed_in_user(request))
     context = {
@@ -109,28 +107,30 @@ def delete_dataset(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = _dataset(request, pk)
     require_owner(found, signed_in_user(request))
     try:
-        stored.delete_dataset(found)
-    except stored.DatasetInUseError as refusal:
-        messages.warning(request, str(refusal))
+        dataset_service.delete_dataset(found)
+    except dataset_service.DatasetInUseError as error:
+        messages.warning(request, str(error))
         return redirect_see_other("dataset", pk)
     messages.success(request, f"Deleted {found.name}.")
     return redirect_see_other("datasets")
 
 
 def _map(found: Dataset) -> SafeString | None:
-    """The receivers that stand still, and some samples, on the plane around them."""
-    still: list[dict[str, Any]] = [
+    """A map of the fixed receivers and some samples; None without fixed receivers."""
+    fixed: list[dict[str, Any]] = [
         one for one in found.facts.get("receivers", []) if one.get("lat") is not None
     ]
-    if not still:
+    if not fixed:
         return None
     samples: list[dict[str, Any]] = found.facts.get("map", [])
-    lat0, lon0 = (sum(one[side] for one in still) / len(still) for side in ("lat", "lon"))
+    lat0, lon0 = (sum(one[side] for one in fixed) / len(fixed) for side in ("lat", "lon"))
     frame = LocalFrame(lat0, lon0)
-    return dataset_map(_placed(frame, still, "id"), _placed(frame, samples, "split"))
+    return dataset_map(
+        _local_positions(frame, fixed, "id"), _local_positions(frame, samples, "split")
+    )
 
 
-def _placed(
+def _local_positions(
     frame: LocalFrame, rows: list[dict[str, Any]], name: str
 ) -> list[tuple[float, float, str]]:
     """Each row's east and north in metres, and its `name`."""

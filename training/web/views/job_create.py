@@ -1,4 +1,4 @@
-"""The form that starts a training: sensible values, presets, and what another job used."""
+"""The form that creates a training job."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from training.web.views.responses import redirect_see_other
 
 @login_required
 def create_job(request: HttpRequest) -> HttpResponse:
-    """Start a training; `like` names a job to begin from, `dataset` and `preset` do alike."""
+    """Create a job; `like` (a job ID), `dataset` and `preset` set the initial values."""
     user = signed_in_user(request)
     parent = _parent(request, user)
-    form = JobForm(user, request.POST or None, initial=_chosen(request, parent))
+    form = JobForm(user, request.POST or None, initial=_initial_values(request, parent))
     if request.method == "POST" and form.is_valid():
         return redirect_see_other("job", form.submit(parent).pk)
     context = {
@@ -34,13 +34,15 @@ def create_job(request: HttpRequest) -> HttpResponse:
         "preset": request.GET.get("preset", ""),
         "dataset": request.GET.get("dataset", ""),
     }
-    return render(request, "training/start.html", context, status=400 if form.is_bound else 200)
+    return render(
+        request, "training/job_create.html", context, status=400 if form.is_bound else 200
+    )
 
 
 @require_POST
 @login_required
 def create_first_job(request: HttpRequest) -> HttpResponse:
-    """One click from the empty list: a quick training on the newest dataset."""
+    """Create a quick training job on the newest dataset."""
     user = signed_in_user(request)
     newest = visible_to(Dataset.objects.filter(status=Dataset.State.READY), user).first()
     if newest is None:
@@ -57,8 +59,8 @@ def _parent(request: HttpRequest, user: User) -> Job | None:
         return None
 
 
-def _chosen(request: HttpRequest, parent: Job | None) -> dict[str, Any]:
-    """The form as another job, or another page, suggests it."""
+def _initial_values(request: HttpRequest, parent: Job | None) -> dict[str, Any]:
+    """Initial form values from the parent job or the query string."""
     if parent is not None:
         return {
             **parent.config, "dataset": parent.dataset_id, "name": parent.name,

@@ -63,7 +63,7 @@ def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Ask for confirmation on GET, since a cancelled job cannot be resumed; cancel on POST."""
     if request.method == "POST":
         return job_action(request, pk, "cancel")
-    return render(request, "training/cancel.html", {"job": _job(request, pk)})
+    return render(request, "training/job_cancel.html", {"job": _job(request, pk)})
 
 
 @require_safe

@@ -1,4 +1,4 @@
-"""The form that changes the words of a job: its name, notes and tags."""
+"""The form that edits the name, notes and tags of a job."""
 
 from __future__ import annotations
 
@@ -21,19 +21,13 @@ from training.web.views.responses import redirect_see_other
 
 
 class MetadataForm(forms.Form):
-    """Checked as the API checks them."""
-
-    name = forms.CharField(
-        max_length=200, required=False, help_text="Shown in lists; may stay empty."
-    )
-    tags = forms.CharField(
-        required=False, help_text="Short words to find it by, with commas between them."
-    )
+    name = forms.CharField(max_length=200, required=False, help_text="Optional.")
+    tags = forms.CharField(required=False, help_text="Comma-separated.")
     notes = forms.CharField(
         max_length=20_000,
         required=False,
         widget=forms.Textarea({"rows": 6}),
-        help_text="What you wanted to find out, and what you found.",
+        help_text="For example, what you wanted to find out and what you found.",
     )
 
     def clean_tags(self) -> list[str]:
@@ -43,7 +37,7 @@ class MetadataForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         try:
-            self.labels = validate(Metadata, cleaned)
+            self.metadata = validate(Metadata, cleaned)
         except InvalidInputError as error:
             for name, sentences in error.errors.items():
                 field, _, place = name.partition(".")
@@ -55,13 +49,12 @@ class MetadataForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def edit_job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """Change them; back to the job's page where that went well."""
     job = get_object_or_404(visible_to(Job.objects.all(), signed_in_user(request)), pk=pk)
     now = {"name": job.name, "notes": job.notes, "tags": ", ".join(job.tags)}
     form = MetadataForm(request.POST or None, initial=now)
     if request.method == "POST" and form.is_valid():
-        lifecycle.update_metadata(job, **form.labels.model_dump())
+        lifecycle.update_metadata(job, **form.metadata.model_dump())
         messages.success(request, "Saved.")
         return redirect_see_other("job", pk)
     context = {"form": form, "job": job}
-    return render(request, "training/edit.html", context, status=400 if form.is_bound else 200)
+    return render(request, "training/job_edit.html", context, status=400 if form.is_bound else 200)

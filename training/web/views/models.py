@@ -1,4 +1,4 @@
-"""Trained models: how good each is, and what it says of measurements typed in."""
+"""The list of trained models, and the page of one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from training.models import Job, TrainedModel
 from training.web.views.job_page import chart_drawings
 from training.web.views.responses import safe_next_url
 
-MOST = 100
-READINGS = (("rssi_dbm", "RSSI"), ("snr_db", "SNR"), ("toa_ns", "Arrival"))
+MAX_MODELS = 100
+READINGS = (("rssi_dbm", "RSSI"), ("snr_db", "SNR"), ("toa_ns", "Arrival time"))
 
 
 @require_safe
 @login_required
 def model_list(request: HttpRequest) -> HttpResponse:
-    """All models, the newest first, each beside the bound and the best baseline."""
     jobs = visible_to(Job.objects.all(), signed_in_user(request))
     rows = TrainedModel.objects.filter(job__in=jobs).select_related(
         "job", "job__dataset", "job__owner"
-    )[:MOST]
+    )[:MAX_MODELS]
     return render(request, "training/models.html", {"rows": [(row, _best(row)) for row in rows]})
 
 
@@ -43,7 +42,6 @@ def _best(row: TrainedModel) -> tuple[str, float] | None:
 @require_safe
 @login_required
 def model_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """One model: its evaluation, and a form to try it."""
     jobs = visible_to(Job.objects.all(), signed_in_user(request))
     rows = TrainedModel.objects.filter(job__in=jobs).select_related("job", "job__dataset")
     found = get_object_or_404(rows, pk=pk)

@@ -1,4 +1,4 @@
-"""Whose a job or dataset is, and the form in which its owner shares it with a team."""
+"""Shares jobs and datasets with a team."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from training.web.views.responses import redirect_see_other
 
 
 def sharing(row: Job | Dataset, user: User) -> dict[str, Any]:
-    """What `_share.html` shows; no teams to choose from where it is not this user's to share."""
-    mine = is_owner(row, user)
+    """The context of `_share.html`; `teams` is empty if the user does not own the row."""
+    owned = is_owner(row, user)
     kind = "job" if isinstance(row, Job) else "dataset"
     return {
         "shared": row,
-        "owned": mine,
-        "teams": list(teams_of(user)) if mine else [],
+        "owned": owned,
+        "teams": list(teams_of(user)) if owned else [],
         "share": reverse(f"share-{kind}", args=[row.pk]),
     }
 
@@ -43,7 +43,7 @@ def sharing(row: Job | Dataset, user: User) -> dict[str, Any]:
 @require_POST
 @login_required
 def share(request: HttpRequest, pk: uuid.UUID, kind: str) -> HttpResponse:
-    """Share it with the team that the form names, or with nobody; back to its page either way."""
+    """Share a job or dataset with the submitted team, or with no team if it is empty."""
     user = signed_in_user(request)
     row: Job | Dataset
     if kind == "job":
@@ -53,12 +53,12 @@ def share(request: HttpRequest, pk: uuid.UUID, kind: str) -> HttpResponse:
     require_owner(row, user)
     try:
         team = get_team(user, request.POST.get("team"))
-    except NoSuchTeamError as refusal:
-        messages.warning(request, str(refusal))
+    except NoSuchTeamError as error:
+        messages.warning(request, str(error))
         return redirect_see_other(kind, pk)
     if isinstance(row, Job):
         lifecycle.update_metadata(row, team=team)
     else:
         datasets.share_dataset(row, team)
-    messages.success(request, f"Shared with {team}." if team else "Shared with nobody any more.")
+    messages.success(request, f"Shared with {team}." if team else "No longer shared.")
     return redirect_see_other(kind, pk)

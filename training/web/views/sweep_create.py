@@ -1,4 +1,4 @@
-"""The form that starts a sweep: what to vary, how to search, and what all trials share."""
+"""The form that creates a sweep."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = {
 
 
 class SweepForm(forms.Form):
-    """Every field of a plan: those of the search, `vary_X` and `base_X` for each of a training."""
+    """All fields of a SweepSpec; `vary_X` and `base_X` for each training parameter X."""
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
 
@@ -56,14 +56,14 @@ class SweepForm(forms.Form):
         if self.errors:
             return cleaned
         try:
-            self.plan = validate_spec(self._sent(cleaned))
+            self.spec = validate_spec(self._spec_data(cleaned))
         except InvalidInputError as error:
             for name, sentences in error.errors.items():
                 self.add_error(self._field_of(name), sentences)
         return cleaned
 
-    def _sent(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        """As the API would get it."""
+    def _spec_data(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """The spec as a client would send it to the API."""
         varied = {name: cleaned[VARY + name].strip() for name in TrainConfig.model_fields}
         return {
             "name": cleaned["name"],
@@ -101,20 +101,20 @@ class SweepForm(forms.Form):
 
 @login_required
 def create_sweep(request: HttpRequest) -> HttpResponse:
-    """Start a sweep; `like` names a job whose values the trials share, or a sweep to repeat."""
+    """Create a sweep; `like` is the ID of a job (fixed parameters) or of a sweep to clone."""
     user = signed_in_user(request)
-    form = SweepForm(user, request.POST or None, initial=_chosen(request, user))
+    form = SweepForm(user, request.POST or None, initial=_initial_values(request, user))
     if request.method == "POST" and form.is_valid():
-        sweep = lifecycle.create(user, form.cleaned_data["dataset"], form.plan)
+        sweep = lifecycle.create(user, form.cleaned_data["dataset"], form.spec)
         scheduler.advance_sweep(sweep.pk)
         return redirect_see_other("sweep", sweep.pk)
     context = {"form": form, "help": space_syntax.HELP}
     code = 400 if form.is_bound else 200
-    return render(request, "training/start_sweep.html", context, status=code)
+    return render(request, "training/sweep_create.html", context, status=code)
 
 
-def _chosen(request: HttpRequest, user: User) -> dict[str, Any]:
-    """The form as a job, a sweep or a dataset's page suggests it."""
+def _initial_values(request: HttpRequest, user: User) -> dict[str, Any]:
+    """Initial form values from the query string."""
     try:
         like = uuid.UUID(request.GET.get("like", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sweeps: the list, and one whose trials are compared live."""
+"""The list of sweeps, and the page that compares the trials of one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from training.jobs import chart_series
 from training.localization.config import TrainConfig
 from training.models import Dataset, Sweep
 from training.models.states import ACTIVE, Status
-from training.sweeps import scheduler, trials
-from training.sweeps import space_syntax as written
+from training.sweeps import scheduler, space_syntax, trials
 from training.sweeps.trials import Trial
 from training.web import formatting
 from training.web.actions import SWEEP_ACTIONS, perform_action
@@ -31,14 +30,13 @@ from training.web.views.responses import redirect_see_other
 PAGE = 30
 CURVES, POINTS = 8, 300
 OBJECTIVES = {"val_loss": "Validation loss", "val_rmse": "Validation RMSE"}
-# What a trial is judged by.
-JUDGED_BY = {"val_loss": "Least validation loss", "val_rmse": formatting.BEST_RMSE}
+# Column headings of the objective.
+OBJECTIVE_LABELS = {"val_loss": "Best validation loss", "val_rmse": formatting.BEST_RMSE}
 
 
 @require_safe
 @login_required
 def sweeps(request: HttpRequest) -> HttpResponse:
-    """All sweeps, the newest first."""
     user = signed_in_user(request)
     done = Count("jobs", filter=~Q(jobs__status__in=[*ACTIVE, Status.PAUSED]))
     rows = visible_to(Sweep.objects.select_related("dataset", "owner"), user).annotate(done=done)
@@ -54,10 +52,9 @@ def sweeps(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """One sweep, its trials and the curves of the best, live."""
     found = _sweep(request, pk)
     rows = trials.list_trials(found)
-    sparks = dict(with_sparklines([row.job for row in rows]))
+    sparkline_values = dict(with_sparklines([row.job for row in rows]))
     drawn = sorted(rows, key=lambda row: math.inf if row.value is None else row.value)[:CURVES]
     drawn = sorted(drawn, key=lambda row: row.job.trial or 0)
     columns = {
@@ -67,17 +64,19 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     best = next((row for row in rows if row.is_best), None)
     context = {
         "sweep": found,
-        "rows": [_row(found, row, sparks[row.job], colours.get(row.job.pk)) for row in rows],
+        "rows": [
+            _row(found, row, sparkline_values[row.job], colours.get(row.job.pk)) for row in rows
+        ],
         "parameters": [TrainConfig.model_fields[name].title for name in found.space],
         "space": _space(found),
         "objective": OBJECTIVES[found.objective],
-        "judged_by": JUDGED_BY[found.objective],
-        "best": best and {"trial": best, "value": _say(found, best.value)},
-        "over": sum(row.job.status not in (*ACTIVE, Status.PAUSED) for row in rows),
+        "objective_label": OBJECTIVE_LABELS[found.objective],
+        "best": best and {"trial": best, "value": _format_objective(found, best.value)},
+        "finished": sum(row.job.status not in (*ACTIVE, Status.PAUSED) for row in rows),
         "stopped": sum(bool(row.job.cancel_reason) for row in rows),
         "chart": _chart(found, columns, colours),
         "compare": ",".join(str(row.job.pk) for row in drawn) if len(drawn) > 1 else "",
-        "may": {
+        "allowed": {
             "pause": found.status == "running",
             "resume": found.status == "paused",
             "cancel": found.status in ("running", "paused"),
@@ -97,20 +96,20 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def _row(
-    found: Sweep, row: Trial, sparks: list[float | None], colour: str | None
+    found: Sweep, row: Trial, rmse_values: list[float | None], colour: str | None
 ) -> dict[str, Any]:
     return {
         "job": row.job,
         "state": row.job.display_status,
         "values": list(row.point.values()),
-        "value": _say(found, row.value),
+        "value": _format_objective(found, row.value),
         "is_best": row.is_best,
-        "spark": sparkline_of(sparks),
+        "sparkline": sparkline_of(rmse_values),
         "colour": colour,
     }
 
 
-def _say(found: Sweep, value: float | None) -> str:
+def _format_objective(found: Sweep, value: float | None) -> str:
     return (
         formatting.format_distance(value)
         if found.objective == "val_rmse"
@@ -119,9 +118,9 @@ def _say(found: Sweep, value: float | None) -> str:
 
 
 def _space(found: Sweep) -> list[tuple[str | None, str]]:
-    """What it varies, in words."""
+    """Title and options of each varied parameter, as the form takes them."""
     return [
-        (TrainConfig.model_fields[name].title, written.format_options(given))
+        (TrainConfig.model_fields[name].title, space_syntax.format_options(given))
         for name, given in found.space.items()
     ]
 
@@ -129,7 +128,7 @@ def _space(found: Sweep) -> list[tuple[str | None, str]]:
 def _chart(
     found: Sweep, columns: dict[uuid.UUID, chart_series.Columns], colours: dict[uuid.UUID, str]
 ) -> SafeString | None:
-    """The curves on a common axis, for whoever has no script."""
+    """The objective of the best trials over epochs, for pages without JavaScript."""
     epochs = sorted({epoch for one in columns.values() for epoch in one.epoch})
     if not epochs:
         return None
@@ -162,4 +161,4 @@ def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Ask for confirmation on GET, since a cancelled sweep cannot be resumed; cancel on POST."""
     if request.method == "POST":
         return sweep_action(request, pk, "cancel")
-    return render(request, "training/cancel_sweep.html", {"sweep": _sweep(request, pk)})
+    return render(request, "training/sweep_cancel.html", {"sweep": _sweep(request, pk)})

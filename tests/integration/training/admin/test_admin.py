@@ -16,7 +16,7 @@ JOBS = "/admin/training/job/"
 
 
 @pytest.fixture
-def desk(client: Client, staff: User) -> Client:
+def staff_client(client: Client, staff: User) -> Client:
     client.force_login(staff)
     return client
 
@@ -26,92 +26,98 @@ def jobs(ada: User, dataset: Dataset) -> list[Job]:
     return [lifecycle.submit(ada, dataset, TrainConfig(), name) for name in ("One", "Two")]
 
 
-def do(desk: Client, action: str, jobs: list[Job]) -> str:
+def perform(staff_client: Client, action: str, jobs: list[Job]) -> str:
     chosen = {"action": action, "_selected_action": [str(job.pk) for job in jobs]}
-    return desk.post(JOBS, chosen, follow=True).content.decode()
+    return staff_client.post(JOBS, chosen, follow=True).content.decode()
 
 
 def states(jobs: list[Job]) -> list[str]:
     return [Job.objects.get(pk=job.pk).status for job in jobs]
 
 
-def test_jobs_and_datasets_are_listed_and_filtered(desk: Client, jobs: list[Job]) -> None:
-    assert "One" in desk.get(f"{JOBS}?status__exact=queued").content.decode()
-    assert "One" not in desk.get(f"{JOBS}?status__exact=failed").content.decode()
-    assert "Small" in desk.get("/admin/training/dataset/").content.decode()
-    assert desk.get(f"{JOBS}{jobs[0].pk}/change/").status_code == 200
+def test_jobs_and_datasets_are_listed_and_filtered(staff_client: Client, jobs: list[Job]) -> None:
+    assert "One" in staff_client.get(f"{JOBS}?status__exact=queued").content.decode()
+    assert "One" not in staff_client.get(f"{JOBS}?status__exact=failed").content.decode()
+    assert "Small" in staff_client.get("/admin/training/dataset/").content.decode()
+    assert staff_client.get(f"{JOBS}{jobs[0].pk}/change/").status_code == 200
 
 
-def test_the_actions_go_through_lifecycle(desk: Client, jobs: list[Job]) -> None:
-    told = do(desk, "pause", jobs)
-    assert "One: Pause requested." in told
-    assert "Two: Pause requested." in told
+def test_actions_change_status_and_record_events(staff_client: Client, jobs: list[Job]) -> None:
+    messages = perform(staff_client, "pause", jobs)
+    assert "One: Pause requested." in messages
+    assert "Two: Pause requested." in messages
     assert states(jobs) == [Status.PAUSED] * 2
-    assert "One: Queued to resume from the last checkpoint." in do(desk, "resume", jobs[:1])
-    assert "Two: Cancellation requested." in do(desk, "cancel", jobs)
+    assert "One: Queued to resume from the last checkpoint." in perform(
+        staff_client, "resume", jobs[:1]
+    )
+    assert "Two: Cancellation requested." in perform(staff_client, "cancel", jobs)
     assert states(jobs) == [Status.CANCELLED] * 2
     assert [job.events.count() for job in jobs] == [6, 5]
 
 
-def test_what_a_state_forbids_is_said_for_each_job(desk: Client, jobs: list[Job]) -> None:
+def test_action_not_allowed_in_the_status_warns_per_job(
+    staff_client: Client, jobs: list[Job]
+) -> None:
     lifecycle.request_cancel(jobs[0], "ada")
-    told = do(desk, "pause", jobs)
-    assert "One: Cannot pause this job: it is cancelled." in told
-    assert "Two: Pause requested." in told
+    messages = perform(staff_client, "pause", jobs)
+    assert "One: Cannot pause this job: it is cancelled." in messages
+    assert "Two: Pause requested." in messages
 
 
-def test_nothing_can_be_edited_past_lifecycle(desk: Client, jobs: list[Job]) -> None:
-    assert desk.post(f"{JOBS}{jobs[0].pk}/change/", {"status": "completed"}).status_code == 403
-    assert desk.post(f"{JOBS}{jobs[0].pk}/delete/", {"post": "yes"}).status_code == 403
+def test_change_and_delete_views_are_forbidden(staff_client: Client, jobs: list[Job]) -> None:
+    assert (
+        staff_client.post(f"{JOBS}{jobs[0].pk}/change/", {"status": "completed"}).status_code == 403
+    )
+    assert staff_client.post(f"{JOBS}{jobs[0].pk}/delete/", {"post": "yes"}).status_code == 403
     assert states(jobs) == [Status.QUEUED] * 2
 
 
-def test_a_running_job_is_taken_from_its_worker_and_queued_again(
-    desk: Client, jobs: list[Job]
-) -> None:
+def test_requeue_takes_a_running_job_from_its_worker(staff_client: Client, jobs: list[Job]) -> None:
     attempt = claim_job(jobs[0])
     lifecycle.request_cancel(jobs[1], "ada")
-    told = do(desk, "requeue", jobs)
-    assert "One: Requeued." in told
-    assert "Two: Cannot resume this job: it is cancelled." in told
+    messages = perform(staff_client, "requeue", jobs)
+    assert "One: Requeued." in messages
+    assert "Two: Cannot resume this job: it is cancelled." in messages
     assert states(jobs) == [Status.QUEUED, Status.CANCELLED]
     assert jobs[0].events.latest("seq").data["reason"] == "Requeued by grace."
     assert attempt.change() is None
 
 
-def test_a_training_is_launched_from_the_desk(desk: Client, staff: User, dataset: Dataset) -> None:
-    page = desk.get(f"{JOBS}add/")
-    assert "Peak step size of AdamW" in page.content.decode()
+def test_admin_form_creates_a_job_or_shows_errors(
+    staff_client: Client, staff: User, dataset: Dataset
+) -> None:
+    page = staff_client.get(f"{JOBS}add/")
+    assert "Peak learning rate of AdamW" in page.content.decode()
     form = page.context["form"]
     values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
-    sent = {**values, "dataset": dataset.pk, "name": "From the desk"}
-    refused = desk.post(f"{JOBS}add/", {**sent, "epochs": 0})
+    sent = {**values, "dataset": dataset.pk, "name": "From the admin"}
+    refused = staff_client.post(f"{JOBS}add/", {**sent, "epochs": 0})
     assert refused.status_code == 400
     html = refused.content.decode()
-    assert "breadcrumbs" in html  # still the desk
+    assert "breadcrumbs" in html
     assert "greater than or equal to 1" in html
-    assert 'value="From the desk"' in html
+    assert 'value="From the admin"' in html
     assert not Job.objects.exists()
-    taken = desk.post(f"{JOBS}add/", {**sent, "epochs": 3})
+    taken = staff_client.post(f"{JOBS}add/", {**sent, "epochs": 3})
     assert (taken.status_code, taken["Location"]) == (303, f"/jobs/{Job.objects.get().pk}")
 
 
-def test_the_first_page_counts_what_matters(desk: Client, jobs: list[Job]) -> None:
+def test_index_page_shows_counts(staff_client: Client, jobs: list[Job]) -> None:
     attempt = claim_job(jobs[0])
     results.fail_attempt(attempt, "It broke.")
-    html = re.sub(r"<[^>]+>|\s+", " ", desk.get("/admin/").content.decode())
+    html = re.sub(r"<[^>]+>|\s+", " ", staff_client.get("/admin/").content.decode())
     html = re.sub(r" +", " ", html)
-    for card in ("0 running", "1 queued", "1 failed in 24 h", "0 workers lost"):
+    for card in ("0 running", "1 queued", "1 failed (last 24 h)", "0 workers offline"):
         assert card in html
 
 
-def test_jobs_at_rest_can_be_forgotten(desk: Client, jobs: list[Job]) -> None:
+def test_delete_action_skips_unfinished_jobs(staff_client: Client, jobs: list[Job]) -> None:
     lifecycle.request_cancel(jobs[0], "ada")
-    told = do(desk, "delete_at_rest", jobs)
-    assert "Cannot delete this job: it is queued" in told
+    messages = perform(staff_client, "delete_at_rest", jobs)
+    assert "Cannot delete this job: it is queued" in messages
     assert Job.objects.count() == 1
 
 
-def test_only_staff_gets_in(client: Client, ada: User) -> None:
+def test_admin_redirects_non_staff_users(client: Client, ada: User) -> None:
     client.force_login(ada)
     assert client.get(JOBS).status_code == 302

@@ -22,7 +22,7 @@ def words(job: Job) -> tuple[str, str, list[str]]:
     return job.name, job.notes, job.tags
 
 
-def test_the_form_shows_what_is_and_stores_what_was_typed(page: Client, job: Job) -> None:
+def test_edit_form_shows_and_saves_metadata(page: Client, job: Job) -> None:
     address = f"/jobs/{job.pk}"
     assert f'href="{address}/edit"' in page.get(address).content.decode()
     html = page.get(f"{address}/edit").content.decode()
@@ -35,7 +35,7 @@ def test_the_form_shows_what_is_and_stores_what_was_typed(page: Client, job: Job
     assert "Saved." in page.get(address).content.decode()
 
 
-def test_what_is_wrong_is_said_at_its_field_and_nothing_is_stored(page: Client, job: Job) -> None:
+def test_invalid_metadata_shows_field_errors_and_saves_nothing(page: Client, job: Job) -> None:
     before = words(job)
     sent = {"name": "n" * 201, "notes": "", "tags": f"short,{'t' * 51}"}
     answer = page.post(f"/jobs/{job.pk}/edit", sent)
@@ -47,7 +47,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_stored(page: Client, 
     assert words(job) == before
 
 
-def test_a_job_of_somebody_else_is_not_there(page: Client, bob: User, job: Job) -> None:
+def test_edit_page_of_another_users_job_is_404(page: Client, bob: User, job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(owner=bob)
     assert page.get(f"/jobs/{job.pk}/edit").status_code == 404
     assert page.post(f"/jobs/{job.pk}/edit", {"name": "Mine"}).status_code == 404

@@ -16,7 +16,7 @@ from training.localization.config import TrainConfig
 from training.models import Dataset, Job, TrainedModel
 
 
-def test_the_list_goes_on_from_a_cursor(
+def test_job_list_pages_by_cursor(
     page: Client, ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.web.views.job_list.PAGE", 2)
@@ -29,13 +29,13 @@ def test_the_list_goes_on_from_a_cursor(
     assert rest.context["before"] == ""
 
 
-def test_one_click_starts_a_first_training(page: Client, dataset: Dataset) -> None:
-    assert "Start a first training" in page.get("/jobs").content.decode()
+def test_quick_training_button_creates_a_job(page: Client, dataset: Dataset) -> None:
+    assert "Run a quick training" in page.get("/jobs").content.decode()
     answer = page.post("/jobs/first")
     assert answer["Location"] == f"/jobs/{Job.objects.get().pk}"
 
 
-def test_comparison_shows_what_differs_beside_the_pinned_one(
+def test_comparison_shows_differing_parameters_and_difference_to_baseline(
     page: Client, ada: User, dataset: Dataset
 ) -> None:
     made = []
@@ -51,11 +51,13 @@ def test_comparison_shows_what_differs_beside_the_pinned_one(
     assert "Batch size" not in html
     assert "−50.0 %" in html
     assert re.search(r'class="winner">100 m', html)
-    assert "Two to eight trainings" in page.get(f"/compare?jobs={made[0].pk}").content.decode()
-    assert "Two to eight trainings" in page.get("/compare?jobs=nonsense").content.decode()
+    assert "Select 2 to 8 jobs" in page.get(f"/compare?jobs={made[0].pk}").content.decode()
+    assert "Select 2 to 8 jobs" in page.get("/compare?jobs=nonsense").content.decode()
 
 
-def test_a_dataset_has_a_page_and_goes_if_no_job_names_it(page: Client, dataset: Dataset) -> None:
+def test_dataset_page_shows_facts_and_deletes_unused_dataset(
+    page: Client, dataset: Dataset
+) -> None:
     html = page.get(f"/datasets/{dataset.pk}").content.decode()
     assert "Milano-Baggio" in html
     assert 'class="drawing map"' in html
@@ -63,7 +65,7 @@ def test_a_dataset_has_a_page_and_goes_if_no_job_names_it(page: Client, dataset:
     dataset.facts |= more
     dataset.save()
     html = page.get(f"/datasets/{dataset.pk}").content.decode()
-    for part in ('class="sample val"', "290 m", "split at random"):
+    for part in ('class="sample val"', "290 m", "Random split"):
         assert part in html
     answer = page.post(f"/datasets/{dataset.pk}/delete")
     assert answer["Location"] == "/datasets"
@@ -91,7 +93,7 @@ MORE = {
 
 
 @pytest.mark.parametrize("evaluation", [EVALUATION, {**EVALUATION, **MORE}])
-def test_a_completed_job_and_its_model_show_what_the_evaluation_holds(
+def test_job_and_model_pages_show_the_evaluation(
     page: Client, job: Job, running_attempt: Attempt, evaluation: dict[str, Any]
 ) -> None:
     results.complete_training(running_attempt, "/c", evaluation)
@@ -99,6 +101,6 @@ def test_a_completed_job_and_its_model_show_what_the_evaluation_holds(
     for path in (f"/jobs/{job.pk}", f"/models/{model.pk}"):
         html = page.get(path).content.decode()
         assert "Cramér-Rao bound" in html
-        for word in ("Bayes optimum", "By geometry", "s17", 'class="drawing cdf"'):
+        for word in ("Bayes optimum", "Error by GDOP", "s17", 'class="drawing cdf"'):
             assert (word in html) == ("cdf" in evaluation), word
     assert "100 m" in page.get("/models").content.decode()

@@ -34,7 +34,7 @@ def sent(form: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def test_the_owner_shares_a_job_and_a_dataset_and_the_team_sees_whose_they_are(
+def test_owner_shares_job_and_dataset_with_team(
     page: Client, theirs: Client, ada: User, lab: Group, dataset: Dataset
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(), "First")
@@ -56,7 +56,7 @@ def test_the_owner_shares_a_job_and_a_dataset_and_the_team_sees_whose_they_are(
         assert theirs.get(address).status_code == 404
 
 
-def test_what_is_started_made_or_imported_is_shared_as_its_form_says(
+def test_create_forms_share_with_the_selected_team(
     page: Client, lab: Group, dataset: Dataset
 ) -> None:
     form = page.get("/jobs/new").context["form"]
@@ -73,7 +73,7 @@ def test_what_is_started_made_or_imported_is_shared_as_its_form_says(
     assert Job.objects.get(kind=Job.Kind.GENERATION).team == lab
 
 
-def test_who_is_in_no_team_is_not_asked(page: Client, dataset: Dataset) -> None:
+def test_users_without_team_see_no_share_field(page: Client, dataset: Dataset) -> None:
     Group.objects.create(name="Others")
     for address in ("/jobs/new", "/datasets", f"/datasets/{dataset.pk}"):
         assert "Share with" not in page.get(address).content.decode()

@@ -26,12 +26,12 @@ def filled(dataset: Dataset, page: Client, **more: str) -> dict[str, Any]:
     return {**sent, "dataset": str(dataset.pk), "name": "Typed", **more}
 
 
-def test_an_empty_list_says_what_to_do(page: Client) -> None:
-    assert "A sweep needs a dataset" in page.get("/sweeps").content.decode()
+def test_empty_sweep_list_links_to_datasets(page: Client) -> None:
+    assert "No sweeps yet. First generate" in page.get("/sweeps").content.decode()
 
 
-def test_a_sweep_is_started_by_the_form(page: Client, dataset: Dataset) -> None:
-    assert "Start a first sweep" in page.get("/sweeps").content.decode()
+def test_form_creates_a_sweep(page: Client, dataset: Dataset) -> None:
+    assert "New sweep" in page.get("/sweeps").content.decode()
     typed = {"vary_learning_rate": "0.001 to 0.1 log", "vary_hidden": "16, 32", "trials": "4"}
     answer = page.post("/sweeps/new", filled(dataset, page, **typed, base_epochs="7"))
     sweep = Sweep.objects.get()
@@ -57,7 +57,7 @@ def test_a_sweep_is_started_by_the_form(page: Client, dataset: Dataset) -> None:
         ({"vary_hidden": "32", "base_epochs": "0"}, "greater than or equal to 1"),
     ],
 )
-def test_a_wrong_field_is_told_beside_it(
+def test_invalid_sweep_field_shows_its_error(
     page: Client, dataset: Dataset, typed: dict[str, str], sentence: str
 ) -> None:
     answer = page.post("/sweeps/new", filled(dataset, page, **typed))
@@ -66,16 +66,14 @@ def test_a_wrong_field_is_told_beside_it(
     assert not Sweep.objects.exists()
 
 
-def test_the_trials_are_compared_and_the_best_stands_out(
-    page: Client, ada: User, dataset: Dataset
-) -> None:
+def test_sweep_page_marks_the_best_trial(page: Client, ada: User, dataset: Dataset) -> None:
     sweep = begin(ada, dataset)
     train(sweep, 1, [3.0, 2.0])
     train(sweep, 2, [3.0, 1.5])
     drawn = page.get(f"/sweeps/{sweep.pk}").content.decode()
     assert '<span class="winner">1.500</span>' in drawn
     assert drawn.count('class="best"') == 1
-    assert "0 of 4 trials are over" in drawn
+    assert "0 of 4 trials finished" in drawn
     assert '<th scope="col" class="number">Learning rate</th>' in drawn
     assert 'class="line c1"' in drawn
     assert f"/compare?jobs={sweep.jobs.get(trial=1).pk}," in drawn
@@ -84,7 +82,7 @@ def test_the_trials_are_compared_and_the_best_stands_out(
     assert f"/sweeps/{sweep.pk}" in page.get(f"/jobs/{sweep.jobs.get(trial=1).pk}").content.decode()
 
 
-def test_the_page_asks_as_often_however_many_trials_there_are(
+def test_sweep_page_query_count_is_independent_of_trials(
     page: Client, ada: User, dataset: Dataset
 ) -> None:
     space = {"learning_rate": {"min": 0.001, "max": 0.1}}
@@ -97,9 +95,7 @@ def test_the_page_asks_as_often_however_many_trials_there_are(
     assert len(counts) == 1
 
 
-def test_it_is_paused_resumed_and_cancelled_by_forms(
-    page: Client, ada: User, dataset: Dataset
-) -> None:
+def test_forms_pause_resume_and_cancel_a_sweep(page: Client, ada: User, dataset: Dataset) -> None:
     sweep = begin(ada, dataset)
     for wish, status in [("pause", "paused"), ("resume", "running")]:
         answer = page.post(f"/sweeps/{sweep.pk}/{wish}")
@@ -108,11 +104,11 @@ def test_it_is_paused_resumed_and_cancelled_by_forms(
     assert "Cancel “Rates”?" in page.get(f"/sweeps/{sweep.pk}/cancel").content.decode()
     page.post(f"/sweeps/{sweep.pk}/cancel")
     assert Sweep.objects.get().status == "cancelled"
-    told = page.post(f"/sweeps/{sweep.pk}/pause", follow=True).content.decode()
-    assert "Cannot pause this sweep: it is cancelled." in told
+    html = page.post(f"/sweeps/{sweep.pk}/pause", follow=True).content.decode()
+    assert "Cannot pause this sweep: it is cancelled." in html
 
 
-def test_somebody_elses_is_not_found(
+def test_sweep_of_another_user_is_404(
     client: Client, ada: User, bob: User, dataset: Dataset
 ) -> None:
     sweep = begin(ada, dataset)
@@ -121,7 +117,7 @@ def test_somebody_elses_is_not_found(
     assert client.post(f"/sweeps/{sweep.pk}/cancel").status_code == 404
 
 
-def test_the_desk_shows_and_steers(
+def test_admin_lists_and_pauses_sweeps(
     client: Client, ada: User, staff: User, dataset: Dataset
 ) -> None:
     sweep = begin(ada, dataset)

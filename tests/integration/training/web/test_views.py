@@ -27,25 +27,25 @@ def snapshot(page: Client, job: Job) -> dict[str, Any]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/new", "/datasets"])
-def test_strangers_are_asked_to_sign_in(client: Client, path: str) -> None:
+def test_anonymous_users_are_redirected_to_login(client: Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 302
     assert answer["Location"] == f"/login?next={path}"
 
 
-def test_the_empty_list_says_what_to_do(page: Client) -> None:
+def test_empty_job_list_links_to_datasets(page: Client) -> None:
     html = page.get("/jobs").content.decode()
-    assert "No job yet" in html
+    assert "No jobs yet" in html
     assert "/datasets" in html
 
 
 def test_jobs_are_listed_and_filtered(page: Client, job: Job) -> None:
     assert "First" in page.get("/jobs").content.decode()
     assert "First" in page.get("/jobs?status=queued&search=fir").content.decode()
-    assert "No job is like that" in page.get("/jobs?status=failed").content.decode()
+    assert "No jobs match these filters" in page.get("/jobs?status=failed").content.decode()
 
 
-def test_a_jobs_page_is_a_snapshot_with_its_seq(
+def test_job_page_snapshot_contains_seq_and_columns(
     page: Client, job: Job, running_attempt: Attempt
 ) -> None:
     attempts.record_epochs(
@@ -58,7 +58,7 @@ def test_a_jobs_page_is_a_snapshot_with_its_seq(
     assert found["columns"]["series"]["val_rmse"] == [5.0]
 
 
-def test_a_long_training_is_thinned_to_what_a_chart_can_show(
+def test_chart_columns_of_a_long_job_are_downsampled(
     page: Client, job: Job, running_attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.web.views.job_page.CHART_POINTS", 12)
@@ -72,25 +72,25 @@ def test_a_long_training_is_thinned_to_what_a_chart_can_show(
     assert (found["epoch"][0], found["epoch"][-1], found["total"]) == (1, 35, 35)
 
 
-def test_what_a_job_waits_for_is_fetched_anew_with_its_state(page: Client, job: Job) -> None:
+def test_job_page_shows_what_a_queued_job_waits_for(page: Client, job: Job) -> None:
     html = page.get(f"/jobs/{job.pk}").content.decode()
-    assert re.search(r'id="waits" data-fresh>.*It waits: No worker is there', html)
+    assert re.search(r'id="waits" data-fresh>.*Waiting: ', html)
 
 
-def test_a_name_is_no_html(page: Client, job: Job) -> None:
+def test_job_name_is_escaped(page: Client, job: Job) -> None:
     lifecycle.update_metadata(job, name="</script><b>bold</b>")
     html = page.get(f"/jobs/{job.pk}").content.decode()
     assert "<b>bold" not in html
 
 
-def test_somebody_elses_job_has_no_page(client: Client, job: Job, bob: User) -> None:
+def test_job_of_another_user_is_404(client: Client, job: Job, bob: User) -> None:
     client.force_login(bob)
     answer = client.get(f"/jobs/{job.pk}")
     assert answer.status_code == 404
-    assert "belongs to somebody else" in answer.content.decode()
+    assert "you do not have access" in answer.content.decode()
 
 
-def test_a_training_is_started_from_the_form(page: Client, dataset: Dataset) -> None:
+def test_form_creates_a_job(page: Client, dataset: Dataset) -> None:
     form = page.get("/jobs/new").context["form"]
     values = {name: form[name].initial for name in form.fields}
     answer = page.post("/jobs/new", {**values, "dataset": dataset.pk, "epochs": 7, "name": "Mine"})
@@ -99,9 +99,7 @@ def test_a_training_is_started_from_the_form(page: Client, dataset: Dataset) -> 
     assert (job.name, job.config["epochs"]) == ("Mine", 7)
 
 
-def test_wrong_values_come_back_with_a_sentence_and_nothing_lost(
-    page: Client, dataset: Dataset
-) -> None:
+def test_invalid_job_form_shows_errors_and_keeps_input(page: Client, dataset: Dataset) -> None:
     form = page.get("/jobs/new").context["form"]
     values = {name: form[name].initial for name in form.fields}
     wrong = {**values, "dataset": dataset.pk, "epochs": 0, "heads": 3, "name": "Mine"}
@@ -114,13 +112,13 @@ def test_wrong_values_come_back_with_a_sentence_and_nothing_lost(
     assert not Job.objects.exists()
 
 
-def test_a_similar_training_starts_from_the_same_values(page: Client, job: Job) -> None:
+def test_clone_form_starts_from_the_parents_values(page: Client, job: Job) -> None:
     form = page.get(f"/jobs/new?like={job.pk}").context["form"]
     assert form["epochs"].initial == 5
     assert form["dataset"].initial == job.dataset_id
 
 
-def test_a_dataset_is_made_from_the_form(page: Client) -> None:
+def test_form_generates_a_dataset(page: Client) -> None:
     form = page.get("/datasets").context["generate_form"]
     values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
     answer = page.post("/datasets", {**values, "name": "Made", "samples": 50, "generate": ""})
@@ -140,7 +138,7 @@ def packed(tables: dict[str, str]) -> io.BytesIO:
     return made
 
 
-def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
+def test_invalid_zip_shows_a_field_error(page: Client) -> None:
     bad = packed({**TABLES, "samples.csv": "sample_id,lat,lon\na,x,7\n"})
     answer = page.post("/datasets", {"name": "Bad", "file": bad, "import": ""})
     assert answer.status_code == 400
@@ -148,7 +146,7 @@ def test_a_bad_zip_is_answered_beside_its_field(page: Client) -> None:
     assert not Dataset.objects.exists()
 
 
-def test_an_import_is_split_as_the_form_says(page: Client) -> None:
+def test_import_uses_the_selected_split(page: Client) -> None:
     places = "".join(
         f"s{n},45.{n},7.{n},{'even' if n % 2 == 0 else 'odd'}\n" for n in range(10, 70)
     )
@@ -161,10 +159,10 @@ def test_an_import_is_split_as_the_form_says(page: Client) -> None:
     assert "has no column" in str(answer.context["import_form"].errors)
     answer = page.post("/datasets", {**sent, "file": packed(tables), "split_by": "random"})
     assert answer.status_code == 303
-    assert "split at random" in page.get(answer["Location"]).content.decode()
+    assert "Random split" in page.get(answer["Location"]).content.decode()
 
 
-def test_a_page_may_run_nothing_but_our_own_files(page: Client, job: Job) -> None:
+def test_pages_allow_only_own_scripts(page: Client, job: Job) -> None:
     for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/models"):
         answer = page.get(path)
         policy = answer["Content-Security-Policy"]
@@ -175,24 +173,24 @@ def test_a_page_may_run_nothing_but_our_own_files(page: Client, job: Job) -> Non
         assert " style=" not in html, path
 
 
-def test_buttons_work_as_plain_forms(page: Client, job: Job) -> None:
+def test_action_buttons_work_without_javascript(page: Client, job: Job) -> None:
     answer = page.post(f"/jobs/{job.pk}/pause")
     assert (answer.status_code, answer["Location"]) == (303, f"/jobs/{job.pk}")
-    told = page.post(f"/jobs/{job.pk}/pause", follow=True).content.decode()
-    assert "Cannot pause this job: it is paused." in told
+    html = page.post(f"/jobs/{job.pk}/pause", follow=True).content.decode()
+    assert "Cannot pause this job: it is paused." in html
     assert "Cancel" in page.get(f"/jobs/{job.pk}/cancel").content.decode()
     assert Job.objects.get().status == "paused"
     page.post(f"/jobs/{job.pk}/cancel")
     assert Job.objects.get().status == "cancelled"
 
 
-def test_a_form_from_elsewhere_is_refused(ada: User, job: Job) -> None:
+def test_post_without_csrf_token_is_403(ada: User, job: Job) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(ada)
     assert strict.post(f"/jobs/{job.pk}/cancel").status_code == 403
 
 
-def test_a_failed_job_opens_with_what_happened_and_the_way_on(
+def test_failed_job_shows_error_and_resume_epoch(
     page: Client, job: Job, running_attempt: Attempt
 ) -> None:
     attempts.record_epochs(
@@ -206,7 +204,7 @@ def test_a_failed_job_opens_with_what_happened_and_the_way_on(
     assert "Resume from epoch 1" in html
 
 
-def test_a_note_of_the_trainer_is_not_shown_as_an_interruption(
+def test_trainer_note_is_not_shown_as_an_interruption(
     page: Client, job: Job, running_attempt: Attempt
 ) -> None:
     attempts.record_note(running_attempt, "worker", "epoch-000003 is damaged.")
@@ -215,16 +213,16 @@ def test_a_note_of_the_trainer_is_not_shown_as_an_interruption(
     assert "Interrupted:" not in html
 
 
-def test_a_job_that_lost_its_worker_says_so(
-    page: Client, job: Job, running_attempt: Attempt
-) -> None:
+def test_interrupted_job_shows_the_reason(page: Client, job: Job, running_attempt: Attempt) -> None:
     results.requeue_or_fail(running_attempt, "keeper", "crashed", "The worker was lost.")
     html = page.get(f"/jobs/{job.pk}").content.decode()
-    assert "Interrupted; it waits for a worker" in html
+    assert "Interrupted, waiting for a worker" in html
     assert "The worker was lost." in html
 
 
-def test_epochs_are_paged_and_exported(page: Client, job: Job, running_attempt: Attempt) -> None:
+def test_epochs_are_paginated_and_exported_as_csv(
+    page: Client, job: Job, running_attempt: Attempt
+) -> None:
     for epoch in (1, 2):
         attempts.record_epochs(
             running_attempt,
@@ -238,7 +236,7 @@ def test_epochs_are_paged_and_exported(page: Client, job: Job, running_attempt: 
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
 
 
-def test_a_clone_shows_what_it_changed(page: Client, job: Job, dataset: Dataset) -> None:
+def test_clone_page_marks_changed_parameters(page: Client, job: Job, dataset: Dataset) -> None:
     form = page.get(f"/jobs/new?like={job.pk}").context["form"]
     values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
     page.post("/jobs/new", {**values, **job.config, "dataset": dataset.pk, "name": "Twin",

@@ -14,7 +14,7 @@ def shapes(svg: str, css: str) -> list[ET.Element]:
     return [one for one in ET.fromstring(svg).iter() if one.get("class") == css]  # noqa: S314
 
 
-def test_scales_put_data_on_pixels_and_tick_at_round_values() -> None:
+def test_scales_map_data_to_pixels_and_tick_at_round_values() -> None:
     assert Scale(0, 10, 100, 0)(5) == 50
     assert Scale(1, 100, 0, 10, log=True)(10) == pytest.approx(5)
     assert Scale(0, 9.7, 0, 1).ticks(5) == [0, 2, 4, 6, 8]
@@ -22,13 +22,13 @@ def test_scales_put_data_on_pixels_and_tick_at_round_values() -> None:
     assert [round_step(x) for x in (0.3, 1, 4, 70)] == [0.5, 1, 5, 100]
 
 
-def test_a_curve_lifts_the_pen_where_nothing_is_and_where_the_training_rested() -> None:
+def test_curve_breaks_at_missing_values_and_gaps() -> None:
     svg = line_chart("x", [1, 2, 3, 4], {"a": [1.0, None, 2.0, 3.0]}, str, gaps=[3])
     (line,) = shapes(svg, "line a")
     assert line.get("d", "").count("M") == 3
 
 
-def test_trainings_of_unlike_length_share_their_axes() -> None:
+def test_curves_of_different_length_share_axes() -> None:
     svg = comparison_chart(
         "x", {"c0": ([1, 2], [-3.0, 8.0]), "c1": ([1, 2, 3], [1.0, 2.0, None])}, str, log=True
     )
@@ -39,14 +39,14 @@ def test_trainings_of_unlike_length_share_their_axes() -> None:
     assert shapes(comparison_chart("x", {"c0": ([], [])}, str), "line c0") == []
 
 
-def test_a_name_cannot_break_out_of_a_drawing() -> None:
+def test_names_are_escaped_in_svg() -> None:
     svg = dataset_map([(0.0, 0.0, "<script>"), (1000.0, 500.0, "B")], [(5.0, 5.0, "val")])
     assert len(shapes(svg, "sample val")) == 1
     assert "<script>" not in svg
     assert "&lt;script&gt;" in svg
 
 
-def test_the_ellipse_has_the_axes_and_the_turn_of_its_covariance() -> None:
+def test_ellipse_matches_the_covariance() -> None:
     points = {
         "target": [[0, 0], [10_000, 10_000]], "mean": [[0, 0], [10_000, 10_000]],
         "covariance": [[250_000, 150_000, 250_000], [1, 0, 1]], "receivers": [],
@@ -58,7 +58,7 @@ def test_the_ellipse_has_the_axes_and_the_turn_of_its_covariance() -> None:
     assert pytest.approx(1.5096, abs=1e-4) == RADIUS_68
 
 
-def test_older_evaluations_with_less_are_drawn_too() -> None:
+def test_charts_accept_incomplete_data() -> None:
     assert "svg" in error_map({"target": [[0, 0]], "mean": [[5, 5]]})
     assert "svg" in sparkline([None, 1.0], "x")
     assert "svg" in cdf_chart({"model": ([0, 10.0, 500.0], [0, 0.5, 1])})

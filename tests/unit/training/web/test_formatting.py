@@ -8,41 +8,41 @@ from training.web import formatting
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [(None, "–"), (float("nan"), "–"), (7.25, "7.2 m"), (340.4, "340 m"), (9_999, "9999 m"),
      (12_345, "12.35 km")],
 )  # fmt: skip
-def test_distances(value: float | None, said: str) -> None:
-    assert formatting.format_distance(value) == said
+def test_distances(value: float | None, expected: str) -> None:
+    assert formatting.format_distance(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [(0, "0"), (1.23456, "1.235"), (-12.3456, "-12.35"), (12_345, "12345"), (1.5e-5, "1.50e-5"),
      (2.5e7, "2.50e7")],
 )  # fmt: skip
-def test_figures_have_four_digits(value: float, said: str) -> None:
-    assert formatting.format_number(value) == said
+def test_numbers_have_four_significant_digits(value: float, expected: str) -> None:
+    assert formatting.format_number(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [(None, ""), (0, "1 s"), (42.4, "42 s"), (81, "1 min 20 s"), (3020, "50 min"), (7300, "2 h"),
      (100_000, "1 d 4 h")],
 )  # fmt: skip
-def test_what_is_left_is_rounded_by_no_more_than_a_twentieth(
-    seconds: float | None, said: str
-) -> None:
-    assert formatting.format_eta(seconds) == said
+def test_eta_is_rounded_by_at_most_a_twentieth(seconds: float | None, expected: str) -> None:
+    assert formatting.format_eta(seconds) == expected
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(None, ("–", "")), (0.476, ("2.1", "epochs/s")), (1.0, ("1.0 s", "an epoch")),
-     (12.3, ("12 s", "an epoch")), (80, ("1 min 20 s", "an epoch"))],
+    ("seconds", "expected"),
+    [(None, ("–", "")), (0.476, ("2.1", "epochs/s")), (1.0, ("1.0 s", "per epoch")),
+     (12.3, ("12 s", "per epoch")), (80, ("1 min 20 s", "per epoch"))],
 )  # fmt: skip
-def test_a_pace_is_said_as_it_is_read(seconds: float | None, said: tuple[str, str]) -> None:
-    assert formatting.format_rate(seconds) == said
+def test_rate_uses_epochs_per_second_or_time_per_epoch(
+    seconds: float | None, expected: tuple[str, str]
+) -> None:
+    assert formatting.format_rate(seconds) == expected
 
 
 def test_durations_ages_and_sizes() -> None:
