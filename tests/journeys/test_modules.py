@@ -20,6 +20,16 @@ NUMBERS = [None, 0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 1
            7_654_321.0, -3.4567]  # fmt: skip
 SECONDS = [0, 3.2, 9.4, 12, 54, 59, 61, 130, 3599, 3661, 5399, 7300, 90_000]
 
+# By the name of the function in formatting.js.
+SERVER_NAMES = {
+    "metres": "format_distance",
+    "figure": "format_number",
+    "percent": "format_percent",
+    "duration": "format_duration",
+    "about": "format_eta",
+    "rate": "format_rate",
+}
+
 
 def module(tab: Page, name: str, body: str, *arguments: Any) -> Any:
     """`body` of a function of the module `m` and the arguments `a`, run in the page."""
@@ -35,8 +45,10 @@ def module(tab: Page, name: str, body: str, *arguments: Any) -> Any:
 def test_page_and_server_say_numbers_in_the_same_words(
     tab: Page, name: str, values: list[Any]
 ) -> None:
-    said = module(tab, "words", f"return a[0].map((one) => m.{name}(one));", values)
-    assert said == json.loads(json.dumps([getattr(formatting, name)(value) for value in values]))
+    said = module(tab, "formatting", f"return a[0].map((one) => m.{name}(one));", values)
+    assert said == json.loads(
+        json.dumps([getattr(formatting, SERVER_NAMES[name])(value) for value in values])
+    )
 
 
 def test_a_line_that_fails_thrice_takes_another_way(tab: Page) -> None:
