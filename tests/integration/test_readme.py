@@ -1,4 +1,4 @@
-"""What the README shows does what it says."""
+"""The Python program in the README runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.test_docs import README
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(120)]
 
 
-def test_the_program_trains_and_watches(embedded: Stack) -> None:
+def test_readme_program_follows_a_job_to_its_evaluation(embedded: Stack) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert "localhost:8001" in program
     done = subprocess.run(
