@@ -51,7 +51,7 @@ def jobs(count: int, epochs: int, owner: int, dataset: UUID) -> Iterator[Job]:
             name=f"Job {index}", config={**plain, **chosen},
             status="failed" if failed else "completed", seq=2, sent_seq=2, attempt=1,
             current_epoch=done, total_epochs=done, best_epoch=None if failed else done,
-            best_val_loss=None if best is None else best / 500 - 3, best_val_rmse=best,
+            best_value=None if best is None else best / 500 - 3, headline_value=best,
             created_at=at, started_at=at, finished_at=at, updated_at=at,
         )  # fmt: skip
 

@@ -19,11 +19,10 @@ from heimdall import web_process
 from heimdall.secret_key import load_or_create_secret
 from training.datasets.service import import_folder, store_dataset
 from training.jobs import lifecycle
-from training.localization.config import GenerateConfig, TrainConfig
-from training.localization.synthetic.generate import generate_dataset
 from training.models import Dataset, Epoch, Job, TrainedModel
 from training.models.states import Status
-from training.web.formatting import format_distance, format_number
+from training.programs.registry import get_program
+from training.web.formatting import format_distance, formatter
 
 USER = "demo"
 SYNTHETIC_NAME = "Seven receivers in northern Italy"
@@ -50,8 +49,9 @@ def _synthetic(user: User) -> Dataset:
     ).first()
     if existing and Path(existing.path).exists():
         return existing
-    config = GenerateConfig(samples=SYNTHETIC_SAMPLES, seed=1)
-    return store_dataset(user, SYNTHETIC_NAME, generate_dataset(config))
+    datasets = get_program().dataset_format
+    options = datasets.generation_options(samples=SYNTHETIC_SAMPLES, seed=1)
+    return store_dataset(user, SYNTHETIC_NAME, datasets.generate(options))
 
 
 def _imported(user: User, folder: Path) -> Dataset:
@@ -90,7 +90,10 @@ class Demo:
     def _show(self, port: int) -> None:
         try:
             job = lifecycle.submit(
-                self._dataset.owner, self._dataset, TrainConfig(epochs=self._epochs), "Demo"
+                self._dataset.owner,
+                self._dataset,
+                get_program().parameters(epochs=self._epochs),
+                "Demo",
             )
             self._print_address(port, job)
             job = self._follow(job)
@@ -164,9 +167,12 @@ def _describe(job: Job) -> str:
 
 
 def _format_metrics(last: Epoch, best: Epoch) -> str:
-    loss, best_loss = (format_number(epoch.metrics["val_loss"]) for epoch in (last, best))
-    rmse = format_distance(last.metrics["val_rmse"])
-    return f"validation loss {loss} (best {best_loss})  RMSE {rmse}"
+    """The objective with its best value, and the headline metric."""
+    program = get_program()
+    objective, headline = program.metrics[program.objective.metric], program.headline_metric
+    latest, at_best = (formatter(objective)(one.metrics[objective.name]) for one in (last, best))
+    shown = formatter(headline)(last.metrics[headline.name])
+    return f"{objective.title.lower()} {latest} (best {at_best})  {headline.label} {shown}"
 
 
 def _table(evaluation: dict[str, Any]) -> Table:

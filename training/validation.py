@@ -89,3 +89,8 @@ def _message(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
 def _suggestion(field: str, model: type[BaseModel]) -> str:
     close = difflib.get_close_matches(field, model.model_fields, n=1, cutoff=0.65)
     return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def extract(model: type[Model], source: BaseModel) -> Model:
+    """The fields of `model` out of a validated model that has more."""
+    return model(**{name: getattr(source, name) for name in model.model_fields})

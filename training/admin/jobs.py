@@ -108,10 +108,10 @@ class JobAdmin(ReadOnly):
             f"{job.progress_percent:.0f}",
         )
 
-    @admin.display(description=formatting.BEST_RMSE, ordering="best_val_rmse")
+    @admin.display(description=formatting.BEST_RMSE, ordering="headline_value")
     def best(self, job: Job) -> SafeString:
         return format_html(
-            '<span data-is="best">{}</span>', formatting.format_distance(job.best_val_rmse)
+            '<span data-is="best">{}</span>', formatting.format_distance(job.headline_value)
         )
 
     @admin.display(description="heartbeat", ordering="heartbeat_at")

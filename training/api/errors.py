@@ -29,7 +29,7 @@ from training.accounts.permissions import NoSuchTeamError
 from training.datasets.service import ArchiveTooLargeError, DatasetInUseError
 from training.inference.client import InferenceError
 from training.jobs.lifecycle import ConflictError
-from training.localization.importing.importer import DatasetImportError, InvalidRowError
+from training.programs.datasets import DatasetImportError, InvalidRowError
 from training.validation import InvalidInputError
 
 log = logging.getLogger(__name__)

@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
 JOBS = {
     "created_at": _moment("created_at", F("created_at")),
     "finished_at": _moment("finished_at", NullsAsFarFuture("finished_at")),
-    "best_val_loss": _number("best_val_loss"),
-    "best_val_rmse": _number("best_val_rmse"),
+    "best_val_loss": _number("best_value"),
+    "best_val_rmse": _number("headline_value"),
     "name": Key(F("name"), lambda row: row.name, _text),
 }

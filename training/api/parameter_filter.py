@@ -11,14 +11,14 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from training.localization.config import TrainConfig
 from training.models.expressions import Parameter
+from training.programs.registry import get_program
 from training.validation import InvalidInputError, validate
 
 PREFIX = "param."
 # The types alone: a job of an earlier version may lie beyond the bounds of today.
 _fields: dict[str, Any] = {
-    name: (info.annotation, None) for name, info in TrainConfig.model_fields.items()
+    name: (info.annotation, None) for name, info in get_program().parameters.model_fields.items()
 }
 RequestedParameters = create_model(
     "Wanted", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **_fields
@@ -60,5 +60,5 @@ class ParameterFilter(BaseFilterBackend):
              "description": f"Only jobs of this {info.title or name}.".lower().capitalize(),
              "schema": {key: value for key, value in schema[name].items()
                         if key in ("type", "enum", "anyOf")}}
-            for name, info in TrainConfig.model_fields.items()
+            for name, info in get_program().parameters.model_fields.items()
         ]  # fmt: skip

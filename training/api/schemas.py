@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from training.jobs.metadata import Metadata
-from training.localization.config import GenerateConfig, TrainConfig
+from training.jobs.policy import QueuePolicy
+from training.programs.registry import get_program
+from training.validation import extract
+
+Request = TypeVar("Request", bound=BaseModel)
 
 
 class JobPatch(Metadata):
@@ -21,16 +25,42 @@ class JobPatch(Metadata):
     )
 
 
-class CreateJob(TrainConfig, JobPatch):
+class JobRequest(QueuePolicy, JobPatch):
     """A training job: its dataset and hyper-parameters."""
 
     dataset_id: UUID = Field(description="A ready dataset that you can use.")
 
-    def config(self) -> TrainConfig:
-        return TrainConfig(**_fields_of(self, TrainConfig))
+    def parameters(self) -> BaseModel:
+        """The hyper-parameters, validated by the program."""
+        return extract(get_program().parameters, self)
+
+    def policy(self) -> QueuePolicy:
+        return extract(QueuePolicy, self)
 
     def metadata(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("name", "notes", "tags")}
+
+
+class DatasetRequest(BaseModel):
+    """A synthetic dataset to generate."""
+
+    name: str = Field(min_length=1, max_length=200, description="Shown in lists.")
+
+    def options(self) -> BaseModel:
+        options: BaseModel = extract(get_program().dataset_format.generation_options, self)
+        return options
+
+
+def _flat(name: str, fields: type[BaseModel], request: type[Request]) -> type[Request]:
+    """The request with the program's fields beside its own, as the API takes them."""
+    combined = create_model(name, __base__=(fields, request), __doc__=request.__doc__)
+    return cast("type[Request]", combined)
+
+
+CreateJob = _flat("CreateJob", get_program().parameters, JobRequest)
+CreateDataset = _flat(
+    "CreateDataset", get_program().dataset_format.generation_options, DatasetRequest
+)
 
 
 class DatasetPatch(BaseModel):
@@ -41,15 +71,6 @@ class DatasetPatch(BaseModel):
     team: str | None = Field(
         max_length=150, description="A team whose members can use it; null: not shared."
     )
-
-
-class CreateDataset(GenerateConfig):
-    """A synthetic dataset to generate."""
-
-    name: str = Field(min_length=1, max_length=200, description="Shown in lists.")
-
-    def config(self) -> GenerateConfig:
-        return GenerateConfig.model_validate(_fields_of(self, GenerateConfig))
 
 
 class Measurement(BaseModel):
@@ -91,7 +112,3 @@ class Predict(BaseModel):
         description="Receivers that were not listening. Other receivers without a row count as "
         "having received nothing.",
     )
-
-
-def _fields_of(data: BaseModel, model: type[BaseModel]) -> dict[str, Any]:
-    return {name: getattr(data, name) for name in model.model_fields}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,13 @@ from django.contrib.auth.models import Group, User
 from django.core.files import File
 from django.db import transaction
 from django.db.models import ProtectedError
+from pydantic import BaseModel
 
 from training.accounts import audit
-from training.localization.config import ImportConfig
-from training.localization.data.dataset import Dataset as Arrays
-from training.localization.evaluation.dataset_summary import summarize as describe
-from training.localization.importing import importer
-from training.localization.importing.importer import DatasetImportError
 from training.models import Dataset
-
-DEFAULT_IMPORT = ImportConfig()
+from training.programs.datasets import DatasetFormat, DatasetImportError, ReadDataset
+from training.programs.registry import get_program
+from training.validation import validate
 
 
 class DatasetInUseError(Exception):
@@ -32,20 +30,32 @@ class ArchiveTooLargeError(DatasetImportError):
     """More bytes than are taken."""
 
 
+def _format() -> DatasetFormat[Any, Any]:
+    return get_program().dataset_format
+
+
+def import_options(sent: Mapping[str, Any]) -> BaseModel:
+    """The validated options of an import; raises InvalidInputError."""
+    options: BaseModel = validate(_format().import_options, sent)
+    return options
+
+
 def import_folder(
-    owner: User, name: str, folder: Path, config: ImportConfig = DEFAULT_IMPORT
+    owner: User, name: str, folder: Path, options: BaseModel | None = None
 ) -> Dataset:
-    """Import measured data (`localization.importing.importer` has the format and its errors)."""
-    return store_dataset(owner, name, importer.read_folder(folder, config=config))
+    """Import measured data from a folder of tables; raises DatasetImportError."""
+    options = options or import_options({})
+    return store_dataset(owner, name, _format().read_folder(folder, options))
 
 
-def read_zip(archive: Path, config: ImportConfig = DEFAULT_IMPORT) -> Arrays:
+def read_zip(archive: Path, options: BaseModel | None = None) -> ReadDataset:
     """The same data from a zip of the folder, not yet stored."""
     with tempfile.TemporaryDirectory(prefix="import-") as workspace:
-        return importer.read_zip(archive, Path(workspace), settings.UPLOAD_MAX_BYTES, config)
+        limit = settings.UPLOAD_MAX_BYTES
+        return _format().read_zip(archive, Path(workspace), limit, options or import_options({}))
 
 
-def read_upload(file: File[Any], config: ImportConfig = DEFAULT_IMPORT) -> Arrays:
+def read_upload(file: File[Any], options: BaseModel | None = None) -> ReadDataset:
     """The same, from an upload."""
     if file.size > settings.UPLOAD_MAX_BYTES:
         raise ArchiveTooLargeError(
@@ -56,41 +66,40 @@ def read_upload(file: File[Any], config: ImportConfig = DEFAULT_IMPORT) -> Array
         with archive.open("wb") as kept:
             for chunk in file.chunks():
                 kept.write(chunk)
-        return read_zip(archive, config)
+        return read_zip(archive, options)
 
 
 def import_upload(
-    owner: User, name: str, file: File[Any], config: ImportConfig = DEFAULT_IMPORT
+    owner: User, name: str, file: File[Any], options: BaseModel | None = None
 ) -> Dataset:
     """Import an upload."""
-    return store_upload(owner, name, file, read_upload(file, config))
+    return store_upload(owner, name, file, read_upload(file, options))
 
 
-def store_upload(owner: User, name: str, file: File[Any], arrays: Arrays) -> Dataset:
+def store_upload(owner: User, name: str, file: File[Any], read: ReadDataset) -> Dataset:
     """Keep what was read of an upload, and who brought it."""
-    dataset = store_dataset(owner, name, arrays)
+    dataset = store_dataset(owner, name, read)
     audit.record("import", dataset, owner.username, bytes=file.size, sha256=dataset.content_hash)
     return dataset
 
 
-def store_dataset(owner: User, name: str, arrays: Arrays) -> Dataset:
-    """Keep the arrays in the data folder, and a row that names them."""
+def store_dataset(owner: User, name: str, read: ReadDataset) -> Dataset:
+    """Save the dataset to the data folder and create its row."""
     pk = uuid.uuid4()
     path = Path(settings.DATA_DIR) / "datasets" / f"{pk}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays.save(path)
-    facts = describe(arrays)
+    read.save(path)
     try:
         return Dataset.objects.create(
             id=pk,
             owner=owner,
             name=name,
-            kind=arrays.kind,
+            kind=read.kind,
             status=Dataset.State.READY,
             path=str(path),
-            content_hash=arrays.content_hash,
-            samples=facts["samples"],
-            facts=facts,
+            content_hash=read.content_hash,
+            samples=read.facts["samples"],
+            facts=read.facts,
         )
     except BaseException:
         path.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from training.jobs import queue
 from training.jobs.lifecycle import EventBuilder, change, status_event
 from training.models import Epoch, Job
 from training.models.states import Status, Stop
+from training.programs.registry import DEFAULT_PROGRAM, get_program
 
 
 class SupersededError(Exception):
@@ -36,6 +37,7 @@ class Attempt:
 
     job_id: UUID
     number: int
+    program: str = DEFAULT_PROGRAM
 
     @property
     def mine(self) -> Q:
@@ -75,7 +77,7 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
         attempt=F("attempt") + 1,
         **_lease(),
     )
-    return (Attempt(job.pk, job.attempt), job) if job else None
+    return (Attempt(job.pk, job.attempt, job.program), job) if job else None
 
 
 def heartbeat(attempt: Attempt) -> Stop:
@@ -147,8 +149,7 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
     bests = [one for one in reports if one.is_best]
     best = {
         "best_epoch": bests[-1].epoch,
-        "best_val_loss": bests[-1].metrics["val_loss"],
-        "best_val_rmse": bests[-1].metrics["val_rmse"],
+        **get_program(attempt.program).at_best_epoch(bests[-1].metrics),
     } if bests else {}  # fmt: skip
     with transaction.atomic():
         job = attempt.change(

@@ -18,16 +18,19 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from pydantic import BaseModel
 
 from realtime import events
 from training.accounts import audit
 from training.events import publisher
 from training.jobs import directories, queue
-from training.localization.config import GenerateConfig, TrainConfig
+from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job, JobEvent, Sweep
 from training.models.states import DELETABLE, Status, Stop
+from training.programs.registry import DEFAULT_PROGRAM, get_program
 from training.webhooks import outbox
 
+DEFAULT_POLICY = QueuePolicy()
 EventBuilder = Callable[[Job], events.Event]
 
 
@@ -86,9 +89,11 @@ def paused_event(job: Job) -> events.Event:
 def submit(
     owner: User,
     dataset: Dataset,
-    config: TrainConfig,
+    parameters: BaseModel,
     name: str = "",
     *,
+    policy: QueuePolicy = DEFAULT_POLICY,
+    program: str = DEFAULT_PROGRAM,
     notes: str = "",
     tags: Sequence[str] = (),
     parent: Job | None = None,
@@ -97,10 +102,15 @@ def submit(
     team: Group | None = None,
 ) -> Job:
     """Queue a training; as a trial where a sweep wants it."""
+    config = parameters.model_dump(mode="json")
+    objective = get_program(program).objective
     return _create_queued(
         Job(
             owner=owner,
             kind=Job.Kind.TRAINING,
+            program=program,
+            objective_metric=objective.metric,
+            objective_direction=objective.direction,
             name=name,
             notes=notes,
             tags=list(tags),
@@ -108,23 +118,21 @@ def submit(
             parent=parent,
             sweep=sweep,
             trial=trial,
-            config=config.model_dump(mode="json"),
-            total_epochs=config.epochs,
-            needs=config.needs,
-            priority=config.priority,
+            config=config,
+            total_epochs=config["epochs"],
             team=team,
+            **policy.model_dump(),
         )
     )
 
 
-def submit_generation(
-    owner: User, name: str, config: GenerateConfig, team: Group | None = None
-) -> Job:
+def submit_generation(owner: User, name: str, options: BaseModel, team: Group | None = None) -> Job:
     """Queue the making of a synthetic dataset; the job names the dataset that will be."""
+    config = options.model_dump(mode="json")
     with transaction.atomic():
         dataset = Dataset.objects.create(
             owner=owner, name=name, team=team, kind=Dataset.Kind.SYNTHETIC,
-            status=Dataset.State.GENERATING, samples=config.samples,
+            status=Dataset.State.GENERATING, samples=config["samples"],
         )  # fmt: skip
         return _create_queued(
             Job(
@@ -132,7 +140,7 @@ def submit_generation(
                 kind=Job.Kind.GENERATION,
                 name=f"Generate {name}",
                 dataset=dataset,
-                config=config.model_dump(mode="json"),
+                config=config,
                 team=team,
             )
         )

@@ -14,6 +14,7 @@ from realtime import events
 from training.jobs import queue
 from training.jobs.attempts import Attempt
 from training.jobs.lifecycle import cancelled_event, discard_dataset, paused_event, status_event
+from training.jobs.objective import value_at_best_epoch
 from training.models import Dataset, Job, TrainedModel
 from training.models.states import Status, Stop
 
@@ -54,7 +55,7 @@ def _completed_event(job: Job) -> events.Event:
     return events.Completed(
         job_id=job.pk,
         best_epoch=job.best_epoch,
-        best_val_loss=job.best_val_loss,
+        best_val_loss=value_at_best_epoch(job, "val_loss"),
         checkpoint_path=job.checkpoint_path or None,
     )
 

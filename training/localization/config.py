@@ -6,6 +6,7 @@ the trainer process reads them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NotRequired, Self, TypedDict, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from training.localization.receivers import ITALY, ReceiverSpec, check_receivers
 
 LossKind = Literal["distance", "squared"]
+_QUEUE_POLICY = frozenset({"needs", "priority", "processes"})
 _MODEL_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -120,27 +122,13 @@ class TrainConfig(BaseModel):
         title="Precision",
         description="bf16: mixed precision (GPU only).",
     )
-    processes: int = Field(
-        1,
-        ge=1,
-        le=64,
-        title="Processes",
-        description="Processes for data-parallel training (torchrun). Results are the same up to "
-        "rounding.",
-    )
 
-    needs: Literal["auto", "cpu", "gpu"] = Field(
-        "auto",
-        title="Hardware",
-        description="auto: any worker; gpu: a worker with a GPU; cpu: no GPU is used.",
-    )
-    priority: int = Field(
-        0,
-        ge=-100,
-        le=100,
-        title="Priority",
-        description="Higher-priority jobs start first.",
-    )
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, object]) -> Self:
+        """The settings in a checkpoint; those of before version 0.2 hold the queue policy too."""
+        return cls.model_validate(
+            {name: value for name, value in stored.items() if name not in _QUEUE_POLICY}
+        )
 
     @model_validator(mode="after")
     def _heads_divide_hidden(self) -> Self:

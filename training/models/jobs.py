@@ -68,7 +68,9 @@ class Sweep(models.Model):
     name = models.CharField(max_length=200)
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="sweeps")
     # As `training.sweeps.spec.SweepSpec` has them.
+    program = models.CharField(max_length=100, default="localizer")
     config = models.JSONField(default=dict)
+    policy = models.JSONField(default=dict)
     space = models.JSONField()
     method = models.CharField(max_length=10)
     seed = models.PositiveIntegerField(default=0)
@@ -108,6 +110,7 @@ class Job(models.Model):
     notes = models.TextField(blank=True)
     tags = models.JSONField(default=list)
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="jobs")
+    program = models.CharField(max_length=100, default="localizer")
     config = models.JSONField(default=dict)
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
     sweep = models.ForeignKey(Sweep, models.SET_NULL, null=True, blank=True, related_name="jobs")
@@ -130,16 +133,21 @@ class Job(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     enqueued_at = models.DateTimeField(null=True)
-    # What the worker has to have, and who goes first; both copied from the config.
+    # The queue policy: `training.jobs.policy`.
     needs = models.CharField(max_length=4, choices=Needs, default=Needs.AUTO)
     priority = models.SmallIntegerField(default=0)
+    processes = models.PositiveSmallIntegerField(default=1)
 
     current_epoch = models.PositiveIntegerField(default=0)
     total_epochs = models.PositiveIntegerField(default=0)
     generated = models.PositiveIntegerField(default=0)
     best_epoch = models.PositiveIntegerField(null=True)
-    best_val_loss = models.FloatField(null=True)
-    best_val_rmse = models.FloatField(null=True)
+    # The objective decides which epoch is best; `headline_value` is the program's headline metric
+    # at that epoch.
+    objective_metric = models.CharField(max_length=100, blank=True)
+    objective_direction = models.CharField(max_length=8, blank=True)
+    best_value = models.FloatField(null=True)
+    headline_value = models.FloatField(null=True)
     checkpoint_path = models.CharField(max_length=500, blank=True)
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -152,8 +160,8 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-created_at", "-id"], name="job_newest"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
-            models.Index(NullsAsInfinity("best_val_rmse"), "id", name="job_best_rmse"),
-            models.Index(NullsAsInfinity("best_val_loss"), "id", name="job_best_loss"),
+            models.Index(NullsAsInfinity("headline_value"), "id", name="job_headline"),
+            models.Index(NullsAsInfinity("best_value"), "id", name="job_best_value"),
             # Those that may be all different, so that walking by result would find one late.
             models.Index(Parameter("seed", "config"), name="job_seed"),
             # What people narrow by most, in the order that they ask for; and PostgreSQL knows of an
@@ -161,9 +169,9 @@ class Job(models.Model):
             *(
                 models.Index(
                     Parameter(name, "config"),
-                    NullsAsInfinity("best_val_rmse"),
+                    NullsAsInfinity("headline_value"),
                     "id",
-                    name=f"job_{name}_rmse",
+                    name=f"job_{name}_headline",
                 )
                 for name in ("learning_rate", "batch_size")
             ),

@@ -16,6 +16,7 @@ from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
 from training.jobs import lifecycle
+from training.jobs.policy import QueuePolicy
 from training.models import Job, Sweep
 from training.models.states import ACTIVE, Status, Stop
 from training.sweeps import lifecycle as sweep_lifecycle
@@ -102,7 +103,15 @@ def start_next_trial(sweep_id: UUID) -> bool:
         )
         if row.update(started_trials=number):
             name = f"{sweep.name[:180]} #{number}"
-            lifecycle.submit(owner, sweep.dataset, config, name, sweep=sweep, trial=number)
+            lifecycle.submit(
+                owner,
+                sweep.dataset,
+                config,
+                name,
+                policy=QueuePolicy.model_validate(sweep.policy),
+                sweep=sweep,
+                trial=number,
+            )
     return True
 
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.localization.config import TrainConfig
+from pydantic import BaseModel
+
+from training.programs.registry import get_program
 from training.validation import InvalidInputError, validate
 
 if TYPE_CHECKING:
@@ -60,9 +62,9 @@ def grid_size(space: Space) -> int:
     return math.prod(len(choices(options) or []) for options in space.values())
 
 
-def with_point(base: Mapping[str, Any], point: Point) -> TrainConfig:
+def with_point(base: Mapping[str, Any], point: Point) -> BaseModel:
     """The base with the point's values; BadConfig where they do not go together."""
-    return validate(TrainConfig, {**base, **point})
+    return validate(get_program().parameters, {**base, **point})
 
 
 def suggest(
@@ -114,7 +116,7 @@ def _distribution(name: str, options: Mapping[str, Any]) -> BaseDistribution:
 
 
 def is_whole(name: str) -> bool:
-    return TrainConfig.model_fields[name].annotation is int
+    return get_program().parameters.model_fields[name].annotation is int
 
 
 def _frozen(one: TrialResult, distributions: dict[str, BaseDistribution]) -> FrozenTrial:

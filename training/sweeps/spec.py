@@ -9,15 +9,19 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from training.localization.config import TrainConfig
+from training.jobs.policy import QueuePolicy
+from training.programs.registry import get_program
 from training.sweeps.search_space import MAX_TRIALS, grid, grid_size, is_whole, suggest, with_point
 from training.validation import InvalidInputError, validate
 
 # Each field by itself: the rules over several come when a point is put together.
+_PARAMETERS = get_program().parameters
 _EACH: dict[str, Any] = {
-    name: (info.annotation, info) for name, info in TrainConfig.model_fields.items()
+    name: (info.annotation, info)
+    for model in (_PARAMETERS, QueuePolicy)
+    for name, info in model.model_fields.items()
 }
-_FIELDS = create_model("Fields", __config__=TrainConfig.model_config, **_EACH)
+_FIELDS = create_model("Fields", __config__=_PARAMETERS.model_config, **_EACH)
 _STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 DEFAULT_TRIALS = 20
 RANGE = {"min", "max", "log", "step"}
@@ -91,6 +95,22 @@ class SweepSpec(SweepPatch):
     early_stopping: EarlyStopping = EarlyStopping.model_validate({})
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """The hyper-parameters in `config`."""
+        return {
+            name: value
+            for name, value in self.config.items()
+            if name not in QueuePolicy.model_fields
+        }
+
+    @property
+    def policy(self) -> QueuePolicy:
+        """The queue policy in `config`."""
+        return QueuePolicy.model_validate(
+            {name: self.config[name] for name in QueuePolicy.model_fields if name in self.config}
+        )
+
+    @property
     def total(self) -> int:
         """How many trials there will be."""
         if self.method == "grid":
@@ -127,8 +147,8 @@ def _wrong(sentence: str) -> InvalidInputError:
 
 def _check_field(name: str, options: dict[str, Any], method: str) -> None:
     """Whether the field exists, and each value or both ends are such that it takes them."""
-    if name not in TrainConfig.model_fields:
-        known = ", ".join(TrainConfig.model_fields)
+    if name not in _PARAMETERS.model_fields:
+        known = ", ".join(_PARAMETERS.model_fields)
         raise _wrong(f"Unknown field; a training has {known}.")
     if set(options) == {"values"}:
         values = options["values"]
@@ -151,7 +171,7 @@ def _check_field(name: str, options: dict[str, Any], method: str) -> None:
 
 def _check_range(name: str, options: dict[str, Any]) -> None:
     whole = is_whole(name)
-    if not whole and TrainConfig.model_fields[name].annotation is not float:
+    if not whole and _PARAMETERS.model_fields[name].annotation is not float:
         raise _wrong('Only numbers have a range; write {"values": [...]}.')
     for bound in ("min", "max", "step"):
         number = options.get(bound, 1)
@@ -185,9 +205,9 @@ def _check_whole(plan: SweepSpec) -> None:
     try:
         if plan.method == "grid":
             for point in itertools.islice(grid(plan.space), plan.total):
-                with_point(plan.config, point)
+                with_point(plan.parameters, point)
         else:
-            suggest(plan.method, plan.space, plan.config, plan.seed, 1)
+            suggest(plan.method, plan.space, plan.parameters, plan.seed, 1)
     except InvalidInputError as error:
         raise InvalidInputError({"space": [f"{name}: {' '.join(said)}"
                                    for name, said in error.errors.items()]}) from None  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from training.jobs.objective import value_at_best_epoch
 from training.models import Epoch, Job, Sweep
 from training.models.states import Status
 from training.sweeps.pruners import TrialHistory
@@ -93,4 +94,4 @@ def trial_histories(sweep: Sweep) -> dict[UUID, TrialHistory]:
 
 
 def _value(sweep: Sweep, job: Job) -> float | None:
-    return job.best_val_loss if sweep.objective == "val_loss" else job.best_val_rmse
+    return value_at_best_epoch(job, sweep.objective)

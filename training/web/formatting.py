@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TypeGuard
+
+from training.programs.metrics import Metric
 
 MISSING = "–"
 # `best_val_rmse` is that of the best epoch by loss, so a lower RMSE may exist.
@@ -18,6 +22,19 @@ ETA_STEPS = (1, 5, 30, 60, 300, 600, 3600)
 
 def _is_finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
+
+
+def formatter(metric: Metric) -> Callable[[float | None], str]:
+    """How values of this metric are printed."""
+    match metric.format:
+        case "distance":
+            return format_distance
+        case "percent":
+            return format_percent
+        case "duration":
+            return format_duration
+        case _:
+            return partial(format_number, digits=metric.digits)
 
 
 def format_distance(value: float | None) -> str:

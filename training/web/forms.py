@@ -1,4 +1,4 @@
-"""Forms generated from the models of `training.localization.config`."""
+"""Forms generated from the models of `training.programs`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any, Literal, cast, get_args, get_origin
 from annotated_types import Ge, Gt, Le, MaxLen
 from django import forms
 from django.contrib.auth.models import Group, User
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
 from training.accounts.permissions import teams_of, visible_to
 from training.datasets import service as datasets
 from training.jobs import lifecycle
-from training.localization.config import GenerateConfig, ImportConfig, TrainConfig
+from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job
-from training.validation import InvalidInputError, validate
+from training.programs.registry import get_program
+from training.validation import InvalidInputError, extract, validate
 
 
 class ConfigForm(forms.Form):
@@ -78,35 +79,15 @@ class ConfigForm(forms.Form):
         return name in self.main or name not in self.model.model_fields
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "title": "Quick",
-        "description": "About a minute, to check that it trains.",
-        "values": {"epochs": 20, "hidden": 64, "layers": 1, "patience": 10},
-    },
-    "standard": {
-        "title": "Standard",
-        "description": "The defaults, suited to about 10,000 samples.",
-        "values": {},
-    },
-    "thorough": {
-        "title": "Thorough",
-        "description": "Larger network, 300 epochs.",
-        "values": {
-            "epochs": 300, "hidden": 256, "layers": 3, "learning_rate": 5e-4, "patience": 40,
-        },
-    },
-    "powder": {
-        "title": "POWDER, 462 MHz",
-        "description": "For the POWDER dataset: ensemble of 5 networks.",
-        "values": {"model": "mlp", "members": 5, "epochs": 80, "batch_size": 64},
-    },
-}  # fmt: skip
+def job_fields() -> type[BaseModel]:
+    """Hyper-parameters and queue policy in one model, as the form shows them."""
+    bases = (get_program().parameters, QueuePolicy)
+    return cast("type[BaseModel]", create_model("JobFields", __base__=bases))
 
 
 class JobForm(ConfigForm):
-    model = TrainConfig
-    main = ("epochs", "batch_size", "learning_rate", "patience")
+    model = job_fields()
+    main = get_program().main_parameters
 
     dataset = forms.ModelChoiceField(Dataset.objects.none(), empty_label=None)
     name = forms.CharField(max_length=200, required=False, help_text="Optional.")
@@ -130,8 +111,9 @@ class JobForm(ConfigForm):
         return lifecycle.submit(
             self.user,
             self.cleaned_data["dataset"],
-            cast(TrainConfig, self.config),
+            extract(get_program().parameters, self.config),
             self.cleaned_data["name"],
+            policy=extract(QueuePolicy, self.config),
             notes=self.cleaned_data["notes"],
             tags=parent.tags if parent else (),
             parent=parent,
@@ -142,7 +124,7 @@ class JobForm(ConfigForm):
 class GenerateForm(ConfigForm):
     """Generates a synthetic dataset with the default receivers."""
 
-    model = GenerateConfig
+    model: type[BaseModel] = get_program().dataset_format.generation_options
     excluded = ("receivers",)
     main = ("samples", "seed")
 
@@ -155,13 +137,13 @@ class GenerateForm(ConfigForm):
         self.share_with(user)
 
     def submit(self) -> Job:
-        config, name = cast(GenerateConfig, self.config), self.cleaned_data["name"]
-        return lifecycle.submit_generation(self.user, name, config, self.team)
+        name = self.cleaned_data["name"]
+        return lifecycle.submit_generation(self.user, name, self.config, self.team)
 
 
 class ImportForm(ConfigForm):
-    model = ImportConfig
-    optional = tuple(ImportConfig.model_fields)
+    model: type[BaseModel] = get_program().dataset_format.import_options
+    optional = tuple(model.model_fields)
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
     file = forms.FileField(
@@ -176,7 +158,7 @@ class ImportForm(ConfigForm):
     def store(self) -> Dataset:
         """Import the uploaded file; raises what `datasets.import_upload` raises."""
         name, file = self.cleaned_data["name"], self.cleaned_data["file"]
-        dataset = datasets.import_upload(self.user, name, file, cast(ImportConfig, self.config))
+        dataset = datasets.import_upload(self.user, name, file, self.config)
         if self.team:
             datasets.share_dataset(dataset, self.team)
         return dataset

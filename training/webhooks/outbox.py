@@ -133,8 +133,8 @@ def _job_payload(job: Job) -> JobPayload:
         "seq": job.seq, "owner_id": job.owner_id, "dataset_id": str(job.dataset_id),
         "sweep_id": str(job.sweep_id) if job.sweep_id else None, "trial": job.trial,
         "current_epoch": job.current_epoch, "total_epochs": job.total_epochs,
-        "best_epoch": job.best_epoch, "best_val_loss": job.best_val_loss,
-        "best_val_rmse": job.best_val_rmse, "error_message": job.error_message or None,
+        "best_epoch": job.best_epoch, "best_val_loss": job.best_value,
+        "best_val_rmse": job.headline_value, "error_message": job.error_message or None,
         "cancel_reason": job.cancel_reason or None, "created_at": _timestamp(job.created_at),
         "started_at": _timestamp(job.started_at), "finished_at": _timestamp(job.finished_at),
     }  # fmt: skip

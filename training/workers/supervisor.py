@@ -92,6 +92,8 @@ def _run_spec(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
         "dataset": job.dataset.path,
         "run_dir": str(folder),
         "config": job.config,
+        "needs": job.needs,
+        "processes": job.processes,
         "resume_from": job.checkpoint_path or None,
         "earlier_runs": [str(path) for path in directories.earlier_attempts(job.pk, job.attempt)],
         "threads": settings.TRAINER_THREADS,

@@ -121,13 +121,13 @@ class TrainerProcess:
 
 def _environment(spec: dict[str, Any]) -> dict[str, str]:
     """A job that asked for a CPU sees no GPU."""
-    on_cpu = spec.get("config", {}).get("needs") == "cpu"
+    on_cpu = spec.get("needs") == "cpu"
     return scrubbed(**({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}))
 
 
 def _launcher(spec: dict[str, Any]) -> list[str]:
     """torchrun, where several processes are to share each batch; the first of them talks."""
-    processes = int(spec.get("config", {}).get("processes", 1))
+    processes = int(spec.get("processes", 1))
     if processes == 1:
         return []
     return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]

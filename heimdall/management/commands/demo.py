@@ -18,8 +18,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from heimdall import web_process
 from heimdall.demo import Demo, seed
-from training.localization.config import TrainConfig
-from training.localization.importing.importer import DatasetImportError
+from training.programs.datasets import DatasetImportError
+from training.programs.registry import get_program
 from training.validation import InvalidInputError, validate
 
 
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         self, *args: Any, port: int, epochs: int, dataset: Path | None, **options: Any
     ) -> None:
         try:
-            validate(TrainConfig, {"epochs": epochs})
+            validate(get_program().parameters, {"epochs": epochs})
         except InvalidInputError as error:
             raise CommandError(f"--{error}") from error
         _check_port(port)

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from training.api.serializers.fields import JSONObject
-from training.localization.config import ImportConfig
+from training.programs.registry import get_program
 from training.models import Dataset
 
 
 def _description(field: str) -> str:
-    return ImportConfig.model_fields[field].description or ""
+    return get_program().dataset_format.import_options.model_fields[field].description or ""
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):

@@ -11,8 +11,14 @@ from uuid import UUID
 from rest_framework import serializers
 
 from training.api.serializers.fields import JSONObject, NumberMap, StringList
+from training.jobs.objective import value_at_best_epoch
 from training.models import Epoch, Job, JobEvent
 from training.workers.registry import Capacity
+
+
+class ObjectiveSerializer(serializers.Serializer[Job]):
+    metric = serializers.CharField(source="objective_metric")
+    direction = serializers.ChoiceField(["minimize", "maximize"], source="objective_direction")
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
@@ -27,6 +33,13 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     tags = StringList(read_only=True)
     config = JSONObject(read_only=True, help_text="All hyper-parameters, defaults included.")
     team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
+    objective = ObjectiveSerializer(source="*", read_only=True, allow_null=True)
+    best_val_loss = serializers.SerializerMethodField(
+        help_text="The objective at the best epoch, where it is val_loss."
+    )
+    best_val_rmse = serializers.SerializerMethodField(
+        help_text="val_rmse at the best epoch, where it is the headline metric."
+    )
     waits_for = serializers.SerializerMethodField(
         help_text="Why a queued job cannot start; empty if a suitable worker is online."
     )
@@ -35,11 +48,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "dataset_id", "dataset_hash", "parent_id", "sweep_id", "trial", "config",
-            "current_epoch", "total_epochs", "progress_percent", "best_epoch", "best_val_loss",
-            "best_val_rmse", "checkpoint_path", "error_message", "cancel_reason", "attempt",
+            "program", "dataset_id", "dataset_hash", "parent_id", "sweep_id", "trial", "config",
+            "current_epoch", "total_epochs", "progress_percent", "objective", "best_epoch",
+            "best_value", "best_val_loss", "best_val_rmse", "checkpoint_path", "error_message",
+            "cancel_reason", "attempt",
             "crashes", "worker", "created_at", "started_at", "finished_at", "heartbeat_at",
-            "team", "needs", "priority", "waits_for",
+            "team", "needs", "priority", "processes", "waits_for",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -47,11 +61,18 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         """Read the attributes directly: ten times as fast as DRF's fields for a list."""
         values = {name: _json_value(source(instance)) for name, source in self._sources.items()}
         team = instance.team.name if instance.team else None
-        return {**values, "team": team, "waits_for": self.get_waits_for(instance)}
+        return {
+            **values,
+            "team": team,
+            "objective": _objective(instance),
+            "best_val_loss": self.get_best_val_loss(instance),
+            "best_val_rmse": self.get_best_val_rmse(instance),
+            "waits_for": self.get_waits_for(instance),
+        }
 
     @cached_property
     def _sources(self) -> dict[str, attrgetter[Any]]:
-        derived = {"team", "waits_for"}
+        derived = {"team", "objective", "best_val_loss", "best_val_rmse", "waits_for"}
         names = {name: str(field.source) for name, field in self.fields.items()}
         return {name: attrgetter(names[name]) for name in names if name not in derived}
 
@@ -60,8 +81,21 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         capacity: Capacity = self.context.get("capacity") or Capacity()
         return capacity
 
+    def get_best_val_loss(self, job: Job) -> float | None:
+        return value_at_best_epoch(job, "val_loss")
+
+    def get_best_val_rmse(self, job: Job) -> float | None:
+        return value_at_best_epoch(job, "val_rmse")
+
     def get_waits_for(self, job: Job) -> str:
         return self._capacity.waits_for(job)
+
+
+def _objective(job: Job) -> dict[str, str] | None:
+    """None for a job that trains nothing, such as a generation."""
+    if not job.objective_metric:
+        return None
+    return {"metric": job.objective_metric, "direction": job.objective_direction}
 
 
 def _json_value(value: Any) -> Any:

@@ -18,16 +18,15 @@ from training.accounts.permissions import get_team, require_owner, visible_to
 from training.api import etags, pagination
 from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
 from training.api.query_params import json_object
-from training.api.schemas import CreateDataset, DatasetPatch
+from training.api.schemas import CreateDataset, DatasetPatch, DatasetRequest
 from training.api.serializers.datasets import DatasetSerializer, UploadSerializer
 from training.api.serializers.jobs import JobSerializer
 from training.api.serializers.problems import ProblemSerializer
 from training.api.views.base import ETagViewSet
 from training.datasets import service as datasets
 from training.jobs import lifecycle
-from training.localization.config import ImportConfig
-from training.localization.data.dataset import Dataset as Arrays
 from training.models import Dataset
+from training.programs.datasets import ReadDataset
 from training.validation import validate
 
 
@@ -105,8 +104,8 @@ class DatasetViewSet(ETagViewSet[Dataset]):
     )
     @action(detail=False, methods=["post"])
     def generate(self, request: Request) -> Response:
-        def create(data: CreateDataset) -> Response:
-            job = lifecycle.submit_generation(self._user, data.name, data.config())
+        def create(data: DatasetRequest) -> Response:
+            job = lifecycle.submit_generation(self._user, data.name, data.options())
             return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
 
         return create_once(request, lambda: validate(CreateDataset, json_object(request)), create)
@@ -122,14 +121,14 @@ class DatasetViewSet(ETagViewSet[Dataset]):
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
     def import_zip(self, request: Request) -> Response:
-        def prepare() -> tuple[str, UploadedFile[Any], Arrays]:
+        def prepare() -> tuple[str, UploadedFile[Any], ReadDataset]:
             upload = UploadSerializer(data=request.data)
             upload.is_valid(raise_exception=True)
             options = dict(upload.validated_data)
             name, file = options.pop("name"), options.pop("file")
-            return name, file, datasets.read_upload(file, validate(ImportConfig, options))
+            return name, file, datasets.read_upload(file, datasets.import_options(options))
 
-        def create(prepared: tuple[str, UploadedFile[Any], Arrays]) -> Response:
+        def create(prepared: tuple[str, UploadedFile[Any], ReadDataset]) -> Response:
             dataset = datasets.store_upload(self._user, *prepared)
             return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 

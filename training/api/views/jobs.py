@@ -22,13 +22,14 @@ from training.api import etags, filters, ordering, query_params
 from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
 from training.api.keyset_pagination import KeysetPagination
 from training.api.parameter_filter import ParameterFilter
-from training.api.schemas import CreateJob, JobPatch
+from training.api.schemas import CreateJob, JobPatch, JobRequest
 from training.api.serializers.jobs import JobSerializer
 from training.api.serializers.problems import ProblemSerializer
 from training.api.views.job_data import JobDataViewSet
 from training.jobs import lifecycle
-from training.localization.config import TrainConfig
+from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job
+from training.programs.registry import get_program
 from training.validation import validate
 from training.workers.registry import Capacity
 
@@ -97,14 +98,16 @@ class JobViewSet(JobDataViewSet):
         responses={201: JobSerializer, **REFUSAL_RESPONSES},
     )
     def create(self, request: Request) -> Response:
-        def prepare() -> tuple[CreateJob, Dataset]:
+        def prepare() -> tuple[JobRequest, Dataset]:
             data = validate(CreateJob, query_params.json_object(request))
             return data, query_params.usable_dataset(self._user, str(data.dataset_id))
 
-        def create(prepared: tuple[CreateJob, Dataset]) -> Response:
+        def create(prepared: tuple[JobRequest, Dataset]) -> Response:
             data, dataset = prepared
             metadata = {**data.metadata(), "team": get_team(self._user, data.team)}
-            job = lifecycle.submit(self._user, dataset, data.config(), **metadata)
+            job = lifecycle.submit(
+                self._user, dataset, data.parameters(), policy=data.policy(), **metadata
+            )
             return self._job_response(job, status.HTTP_201_CREATED)
 
         return create_once(request, prepare, create)
@@ -196,8 +199,16 @@ class JobViewSet(JobDataViewSet):
         def create(prepared: tuple[Job, Dataset]) -> Response:
             job, dataset = prepared
             metadata = {"notes": job.notes, "tags": job.tags, "parent": job, "team": job.team}
-            config = TrainConfig.model_validate(job.config)
-            clone = lifecycle.submit(self._user, dataset, config, job.name, **metadata)
+            program = get_program(job.program)
+            clone = lifecycle.submit(
+                self._user,
+                dataset,
+                program.parameters.model_validate(job.config),
+                job.name,
+                policy=QueuePolicy.of(job),
+                program=program.name,
+                **metadata,
+            )
             return self._job_response(clone, status.HTTP_201_CREATED)
 
         return create_once(request, prepare, create)

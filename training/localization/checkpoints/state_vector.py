@@ -58,7 +58,7 @@ class Snapshot:
         about = self.about
         torch.set_num_threads(about["threads"])
         state = TrainState.build(
-            TrainConfig.model_validate(about["config"]),
+            TrainConfig.from_stored(about["config"]),
             Normalizer.from_dict(about["normaliser"]),
             tuple(about["receivers"]),
             about["dataset_hash"],

@@ -13,17 +13,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from training.programs.datasets import DatasetImportError, InvalidRowError
+
 _MAX_LINE_LENGTH = 65_536
-
-
-class DatasetImportError(ValueError):
-    """The data cannot be imported; the message says what is wrong, where, and how to fix it."""
-
-
-class InvalidRowError(DatasetImportError):
-    def __init__(self, file: str, line: int, reason: str) -> None:
-        super().__init__(f"{file} line {line}: {reason}")
-        self.file, self.line, self.reason = file, line, reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,7 @@ from training.localization.config import ImportConfig
 from training.localization.data import splits
 from training.localization.data.dataset import SPLITS, Dataset, Receiver
 from training.localization.geometry import Floats, LocalFrame
-from training.localization.importing.csv_tables import (
-    DatasetImportError,
-    InvalidRowError,
-    open_table,
-)
+from training.localization.importing.csv_tables import open_table
 from training.localization.importing.rows import (
     MEASUREMENTS,
     RECEIVERS,
@@ -29,8 +25,7 @@ from training.localization.importing.rows import (
     read_receivers,
 )
 from training.localization.importing.zip_archive import extract_tables
-
-__all__ = ["DatasetImportError", "InvalidRowError", "read_folder", "read_zip"]
+from training.programs.datasets import DatasetImportError
 
 _RECEIVER_COLUMNS = ("receiver_id", "lat", "lon", "alt_m")
 _SAMPLE_COLUMNS = ("sample_id", "lat", "lon")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from training.localization.data.dataset import SPLITS, Receiver
-from training.localization.importing.csv_tables import DatasetImportError, Row
+from training.localization.importing.csv_tables import Row
 from training.localization.importing.zip_archive import TABLES
+from training.programs.datasets import DatasetImportError
 
 RECEIVERS, SAMPLES, MEASUREMENTS = TABLES
 Cell = tuple[int, int]  # sample, receiver

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from training.localization.importing.csv_tables import DatasetImportError
+from training.programs.datasets import DatasetImportError
 
 TABLES = ("receivers.csv", "samples.csv", "measurements.csv")
 _ACCEPTED_NAMES = {*TABLES, *(f"{name}.gz" for name in TABLES)}

@@ -17,25 +17,22 @@ from realtime.events import timestamp
 from training.accounts.permissions import signed_in_user, visible_to
 from training.api.serializers.jobs import JobSerializer
 from training.jobs import chart_series
-from training.localization.config import TrainConfig
 from training.models import Job, TrainedModel
 from training.models.states import ACTIVE, Status
+from training.programs.registry import get_program
 from training.web import formatting
 from training.web.charts.charts import cdf_chart, comparison_chart, short_distance
 
 MIN_JOBS, MAX_JOBS = 2, 8
 POINTS = 400
+# The metrics to choose from: those of the table of epochs, the headline first.
 METRICS = {
-    "val_rmse": "Validation RMSE",
-    "val_rmse_good_geom": "RMSE (good geometry)",
-    "val_median": "Median",
-    "val_p95": "95th percentile",
-    "val_loss": "Validation loss",
-    "train_loss": "Training loss",
+    name: get_program().metrics[name].title
+    for name in dict.fromkeys([get_program().headline, *get_program().table])
 }
 # Title, key and formatter of each result row; lower is better in all of them.
 RESULTS = (
-    (formatting.BEST_RMSE, "val_rmse", formatting.format_distance),
+    (formatting.BEST_RMSE, get_program().headline, formatting.format_distance),
     ("Test RMSE", "rmse_m", formatting.format_distance),
     ("Test median", "median_m", formatting.format_distance),
     ("Test 95th percentile", "p95_m", formatting.format_distance),
@@ -64,7 +61,7 @@ class Choice:
         return cls(
             jobs=jobs,
             baseline=baseline if baseline in jobs else None,
-            metric=metric if metric in METRICS else "val_rmse",
+            metric=metric if metric in METRICS else get_program().headline,
             over=over if over == "time" else "epoch",
             log=request.GET.get("scale") == "log",
         )
@@ -97,7 +94,8 @@ def compare(request: HttpRequest) -> HttpResponse:
     jobs = [found[pk] for pk in choice.jobs if pk in found]
     models = {one.job_id: one for one in TrainedModel.objects.filter(job__in=jobs)}
     curves = {
-        job.pk: chart_series.columns(job, [choice.metric, "val_rmse"], POINTS) for job in jobs
+        job.pk: chart_series.columns(job, [choice.metric, get_program().headline], POINTS)
+        for job in jobs
     }
     context = {
         "choice": choice,
@@ -165,7 +163,7 @@ def differing_parameters(jobs: list[Job]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if len({job.dataset_id for job in jobs}) > 1:
         rows.append({"title": "Dataset", "values_of": [job.dataset.name for job in jobs]})
-    for name, info in TrainConfig.model_fields.items():
+    for name, info in get_program().parameters.model_fields.items():
         values = [job.config.get(name) for job in jobs]
         if any(value != values[0] for value in values[1:]):
             rows.append({"title": info.title, "values_of": values})
@@ -184,8 +182,8 @@ def _result(
     """One table row: each job's value, the best one marked, and the difference to the baseline."""
     values: list[float | None] = []
     for job in jobs:
-        if name == "val_rmse":
-            values.append(job.best_val_rmse)
+        if name == get_program().headline:
+            values.append(job.headline_value)
         elif name == "seconds":
             values.append(curves[job.pk].seconds[-1] if curves[job.pk].seconds else None)
         else:

@@ -16,9 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from training.accounts.permissions import require_owner, signed_in_user, visible_to
 from training.datasets import service as dataset_service
-from training.localization.geometry import LocalFrame
-from training.localization.importing.importer import DatasetImportError
 from training.models import Dataset, Job
+from training.programs.datasets import DatasetImportError
+from training.programs.registry import get_program
 from training.validation import InvalidInputError
 from training.web.charts.maps import dataset_map
 from training.web.forms import GenerateForm, ImportForm
@@ -124,20 +124,21 @@ def _map(found: Dataset) -> SafeString | None:
         return None
     samples: list[dict[str, Any]] = found.facts.get("map", [])
     lat0, lon0 = (sum(one[side] for one in fixed) / len(fixed) for side in ("lat", "lon"))
-    frame = LocalFrame(lat0, lon0)
+    origin = (lat0, lon0)
     return dataset_map(
-        _local_positions(frame, fixed, "id"), _local_positions(frame, samples, "split")
+        _local_positions(origin, fixed, "id"), _local_positions(origin, samples, "split")
     )
 
 
 def _local_positions(
-    frame: LocalFrame, rows: list[dict[str, Any]], name: str
+    origin: tuple[float, float], rows: list[dict[str, Any]], name: str
 ) -> list[tuple[float, float, str]]:
     """Each row's east and north in metres, and its `name`."""
     if not rows:
         return []
-    places = frame.to_local([one["lat"] for one in rows], [one["lon"] for one in rows])
+    project = get_program().dataset_format.project
+    places = project(origin, [one["lat"] for one in rows], [one["lon"] for one in rows])
     return [
-        (float(east), float(north), str(one.get(name, "")))
+        (east, north, str(one.get(name, "")))
         for (east, north), one in zip(places, rows, strict=True)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -13,9 +13,10 @@ from django.views.decorators.http import require_POST
 
 from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs import lifecycle
-from training.localization.config import TrainConfig
+from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job
-from training.web.forms import PRESETS, JobForm
+from training.programs.registry import get_program
+from training.web.forms import JobForm
 from training.web.views.responses import redirect_see_other
 
 
@@ -30,7 +31,7 @@ def create_job(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "parent": parent,
-        "presets": PRESETS,
+        "presets": get_program().presets,
         "preset": request.GET.get("preset", ""),
         "dataset": request.GET.get("dataset", ""),
     }
@@ -47,7 +48,8 @@ def create_first_job(request: HttpRequest) -> HttpResponse:
     newest = visible_to(Dataset.objects.filter(status=Dataset.State.READY), user).first()
     if newest is None:
         return redirect_see_other("datasets")
-    config = TrainConfig(**PRESETS["quick"]["values"])
+    program = get_program()
+    config = program.parameters(**program.presets[0].values)
     return redirect_see_other("job", lifecycle.submit(user, newest, config, "First training").pk)
 
 
@@ -63,11 +65,13 @@ def _initial_values(request: HttpRequest, parent: Job | None) -> dict[str, Any]:
     """Initial form values from the parent job or the query string."""
     if parent is not None:
         return {
-            **parent.config, "dataset": parent.dataset_id, "name": parent.name,
+            **parent.config, **QueuePolicy.of(parent).model_dump(),
+            "dataset": parent.dataset_id, "name": parent.name,
             "notes": parent.notes, "team": parent.team_id,
         }  # fmt: skip
-    preset = PRESETS.get(request.GET.get("preset", ""), {})
-    chosen = dict(cast(dict[str, Any], preset.get("values", {})))
+    presets = {preset.name: preset for preset in get_program().presets}
+    preset = presets.get(request.GET.get("preset", ""))
+    chosen = dict(preset.values) if preset else {}
     if "dataset" in request.GET:
         chosen["dataset"] = request.GET["dataset"]
     return chosen

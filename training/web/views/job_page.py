@@ -14,9 +14,9 @@ from realtime.events import timestamp
 from training.api.serializers.jobs import JobSerializer
 from training.jobs import chart_series, progress, reference_errors, status
 from training.jobs.directories import attempt_directory
-from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Epoch, Job, TrainedModel
 from training.models.states import Status
+from training.programs.registry import get_program
 from training.web import formatting
 from training.web.charts.charts import Level, cdf_chart, line_chart, short_distance
 from training.web.charts.maps import error_map
@@ -25,8 +25,7 @@ from training.workers.registry import Capacity
 # A chart has about as many pixels across.
 CHART_POINTS = 800
 TABLE_ROWS = 50
-LOSS = ("train_loss", "val_loss")
-ERROR = ("train_rmse", "val_rmse", "val_rmse_good_geom")
+LOSS, ERROR = (chart.metrics for chart in get_program().charts)
 LOG_LINES = 12
 
 
@@ -149,14 +148,18 @@ def progress_text(job: Job, ends: list[datetime]) -> str:
 
 
 def times_bound(job: Job, yardsticks: reference_errors.ReferenceErrors) -> float | None:
-    if not yardsticks.bound or job.best_val_rmse is None:
+    if not yardsticks.bound or job.headline_value is None:
         return None
-    return job.best_val_rmse / yardsticks.bound
+    return job.headline_value / yardsticks.bound
 
 
 def config_rows(job: Job) -> list[dict[str, Any]]:
     """What was chosen, and where it differs from the job that this one was cloned from."""
-    model = TrainConfig if job.kind == Job.Kind.TRAINING else GenerateConfig
+    program = get_program(job.program)
+    if job.kind == Job.Kind.TRAINING:
+        model = program.parameters
+    else:
+        model = program.dataset_format.generation_options
     parent = job.parent.config if job.parent else {}
     rows = []
     for name, info in model.model_fields.items():

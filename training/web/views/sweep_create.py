@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from training.accounts.permissions import signed_in_user, visible_to
-from training.localization.config import TrainConfig
+from training.jobs.policy import QueuePolicy
 from training.models import Job, Sweep
+from training.programs.registry import get_program
 from training.sweeps import lifecycle, scheduler, space_syntax
 from training.sweeps.spec import EarlyStopping, SweepSpec, validate_spec
 from training.validation import InvalidInputError
@@ -29,6 +30,10 @@ EXAMPLES = {
 }  # fmt: skip
 
 
+PARAMETERS = tuple(get_program().parameters.model_fields)
+SHARED = (*PARAMETERS, *QueuePolicy.model_fields)
+
+
 class SweepForm(forms.Form):
     """All fields of a SweepSpec; `vary_X` and `base_X` for each training parameter X."""
 
@@ -42,13 +47,14 @@ class SweepForm(forms.Form):
             self.fields[name] = model_field(SweepSpec.model_fields[name])
         for name, info in EarlyStopping.model_fields.items():
             self.fields[f"early_stopping_{name}"] = model_field(info)
-        for name in TrainConfig.model_fields:
+        for name in PARAMETERS:
             self.fields[VARY + name] = forms.CharField(
                 label=base.fields[name].label,
                 required=False,
                 max_length=2000,
                 widget=forms.TextInput({"placeholder": EXAMPLES.get(name, "")}),
             )
+        for name in SHARED:
             self.fields[BASE + name] = base.fields[name]
 
     def clean(self) -> dict[str, Any]:
@@ -64,13 +70,11 @@ class SweepForm(forms.Form):
 
     def _spec_data(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         """The spec as a client would send it to the API."""
-        varied = {name: cleaned[VARY + name].strip() for name in TrainConfig.model_fields}
+        varied = {name: cleaned[VARY + name].strip() for name in PARAMETERS}
         return {
             "name": cleaned["name"],
             "dataset_id": str(cleaned["dataset"].pk),
-            "config": {
-                name: cleaned[BASE + name] for name in TrainConfig.model_fields if not varied[name]
-            },
+            "config": {name: cleaned[BASE + name] for name in SHARED if not varied.get(name)},
             "space": {
                 name: space_syntax.parse_options(text) for name, text in varied.items() if text
             },
@@ -93,10 +97,10 @@ class SweepForm(forms.Form):
         return [self[f"early_stopping_{name}"] for name in EarlyStopping.model_fields]
 
     def varied_fields(self) -> list[forms.BoundField]:
-        return [self[VARY + name] for name in TrainConfig.model_fields]
+        return [self[VARY + name] for name in PARAMETERS]
 
     def shared_fields(self) -> list[forms.BoundField]:
-        return [self[BASE + name] for name in TrainConfig.model_fields]
+        return [self[BASE + name] for name in SHARED]
 
 
 @login_required
@@ -122,13 +126,14 @@ def _initial_values(request: HttpRequest, user: User) -> dict[str, Any]:
         return {"dataset": dataset} if dataset else {}
     job = visible_to(Job.objects.filter(pk=like, kind=Job.Kind.TRAINING), user).first()
     if job is not None:
-        base = {BASE + name: value for name, value in job.config.items()}
+        shared = job.config | QueuePolicy.of(job).model_dump()
+        base = {BASE + name: value for name, value in shared.items()}
         return {**base, "dataset": job.dataset_id, "name": job.name}
     sweep = visible_to(Sweep.objects.filter(pk=like), user).first()
     if sweep is None:
         return {}
     return {
-        **{BASE + name: value for name, value in sweep.config.items()},
+        **{BASE + name: value for name, value in (sweep.config | sweep.policy).items()},
         **{VARY + name: space_syntax.format_options(given) for name, given in sweep.space.items()},
         **{f"early_stopping_{name}": value for name, value in sweep.early_stopping.items()},
         **{name: getattr(sweep, name) for name in SEARCH if name != "trials"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -16,9 +17,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs import chart_series
-from training.localization.config import TrainConfig
 from training.models import Dataset, Sweep
 from training.models.states import ACTIVE, Status
+from training.programs.metrics import Metric
+from training.programs.registry import get_program
 from training.sweeps import scheduler, space_syntax, trials
 from training.sweeps.trials import Trial
 from training.web import formatting
@@ -29,9 +31,6 @@ from training.web.views.responses import redirect_see_other
 
 PAGE = 30
 CURVES, POINTS = 8, 300
-OBJECTIVES = {"val_loss": "Validation loss", "val_rmse": "Validation RMSE"}
-# Column headings of the objective.
-OBJECTIVE_LABELS = {"val_loss": "Best validation loss", "val_rmse": formatting.BEST_RMSE}
 
 
 @require_safe
@@ -67,10 +66,10 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "rows": [
             _row(found, row, sparkline_values[row.job], colours.get(row.job.pk)) for row in rows
         ],
-        "parameters": [TrainConfig.model_fields[name].title for name in found.space],
+        "parameters": [get_program(found.program).parameter_title(name) for name in found.space],
         "space": _space(found),
-        "objective": OBJECTIVES[found.objective],
-        "objective_label": OBJECTIVE_LABELS[found.objective],
+        "objective": _objective(found).title,
+        "objective_label": _objective_label(found),
         "best": best and {"trial": best, "value": _format_objective(found, best.value)},
         "finished": sum(row.job.status not in (*ACTIVE, Status.PAUSED) for row in rows),
         "stopped": sum(bool(row.job.cancel_reason) for row in rows),
@@ -83,7 +82,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         },
         "script": {
             "metric": found.objective,
-            "title": OBJECTIVES[found.objective],
+            "title": _objective(found).title,
             "active": found.status in ("running", "paused"),
             "trials": [str(row.job.pk) for row in rows],
             "runs": [
@@ -110,17 +109,29 @@ def _row(
 
 
 def _format_objective(found: Sweep, value: float | None) -> str:
-    return (
-        formatting.format_distance(value)
-        if found.objective == "val_rmse"
-        else formatting.format_number(value)
-    )
+    return _formatter(found)(value)
+
+
+def _objective(found: Sweep) -> Metric:
+    return get_program(found.program).metrics.describe(found.objective)
+
+
+def _objective_label(found: Sweep) -> str:
+    """The heading of the column by which trials are compared."""
+    program = get_program(found.program)
+    if found.objective == program.objective.metric:
+        return f"Best {_objective(found).title.lower()}"
+    return f"{_objective(found).title} (best epoch)"
+
+
+def _formatter(found: Sweep) -> Callable[[float | None], str]:
+    return formatting.formatter(_objective(found))
 
 
 def _space(found: Sweep) -> list[tuple[str | None, str]]:
     """Title and options of each varied parameter, as the form takes them."""
     return [
-        (TrainConfig.model_fields[name].title, space_syntax.format_options(given))
+        (get_program(found.program).parameter_title(name), space_syntax.format_options(given))
         for name, given in found.space.items()
     ]
 
@@ -136,8 +147,9 @@ def _chart(
     for pk, one in columns.items():
         at = dict(zip(one.epoch, one.series[found.objective], strict=True))
         lines[colours[pk]] = [at.get(epoch) for epoch in epochs]
-    say = formatting.format_distance if found.objective == "val_rmse" else formatting.format_number
-    return line_chart(f"{OBJECTIVES[found.objective]} of the best trials", epochs, lines, say)
+    return line_chart(
+        f"{_objective(found).title} of the best trials", epochs, lines, _formatter(found)
+    )
 
 
 def _sweep(request: HttpRequest, pk: uuid.UUID) -> Sweep:

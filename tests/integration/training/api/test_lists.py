@@ -25,7 +25,7 @@ def stored(owner: User, dataset: Dataset, count: int) -> list[Job]:
         Job(
             id=uuid4(), owner=owner, dataset=dataset, name=f"Job {index:03}",
             config={**plain, "batch_size": 32 if index % 2 else 64, "model": "mlp"},
-            best_val_rmse=None if index % 5 == 4 else float(7 * index % count // 2),
+            headline_value=None if index % 5 == 4 else float(7 * index % count // 2),
             updated_at=timezone.now(),
         )
         for index in range(count)

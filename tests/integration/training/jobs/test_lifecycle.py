@@ -223,7 +223,7 @@ def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(
     attempts.record_epochs(running_attempt, *reports)
     found = reload(job)
     assert (found.current_epoch, found.checkpoint_path) == (3, "/c/3")
-    assert (found.best_epoch, found.best_val_loss) == (2, 2.0)
+    assert (found.best_epoch, found.best_value) == (2, 2.0)
     assert list(Epoch.objects.order_by("epoch").values_list("epoch", "is_best")) == [
         (1, True), (2, True), (3, False),
     ]  # fmt: skip

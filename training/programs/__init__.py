@@ -1,0 +1,1 @@
+"""Programs: what can be trained, and the messages between a training and its supervisor."""

@@ -1,0 +1,89 @@
+"""What can be trained: the manifest of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from training.programs.datasets import DatasetFormat
+from training.programs.metrics import Chart, Metric, MetricRegistry, Objective
+
+Needs = Literal["auto", "cpu", "gpu"]
+
+
+class ManifestError(ValueError):
+    """A manifest contradicts itself; the message names the program and the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Named parameter values that the form of a program offers."""
+
+    name: str
+    title: str
+    description: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A training that can be chosen: its parameters, metrics and objective.
+
+    `parameters` is the model that validates hyper-parameters and generates forms, API schema and
+    sweep spaces; it has a field `epochs`. `headline` is the metric that lists show, as it was at
+    the best epoch by the objective. `table` names the columns of the table of epochs.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    parameters: type[BaseModel]
+    metrics: MetricRegistry
+    objective: Objective
+    headline: str
+    charts: tuple[Chart, ...] = ()
+    table: tuple[str, ...] = ()
+    main_parameters: tuple[str, ...] = ("epochs",)
+    presets: tuple[Preset, ...] = ()
+    needs: Needs = "auto"
+    resumable: bool = True
+    datasets: DatasetFormat[Any, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if "epochs" not in self.parameters.model_fields:
+            raise ManifestError(f"Program {self.name!r}: parameters has no field 'epochs'.")
+        drawn = {name for chart in self.charts for name in chart.metrics}
+        for name in {self.objective.metric, self.headline, *self.table, *drawn}:
+            if name not in self.metrics:
+                raise ManifestError(f"Program {self.name!r}: metric {name!r} is not declared.")
+        for preset in self.presets:
+            unknown = set(preset.values) - set(self.parameters.model_fields)
+            if unknown:
+                raise ManifestError(
+                    f"Program {self.name!r}: preset {preset.name!r} sets the unknown parameter "
+                    f"{min(unknown)!r}."
+                )
+
+    @property
+    def headline_metric(self) -> Metric:
+        return self.metrics[self.headline]
+
+    @property
+    def dataset_format(self) -> DatasetFormat[Any, Any]:
+        """The format of its datasets; raises ManifestError for a program without any."""
+        if self.datasets is None:
+            raise ManifestError(f"Program {self.name!r} has no datasets.")
+        return self.datasets
+
+    def parameter_title(self, name: str) -> str:
+        return self.parameters.model_fields[name].title or name
+
+    def at_best_epoch(self, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+        """The columns of a job that hold its result, from the metrics of its best epoch."""
+        return {
+            "best_value": metrics.get(self.objective.metric),
+            "headline_value": metrics.get(self.headline),
+        }
