@@ -31,9 +31,10 @@ django.setup()
 from django.contrib.auth.models import User
 from training.datasets.service import store_dataset
 from training.localization.config import GenerateConfig
+from training.localization.program import to_read_dataset
 from training.localization.synthetic.generate import generate_dataset
 made = generate_dataset(GenerateConfig(samples=%d, seed=3, timing_sigma_ns=None))
-made = store_dataset(User.objects.get(username="ada"), "Some", made)
+made = store_dataset(User.objects.get(username="ada"), "Some", to_read_dataset(made))
 print(made.pk, made.path)
 """
 

@@ -37,9 +37,10 @@ django.setup()
 from django.contrib.auth.models import User
 from training.datasets.service import store_dataset
 from training.localization.config import GenerateConfig
+from training.localization.program import to_read_dataset
 from training.localization.synthetic.generate import generate_dataset
 made = generate_dataset(GenerateConfig(samples=%d, timing_sigma_ns=%s))
-dataset = store_dataset(User.objects.get(username="ada"), "Many", made)
+dataset = store_dataset(User.objects.get(username="ada"), "Many", to_read_dataset(made))
 print(dataset.pk, dataset.path)
 """
 

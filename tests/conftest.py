@@ -38,6 +38,7 @@ from training.jobs import lifecycle  # noqa: E402
 from training.jobs.attempts import Attempt  # noqa: E402
 from training.localization.config import GenerateConfig, TrainConfig  # noqa: E402
 from training.localization.data.dataset import Dataset as Arrays  # noqa: E402
+from training.localization.program import to_read_dataset  # noqa: E402
 from training.localization.synthetic.generate import generate_dataset  # noqa: E402
 from training.models import Dataset, Job  # noqa: E402
 
@@ -178,7 +179,7 @@ def arrays() -> Arrays:
 @pytest.fixture
 def dataset(ada: User, arrays: Arrays) -> Dataset:
     """`arrays` as a stored dataset of Ada's."""
-    return datasets.store_dataset(ada, "Small", arrays)
+    return datasets.store_dataset(ada, "Small", to_read_dataset(arrays))
 
 
 @pytest.fixture

@@ -28,13 +28,14 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from training.datasets.service import store_dataset
 from training.localization.config import GenerateConfig
+from training.localization.program import to_read_dataset
 from training.localization.synthetic.generate import generate_dataset
 from training.accounts.tokens import create_token
 call_command("migrate", verbosity=0)
 people = {name: User.objects.create_user(name, password=%r, is_staff=name == "grace",
           is_superuser=name == "grace") for name in ("ada", "bob", "grace")}
 made = generate_dataset(GenerateConfig(samples=240, seed=3))
-dataset = store_dataset(people["ada"], "Small", made)
+dataset = store_dataset(people["ada"], "Small", to_read_dataset(made))
 print(json.dumps({"tokens": {name: create_token(one)[1] for name, one in people.items()},
                   "dataset": str(dataset.pk)}))
 """

@@ -75,20 +75,20 @@ PRESETS = (
 )
 
 
-def _read(dataset: Dataset) -> ReadDataset:
+def to_read_dataset(dataset: Dataset) -> ReadDataset:
     return ReadDataset(dataset.kind, dataset.content_hash, summarize(dataset), dataset.save)
 
 
 def _read_folder(folder: Path, options: ImportConfig) -> ReadDataset:
-    return _read(importer.read_folder(folder, config=options))
+    return to_read_dataset(importer.read_folder(folder, config=options))
 
 
 def _read_zip(archive: Path, workspace: Path, max_bytes: int, options: ImportConfig) -> ReadDataset:
-    return _read(importer.read_zip(archive, workspace, max_bytes, options))
+    return to_read_dataset(importer.read_zip(archive, workspace, max_bytes, options))
 
 
 def _generate(options: GenerateConfig) -> ReadDataset:
-    return _read(generate_dataset(options))
+    return to_read_dataset(generate_dataset(options))
 
 
 def _project(

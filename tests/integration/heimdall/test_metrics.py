@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from training.jobs import lifecycle
+from training.jobs.policy import QueuePolicy
 from training.localization.config import TrainConfig
 from training.models import Dataset
 from training.workers import registry as workers
@@ -18,7 +19,9 @@ def test_metrics_are_exported_with_few_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     for needs in ("auto", "gpu", "gpu"):
-        lifecycle.submit(ada, dataset, TrainConfig(needs=needs))
+        lifecycle.submit(
+            ada, dataset, TrainConfig(), policy=QueuePolicy.model_validate({"needs": needs})
+        )
     workers.register("here", 3, ["cpu"])
     client.get("/healthz")
     with django_assert_max_num_queries(11):

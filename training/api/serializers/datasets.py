@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from training.api.serializers.fields import JSONObject
-from training.programs.registry import get_program
 from training.models import Dataset
+from training.programs.registry import get_program
 
 
 def _description(field: str) -> str:

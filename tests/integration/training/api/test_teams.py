@@ -13,6 +13,7 @@ from training.accounts import tokens
 from training.events.store import DatabaseEventStore
 from training.jobs import lifecycle
 from training.jobs.attempts import claim
+from training.jobs.policy import QueuePolicy
 from training.jobs.queue import next_job
 from training.localization.config import TrainConfig
 from training.models import ApiToken, AuditEntry, Dataset, Job
@@ -119,7 +120,7 @@ def test_the_trail_says_which_request_it_was(ada: User) -> None:
 def test_a_job_for_a_gpu_waits_for_one_and_says_so(
     api: APIClient, ada: User, dataset: Dataset, settings: object
 ) -> None:
-    job = lifecycle.submit(ada, dataset, TrainConfig(needs="gpu"))
+    job = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(needs="gpu"))
     said = api.get(f"{JOBS}/{job.pk}").json()
     assert said["waits_for"] == "No worker is there."
     workers.register("plain", 2, ["cpu"])
@@ -130,6 +131,6 @@ def test_a_job_for_a_gpu_waits_for_one_and_says_so(
 
 
 def test_the_urgent_job_goes_first(ada: User, dataset: Dataset, job: Job) -> None:
-    urgent = lifecycle.submit(ada, dataset, TrainConfig(priority=5))
-    lifecycle.submit(ada, dataset, TrainConfig(priority=9, needs="gpu"))
+    urgent = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(priority=5))
+    lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(priority=9, needs="gpu"))
     assert next_job(["cpu"]) == urgent.pk
