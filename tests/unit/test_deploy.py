@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY
 
 from heimdall import metrics
 from heimdall.env import Environment, variable_names
-from tests.unit.test_docs import README
+from tests.unit.test_docs import CONFIGURATION
 
 ROOT = Path(settings.BASE_DIR)
 DEPLOY = ROOT / "deploy"
@@ -61,7 +61,7 @@ def test_variables_in_deploy_files_exist_and_are_documented() -> None:
     named |= set(re.findall(r"HEIMDALL_[A-Z_]+(?==)", (ROOT / "Dockerfile").read_text()))
     assert {"DATABASE_URL", "RABBITMQ_URL", "HEIMDALL_DATA_DIR", "HEIMDALL_WORKER_HAS"} <= named
     assert named <= VARIABLES
-    assert {name for name in named if f"`{name}`" not in README} == set()
+    assert {name for name in named if f"`{name}`" not in CONFIGURATION} == set()
 
 
 def test_deploy_files_contain_no_secret() -> None:

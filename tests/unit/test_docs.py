@@ -57,3 +57,15 @@ def test_variables_and_commands_in_a_page_exist(page: str) -> None:
     )
     assert {name for name in named if f"| `{name}` |" not in CONFIGURATION} == set()
     assert set(re.findall(COMMANDS, text)) <= set(get_commands())
+
+
+def test_architecture_describes_every_package() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    packages = [
+        path.parent.name
+        for folder in ("training", "training/localization")
+        for path in ROOT.glob(f"{folder}/*/__init__.py")
+        if path.parent.name not in {"management", "migrations"}
+    ]
+    assert len(packages) > 15
+    assert [name for name in packages if f"`{name}`" not in text] == []

@@ -17,6 +17,7 @@ _MANAGE = [sys.executable, "manage.py"]
 CHECKS = {
     "format": [*_PYTHON, "ruff", "format", "--check", "--quiet", "."],
     "lint": [*_PYTHON, "ruff", "check", "."],
+    "names": [*_PYTHON, "heimdall.dialect"],
     "templates": [*_PYTHON, "djlint", "--lint", "--quiet", "templates"],
     "JavaScript": [_BIOME, "check", "training/static/training"],
     "types": [*_PYTHON, "mypy"],

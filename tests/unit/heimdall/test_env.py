@@ -13,7 +13,7 @@ from heimdall.env import (
     read_environment,
     variable_names,
 )
-from tests.unit.test_docs import README
+from tests.unit.test_docs import CONFIGURATION
 
 
 def read_problem(**variables: str) -> Problem:
@@ -125,4 +125,4 @@ def test_maintenance_interval_is_read_under_its_earlier_name_too() -> None:
 def test_every_variable_is_described_and_documented() -> None:
     for name, field in Environment.model_fields.items():
         assert field.description
-        assert f"`{variable_names(name)[0]}`" in README
+        assert f"`{variable_names(name)[0]}`" in CONFIGURATION
