@@ -1,7 +1,7 @@
-"""Everything that is promised in figures, table by table: python -m benchmarks [--short].
+"""Run all benchmarks: python -m benchmarks [--short] [--browser].
 
 Each part also runs on its own (`python -m benchmarks.history`). `--short` takes some minutes and
-shows that all of it runs; its figures are of less, and promise nothing.
+checks that every part runs; its figures are not representative.
 """
 
 from __future__ import annotations
@@ -12,36 +12,40 @@ import sys
 import time
 
 PARTS = {
-    "history": "What is stored, read back",
-    "events": "From the publisher to the sockets",
-    "overhead": "What watching costs a training",
-    "processes": "Start and memory",
+    "history": "Reading histories and lists over HTTP",
+    "events": "Latency and throughput from publisher to WebSockets",
+    "overhead": "Overhead of Heimdall on a training",
+    "processes": "Start-up time and memory",
 }
 BROWSER = {
-    "commit_to_point": "From the commit to the drawn point",
-    "page_weight": "What a page weighs",
-    "steady_page": "A page fed for a minute",
-    "lost_worker": "A worker that is killed",
+    "commit_to_point": "Latency from commit to drawn point",
+    "page_weight": "Page weight and load time",
+    "steady_page": "Frame times and memory of a live page",
+    "lost_worker": "Detection of a killed worker",
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="less of everything")
-    parser.add_argument("--browser", action="store_true", help="those of the pages too")
-    chosen = parser.parse_args()
+    parser.add_argument("--short", action="store_true", help="smaller sizes")
+    parser.add_argument(
+        "--browser", action="store_true", help="also run the parts that need Chromium"
+    )
+    options = parser.parse_args()
     failed = []
-    for name, title in {**PARTS, **(BROWSER if chosen.browser else {})}.items():
+    for name, title in {**PARTS, **(BROWSER if options.browser else {})}.items():
         print(f"\n{title} (benchmarks.{name})", flush=True)
-        short = ["--short"] if chosen.short and name in PARTS else []
-        began = time.monotonic()
-        # Each in a process of its own: what one leaves behind is not measured by the next.
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *short], check=False)
-        print(f"{time.monotonic() - began:.0f} s", flush=True)
-        if done.returncode:
+        short = ["--short"] if options.short and name in PARTS else []
+        started = time.monotonic()
+        # One process per part, so that no part affects the next.
+        completed = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *short], check=False
+        )
+        print(f"{time.monotonic() - started:.0f} s", flush=True)
+        if completed.returncode:
             failed.append(name)
     if failed:
-        print(f"\nDid not end well: {', '.join(failed)}")
+        print(f"\nFailed: {', '.join(failed)}")
     return len(failed)
 
 

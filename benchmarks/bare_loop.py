@@ -29,8 +29,8 @@ def epochs(dataset: Dataset, config: TrainConfig) -> float:
     """Seconds of all epochs but the first, which warms up."""
     ended = [
         time.perf_counter()
-        for told in loop.fit(TrainState.initial(config, dataset), dataset)
-        if isinstance(told, loop.EpochResult)
+        for progress in loop.fit(TrainState.initial(config, dataset), dataset)
+        if isinstance(progress, loop.EpochResult)
     ]
     return ended[-1] - ended[0]
 
@@ -55,7 +55,7 @@ def report(dataset: Dataset, config: TrainConfig, folder: Path) -> float:
 
 def main(dataset_file: str, config_text: str, folder: str = "") -> None:
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # as the trainer does
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as in training
     torch.set_num_threads(1)
     out = sys.stdout
     dataset, config = Dataset.load(Path(dataset_file)), TrainConfig.model_validate_json(config_text)

@@ -1,4 +1,4 @@
-"""A worker without a trainer: records epochs at a steady rate, and says when each was committed."""
+"""A worker without a trainer: records epochs at a steady rate, and prints each commit's time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from training.jobs import attempts  # noqa: E402
 
 
 def main(job_id: str, count: int, rate: float) -> None:
-    """`rate` 0: all at once, in one transaction."""
-    claimed = attempts.claim(UUID(job_id), "feed")
+    """Record `count` epochs, `rate` per second; 0: all in one transaction."""
+    claimed = attempts.claim(UUID(job_id), "fake-worker")
     assert claimed is not None
     attempt, job = claimed
     attempts.record_started(attempt, 1000, 700, 150)
 
     def record(epoch: int) -> None:
-        told = metrics(epoch, job.total_epochs)
+        values = metrics(epoch, job.total_epochs)
         attempts.record_epochs(
-            attempt, attempts.EpochReport(epoch, told, 1 / (rate or 50), False, "/none")
+            attempt, attempts.EpochReport(epoch, values, 1 / (rate or 50), False, "/none")
         )
 
     if not rate:
@@ -35,9 +35,9 @@ def main(job_id: str, count: int, rate: float) -> None:
             for epoch in range(1, count + 1):
                 record(epoch)
         return
-    begin = time.monotonic()
+    started = time.monotonic()
     for epoch in range(1, count + 1):
-        time.sleep(max(0.0, begin + epoch / rate - time.monotonic()))
+        time.sleep(max(0.0, started + epoch / rate - time.monotonic()))
         record(epoch)
         print(epoch, time.time(), flush=True)
     time.sleep(1)

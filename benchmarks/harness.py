@@ -1,4 +1,4 @@
-"""What the benchmarks of the pages share: a running Heimdall without workers, and a browser."""
+"""Shared by the benchmarks: a running Heimdall without workers, a browser, and output."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 def heimdall(
     lease_seconds: int = 600, *, sqlite: bool = False, start: bool = True
 ) -> Iterator[Stack]:
-    """On RabbitMQ, and PostgreSQL where it is and nothing else is asked for; nothing trains.
+    """Run Heimdall with RabbitMQ, and PostgreSQL if it is available, without workers.
 
-    The lease is long, so that nobody takes a job that is merely not being fed for lost.
+    The lease is long, so that a job without new epochs is not considered lost.
     """
     amqp = broker.HERE if broker.listens(broker.HERE) else ""
     if not amqp:
-        sys.exit("These figures are those of RabbitMQ: start one on 127.0.0.1:5672.")
+        sys.exit("The benchmarks need RabbitMQ on 127.0.0.1:5672.")
     vhost = broker.own_vhost(amqp, f"heimdall_test_bench_{os.getpid()}")
     with tempfile.TemporaryDirectory() as folder, own_database() as database:
         running = Stack(Path(folder), vhost, "" if sqlite else database)
@@ -51,7 +51,7 @@ def heimdall(
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    # Not every benchmark needs one installed.
+    # Only some benchmarks need Playwright.
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -70,19 +70,19 @@ def signed_in(chromium: Browser, stack: Stack) -> Page:
     return page
 
 
-def feed(
-    stack: Stack, job_id: str, count: int, rate: float, *, told: bool = True
+def record_epochs(
+    stack: Stack, job_id: str, count: int, rate: float, *, output: bool = True
 ) -> subprocess.Popen[str]:
-    """Its output, which somebody has to read: an epoch and the time of its commit a line."""
+    """Start a fake worker, which prints epoch and commit time; read the output or disable it."""
     command = [sys.executable, "-m", "benchmarks.fake_worker", job_id, str(count), str(rate)]
-    out = subprocess.PIPE if told else subprocess.DEVNULL
-    return subprocess.Popen(command, env=stack.environment, stdout=out, text=True)
+    stdout = subprocess.PIPE if output else subprocess.DEVNULL
+    return subprocess.Popen(command, env=stack.environment, stdout=stdout, text=True)
 
 
-def wait_unseen(stack: Stack, job_id: str, expected: float) -> None:
-    """Until the training is over, of which the first `expected` seconds without a look at it.
+def wait_without_polling(stack: Stack, job_id: str, expected: float) -> None:
+    """Wait until the training is completed, without requests in the first `expected` seconds.
 
-    To ask is work too, for web process and database, and not the training's.
+    Requests would load the web process and the database during the measurement.
     """
     time.sleep(expected)
     while stack.job(job_id)["status"] != "completed":
@@ -90,7 +90,7 @@ def wait_unseen(stack: Stack, job_id: str, expected: float) -> None:
 
 
 def until(page: Page, expression: str, seconds: float = 60) -> None:
-    """Asked from outside: the page's own policy lets nothing evaluate text in it."""
+    """Poll from outside, because the Content Security Policy forbids eval in the page."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
         if time.monotonic() > end:

@@ -1,8 +1,8 @@
-"""How soon each process is ready, and its memory then: python -m benchmarks.processes.
+"""Start-up time and memory of each process: python -m benchmarks.processes.
 
-Memory is the proportional set size: shared pages count once among those that share them. Ready:
-the web process serves `/healthz`; the worker says that it takes jobs; `demo` prints its address.
-The demo's second start is what counts: the first one installs.
+Memory is the proportional set size (PSS), which divides shared pages among the processes that share
+them. A web process is ready when it serves `/healthz`, a worker when it takes jobs, and `demo` when
+it prints its address. The demo's second start is measured, because the first one migrates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GOAL_SECONDS, GOAL_MB = 3.0, 150
 
 
 def memory_mb(pid: int) -> float:
-    """Of the process and all that it started."""
+    """PSS of the process and its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     pss = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
@@ -36,52 +36,52 @@ def memory_mb(pid: int) -> float:
 
 
 def web(stack: Stack) -> tuple[float, float]:
-    began = time.monotonic()
+    started = time.monotonic()
     process = stack.start_web()
     assert httpx.get(f"{stack.url}/healthz").status_code == 200
-    took = time.monotonic() - began
-    with stack.api() as api:  # what a first visitor loads is held from then on
+    seconds = time.monotonic() - started
+    with stack.api() as api:  # load what the first visitor loads
         for path in ("/jobs", "/datasets", "/models"):
             assert api.get(path).status_code == 200
-    return took, _then_end(process)
+    return seconds, _measure_and_stop(process)
 
 
 def worker(stack: Stack) -> tuple[float, float]:
-    began = time.monotonic()
+    started = time.monotonic()
     process = stack.start_worker()
-    return time.monotonic() - began, _then_end(process)
+    return time.monotonic() - started, _measure_and_stop(process)
 
 
-def _then_end(process: subprocess.Popen[bytes]) -> float:
-    held = memory_mb(process.pid)
+def _measure_and_stop(process: subprocess.Popen[bytes]) -> float:
+    memory = memory_mb(process.pid)
     process.terminate()
     process.wait(20)
-    return held
+    return memory
 
 
 def demo(folder: str) -> tuple[float, float]:
-    """Until the address is printed, and what it holds then; one process does it all."""
+    """Seconds until the address is printed, and memory then; one process with web and worker."""
     environment = {**os.environ, "HEIMDALL_DATA_DIR": folder, "HEIMDALL_NO_VENV": "1",
                    "RABBITMQ_URL": "", "PYTHONUNBUFFERED": "1"}  # fmt: skip
     environment.pop("DATABASE_URL", None)
     command = [sys.executable, "manage.py", "demo", "--port", str(free_port()), "--epochs", "2"]
-    began = time.monotonic()
+    started = time.monotonic()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as process:  # fmt: skip
         assert process.stdout is not None
         for line in process.stdout:
             if "http://" in line:
                 break
-        took, held = time.monotonic() - began, memory_mb(process.pid)
+        seconds, memory = time.monotonic() - started, memory_mb(process.pid)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    return took, held
+    return seconds, memory
 
 
-def told(name: str, runs: int, one: Callable[[], tuple[float, float]]) -> None:
-    found = [one() for _ in range(runs)]
-    seconds, held = (median(column) for column in zip(*found, strict=True))
-    row(name, f"{seconds:.2f}", f"{GOAL_SECONDS:g}", f"{held:.0f}", GOAL_MB)
+def print_median(name: str, runs: int, measure: Callable[[], tuple[float, float]]) -> None:
+    results = [measure() for _ in range(runs)]
+    seconds, memory = (median(column) for column in zip(*results, strict=True))
+    row(name, f"{seconds:.2f}", f"{GOAL_SECONDS:g}", f"{memory:.0f}", GOAL_MB)
 
 
 def main(*arguments: str) -> None:
@@ -90,12 +90,12 @@ def main(*arguments: str) -> None:
     runs = 1 if parser.parse_args(arguments or None).short else 3
     row(f"median of {runs}", "ready after s", "goal", "MB (PSS)", "goal")
     with heimdall(start=False) as stack:
-        told("web", runs, lambda: web(stack))
+        print_median("web", runs, lambda: web(stack))
         stack.start_web()
-        told("worker, all of it", runs, lambda: worker(stack))
+        print_median("worker with children", runs, lambda: worker(stack))
     with tempfile.TemporaryDirectory() as folder:
         demo(folder)
-        told("demo, second start", runs, lambda: demo(folder))
+        print_median("demo, second start", runs, lambda: demo(folder))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Publishes the events of many jobs at a steady rate, as a worker's bytes, past the database.
+"""Publish events of many jobs at a steady rate, encoded as by a worker, without the database.
 
-python -m benchmarks.publish_load URL EVENTS RATE JOB...: EVENTS for each job, RATE a second in all
-(0: as fast as they go).
+python -m benchmarks.publish_load URL EVENTS RATE JOB...: EVENTS per job, RATE events per second in
+total (0: as fast as possible).
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from realtime.events import encode, routing_key
 from realtime.transport import EXCHANGE
 
 EVENT = "training:progress"
-FIRST_SEQ = 2  # the first is that the job was queued
+FIRST_SEQ = 2  # event 1 is `queued`
 
 
-def body(job_id: str, seq: int, count: int) -> bytes:
-    told = {"job_id": job_id, "epoch": seq, "total_epochs": count, "metrics": metrics(seq, count),
+def encode_event(job_id: str, seq: int, count: int) -> bytes:
+    data = {"job_id": job_id, "epoch": seq, "total_epochs": count, "metrics": metrics(seq, count),
             "is_best": False}  # fmt: skip
-    return encode(EVENT, seq, datetime.now(UTC), told)
+    return encode(EVENT, seq, datetime.now(UTC), data)
 
 
 def main(url: str, events: int, rate: float, jobs: list[str]) -> None:
-    with kombu.Connection(url) as line:
+    with kombu.Connection(url) as connection:
         exchange = kombu.Exchange(EXCHANGE, type="topic", durable=False)
-        producer = kombu.Producer(line.channel(), exchange=exchange)
-        begin, sent = time.monotonic(), 0
+        producer = kombu.Producer(connection.channel(), exchange=exchange)
+        started, sent = time.monotonic(), 0
         for seq in range(FIRST_SEQ, FIRST_SEQ + events):
             for job_id in jobs:
                 if rate:
-                    time.sleep(max(0.0, begin + sent / rate - time.monotonic()))
+                    time.sleep(max(0.0, started + sent / rate - time.monotonic()))
                 producer.publish(
-                    body(job_id, seq, events), routing_key=routing_key(EVENT, UUID(job_id)),
+                    encode_event(job_id, seq, events), routing_key=routing_key(EVENT, UUID(job_id)),
                     content_type="application/json", content_encoding="utf-8",
                     delivery_mode="transient",
                 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A page fed 50 events a second for a minute: are there slow frames, does its memory grow?
+"""Frame times and memory of a job's page that receives 50 epochs a second for a minute.
 
 python -m benchmarks.steady_page
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from benchmarks.harness import browser, feed, heimdall, p50_p95, row, signed_in, until
+from benchmarks.harness import browser, heimdall, p50_p95, record_epochs, row, signed_in, until
 
 RATE, SECONDS = 50, 60
 SLOW_MS = 100
-FRAMES = """() => {
+RECORD_FRAMES = """() => {
   window.frames_ms = [];
   let last = performance.now();
   const tick = (now) => {
@@ -24,7 +24,7 @@ FRAMES = """() => {
 
 
 def heap_mb(page: Page) -> float:
-    """After what nobody needs any more has been collected."""
+    """JavaScript heap after a garbage collection."""
     wire = page.context.new_cdp_session(page)
     wire.send("HeapProfiler.collectGarbage")
     wire.send("Performance.enable")
@@ -37,21 +37,21 @@ def main() -> None:
     total = RATE * SECONDS
     with heimdall() as stack, browser() as chromium:
         page = signed_in(chromium, stack)
-        job_id = stack.submit(epochs=total, patience=total, name="Fifty a second")
+        job_id = stack.submit(epochs=total, patience=total, name="50 epochs a second")
         page.goto(f"{stack.url}/jobs/{job_id}")
         page.wait_for_selector("#live[data-state=live]")
-        page.evaluate(FRAMES)
-        feeding = feed(stack, job_id, total, RATE, told=False)
+        page.evaluate(RECORD_FRAMES)
+        worker = record_epochs(stack, job_id, total, RATE, output=False)
         heaps = {}
         for second in range(10, SECONDS + 1, 10):
-            done = RATE * second
+            expected = RATE * second
             newest = "+document.querySelector('#epochs tbody tr')?.dataset.epoch"
-            until(page, f"{newest} >= {done}")
-            # Collecting takes a frame or two, which are not the page's own.
+            until(page, f"{newest} >= {expected}")
+            # Do not count the frames that the garbage collection delays.
             slow = page.evaluate("window.frames_ms.length")
             heaps[second] = heap_mb(page)
             page.evaluate(f"window.frames_ms.splice({slow}, 3)")
-        feeding.wait()
+        worker.wait()
         frames: list[float] = page.evaluate("window.frames_ms")
     p50, p95 = p50_p95(frames)
     row("frames", "p50 ms", "p95 ms", "longest ms", f"over {SLOW_MS} ms")

@@ -1,4 +1,4 @@
-"""The stock way: the package's channel layer, and a consumer of Channels for each socket.
+"""The stock channel layer of channels_rabbitmq with a Channels consumer per WebSocket.
 
 `daphne benchmarks.stock_channel_layer:application` serves it;
 `python -m benchmarks.stock_channel_layer EVENTS JOB` sends.
@@ -18,7 +18,7 @@ settings.configure(
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": "channels_rabbitmq.core.RabbitmqChannelLayer",
-            # With its default of 100 a burst is lost, and would be quicker for it.
+            # The default of 100 would lose messages of a burst, and look faster.
             "CONFIG": {"host": os.environ["RABBITMQ_URL"], "local_capacity": 50_000,
                        "remote_capacity": 1_000_000},
         }
@@ -31,10 +31,10 @@ from channels.layers import get_channel_layer  # noqa: E402, TID251
 from channels.routing import URLRouter  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-from benchmarks.publish_load import FIRST_SEQ, body  # noqa: E402
+from benchmarks.publish_load import FIRST_SEQ, encode_event  # noqa: E402
 
 
-class Watcher(AsyncWebsocketConsumer):
+class JobConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self.group = self.scope["url_route"]["kwargs"]["job_id"]
         await self.channel_layer.group_add(self.group, self.channel_name)
@@ -48,15 +48,15 @@ class Watcher(AsyncWebsocketConsumer):
         await self.send(text_data=message["text"])
 
 
-routes = [re_path(r"^ws/training/(?P<job_id>[^/]+)$", Watcher.as_asgi())]
+routes = [re_path(r"^ws/training/(?P<job_id>[^/]+)$", JobConsumer.as_asgi())]
 application = URLRouter(routes)
 
 
 async def send(events: int, job_id: str) -> None:
     layer = get_channel_layer()
     for seq in range(FIRST_SEQ, FIRST_SEQ + events):
-        told = body(job_id, seq, events).decode()
-        await layer.group_send(job_id, {"type": "frame", "text": told})
+        text = encode_event(job_id, seq, events).decode()
+        await layer.group_send(job_id, {"type": "frame", "text": text})
     await layer.close()
 
 

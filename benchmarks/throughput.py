@@ -22,7 +22,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from benchmarks.harness import heimdall, wait_unseen
+from benchmarks.harness import heimdall, wait_without_polling
 from tests.stack import Stack
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
@@ -92,7 +92,7 @@ def measure_epochs(stack: Stack, epochs: int, expected: float) -> list[float]:
     """Seconds between the events of consecutive epochs, with checkpoint, row and event."""
     config = TrainConfig(epochs=epochs).model_dump(mode="json")
     job = stack.submit(**config)
-    wait_unseen(stack, job, expected)
+    wait_without_polling(stack, job, expected)
     events = [one for one in stack.events(job) if one["event"] == "training:progress"]
     times = [
         datetime.fromisoformat(one["timestamp"]) for one in events if not one["data"]["is_best"]

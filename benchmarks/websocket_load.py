@@ -1,9 +1,9 @@
-"""Many sockets in one light process: python -m benchmarks.websocket_load, told on stdin what to do.
+"""Many WebSocket clients in one process: python -m benchmarks.websocket_load < OPTIONS.
 
-It reads `{port, token, paths, frames}`, opens a socket for each path, says `open` once all are,
-and ends when each has had so many frames after the first. It prints when the frames came: the last
-minus the first, and of each the time since the `timestamp` in it. It parses frames itself:
-a library's work on them would be measured in their place.
+Reads `{port, token, paths, frames}` from stdin, opens a WebSocket for each path, and prints `open`
+when all are connected. After `frames` frames per client, not counting the first, it prints the
+seconds between the first and the last frame, and the latency of each frame by its `timestamp`. It
+parses frames itself, because a library's work would be measured as well.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import time
 from datetime import datetime
 from typing import Any
 
-AT_ONCE = 50  # that shake hands
-MOST_SECONDS = 90
+CONCURRENT_HANDSHAKES = 50
+TIMEOUT_SECONDS = 90
 PING, PONG = 0x89, 0x8A
 STAMP = b'"timestamp":"'
 
 
 class Client(asyncio.Protocol):
-    """One socket; it only reads."""
+    """One WebSocket; it only reads."""
 
     def __init__(self, request: bytes, frames: int) -> None:
         self._request, self._expected = request, frames
         self._buffer = b""
-        self._shaken = False
-        self.came: list[tuple[float, bytes]] = []
+        self._upgraded = False
+        self.received: list[tuple[float, bytes]] = []
         loop = asyncio.get_running_loop()
         self.open: asyncio.Future[None] = loop.create_future()
         self.done: asyncio.Future[None] = loop.create_future()
@@ -41,41 +41,41 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.time()
         data = self._buffer + data
-        if not self._shaken:
-            head, between, data = data.partition(b"\r\n\r\n")
-            if not between:
+        if not self._upgraded:
+            head, separator, data = data.partition(b"\r\n\r\n")
+            if not separator:
                 self._buffer = head
                 return
             assert b" 101 " in head, head
-            self._shaken = True
+            self._upgraded = True
         start, length = 0, len(data)
-        # No call for each frame: the reader would be slower than what it measures.
+        # Inlined: a call per frame would make the reader slower than the server.
         while length >= start + 4:
-            size, head = data[start + 1], start + 2
+            size, payload = data[start + 1], start + 2
             if size == 126:
-                size, head = data[start + 2] << 8 | data[start + 3], start + 4
-            end = head + size
+                size, payload = data[start + 2] << 8 | data[start + 3], start + 4
+            end = payload + size
             if end > length:
                 break
             if data[start] == PING:
-                self._transport.write(bytes([PONG, 0x80 | size, 0, 0, 0, 0]) + data[head:end])
+                self._transport.write(bytes([PONG, 0x80 | size, 0, 0, 0, 0]) + data[payload:end])
             else:
-                at = data.find(STAMP, head, end) + len(STAMP)
-                self.came.append((now, data[at : at + 27]))
+                at = data.find(STAMP, payload, end) + len(STAMP)
+                self.received.append((now, data[at : at + 27]))
             start = end
         self._buffer = data[start:]
-        self._look()
+        self._update_futures()
 
     def connection_lost(self, error: Exception | None) -> None:
         for future in (self.open, self.done):
             if not future.done():
-                future.set_exception(ConnectionError(f"closed after {len(self.came)}: {error}"))
+                future.set_exception(ConnectionError(f"closed after {len(self.received)}: {error}"))
 
-    def _look(self) -> None:
-        """The first frame says that it is open."""
-        if self.came and not self.open.done():
+    def _update_futures(self) -> None:
+        """The first frame reports that the connection is open."""
+        if self.received and not self.open.done():
             self.open.set_result(None)
-        if len(self.came) > self._expected and not self.done.done():
+        if len(self.received) > self._expected and not self.done.done():
             self.done.set_result(None)
 
 
@@ -89,30 +89,30 @@ def handshake(port: int, path: str, token: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def latency(came: float, stamp: bytes) -> float:
-    return came - datetime.fromisoformat(stamp.decode()).timestamp()
+def latency(received: float, stamp: bytes) -> float:
+    return received - datetime.fromisoformat(stamp.decode()).timestamp()
 
 
 async def main() -> None:
-    wish: dict[str, Any] = json.loads(sys.stdin.readline())
-    loop, turn = asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)
+    options: dict[str, Any] = json.loads(sys.stdin.readline())
+    loop, semaphore = asyncio.get_running_loop(), asyncio.Semaphore(CONCURRENT_HANDSHAKES)
 
-    async def opened(path: str) -> Client:
-        request = handshake(wish["port"], path, wish["token"])
-        async with turn:
+    async def connect(path: str) -> Client:
+        request = handshake(options["port"], path, options["token"])
+        async with semaphore:
             _, client = await loop.create_connection(
-                lambda: Client(request, wish["frames"]), "127.0.0.1", wish["port"]
+                lambda: Client(request, options["frames"]), "127.0.0.1", options["port"]
             )
             await client.open
         return client
 
-    clients = await asyncio.gather(*map(opened, wish["paths"]))
+    clients = await asyncio.gather(*map(connect, options["paths"]))
     print("open", flush=True)
-    await asyncio.wait_for(asyncio.gather(*(one.done for one in clients)), MOST_SECONDS)
-    came = [frame for client in clients for frame in client.came[1:]]
-    moments = [moment for moment, _ in came]
-    print(json.dumps({"seconds": max(moments) - min(moments),
-                      "latencies": [latency(*frame) for frame in came]}))  # fmt: skip
+    await asyncio.wait_for(asyncio.gather(*(client.done for client in clients)), TIMEOUT_SECONDS)
+    received = [frame for client in clients for frame in client.received[1:]]
+    times = [at for at, _ in received]
+    print(json.dumps({"seconds": max(times) - min(times),
+                      "latencies": [latency(*frame) for frame in received]}))  # fmt: skip
 
 
 if __name__ == "__main__":
