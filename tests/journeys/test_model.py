@@ -30,7 +30,7 @@ def test_predicted_position_on_the_page_equals_the_api_response(
         asked.get_by_label(f"RSSI at {name}").fill(str(HEARD["rssi_dbm"] - index))
         asked.get_by_label(f"Arrival time at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
     asked.get_by_role("button", name="Estimate position").click()
-    expect(answer.locator("ellipse.sure")).to_be_visible(timeout=PATIENCE)
+    expect(answer.locator("ellipse.prediction")).to_be_visible(timeout=PATIENCE)
     expect(answer).to_contain_text(re.compile(r"within an ellipse of [\d.]+ k?m × [\d.]+ k?m"))
     measurements = [
         {"receiver_id": name, "rssi_dbm": HEARD["rssi_dbm"] - index,

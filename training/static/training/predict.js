@@ -46,7 +46,7 @@ function map(place) {
   const [x, y] = put([0, 0]);
   drawn.append(
     svg("ellipse", {
-      class: "sure one",
+      class: "ellipse prediction",
       cx: x,
       cy: y,
       rx: scale * major,
@@ -54,7 +54,7 @@ function map(place) {
       transform: `rotate(${azimuth - 90} ${x} ${y})`,
     }),
   );
-  drawn.append(svg("circle", { class: "said", cx: x, cy: y, r: 4 }));
+  drawn.append(svg("circle", { class: "estimate", cx: x, cy: y, r: 4 }));
   for (const { name, at } of still) {
     const [tx, ty] = put(at);
     const label = svg("text", {
@@ -64,7 +64,7 @@ function map(place) {
       "text-anchor": tx > 420 ? "end" : "start",
     });
     label.textContent = name;
-    drawn.append(svg("path", { class: "mast", d: `M${tx} ${ty - 6}l5.5 10h-11z` }), label);
+    drawn.append(svg("path", { class: "receiver-marker", d: `M${tx} ${ty - 6}l5.5 10h-11z` }), label);
   }
   return drawn;
 }

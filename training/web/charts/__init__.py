@@ -1,1 +1,1 @@
-"""Pictures that the server draws: they are there before any script, and without one."""
+"""Charts that the server draws as SVG, so pages show them without a script."""

@@ -1,4 +1,4 @@
-"""Where transmitters stood, where the network put them, and how sure it was."""
+"""Maps of datasets and of position errors with their 68 % ellipses."""
 
 from __future__ import annotations
 
@@ -8,123 +8,131 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
+from training.web.charts.line_charts import short_distance
 from training.web.charts.svg import Canvas, Scale, round_step
 from training.web.formatting import format_distance
 
-WIDTH, MARGIN, TALLEST = 560, 26, 460
+WIDTH, MARGIN, MAX_HEIGHT = 560, 26, 460
+# Radius in standard deviations of the ellipse that holds 68 % of a bivariate normal distribution.
 RADIUS_68 = math.sqrt(-2 * math.log(1 - 0.68))
-MOST_ELLIPSES = 120
-LETTER = 6.2  # how wide one is, about
-Pair = Sequence[float]
+# Further ellipses appear only while the pointer is over their sample.
+MAX_VISIBLE_ELLIPSES = 120
+CHARACTER_WIDTH = 6.2  # average, in pixels
+LABEL_HEIGHT = 12
+Point = Sequence[float]
 
 
-class Plane:
-    """East and north in metres to pixels, the same scale both ways."""
+class MapPlot:
+    """Maps east and north in metres to pixels, with the same scale in both directions."""
 
-    def __init__(self, places: Sequence[Pair], label: str) -> None:
-        east, north = [p[0] for p in places], [p[1] for p in places]
-        wide, high = max(east) - min(east) or 1.0, max(north) - min(north) or 1.0
-        self.per_metre = min((WIDTH - 2 * MARGIN) / wide, (TALLEST - 2 * MARGIN) / high)
-        height = max(200.0, high * self.per_metre + 2 * MARGIN)
-        self.canvas = Canvas(WIDTH, height, label, "drawing map")
-        middle = ((max(east) + min(east)) / 2, (max(north) + min(north)) / 2)
-        half = (WIDTH / 2 / self.per_metre, height / 2 / self.per_metre)
-        self.x = Scale(middle[0] - half[0], middle[0] + half[0], 0, WIDTH)
-        self.y = Scale(middle[1] - half[1], middle[1] + half[1], height, 0)
+    def __init__(self, points: Sequence[Point], label: str) -> None:
+        east, north = [p[0] for p in points], [p[1] for p in points]
+        width, height = max(east) - min(east) or 1.0, max(north) - min(north) or 1.0
+        self.pixels_per_metre = min(
+            (WIDTH - 2 * MARGIN) / width, (MAX_HEIGHT - 2 * MARGIN) / height
+        )
+        pixel_height = max(200.0, height * self.pixels_per_metre + 2 * MARGIN)
+        self.canvas = Canvas(WIDTH, pixel_height, label, "drawing map")
+        center = ((max(east) + min(east)) / 2, (max(north) + min(north)) / 2)
+        half_east = WIDTH / 2 / self.pixels_per_metre
+        half_north = pixel_height / 2 / self.pixels_per_metre
+        self.x = Scale(center[0] - half_east, center[0] + half_east, 0, WIDTH)
+        self.y = Scale(center[1] - half_north, center[1] + half_north, pixel_height, 0)
 
-    def __call__(self, place: Pair) -> tuple[float, float]:
-        return self.x(place[0]), self.y(place[1])
+    def __call__(self, point: Point) -> tuple[float, float]:
+        return self.x(point[0]), self.y(point[1])
 
-    def ground(self) -> None:
-        """A grid of round lengths, and what one square of it is."""
+    def draw_grid(self) -> None:
+        """Draw grid lines at round distances, a scale bar and the north arrow."""
         step = round_step((self.x.high - self.x.low) / 7)
-        for scale, across in ((self.x, False), (self.y, True)):
+        for scale, horizontal in ((self.x, False), (self.y, True)):
             for index in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1):
                 at = scale(index * step)
-                ends = ((0, at), (WIDTH, at)) if across else ((at, 0), (at, self.canvas.height))
+                ends = ((0, at), (WIDTH, at)) if horizontal else ((at, 0), (at, self.canvas.height))
                 self.canvas.line("grid", *ends)
-        bottom, long = self.canvas.height - 12, step * self.per_metre
-        self.canvas.line("ruler", (12, bottom), (12 + long, bottom))
-        self.canvas.text("tick", (18 + long, bottom + 4), f"{_round(step)}")
+        y, length = self.canvas.height - 12, step * self.pixels_per_metre
+        self.canvas.line("scale-bar", (12, y), (12 + length, y))
+        self.canvas.text("tick", (18 + length, y + 4), short_distance(step))
         self.canvas.text("tick", (WIDTH - 12, 18), "N ↑", "end")
 
-    def receivers(self, receivers: Sequence[Sequence[Any]]) -> None:
-        taken: list[tuple[float, float, float]] = []  # from, to, baseline of each name
-        for east, north, said in sorted(receivers, key=lambda one: -float(one[1])):
-            name, (x, y) = str(said), self((east, north))
+    def draw_receivers(self, receivers: Sequence[Sequence[Any]]) -> None:
+        """Draw markers with names; `receivers`: [east, north, name]."""
+        labels: list[tuple[float, float, float]] = []  # left, right and baseline of each
+        for east, north, receiver in sorted(receivers, key=lambda row: -float(row[1])):
+            name, (x, y) = str(receiver), self((east, north))
             group = self.canvas.group("receiver", name)
-            group.shape("path", "mast", d=f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z")
-            long = LETTER * len(name)
-            left = x > WIDTH - long - 20
-            start, line = (x - 9 - long if left else x + 9), y + 4
-            # Two masts side by side: the second name goes below the first.
-            while any(start < end and first < start + long and abs(line - at) < 12
-                      for first, end, at in taken):  # fmt: skip
-                line += 6
-            taken.append((start, start + long, line))
-            at = (x - 9 if left else x + 9, line)
-            group.text("name", at, name, "end" if left else "start")
+            group.shape("path", "receiver-marker", d=f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z")
+            width = CHARACTER_WIDTH * len(name)
+            on_left = x > WIDTH - width - 20
+            start, baseline = (x - 9 - width if on_left else x + 9), y + 4
+            # Of two receivers side by side, the second gets its name below the first.
+            while any(
+                start < right and left < start + width and abs(baseline - other) < LABEL_HEIGHT
+                for left, right, other in labels
+            ):
+                baseline += 6
+            labels.append((start, start + width, baseline))
+            at = (x - 9 if on_left else x + 9, baseline)
+            group.text("name", at, name, "end" if on_left else "start")
 
 
-def error_map(points: dict[str, Any], shown: int = 400) -> SafeString:
-    """True places as dots, each with a line to where it was put, and the ellipse of 68 %."""
-    target, mean = points["target"][:shown], points["mean"][:shown]
+def error_map(points: dict[str, Any], limit: int = 400) -> SafeString:
+    """Draw true positions as dots, each with a line to its estimate and the 68 % ellipse."""
+    true_positions, estimates = points["target"][:limit], points["mean"][:limit]
     covariance = points.get("covariance", [])
-    receivers = [one for one in points.get("receivers", []) if None not in one[:2]]
-    label = f"Map of {len(target)} true positions and where the network put them"
-    plane = Plane([*target, *(one[:2] for one in receivers)], label)
-    plane.ground()
-    for index, (was, said) in enumerate(zip(target, mean, strict=True)):
+    receivers = [row for row in points.get("receivers", []) if None not in row[:2]]
+    label = f"Map of {len(true_positions)} true positions and their estimates"
+    plot = MapPlot([*true_positions, *(row[:2] for row in receivers)], label)
+    plot.draw_grid()
+    for index, (truth, estimate) in enumerate(zip(true_positions, estimates, strict=True)):
         ellipse = _ellipse(covariance[index]) if index < len(covariance) else None
-        pair = plane.canvas.group("pair", _words(was, said, ellipse))
+        group = plot.canvas.group("sample-error", _tooltip(truth, estimate, ellipse))
         if ellipse:
-            x, y = plane(said)
+            x, y = plot(estimate)
             major, minor, turn = ellipse
-            pair.shape("ellipse", "sure" if index < MOST_ELLIPSES else "sure rest",
-                       cx=x, cy=y, rx=major * plane.per_metre, ry=minor * plane.per_metre,
-                       transform=f"rotate({-turn:.1f} {x:.1f} {y:.1f})")  # fmt: skip
-        pair.line("off", plane(was), plane(said))
-        pair.shape("circle", "was", cx=plane(was)[0], cy=plane(was)[1], r=2)
-    plane.receivers(receivers)
-    return plane.canvas.svg()
+            group.shape("ellipse",
+                        "ellipse" if index < MAX_VISIBLE_ELLIPSES else "ellipse on-hover",
+                        cx=x, cy=y, rx=major * plot.pixels_per_metre,
+                        ry=minor * plot.pixels_per_metre,
+                        transform=f"rotate({-turn:.1f} {x:.1f} {y:.1f})")  # fmt: skip
+        group.line("error-line", plot(truth), plot(estimate))
+        group.shape("circle", "true-position", cx=plot(truth)[0], cy=plot(truth)[1], r=2)
+    plot.draw_receivers(receivers)
+    return plot.canvas.svg()
 
 
 def dataset_map(
     receivers: Sequence[Sequence[Any]], samples: Sequence[Sequence[Any]] = ()
 ) -> SafeString:
-    """Where a dataset was heard, and some of what was sent; [east, north, name or split]."""
-    places = [one[:2] for one in (*receivers, *samples)]
-    label = f"Map of {len(receivers)} receivers and {len(samples)} of the samples"
-    plane = Plane(places, label)
-    plane.ground()
+    """Draw receivers, [east, north, name], and samples, [east, north, split]."""
+    points = [row[:2] for row in (*receivers, *samples)]
+    label = f"Map of {len(receivers)} receivers and {len(samples)} samples"
+    plot = MapPlot(points, label)
+    plot.draw_grid()
     for east, north, split in samples:
-        x, y = plane((east, north))
-        plane.canvas.shape("circle", f"sample {split}", cx=x, cy=y, r=1.8)
-    plane.receivers(receivers)
-    return plane.canvas.svg()
+        x, y = plot((east, north))
+        plot.canvas.shape("circle", f"sample {split}", cx=x, cy=y, r=1.8)
+    plot.draw_receivers(receivers)
+    return plot.canvas.svg()
 
 
 def _ellipse(covariance: Sequence[float]) -> tuple[float, float, float] | None:
-    """Half axes in metres of the ellipse that should hold 68 %, and its turn in degrees from east.
+    """Semi-axes in metres of the 68 % ellipse, and its rotation in degrees from east.
 
     `covariance`: [ee, en, nn] in square metres.
     """
     ee, en, nn = covariance
-    middle, off = (ee + nn) / 2, math.hypot((ee - nn) / 2, en)
-    if middle + off <= 0:
+    mean, deviation = (ee + nn) / 2, math.hypot((ee - nn) / 2, en)
+    if mean + deviation <= 0:
         return None
-    axes = [RADIUS_68 * math.sqrt(max(one, 0.0)) for one in (middle + off, middle - off)]
-    return axes[0], axes[1], math.degrees(0.5 * math.atan2(2 * en, ee - nn))
+    eigenvalues = (mean + deviation, mean - deviation)
+    major, minor = (RADIUS_68 * math.sqrt(max(value, 0.0)) for value in eigenvalues)
+    return major, minor, math.degrees(0.5 * math.atan2(2 * en, ee - nn))
 
 
-def _words(was: Pair, said: Pair, ellipse: tuple[float, float, float] | None) -> str:
-    off = f"Off by {format_distance(math.dist(was[:2], said[:2]))}"
+def _tooltip(truth: Point, estimate: Point, ellipse: tuple[float, float, float] | None) -> str:
+    error = f"Error {format_distance(math.dist(truth[:2], estimate[:2]))}"
     if ellipse is None:
-        return off
-    return (
-        f"{off}; 68 % ellipse {format_distance(2 * ellipse[0])} × {format_distance(2 * ellipse[1])}"
-    )
-
-
-def _round(step: float) -> str:
-    return f"{step / 1000:g} km" if step >= 1000 else f"{step:g} m"
+        return error
+    major, minor = (format_distance(2 * axis) for axis in ellipse[:2])
+    return f"{error}; 68 % ellipse {major} × {minor}"

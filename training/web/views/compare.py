@@ -21,7 +21,7 @@ from training.models import Job, TrainedModel
 from training.models.states import ACTIVE, Status
 from training.programs.registry import get_program
 from training.web import formatting
-from training.web.charts.charts import cdf_chart, comparison_chart, short_distance
+from training.web.charts.line_charts import cdf_chart, comparison_chart, short_distance
 
 MIN_JOBS, MAX_JOBS = 2, 8
 POINTS = 400
@@ -140,9 +140,11 @@ def _curves(
         one = columns[job.pk]
         x = one.seconds if choice.over == "time" else one.epoch
         lines[f"c{index}"] = (x, one.series[choice.metric])
-    say = formatting.format_number if choice.metric.endswith("loss") else short_distance
-    say_x = formatting.format_duration if choice.over == "time" else None
-    return comparison_chart(f"{METRICS[choice.metric]} of each job", lines, say, say_x, choice.log)
+    format_y = formatting.format_number if choice.metric.endswith("loss") else short_distance
+    format_x = formatting.format_duration if choice.over == "time" else None
+    return comparison_chart(
+        f"{METRICS[choice.metric]} of each job", lines, format_y, format_x, choice.log
+    )
 
 
 def _column(choice: Choice, job: Job, index: int) -> dict[str, Any]:
@@ -177,7 +179,7 @@ def _result(
     curves: dict[uuid.UUID, chart_series.Columns],
     title: str,
     name: str,
-    say: Any,
+    format_y: Any,
 ) -> dict[str, Any]:
     """One table row: each job's value, the best one marked, and the difference to the baseline."""
     values: list[float | None] = []
@@ -192,7 +194,7 @@ def _result(
     known = [value for value in values if value is not None]
     base = values[[job.pk for job in jobs].index(choice.baseline)] if choice.baseline else None
     cells = [
-        {"text": say(value), "best": len(known) > 1 and value == min(known),
+        {"text": format_y(value), "best": len(known) > 1 and value == min(known),
          "difference": _difference(value, base)}
         for value in values
     ]  # fmt: skip

@@ -20,7 +20,7 @@ from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs import status as job_status
 from training.models import Dataset, Epoch, Job
 from training.models.states import Status
-from training.web.charts.charts import sparkline
+from training.web.charts.line_charts import sparkline
 from training.workers import registry
 
 PAGE = 30

@@ -18,7 +18,7 @@ from training.models import Epoch, Job, TrainedModel
 from training.models.states import Status
 from training.programs.registry import get_program
 from training.web import formatting
-from training.web.charts.charts import Level, cdf_chart, line_chart, short_distance
+from training.web.charts.line_charts import Level, cdf_chart, line_chart, short_distance
 from training.web.charts.maps import error_map
 from training.workers.registry import Capacity
 

@@ -25,7 +25,7 @@ from training.sweeps import scheduler, space_syntax, trials
 from training.sweeps.trials import Trial
 from training.web import formatting
 from training.web.actions import SWEEP_ACTIONS, perform_action
-from training.web.charts.charts import line_chart
+from training.web.charts.line_charts import line_chart
 from training.web.views.job_list import sparkline_of, with_sparklines
 from training.web.views.responses import redirect_see_other
 

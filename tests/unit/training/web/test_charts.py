@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from training.web.charts.charts import cdf_chart, comparison_chart, line_chart, sparkline
+from training.web.charts.line_charts import cdf_chart, comparison_chart, line_chart, sparkline
 from training.web.charts.maps import RADIUS_68, dataset_map, error_map
 from training.web.charts.svg import Scale, round_step
 
@@ -51,7 +51,7 @@ def test_ellipse_matches_the_covariance() -> None:
         "target": [[0, 0], [10_000, 10_000]], "mean": [[0, 0], [10_000, 10_000]],
         "covariance": [[250_000, 150_000, 250_000], [1, 0, 1]], "receivers": [],
     }  # fmt: skip
-    first = shapes(error_map(points), "sure")[0]
+    first = shapes(error_map(points), "ellipse")[0]
     assert first.get("transform", "").startswith("rotate(-45")
     ratio = float(first.get("rx", 0)) / float(first.get("ry", 0))
     assert ratio == pytest.approx(math.sqrt(400_000 / 100_000), rel=0.02)
