@@ -27,7 +27,7 @@ def named_user(sent: str) -> str:
 def client_address(asked: HttpRequest) -> str:
     """Where it comes from: what the outermost of our own proxies says, if there is one."""
     here = str(asked.META.get("REMOTE_ADDR") or "")
-    told = asked.headers.get("X-Forwarded-For", "").split(",")
-    if settings.PROXIES and told != [""]:
-        here = told[-min(settings.PROXIES, len(told))].strip()
+    forwarded_for = asked.headers.get("X-Forwarded-For", "").split(",")
+    if settings.PROXIES and forwarded_for != [""]:
+        here = forwarded_for[-min(settings.PROXIES, len(forwarded_for))].strip()
     return here[:45]

@@ -22,13 +22,13 @@ def run(task: Task[Any, Any], job_id: str) -> None:
     tried = None
     try:
         # A worker notified of another job at the same moment may have claimed the first one.
-        while (mine := next_job(settings.WORKER_HAS)) and mine != tried:
-            request_context.job_id.set(str(mine))
-            request_context.request_id.set(for_whom.get(str(mine)) or "")
-            log.info("Trying to claim job %s.", mine)
-            if supervise(mine, worker=task.request.hostname or "worker"):
+        while (next_id := next_job(settings.WORKER_HAS)) and next_id != tried:
+            request_context.job_id.set(str(next_id))
+            request_context.request_id.set(for_whom.get(str(next_id)) or "")
+            log.info("Trying to claim job %s.", next_id)
+            if supervise(next_id, worker=task.request.hostname or "worker"):
                 return
-            tried = mine
+            tried = next_id
     finally:
         # The process is reused.
         request_context.job_id.set("")

@@ -80,7 +80,7 @@ def test_a_host_that_is_cut_off_loses_its_job_and_writes_nothing_when_it_returns
         assert numbers(stack, lost) == numbers(stack, twin)
         assert stack.job(lost)["attempt"] == 2
         # The broker may give the first message to the host that is gone: five seconds later the
-        # keeper sends another.
+        # maintenance sends another.
         assert took < LEASE_SECONDS + 5 + 5, stack.events(lost)
 
         near_worker.terminate()

@@ -1,4 +1,4 @@
-"""A sweep whose keeper is killed: no trial is lost, and none is started twice."""
+"""A worker that schedules a sweep is killed: no trial is lost or started twice."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def is_amid_a_trial(sweep: dict[str, Any]) -> bool:
 
 
 def killed_amid_a_trial(stack: Stack) -> None:
-    keeper, sweep_id = stack.only_worker(), start(stack)
+    worker, sweep_id = stack.only_worker(), start(stack)
     eventually(lambda: is_amid_a_trial(now(stack, sweep_id)))
-    os.killpg(keeper.pid, signal.SIGKILL)
-    keeper.wait()
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
     stack.start_worker()
     eventually(lambda: now(stack, sweep_id)["status"] != "running", 120)
     done = now(stack, sweep_id)
@@ -54,9 +54,7 @@ def killed_amid_a_trial(stack: Stack) -> None:
     assert sorted(attempts) == [1, 1, 2]
 
 
-def test_another_keeper_carries_a_sweep_on_where_one_was_killed(
-    disturbed: Stack, tally: Tally
-) -> None:
+def test_another_worker_continues_the_sweep_of_a_killed_one(disturbed: Stack, tally: Tally) -> None:
     for _ in range(times := often(1, 4)):
         killed_amid_a_trial(disturbed)
-    tally("keeper of a sweep, kill -9", times)
+    tally("scheduler of a sweep, kill -9", times)

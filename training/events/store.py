@@ -94,8 +94,8 @@ class DatabaseOutbox:
 
     def claim(self, job_id: UUID, seconds: float) -> bool:
         _with_usable_connection()
-        mine = Job.objects.filter(UNSENT, UNCLAIMED, pk=job_id)
-        return mine.update(sending_until=Now() + timedelta(seconds=seconds)) == 1
+        unclaimed = Job.objects.filter(UNSENT, UNCLAIMED, pk=job_id)
+        return unclaimed.update(sending_until=Now() + timedelta(seconds=seconds)) == 1
 
     def renew(self, job_id: UUID, seconds: float) -> None:
         Job.objects.filter(pk=job_id).update(sending_until=Now() + timedelta(seconds=seconds))

@@ -40,22 +40,22 @@ class Attempt:
     program: str = DEFAULT_PROGRAM
 
     @property
-    def mine(self) -> Q:
+    def fence(self) -> Q:
         return Q(status=Status.RUNNING, attempt=self.number)
 
-    def change(self, *told: EventBuilder, when: Q | None = None, **values: Any) -> Job | None:
-        return change(self.job_id, self.mine & (when or Q()), *told, **values)
+    def change(self, *builders: EventBuilder, when: Q | None = None, **values: Any) -> Job | None:
+        return change(self.job_id, self.fence & (when or Q()), *builders, **values)
 
-    def must_change(self, *told: EventBuilder, when: Q | None = None, **values: Any) -> Job:
-        job = self.change(*told, when=when, **values)
+    def must_change(self, *builders: EventBuilder, when: Q | None = None, **values: Any) -> Job:
+        job = self.change(*builders, when=when, **values)
         if job is None:
             raise SupersededError(f"attempt {self.number} of job {self.job_id} no longer has it")
         return job
 
-    def end(self, *told: EventBuilder, **values: Any) -> Job:
+    def end(self, *builders: EventBuilder, **values: Any) -> Job:
         """The attempt's last change: it gives the lease back."""
         return self.must_change(
-            *told, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
+            *builders, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
         )
 
 
@@ -87,7 +87,7 @@ def heartbeat(attempt: Attempt) -> Stop:
 
 def requested_stop(attempt: Attempt) -> Stop:
     """What was asked of the job; raises Superseded where it is no longer this attempt's."""
-    rows = Job.objects.filter(attempt.mine, pk=attempt.job_id)
+    rows = Job.objects.filter(attempt.fence, pk=attempt.job_id)
     asked = rows.values_list("stop_requested", flat=True).first()
     if asked is None:
         raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} no longer has it")
@@ -126,7 +126,7 @@ class EpochReport(NamedTuple):
     is_best: bool
     checkpoint_path: str
 
-    def told(self) -> list[EventBuilder]:
+    def event_builders(self) -> list[EventBuilder]:
         """The best so far is told a second time, as such."""
         return [partial(self._event, best) for best in (False, True)[: 1 + self.is_best]]
 
@@ -153,7 +153,7 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
     } if bests else {}  # fmt: skip
     with transaction.atomic():
         job = attempt.change(
-            *[told for one in reports for told in one.told()],
+            *[builder for report in reports for builder in report.event_builders()],
             when=Q(current_epoch=first.epoch - 1),
             current_epoch=last.epoch,
             crashes=0,

@@ -23,8 +23,8 @@ def attempt_directory(job_id: UUID, attempt: int) -> Path:
 
 def earlier_attempts(job_id: UUID, attempt: int) -> list[Path]:
     """The folders of the attempts before this one, the oldest first."""
-    mine = attempt_directory(job_id, attempt)
-    return sorted(one for one in mine.parent.glob("attempt-*") if one.name < mine.name)
+    own = attempt_directory(job_id, attempt)
+    return sorted(one for one in own.parent.glob("attempt-*") if one.name < own.name)
 
 
 def prune_checkpoints(job_id: UUID, attempt: int, epoch: int) -> None:

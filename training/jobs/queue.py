@@ -40,10 +40,9 @@ log = logging.getLogger(__name__)
 
 
 def enqueue(job_id: UUID, needs: str) -> None:
-    """Send the job to the queue of its needs, from a thread of its own: a dead broker holds nobody
-    up."""
+    """Notify the workers from a separate thread, so that an unreachable broker delays nobody."""
     where = settings.CELERY_TASK_DEFAULT_QUEUE if needs == Needs.AUTO else f"heimdall.{needs}"
-    # Full: the row says `queued`, and the keeper sends it again.
+    # If it is full: maintenance sends jobs that stay `queued` again.
     with contextlib.suppress(queue.Full):
         _outgoing(os.getpid()).put_nowait(Message(job_id, where, request_context.request_id.get()))
 
@@ -59,7 +58,7 @@ def next_job(has: Collection[str]) -> UUID | None:
 
 @cache
 def _outgoing(pid: int) -> queue.Queue[Message]:
-    """What this process's sender has to send; a fork copies no thread, so each pid has its own."""
+    """The messages that the sender thread of this process sends; a fork needs a new thread."""
     waiting: queue.Queue[Message] = queue.Queue(MAX_OUTGOING)
     # A daemon thread: an exiting process does not wait for an unreachable broker.
     threading.Thread(target=_send_all, args=[waiting], name="dispatch", daemon=True).start()
@@ -84,7 +83,7 @@ def _send(message: Message) -> None:
             retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
         )
     except Exception as error:
-        # Any fault of the broker: the keeper sends it again.
+        # The broker is unreachable: maintenance sends the message again.
         log.info("Job %s waits for the broker: %s", message.job_id, error)
 
 

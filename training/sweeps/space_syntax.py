@@ -15,12 +15,12 @@ def parse_options(text: str) -> dict[str, Any]:
     """The options of one field; whether they make sense is not asked here."""
     if found := _RANGE.fullmatch(text.strip()):
         low, high, log, step = found.groups()
-        told = {"min": _value(low), "max": _value(high)}
+        options = {"min": _value(low), "max": _value(high)}
         if log:
-            told["log"] = True
+            options["log"] = True
         if step:
-            told["step"] = _value(step)
-        return told
+            options["step"] = _value(step)
+        return options
     return {"values": [_value(one) for one in text.split(",") if one.strip()]}
 
 

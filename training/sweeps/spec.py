@@ -138,7 +138,9 @@ def validate_spec(sent: Mapping[str, Any]) -> SweepSpec:
 
 
 def _under(prefix: str, error: InvalidInputError) -> dict[str, list[str]]:
-    return {f"{prefix}.{name}" if name else prefix: said for name, said in error.errors.items()}
+    return {
+        f"{prefix}.{name}" if name else prefix: messages for name, messages in error.errors.items()
+    }
 
 
 def _wrong(sentence: str) -> InvalidInputError:
@@ -209,5 +211,5 @@ def _check_whole(plan: SweepSpec) -> None:
         else:
             suggest(plan.method, plan.space, plan.parameters, plan.seed, 1)
     except InvalidInputError as error:
-        raise InvalidInputError({"space": [f"{name}: {' '.join(said)}"
-                                   for name, said in error.errors.items()]}) from None  # fmt: skip
+        problems = [f"{name}: {' '.join(messages)}" for name, messages in error.errors.items()]
+        raise InvalidInputError({"space": problems}) from None

@@ -1,6 +1,6 @@
-"""Looks every few seconds, and puts right what a lost message or a dead process left behind.
+"""Periodic maintenance: repairs what a lost message or a dead process left behind.
 
-Any number may run: each step is a compare-and-set, so doing it twice changes nothing.
+Any number of threads may run it: each step is a compare-and-set, so repeating it changes nothing.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from training.sweeps import scheduler
 from training.webhooks.delivery import DeliveryThread
 from training.workers import registry as workers
 
-# A queued job that nobody picked up for this long is announced again.
+# A queued job that was not claimed for this long is enqueued again.
 REENQUEUE_SECONDS = 5
 
 log = logging.getLogger(__name__)
 
 
 class MaintenanceThread:
-    """The thread that looks, and says meanwhile that its worker is there."""
+    """Runs maintenance every `MAINTENANCE_SECONDS` and sends the heartbeat of its worker."""
 
     def __init__(self, worker: str, slots: int) -> None:
         self.worker, self.slots = worker, slots
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
         self._sender = DeliveryThread()
-        self._say = workers.register
+        self._report_worker = workers.register
         self._leases_count_from = time.monotonic()
 
     def start(self) -> None:
@@ -52,30 +52,31 @@ class MaintenanceThread:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        well = True
+        healthy = True
         while True:
             try:
                 close_old_connections()
-                if not well:
-                    # Nobody could beat while the database was away: let everyone do so first.
+                if not healthy:
+                    # No worker could extend its lease while the database was unreachable: wait
+                    # for a full lease before any lease counts as expired.
                     self._leases_count_from = time.monotonic() + settings.LEASE_SECONDS
-                self.look()
+                self.run_once()
             except Exception:
-                # Whatever it is (the database is away, say): say so once, and look again.
-                if well:
-                    log.exception("The keeper could not look; it keeps trying.")
-                well = False
+                # Usually the database is unreachable: log it once and retry.
+                if healthy:
+                    log.exception("Maintenance pass failed; retrying.")
+                healthy = False
             else:
-                if not well:
-                    log.warning("The keeper can look again.")
-                well = True
+                if not healthy:
+                    log.warning("Maintenance works again.")
+                healthy = True
             if self._stop.wait(settings.MAINTENANCE_SECONDS):
-                return self._say_goodbye()
+                return self._deregister()
 
-    def look(self) -> None:
-        """One round: expired leases, jobs that nobody picked up, sweeps, events not yet sent."""
-        self._say(self.worker, self.slots, settings.WORKER_HAS)
-        self._say = workers.heartbeat
+    def run_once(self) -> None:
+        """One pass: worker heartbeat, expired leases, unclaimed jobs, sweeps, unsent events."""
+        self._report_worker(self.worker, self.slots, settings.WORKER_HAS)
+        self._report_worker = workers.heartbeat
         if time.monotonic() >= self._leases_count_from:
             expired = Q(lease_expires_at__lt=Now())
             requeue_expired(
@@ -85,28 +86,28 @@ class MaintenanceThread:
         scheduler.run_once()
         publisher.get_publisher().scan()
 
-    def _say_goodbye(self) -> None:
-        # Where the database is away, the row tells later that the worker was lost.
+    def _deregister(self) -> None:
+        # If the database is unreachable, the worker is later detected as lost.
         with contextlib.suppress(Exception):
             workers.deregister(self.worker)
         connection.close()
 
 
 def requeue_expired(actor: str, whose: Q, cause: results.Interruption, reason: str) -> None:
-    """Take back the running jobs of `whose`: their workers are gone."""
+    """Requeue the running jobs that match `whose`, because their workers are lost."""
     running = Job.objects.filter(whose, status=Status.RUNNING).order_by("pk")
     for pk, number in running.values_list("pk", "attempt"):
-        # Another keeper may have been first; or the worker was only slow, and has beaten since.
+        # Another thread may have been first, or the worker has sent a heartbeat meanwhile.
         with contextlib.suppress(SupersededError):
             results.requeue_or_fail(Attempt(pk, number), actor, cause, reason, when=whose)
 
 
 def reenqueue_stale() -> None:
-    """Send every queued job whose message seems to be lost."""
+    """Enqueue again every queued job whose message seems to be lost."""
     stale = Q(enqueued_at__lt=Now() - timedelta(seconds=REENQUEUE_SECONDS))
     waiting = Job.objects.filter(stale, status=Status.QUEUED)
     first = waiting.order_by("-priority", "created_at")
-    # No more than the sender takes: what is left over is the next round's.
+    # Not more than the queue holds; the next pass sends the rest.
     for pk, needs in first.values_list("pk", "needs")[: queue.MAX_OUTGOING]:
         if waiting.filter(pk=pk).update(enqueued_at=Now()):
             queue.enqueue(pk, needs)

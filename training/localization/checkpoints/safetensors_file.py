@@ -24,10 +24,10 @@ def about(content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:_LENGTH], "little")
     try:
         header = json.loads(content[_LENGTH : _LENGTH + length])
-        said: dict[str, Any] = json.loads(header["__metadata__"][_ABOUT])
+        fields: dict[str, Any] = json.loads(header["__metadata__"][_ABOUT])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("it holds no tensors, or none of ours") from error
-    return said
+    return fields
 
 
 def row(name: str, floats: bytes, about: dict[str, Any]) -> bytes:

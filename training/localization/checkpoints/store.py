@@ -105,10 +105,10 @@ def load_checkpoint(path: Path) -> TrainState:
     """One checkpoint; CheckpointError where it is missing, damaged or of another kind."""
     try:
         content = path.read_bytes()
-        said = checksum(path).read_text(encoding="ascii").split()[0]
+        expected = checksum(path).read_text(encoding="ascii").split()[0]
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if hashlib.sha256(content).hexdigest() != said:
+    if hashlib.sha256(content).hexdigest() != expected:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     try:
         about = safetensors_file.about(content)

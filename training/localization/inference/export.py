@@ -97,10 +97,10 @@ def _as_onnx(answer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
 @torch.no_grad()
 def _check(answer: Localizer, run: Run, asked: tuple[Tensor, ...]) -> None:
     mean, covariance = (one.numpy() for one in answer(*asked))
-    said_mean, said_covariance = run(asked)
+    exported_mean, exported_covariance = run(asked)
     sigma = np.sqrt(np.trace(covariance, axis1=1, axis2=2))
-    off = np.abs(said_mean - mean).max(axis=1) / sigma
-    off_covariance = np.abs(said_covariance - covariance).max(axis=(1, 2)) / sigma**2
+    off = np.abs(exported_mean - mean).max(axis=1) / sigma
+    off_covariance = np.abs(exported_covariance - covariance).max(axis=(1, 2)) / sigma**2
     worst = float(max(off.max(), off_covariance.max()))
     if not worst <= _TOLERANCE:
         raise ExportError(

@@ -68,10 +68,10 @@ def locate(
     tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
     asked = Signals._make([*tensors, torch.from_numpy(in_service)])
     mean, covariance = model.answer(*asked)
-    return _told(model, list(samples), mean.numpy(), covariance.numpy())
+    return _predictions(model, list(samples), mean.numpy(), covariance.numpy())
 
 
-def _told(
+def _predictions(
     model: SavedModel, names: list[str], mean: Floats, covariance: Floats
 ) -> list[dict[str, Any]]:
     lat, lon = model.frame.to_geodetic(mean)

@@ -106,7 +106,7 @@ def _card(
     summed: str,
 ) -> dict[str, Any]:
     """What it was made of, with what, and how good it is."""
-    told = ("test", "baselines", "bound_rmse_m", "bayes_rmse_m", "good_geometry")
+    reported = ("test", "baselines", "bound_rmse_m", "bayes_rmse_m", "good_geometry")
     return {
         "model_sha256": summed,
         "dataset_sha256": state.dataset_hash,
@@ -124,7 +124,7 @@ def _card(
         "refined_by_arrival_times": answer.refined,
         "temperature": answer.temperature,
         "stretch_95": answer.stretch_95,
-        "metrics": {name: evaluation[name] for name in told},
+        "metrics": {name: evaluation[name] for name in reported},
         "versions": {
             "python": platform.python_version(),
             "torch": str(torch.__version__),

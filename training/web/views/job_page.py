@@ -72,7 +72,7 @@ class Snapshot:
     def for_template(self) -> dict[str, Any]:
         rows = list(self.job.epochs.order_by("-epoch")[:TABLE_ROWS])
         newest = rows[0].metrics if rows else {}
-        yardsticks = reference_errors.reference_errors(self.job, self.evaluation)
+        references = reference_errors.reference_errors(self.job, self.evaluation)
         return {
             "job": self.job,
             "state": self.job.display_status,
@@ -83,8 +83,8 @@ class Snapshot:
             "rows": rows,
             "newest": newest,
             "pace": progress.seconds_per_epoch(self.ends),
-            "yardsticks": yardsticks,
-            "times_bound": times_bound(self.job, yardsticks),
+            "yardsticks": references,
+            "times_bound": times_bound(self.job, references),
             "evaluation": self.evaluation,
             "timeline": status.timeline(self.job),
             "config": config_rows(self.job),
@@ -97,8 +97,8 @@ class Snapshot:
                 ERROR,
                 short_distance,
                 {
-                    "bound": (yardsticks.bound, "Cramér-Rao bound"),
-                    "baseline": (yardsticks.baseline, yardsticks.baseline_name),
+                    "bound": (references.bound, "Cramér-Rao bound"),
+                    "baseline": (references.baseline, references.baseline_name),
                 },
                 log=True,
             ),
@@ -109,12 +109,12 @@ class Snapshot:
         self,
         label: str,
         names: tuple[str, ...],
-        say: Any,
+        format_value: Any,
         levels: dict[str, Level],
         log: bool = False,
     ) -> SafeString:
         lines = {name: self.columns.series[name] for name in names}
-        return line_chart(label, self.columns.epoch, lines, say, levels, self.gaps, log)
+        return line_chart(label, self.columns.epoch, lines, format_value, levels, self.gaps, log)
 
 
 def chart_drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
@@ -138,19 +138,19 @@ def progress_text(job: Job, ends: list[datetime]) -> str:
     share = f"{job.progress_percent:.0f} %"
     if job.kind == Job.Kind.GENERATION:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
-    said = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
+    text = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
     if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
-        return f"{said}, evaluating on the test set"
+        return f"{text}, evaluating on the test set"
     left = formatting.format_eta(progress.seconds_left(job, ends))
     if not left:
-        return said
-    return f"{said}, {'at most ' if progress.may_stop_early(job) else ''}about {left} left"
+        return text
+    return f"{text}, {'at most ' if progress.may_stop_early(job) else ''}about {left} left"
 
 
-def times_bound(job: Job, yardsticks: reference_errors.ReferenceErrors) -> float | None:
-    if not yardsticks.bound or job.headline_value is None:
+def times_bound(job: Job, references: reference_errors.ReferenceErrors) -> float | None:
+    if not references.bound or job.headline_value is None:
         return None
-    return job.headline_value / yardsticks.bound
+    return job.headline_value / references.bound
 
 
 def config_rows(job: Job) -> list[dict[str, Any]]:
@@ -168,13 +168,13 @@ def config_rows(job: Job) -> list[dict[str, Any]]:
         before = parent.get(name)
         changed = bool(parent) and before != job.config[name]
         rows.append(
-            {"name": name, "title": info.title, "value": _said(job.config[name]),
-             "before": _said(before), "changed": changed}
+            {"name": name, "title": info.title, "value": _format_value(job.config[name]),
+             "before": _format_value(before), "changed": changed}
         )  # fmt: skip
     return rows
 
 
-def _said(value: Any) -> Any:
+def _format_value(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return formatting.MISSING if value is None else value

@@ -103,7 +103,7 @@ def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job, running_attempt: At
 
 def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     old = claim_job(job, "sleeper")
-    results.requeue_or_fail(old, "keeper", "crashed", "No heartbeat.")
+    results.requeue_or_fail(old, "worker@here", "crashed", "No heartbeat.")
     new = claim_job(job)
     before = events_and_statuses(job)
     for write in (
@@ -156,7 +156,7 @@ def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(
     job: Job, running_attempt: Attempt
 ) -> None:
     lifecycle.request_cancel(job, "ada")
-    results.requeue_or_fail(running_attempt, "keeper", "crashed", "No heartbeat.")
+    results.requeue_or_fail(running_attempt, "worker@here", "crashed", "No heartbeat.")
     assert reload(job).status == Status.CANCELLED
 
 

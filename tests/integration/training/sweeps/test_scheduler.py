@@ -73,7 +73,7 @@ def test_the_next_begins_when_one_is_over_and_the_best_is_known_at_the_end(sweep
     for trial, loss in enumerate([4.0, 2.0, 1.0, 3.0], 1):
         attempt = train(sweep, trial, [loss])
         results.complete_training(attempt, "/c/best.safetensors", {"test": {}})
-        MaintenanceThread("keeper", 2).look()
+        MaintenanceThread("worker", 2).run_once()
     assert fresh(sweep).status == "completed"
     assert fresh(sweep).finished_at is not None
     best = trials.best_trial(trials.list_trials(sweep)) or {}
@@ -145,7 +145,7 @@ def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
     assert job(sweep, 1).stop_requested == Stop.PAUSE
     assert job(sweep, 2).status == Status.PAUSED
     results.pause_attempt(Attempt(job(sweep, 1).pk, 1))
-    MaintenanceThread("keeper", 2).look()
+    MaintenanceThread("worker", 2).run_once()
     assert fresh(sweep).started_trials == 2
     assert sweep_lifecycle.resume(sweep, "ada").status == "running"
     assert {one.status for one in sweep.jobs.all()} == {Status.QUEUED}
@@ -186,7 +186,7 @@ def test_a_paused_trial_keeps_the_sweep_open(ada: User, dataset: Dataset) -> Non
     assert fresh(sweep).status == "cancelled"
 
 
-def test_a_sweep_that_cannot_be_carried_on_holds_up_no_other_and_no_keeper(
+def test_failing_sweep_does_not_block_other_sweeps_or_maintenance(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, sound = begin(ada, dataset), begin(ada, dataset)

@@ -18,82 +18,80 @@ from training.workers.maintenance import MaintenanceThread
 
 
 @pytest.fixture
-def announced(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     found: list[UUID] = []
     monkeypatch.setattr(queue, "enqueue", lambda job_id, needs: found.append(job_id))
     return found
 
 
-def test_a_job_without_a_heartbeat_goes_back_to_the_queue(job: Job, announced: list[UUID]) -> None:
+def test_job_with_an_expired_lease_is_requeued(job: Job, enqueued: list[UUID]) -> None:
     attempts.claim(job.pk, "lost")
     Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    MaintenanceThread("keeper@here", 2).look()
+    MaintenanceThread("worker@here", 2).run_once()
     job.refresh_from_db()
     assert (job.status, job.crashes) == (Status.QUEUED, 1)
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
     assert last.data["cause"] == "worker_lost"
     assert last.data["reason"] == "The worker was lost: no heartbeat."
-    assert last.data["actor"] == "keeper@here"
+    assert last.data["actor"] == "worker@here"
 
 
-def test_a_job_with_a_heartbeat_is_left_alone(job: Job, announced: list[UUID]) -> None:
+def test_job_with_a_heartbeat_is_not_requeued(job: Job, enqueued: list[UUID]) -> None:
     attempts.claim(job.pk, "busy")
-    MaintenanceThread("keeper", 2).look()
+    MaintenanceThread("worker", 2).run_once()
     job.refresh_from_db()
     assert job.status == Status.RUNNING
 
 
-def test_a_message_that_was_lost_is_sent_again_and_not_too_often(
-    job: Job, announced: list[UUID]
-) -> None:
-    MaintenanceThread("keeper", 2).look()
-    assert announced == []
+def test_unclaimed_job_is_enqueued_again_after_a_while(job: Job, enqueued: list[UUID]) -> None:
+    MaintenanceThread("worker", 2).run_once()
+    assert enqueued == []
     Job.objects.update(enqueued_at=timezone.now() - timedelta(seconds=30))
-    MaintenanceThread("keeper", 2).look()
-    MaintenanceThread("keeper", 2).look()
-    assert announced == [job.pk]
+    MaintenanceThread("worker", 2).run_once()
+    MaintenanceThread("worker", 2).run_once()
+    assert enqueued == [job.pk]
 
 
-def test_a_worker_is_known_for_as_long_as_its_keeper_looks(db: None) -> None:
-    keeper = MaintenanceThread("worker@here", 2)
-    keeper.look()
+def test_maintenance_registers_its_worker_and_deletes_old_rows(db: None) -> None:
+    maintenance = MaintenanceThread("worker@here", 2)
+    maintenance.run_once()
     first = Worker.objects.get()
-    keeper.look()
-    again = Worker.objects.get()
-    assert (again.name, again.slots, again.started_at) == ("worker@here", 2, first.started_at)
-    assert again.seen_at > first.seen_at
+    maintenance.run_once()
+    second = Worker.objects.get()
+    assert (second.name, second.slots, second.started_at) == ("worker@here", 2, first.started_at)
+    assert second.seen_at > first.seen_at
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
     assert Worker.objects.filter(workers.stale()).exists()
     Worker.objects.update(seen_at=timezone.now() - timedelta(days=2))
     another = MaintenanceThread("another@here", 1)
-    another.look()
-    another.look()
+    another.run_once()
+    another.run_once()
     assert [worker.name for worker in Worker.objects.all()] == ["another@here"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_the_database_was_away_every_lease_gets_its_time(
-    job: Job, announced: list[UUID], settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_no_lease_expires_right_after_a_database_outage(
+    job: Job, enqueued: list[UUID], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MAINTENANCE_SECONDS, settings.LEASE_SECONDS = 0.01, 1
     attempts.claim(job.pk, "busy")
     Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    away, looked = [True], []
+    unreachable, registered_at = [True], []
     real = workers.register
 
-    def arrive(name: str, slots: int, has: Collection[str]) -> None:
-        if away[0]:
+    def register(name: str, slots: int, has: Collection[str]) -> None:
+        if unreachable[0]:
             raise OperationalError("away")
         real(name, slots, has)
-        looked.append(time.monotonic())
+        registered_at.append(time.monotonic())
 
-    monkeypatch.setattr(workers, "register", arrive)
-    keeper = MaintenanceThread("keeper", 1)
-    keeper.start()
+    monkeypatch.setattr(workers, "register", register)
+    maintenance = MaintenanceThread("worker", 1)
+    maintenance.start()
     time.sleep(0.1)
-    away[0] = False
+    unreachable[0] = False
     while Job.objects.get().status == Status.RUNNING:
         time.sleep(0.01)
-    keeper.stop()
-    assert time.monotonic() - looked[0] >= 1
+    maintenance.stop()
+    assert time.monotonic() - registered_at[0] >= 1
