@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GLOSSARY = ROOT / "docs/glossary.md"
 SECTION = "## Do not use"
-# Migrations keep the names they were released with; the records describe what was before.
-EXCLUDED = re.compile(r"^(training/migrations/|docs/)")
+# Migrations keep the names they were released with; minified libraries are not ours.
+EXCLUDED = re.compile(r"^(training/migrations/|docs/)|\.min\.js$")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JS_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
 # Comments and strings of JavaScript are not identifiers; template literals are skipped whole.

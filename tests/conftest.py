@@ -100,8 +100,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for private in _private:
         private.close()
     if _skipped and not hasattr(config, "workerinput"):
-        told = "; ".join(f"{count} skipped: {reason}" for reason, count in _skipped.items())
-        print(f"Not everything was tested: {told}.")  # noqa: T201
+        reasons = "; ".join(f"{count} skipped: {reason}" for reason, count in _skipped.items())
+        print(f"Not everything was tested: {reasons}.")  # noqa: T201
 
 
 @pytest.fixture(scope="session")

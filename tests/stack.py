@@ -66,9 +66,9 @@ class Stack:
         self._workers: list[subprocess.Popen[bytes]] = []
         self.port, self._own = 0, uuid4().hex[:6]
         prepared = self.python("-c", PREPARE % PASSWORD)
-        told = json.loads(prepared.splitlines()[-1])
-        self.tokens: dict[str, str] = told["tokens"]
-        self.dataset: str = told["dataset"]
+        credentials = json.loads(prepared.splitlines()[-1])
+        self.tokens: dict[str, str] = credentials["tokens"]
+        self.dataset: str = credentials["dataset"]
 
     @property
     def url(self) -> str:

@@ -95,11 +95,11 @@ def faults_of(job_id: UUID) -> list[str]:
     claimed = [one.seq for one in events if one.data.get("cause") == "claimed"]
     if len(claimed) != job.attempt:
         found.append("double claim")
-    told = {one.data["epoch"]: one.seq for one in events if one.event == "training:progress"
+    seqs = {one.data["epoch"]: one.seq for one in events if one.event == "training:progress"
             and not one.data["is_best"]}  # fmt: skip
     for row in Epoch.objects.filter(job=job_id):
         until = claimed[row.attempt] if row.attempt < len(claimed) else job.seq + 1
-        if not claimed[row.attempt - 1] < told[row.epoch] < until:
+        if not claimed[row.attempt - 1] < seqs[row.epoch] < until:
             found.append("write of a zombie")
     return found
 
@@ -125,8 +125,8 @@ def main(seconds: float) -> None:
     spawn = multiprocessing.get_context("spawn")
     orders = [spawn.SimpleQueue() for _ in range(RACERS)]
     answers, barrier = spawn.SimpleQueue(), spawn.Barrier(RACERS)
-    crew = [spawn.Process(target=racer, args=[one, answers, barrier]) for one in orders]
-    for one in crew:
+    processes = [spawn.Process(target=racer, args=[one, answers, barrier]) for one in orders]
+    for one in processes:
         one.start()
 
     import django
@@ -156,7 +156,7 @@ def main(seconds: float) -> None:
         until = until or time.monotonic() + seconds
     for order in orders:
         order.put(None)
-    for one in crew:
+    for one in processes:
         one.join()
     found = {"rounds": rounds, "pairs": len(pairs), "came_to": came_to, "faults": faults}
     sys.stdout.write(json.dumps(found))

@@ -79,7 +79,7 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_flipped_bit_costs_one_checkpoint_and_is_told(
+def test_flipped_bit_falls_back_to_previous_checkpoint_with_a_note(
     disturbed: Stack, undisturbed: list[Any], tally: Tally
 ) -> None:
     job_id = paused(disturbed, 5)
@@ -90,15 +90,13 @@ def test_a_flipped_bit_costs_one_checkpoint_and_is_told(
     assert numbers(disturbed, job_id) == undisturbed
     (_, again) = starts(disturbed, job_id)
     assert again["data"]["resumed_from_epoch"] == before
-    told = [one["data"].get("reason", "") for one in disturbed.events(job_id)]
-    (damage,) = (one for one in told if "is damaged" in one)
+    reasons = [one["data"].get("reason", "") for one in disturbed.events(job_id)]
+    (damage,) = (one for one in reasons if "is damaged" in one)
     assert f"going on from epoch {before}" in damage
     tally("checkpoint with a flipped bit: the one before, and an event", 1)
 
 
-def test_without_a_checkpoint_that_loads_the_job_fails_and_says_so(
-    disturbed: Stack, tally: Tally
-) -> None:
+def test_job_fails_with_the_reason_if_no_checkpoint_loads(disturbed: Stack, tally: Tally) -> None:
     job_id = paused(disturbed, 5)
     for path in Path(disturbed.job(job_id)["checkpoint_path"]).parent.glob("*.safetensors"):
         flip_a_bit(path)

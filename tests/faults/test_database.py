@@ -80,7 +80,7 @@ def test_a_database_that_is_down_for_longer_than_a_lease_costs_no_attempt(
     tally(f"database down for {often(7, 30)} s (lease 4 s)", 1, seconds=[went_on])
 
 
-def test_a_process_that_is_frozen_in_mid_transaction_holds_up_nobody_for_long(
+def test_process_frozen_in_a_transaction_does_not_block_others_for_long(
     disturbed: Stack, tally: Tally
 ) -> None:
     """It holds the lock of the job's row, as a worker that falls asleep in a write does."""

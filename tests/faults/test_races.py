@@ -21,8 +21,8 @@ def test_whatever_six_processes_do_to_a_job_at_once_it_stays_legal(
         pytest.skip("needs PostgreSQL")
     with own_database() as url:
         stack = Stack(tmp_path, database=url if database == "PostgreSQL" else "")
-        told = stack.python("-m", "tests.faults.racer", str(often(2, 10)))
-    found = json.loads(told.splitlines()[-1])
+        output = stack.python("-m", "tests.faults.racer", str(often(2, 10)))
+    found = json.loads(output.splitlines()[-1])
     assert found["faults"] == {}
     assert set(found["came_to"]) <= {"done", "none", "refused"}
     assert found["rounds"] >= found["pairs"] == 55

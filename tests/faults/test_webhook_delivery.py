@@ -42,14 +42,18 @@ def killed_between_claim_and_answer(stack: Stack, there: Receiver, hook: str) ->
     with sqlite3.connect(stack.folder / "heimdall.sqlite3", timeout=20) as rows:
         assert rows.execute(RUN_OUT).rowcount == 1
     stack.start_web()
-    told = eventually(lambda: delivered(stack, hook))
-    assert (told["id"], told["attempts"], told["response_code"]) == (sent["id"], 2, 204)
+    delivered_event = eventually(lambda: delivered(stack, hook))
+    assert (
+        delivered_event["id"],
+        delivered_event["attempts"],
+        delivered_event["response_code"],
+    ) == (sent["id"], 2, 204)
     # Whether the first was taken nobody knows: under one id the receiver can tell.
     ids = [headers["webhook-id"] for _, headers, _ in there.got]
     assert ids == [sent["message_id"]] * 2
 
 
-def test_what_a_killed_sender_had_claimed_arrives_and_the_log_says_that_it_was_sent_twice(
+def test_delivery_claimed_by_a_killed_process_is_retried_and_logged(
     tmp_path: Path, tally: Tally
 ) -> None:
     stack = Stack(tmp_path, HEIMDALL_WEBHOOK_ALLOW_PRIVATE="1")

@@ -56,8 +56,8 @@ def test_a_killed_worker_leaves_its_job_to_the_next(
         disturbed.start_worker()
         job_id = disturbed.submit(**CONFIG)
         at_epoch(disturbed, job_id, 5)
-        mine = parent(parent(trainer(job_id)))
-        (worker,) = (one for one in disturbed.workers if one.pid == mine)
+        worker_pid = parent(parent(trainer(job_id)))
+        (worker,) = (one for one in disturbed.workers if one.pid == worker_pid)
         os.killpg(worker.pid, signal.SIGKILL)
         killed = time.time()
         worker.wait()
@@ -98,7 +98,7 @@ def test_a_frozen_worker_that_thaws_writes_nothing(
     tally("worker and trainer frozen for two leases", times)
 
 
-def test_a_worker_that_is_told_to_end_hands_its_job_on_without_blame(
+def test_worker_that_is_stopped_requeues_its_job_without_counting_a_crash(
     disturbed: Stack, undisturbed: list[Any], tally: Tally
 ) -> None:
     ended = []

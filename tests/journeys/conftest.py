@@ -45,7 +45,9 @@ def person(
     page.set_default_timeout(20_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" else None
+    )
     page.goto(f"{stack.url}/jobs")
     if known is None:
         page.get_by_label("User name").fill(who)

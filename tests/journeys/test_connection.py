@@ -73,7 +73,7 @@ def test_what_comes_twice_is_dropped_and_a_hole_is_filled(tab: Page, embedded: S
     assert tab.evaluate("document.querySelectorAll('#epochs tr.best').length") == 1
 
 
-def test_a_server_that_is_away_is_said_and_the_chart_stays(
+def test_unreachable_server_is_shown_and_the_chart_stays(
     tab: Page, embedded: Stack, finished: list[str]
 ) -> None:
     tab.goto(f"{embedded.url}/jobs/{finished[0]}")

@@ -42,30 +42,30 @@ def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
 def test_it_trains_shows_the_result_and_exits(tmp_path: Path) -> None:
     with demo(tmp_path, "--exit", "--epochs", "2") as running:
         assert running.stdout is not None
-        told = running.stdout.read()
-    assert running.returncode == 0, told
-    address = re.search(r"http://127\.0\.0\.1:\d+/jobs/[0-9a-f-]{36}", told)
+        output = running.stdout.read()
+    assert running.returncode == 0, output
+    address = re.search(r"http://127\.0\.0\.1:\d+/jobs/[0-9a-f-]{36}", output)
     assert address
-    assert told.index(address[0]) < told.index("epoch 1/2") < told.index("epoch 2/2")
-    assert "Using SQLite and an in-process broker (embedded)." in told
+    assert output.index(address[0]) < output.index("epoch 1/2") < output.index("epoch 2/2")
+    assert "Using SQLite and an in-process broker (embedded)." in output
     for line in ("this model", "weighted centroid", "nearest neighbours", "Cramér-Rao bound"):
-        assert line in told
-    assert "Traceback" not in told
+        assert line in output
+    assert "Traceback" not in output
 
 
 def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> None:
     with demo(tmp_path, "--epochs", "200") as running:
         assert running.stdout is not None
-        told = ""
-        while "epoch 1/200" not in told:
+        output = ""
+        while "epoch 1/200" not in output:
             line = running.stdout.readline()
-            assert line, told
-            told += line
+            assert line, output
+            output += line
         running.send_signal(signal.SIGINT)
-        told += running.stdout.read()
-    assert running.returncode == 0, told
-    assert "the job continues at the next start" in told
-    assert "Traceback" not in told
+        output += running.stdout.read()
+    assert running.returncode == 0, output
+    assert "the job continues at the next start" in output
+    assert "Traceback" not in output
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
     assert left.stdout == b""
 
@@ -88,10 +88,12 @@ def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> No
         ("--epochs", "0", "--epochs"),
     ],
 )
-def test_a_wrong_option_is_told(tmp_path: Path, option: str, value: str, sentence: str) -> None:
+def test_invalid_option_is_an_error_message(
+    tmp_path: Path, option: str, value: str, sentence: str
+) -> None:
     with demo(tmp_path, option, value) as running:
         assert running.stdout is not None
-        told = running.stdout.read()
+        output = running.stdout.read()
     assert running.returncode != 0
-    assert sentence in told
-    assert "Traceback" not in told
+    assert sentence in output
+    assert "Traceback" not in output

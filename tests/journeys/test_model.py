@@ -39,8 +39,8 @@ def test_predicted_position_on_the_page_equals_the_api_response(
     ]  # fmt: skip
     with embedded.api() as api:
         model = tab.url.rsplit("/", 1)[1]
-        told = api.post(f"/models/{model}/predict", json={"measurements": measurements}).json()
-    (place,) = told["predictions"]
+        response = api.post(f"/models/{model}/predict", json={"measurements": measurements}).json()
+    (place,) = response["predictions"]
     expect(answer).to_contain_text(f"{place['lat']:.5f}, {place['lon']:.5f}")
 
 

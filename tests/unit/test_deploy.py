@@ -170,9 +170,9 @@ def test_alerts_and_panels_use_exported_metrics() -> None:
 def test_every_alert_is_documented() -> None:
     (rules,) = parsed("deploy/prometheus.yml")["rule_files"]
     groups = parsed(f"deploy/{rules}")["groups"]
-    told = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     alerts = [rule["alert"] for group in groups for rule in group["rules"]]
-    assert [name for name in alerts if f"`{name}`" not in told] == []
+    assert [name for name in alerts if f"`{name}`" not in operations] == []
 
 
 def test_proxies_pass_websockets_and_hide_metrics() -> None:

@@ -31,9 +31,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def refused(stack: Stack, code: int) -> float:
-    told = httpx.get(f"{stack.url}/metrics").text
+    metrics = httpx.get(f"{stack.url}/metrics").text
     name = f'heimdall_sockets_refused_total{{code="{code}"}}'
-    found = [line.split()[-1] for line in told.splitlines() if line.startswith(name)]
+    found = [line.split()[-1] for line in metrics.splitlines() if line.startswith(name)]
     return float(found[0]) if found else 0.0
 
 
@@ -45,8 +45,8 @@ async def test_connection_limit_applies_per_user(
         await frame(first)
         await frame(second)
         async with open_socket(two) as third:
-            said = await frame(third)
-            assert "already have 2 open connections" in said["data"]["message"]
+            error_frame = await frame(third)
+            assert "already have 2 open connections" in error_frame["data"]["message"]
             assert await closed_with(third) == 4429
         job_id = two.submit(epochs=1)
         with two.api() as api:
@@ -75,8 +75,8 @@ async def test_too_many_frames_close_with_4429_and_too_long_ones_with_1009(
 
 def fresh_token(stack: Stack) -> tuple[int, str]:
     body = {"username": "ada", "password": PASSWORD}
-    told = httpx.post(f"{stack.url}/api/v1/auth/token", json=body).json()
-    return told["id"], told["token"]
+    token = httpx.post(f"{stack.url}/api/v1/auth/token", json=body).json()
+    return token["id"], token["token"]
 
 
 def write(stack: Stack, statement: str, *values: object) -> None:
@@ -86,11 +86,11 @@ def write(stack: Stack, statement: str, *values: object) -> None:
 
 async def test_revoked_token_closes_only_its_own_socket(two: Stack) -> None:
     pk, token = fresh_token(two)
-    mine = {"Authorization": f"Bearer {token}"}
-    async with connect(two.ws, additional_headers=mine) as socket, open_socket(two) as other:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with connect(two.ws, additional_headers=headers) as socket, open_socket(two) as other:
         await frame(socket)
         await frame(other)
-        async with httpx.AsyncClient(headers=mine) as program:
+        async with httpx.AsyncClient(headers=headers) as program:
             gone = await program.delete(f"{two.url}/api/v1/auth/tokens/{pk}")
         assert gone.status_code == 204
         assert await closed_with(socket) == 4401
@@ -101,11 +101,11 @@ async def test_revoked_token_closes_only_its_own_socket(two: Stack) -> None:
 
 async def test_expired_token_closes_socket_and_event_stream(two: Stack) -> None:
     pk, token = fresh_token(two)
-    mine = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {token}"}
     job = f"{two.url}/api/v1/training/jobs/{two.submit(epochs=1)}"
     async with (
-        connect(two.ws, additional_headers=mine) as socket,
-        httpx.AsyncClient(headers=mine, timeout=20) as program,
+        connect(two.ws, additional_headers=headers) as socket,
+        httpx.AsyncClient(headers=headers, timeout=20) as program,
         program.stream("GET", f"{job}/events/stream") as stream,
     ):
         await frame(socket)

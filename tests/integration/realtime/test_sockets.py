@@ -19,7 +19,7 @@ from tests.stack import PASSWORD, Stack
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 
 
-async def say(socket: ClientConnection, **words: Any) -> None:
+async def send(socket: ClientConnection, **words: Any) -> None:
     await socket.send(json.dumps(words))
 
 
@@ -63,7 +63,7 @@ async def test_uncompressed_socket_gets_the_same_frames(embedded: Stack, done: s
         async with plain as socket:
             await frame(socket)
             assert [await frame(socket) for _ in embedded.events(one)] == embedded.events(one)
-            await say(socket, action="ping")
+            await send(socket, action="ping")
             assert (await frame(socket))["event"] == "pong"
 
 
@@ -107,7 +107,7 @@ async def test_invisible_and_unknown_jobs_close_with_4404(embedded: Stack, done:
 async def test_ping_gets_a_pong(embedded: Stack) -> None:
     async with open_socket(embedded) as socket:
         await frame(socket)
-        await say(socket, action="ping")
+        await send(socket, action="ping")
         assert (await frame(socket))["event"] == "pong"
 
 
@@ -120,7 +120,7 @@ async def test_invalid_frame_gets_an_error_and_the_socket_stays_open(
             await socket.send(nonsense)
             error = await frame(socket)
             assert (error["event"], error["data"]["code"]) == ("error", code)
-        await say(socket, action="ping")
+        await send(socket, action="ping")
         assert (await frame(socket))["event"] == "pong"
 
 
@@ -134,7 +134,7 @@ async def test_invalid_cursor_gets_an_error_and_all_events(embedded: Stack, done
 async def test_subscribe_restricts_the_stream_to_the_job(embedded: Stack, done: str) -> None:
     async with open_socket(embedded) as socket:
         await frame(socket)
-        await say(socket, action="subscribe", job_id=done, after=5)
+        await send(socket, action="subscribe", job_id=done, after=5)
         assert (await frame(socket))["seq"] == 6
         count = embedded.job(done)["seq"]
         for seq in range(7, count + 1):
@@ -143,10 +143,10 @@ async def test_subscribe_restricts_the_stream_to_the_job(embedded: Stack, done: 
         embedded.until(other, "completed")
         with pytest.raises(TimeoutError):
             await frame(socket, 1)
-        await say(socket, action="subscribe", job_id=other)
+        await send(socket, action="subscribe", job_id=other)
         assert (await frame(socket))["data"]["job_id"] == other
-        await say(socket, action="unsubscribe", job_id=other)
-        await say(socket, action="subscribe", job_id=str(uuid4()))
+        await send(socket, action="unsubscribe", job_id=other)
+        await send(socket, action="subscribe", job_id=str(uuid4()))
         while (error := await frame(socket))["event"] != "error":
             pass
         assert error["data"]["code"] == "no_such_job"

@@ -57,8 +57,8 @@ def test_second_start_installs_only_after_the_requirements_change(folder: Path) 
 
 
 def test_no_venv_variable_skips_the_installation(folder: Path) -> None:
-    told = run(folder, HEIMDALL_NO_VENV="1")
-    assert "pip" not in told
+    output = run(folder, HEIMDALL_NO_VENV="1")
+    assert "pip" not in output
     assert not (folder / ".venv").exists()
 
 

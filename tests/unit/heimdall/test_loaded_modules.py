@@ -16,14 +16,14 @@ ENGINE = "import training.localization.__main__, training.localization.evaluatio
 def loaded(program: str) -> set[str]:
     begin = "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'heimdall.settings'; "
     setup = begin + "django.setup(); " if program is not ENGINE else ""
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", f"{setup}{program}; import sys; print(*sys.modules)"],
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(told.stdout.split())
+    return set(completed.stdout.split())
 
 
 @pytest.mark.parametrize("program", [WEB, WORKER], ids=["web", "worker"])

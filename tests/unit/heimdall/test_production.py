@@ -35,12 +35,12 @@ def run(folder: Path, *command: str, **environment: str) -> str:
 
 
 def test_deploy_check_of_a_public_host_has_no_warnings(tmp_path: Path) -> None:
-    said = run(
+    output = run(
         tmp_path,
         *("manage.py", "check", "--deploy", "--fail-level", "WARNING"),
         DJANGO_ALLOWED_HOSTS="heimdall.example.org",
     )
-    assert said == "System check identified no issues (0 silenced).\n"
+    assert output == "System check identified no issues (0 silenced).\n"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_events_go_out_in_order(
     assert transport.sent_bodies == [b"%d" % seq for seq in range(1, 451)]
 
 
-def test_whoever_nudges_never_waits(
+def test_notify_never_blocks(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(1)

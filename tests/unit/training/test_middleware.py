@@ -7,18 +7,18 @@ from django.http import HttpRequest, HttpResponse
 
 from training.middleware import Around, middleware
 
-said: list[str] = []
+calls: list[str] = []
 
 
 @middleware
 def polite(request: HttpRequest) -> Around:
-    said.append("before")
+    calls.append("before")
     response = yield
-    response.headers["X-Said"] = ", ".join(said)
+    response.headers["X-Said"] = ", ".join(calls)
 
 
 def answer(request: HttpRequest) -> HttpResponse:
-    said.append("answered")
+    calls.append("answered")
     return HttpResponse()
 
 
@@ -28,7 +28,7 @@ async def answer_later(request: HttpRequest) -> HttpResponse:
 
 @pytest.mark.parametrize("synchronous", [True, False])
 def test_it_does_what_comes_before_and_is_sent_the_answer(synchronous: bool) -> None:
-    said.clear()
+    calls.clear()
     if synchronous:
         response = polite(answer)(HttpRequest())
     else:

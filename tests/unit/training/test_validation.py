@@ -40,7 +40,7 @@ def test_each_wrong_field_gets_a_sentence(sent: dict[str, Any], sentence: str) -
     assert errors(sent)[field][0].startswith(sentence)
 
 
-def test_all_wrong_fields_are_told_at_once() -> None:
+def test_all_invalid_fields_are_reported_together() -> None:
     assert set(errors({"epochs": 0, "batch_size": "x", "colour": 1})) == {
         "epochs",
         "batch_size",
@@ -48,7 +48,7 @@ def test_all_wrong_fields_are_told_at_once() -> None:
     }
 
 
-def test_162_0_is_a_whole_number_as_the_schema_says() -> None:
+def test_float_without_fraction_is_an_integer_as_in_the_schema() -> None:
     wanted = validate(TrainConfig, {"epochs": 162.0, "learning_rate": 1e-3})
     assert (wanted.epochs, wanted.learning_rate) == (162, 1e-3)
 

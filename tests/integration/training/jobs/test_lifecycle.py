@@ -18,7 +18,7 @@ from training.models.states import Status, Stop
 METRICS = {"val_loss": 1.0, "val_rmse": 10.0}
 
 
-def test_a_submitted_job_is_queued_and_says_so(job: Job) -> None:
+def test_submitted_job_is_queued_with_an_event(job: Job) -> None:
     assert reload(job).status == Status.QUEUED
     assert events_and_statuses(job) == [("training:status", "queued")]
 
@@ -55,9 +55,9 @@ def test_a_cancel_outranks_a_pause_and_not_the_other_way_round(job: Job) -> None
 
 def test_a_finished_job_cannot_be_steered(job: Job) -> None:
     lifecycle.request_cancel(job, "ada")
-    for wish in (lifecycle.request_pause, lifecycle.request_cancel, lifecycle.resume):
+    for request in (lifecycle.request_pause, lifecycle.request_cancel, lifecycle.resume):
         with pytest.raises(lifecycle.ConflictError, match="it is cancelled"):
-            wish(job, "ada")
+            request(job, "ada")
 
 
 def test_only_one_worker_gets_a_job(job: Job) -> None:
@@ -94,7 +94,7 @@ def test_an_epoch_is_stored_with_its_events_and_only_once(
     assert (reload(job).best_epoch, reload(job).checkpoint_path) == (1, "/c/1")
 
 
-def test_an_epoch_left_out_is_a_fault_that_is_said(job: Job, running_attempt: Attempt) -> None:
+def test_missing_epoch_is_an_error(job: Job, running_attempt: Attempt) -> None:
     with pytest.raises(RuntimeError, match="an epoch is missing"):
         attempts.record_epochs(
             running_attempt, attempts.EpochReport(2, METRICS, 0.5, False, "/c/2")
@@ -119,7 +119,7 @@ def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     assert (reload(job).attempt, new.number) == (2, 2)
 
 
-def test_a_job_that_keeps_crashing_fails_and_says_so(job: Job) -> None:
+def test_job_that_keeps_crashing_fails_with_the_reason(job: Job) -> None:
     for _ in range(3):
         attempt = claim_job(job)
         results.requeue_or_fail(attempt, "worker", "crashed", "Killed.")
@@ -168,7 +168,7 @@ def test_a_failed_job_resumes_from_its_checkpoint(job: Job, running_attempt: Att
     assert resumed.checkpoint_path == "/c/1"
 
 
-def test_a_job_at_work_cannot_be_forgotten(job: Job) -> None:
+def test_running_job_cannot_be_deleted(job: Job) -> None:
     with pytest.raises(lifecycle.ConflictError, match="Cannot delete this job: it is queued"):
         lifecycle.delete_job(job)
     lifecycle.request_cancel(job, "ada")
@@ -248,7 +248,7 @@ def test_of_epochs_that_come_together_only_the_new_ones_are_added(
     assert reload(job).checkpoint_path == "/c/2"
 
 
-def test_of_epochs_told_together_some_may_be_stored_before_their_checkpoint_is(
+def test_epochs_of_a_batch_may_already_be_stored_without_checkpoint(
     job: Job, running_attempt: Attempt
 ) -> None:
     paths = {1: "/c/1", 2: "", 3: "", 4: "/c/4"}

@@ -29,8 +29,8 @@ def waiting(stack: Stack, queue: str) -> int:
 def who_ran(stack: Stack, job_id: str) -> str:
     """The worker that claimed it, once it is done."""
     stack.until(job_id, "completed")
-    told = [one["data"] for one in stack.events(job_id) if one["event"] == "training:status"]
-    return str(next(one["actor"] for one in told if one["status"] == "running"))
+    statuses = [one["data"] for one in stack.events(job_id) if one["event"] == "training:status"]
+    return str(next(one["actor"] for one in statuses if one["status"] == "running"))
 
 
 def test_who_needs_a_gpu_waits_for_a_worker_that_has_one(stack: Stack) -> None:

@@ -113,7 +113,7 @@ def test_a_trial_whose_start_fails_is_not_counted(
     assert Sweep.objects.get().started_trials == 2
 
 
-def test_a_hopeless_trial_is_cancelled_and_says_why(ada: User, dataset: Dataset) -> None:
+def test_pruned_trial_is_cancelled_with_the_reason(ada: User, dataset: Dataset) -> None:
     stopping = {"rule": "median", "warmup_epochs": 3, "min_trials": 2}
     sweep = begin(ada, dataset, max_parallel=3, early_stopping=stopping)
     train(sweep, 1, [3.0, 2.0, 1.0])
@@ -124,11 +124,11 @@ def test_a_hopeless_trial_is_cancelled_and_says_why(ada: User, dataset: Dataset)
     metrics = {"val_loss": 7.0, "val_rmse": 70.0}
     attempts.record_epochs(attempt, attempts.EpochReport(3, metrics, 0.1, True, "/c"))
     scheduler.advance_sweep(sweep.pk)
-    hopeless = job(sweep, 3)
-    assert hopeless.stop_requested == Stop.CANCEL
+    pruned = job(sweep, 3)
+    assert pruned.stop_requested == Stop.CANCEL
     reason = "val_loss 7 at epoch 3 is worse than 1.25, the median of 2 others."
-    assert hopeless.cancel_reason == reason
-    event = JobEvent.objects.filter(job=hopeless).last()
+    assert pruned.cancel_reason == reason
+    event = JobEvent.objects.filter(job=pruned).last()
     assert event is not None
     assert (event.data["actor"], event.data["reason"]) == ("sweep: median rule", reason)
     assert [job(sweep, one).stop_requested for one in (1, 2)] == ["", ""]

@@ -97,8 +97,8 @@ def test_sweep_page_query_count_is_independent_of_trials(
 
 def test_forms_pause_resume_and_cancel_a_sweep(page: Client, ada: User, dataset: Dataset) -> None:
     sweep = begin(ada, dataset)
-    for wish, status in [("pause", "paused"), ("resume", "running")]:
-        answer = page.post(f"/sweeps/{sweep.pk}/{wish}")
+    for action, status in [("pause", "paused"), ("resume", "running")]:
+        answer = page.post(f"/sweeps/{sweep.pk}/{action}")
         assert answer.status_code == 303
         assert Sweep.objects.get().status == status
     assert "Cancel “Rates”?" in page.get(f"/sweeps/{sweep.pk}/cancel").content.decode()

@@ -32,14 +32,14 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             headers = {name.lower(): value for name, value in self.headers.items()}
-            told.got.append((self.path, headers, self.rfile.read(size)))
-            told.opens.wait(60)
-            code = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
+            receiver.got.append((self.path, headers, self.rfile.read(size)))
+            receiver.opens.wait(60)
+            code = receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0]
             self.send_response(code)
-            for name, value in told.more.items():
+            for name, value in receiver.more.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(told.body)
+            self.wfile.write(receiver.body)
 
         def handle(self) -> None:
             with contextlib.suppress(OSError):  # whoever asked has been killed meanwhile
@@ -49,13 +49,13 @@ def receiver() -> Iterator[Receiver]:
             """Silence."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told = Receiver(server.server_address[1])
+    receiver = Receiver(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield told
+        yield receiver
     finally:
-        told.opens.set()
+        receiver.opens.set()
         server.shutdown()
         server.server_close()
         thread.join()

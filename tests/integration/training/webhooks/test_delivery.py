@@ -41,7 +41,7 @@ def make_due() -> None:
     Delivery.objects.filter(status="pending").update(next_attempt_at=Now())
 
 
-def test_what_was_chosen_is_told_signed_and_said_once(
+def test_subscribed_event_is_delivered_once_and_signed(
     webhook: Webhook, there: Receiver, job: Job, running_attempt: Attempt
 ) -> None:
     attempts.record_started(running_attempt, 10, 8, 2)
@@ -59,14 +59,14 @@ def test_what_was_chosen_is_told_signed_and_said_once(
     signed = sign(webhook.secret, delivery.message_id, int(headers["webhook-timestamp"]), body)
     assert headers["webhook-signature"] == signed
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
-    told = json.loads(body)
-    assert (told["type"], told["data"]["job_id"]) == ("job.cancelled", str(job.pk))
-    assert told["data"]["cancel_reason"] == "no longer wanted"
+    payload = json.loads(body)
+    assert (payload["type"], payload["data"]["job_id"]) == ("job.cancelled", str(job.pk))
+    assert payload["data"]["cancel_reason"] == "no longer wanted"
     assert (delivery.status, delivery.response_code, delivery.attempts) == ("delivered", 204, 1)
     assert claim_delivery(webhook) is None
 
 
-def test_a_change_that_is_taken_back_tells_nobody(webhook: Webhook, job: Job) -> None:
+def test_rolled_back_change_creates_no_delivery(webhook: Webhook, job: Job) -> None:
     with transaction.atomic():
         lifecycle.request_cancel(job, "ada")
         assert Delivery.objects.exists()
@@ -74,7 +74,7 @@ def test_a_change_that_is_taken_back_tells_nobody(webhook: Webhook, job: Job) ->
     assert not Delivery.objects.exists()
 
 
-def test_only_the_owner_and_staff_are_told(
+def test_only_webhooks_of_owner_and_staff_get_a_delivery(
     webhook: Webhook, there: Receiver, bob: User, staff: User, job: Job
 ) -> None:
     for owner in (bob, staff):

@@ -32,7 +32,7 @@ def test_the_time_left_is_right_within_a_tenth_once_a_fifth_is_done() -> None:
         assert each * (total - done) == pytest.approx(left, rel=0.1)
 
 
-def test_a_pace_that_changed_for_good_is_soon_the_one_that_is_told() -> None:
+def test_lasting_change_of_speed_is_soon_reported() -> None:
     slow, quick = [timedelta(seconds=4)] * 100, [timedelta(seconds=1)] * 60
     ends = list(accumulate([*slow, *quick], initial=BEGAN))[1:]
     assert progress.seconds_per_epoch(ends[-progress.MAX_PACE_EPOCHS :]) == 1

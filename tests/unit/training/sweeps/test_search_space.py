@@ -95,7 +95,7 @@ def test_a_base_that_only_fits_the_varied_values_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "options"),
     [
         ("16, 32,64", {"values": [16, 32, 64]}),
         ("mlp, attention", {"values": ["mlp", "attention"]}),
@@ -104,6 +104,6 @@ def test_a_base_that_only_fits_the_varied_values_is_fine() -> None:
         ("1 to 8 step 2", {"min": 1, "max": 8, "step": 2}),
     ],
 )
-def test_what_people_write_is_understood_and_said_again(text: str, told: dict[str, Any]) -> None:
-    assert space_syntax.parse_options(text) == told
-    assert space_syntax.parse_options(space_syntax.format_options(told)) == told
+def test_search_space_text_is_parsed_and_formatted(text: str, options: dict[str, Any]) -> None:
+    assert space_syntax.parse_options(text) == options
+    assert space_syntax.parse_options(space_syntax.format_options(options)) == options

@@ -72,17 +72,19 @@ def test_a_damaged_one_is_never_loaded(state: TrainState, tmp_path: Path) -> Non
         checkpoint.load_checkpoint(path)
 
 
-def test_resuming_falls_back_to_the_one_before_and_says_why(
+def test_resume_falls_back_to_the_previous_checkpoint_with_the_reason(
     state: TrainState, tmp_path: Path
 ) -> None:
     *_, newest = saved(state, tmp_path, [3, 2, 1])
     newest.write_bytes(b"")
     resumed = Store(tmp_path).resume(newest)
     assert resumed.state.epoch == 2
-    assert [said for said in resumed.damaged if "is damaged" in said] == resumed.damaged != []
+    assert (
+        [message for message in resumed.damaged if "is damaged" in message] == resumed.damaged != []
+    )
 
 
-def test_without_any_that_loads_it_says_so(state: TrainState, tmp_path: Path) -> None:
+def test_resume_without_loadable_checkpoint_is_an_error(state: TrainState, tmp_path: Path) -> None:
     for path in saved(state, tmp_path, [2, 1]):
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"No checkpoint can be loaded: .* is damaged"):
@@ -119,14 +121,16 @@ def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
     assert store.resume(path).state.epoch == 2
 
 
-def test_a_damaged_best_is_told_before_the_work_is_done(state: TrainState, tmp_path: Path) -> None:
+def test_damaged_best_checkpoint_is_reported_before_the_training_ends(
+    state: TrainState, tmp_path: Path
+) -> None:
     *_, newest = saved(state, tmp_path, [1, 2])
     Store(tmp_path).best.write_bytes(b"")
     with pytest.raises(CheckpointError, match="The best model cannot be loaded"):
         Store(tmp_path).resume(newest)
 
 
-def test_a_run_that_has_its_own_two_forgets_those_of_the_runs_before(
+def test_attempt_with_two_checkpoints_deletes_those_of_earlier_attempts(
     state: TrainState, runs: tuple[Path, Path]
 ) -> None:
     old, new = runs
@@ -176,11 +180,11 @@ def test_one_of_another_format_or_kind_is_refused_by_name(
 ) -> None:
     (path,) = saved(state, tmp_path, [1])
     anybodys = safetensors.torch.save({"numbers": torch.zeros(3)})
-    for content, said in (
+    for content, message in (
         (safetensors_file.row("numbers", b"", {"format": 3}), "has format 3, this version reads 4"),
         (anybodys, "is no checkpoint: it holds .* none of ours"),
         (b"PK", "is no checkpoint"),
     ):
         files.write_durably(path, content)
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(CheckpointError, match=message):
             checkpoint.load_checkpoint(path)

@@ -49,6 +49,6 @@ def test_refinement_is_off_without_arrival_times(arrays: Dataset) -> None:
     assert not calibrate(state, untimed).refined
 
 
-def test_refinement_is_off_if_the_config_says_so(arrays: Dataset) -> None:
+def test_refinement_can_be_disabled_by_the_config(arrays: Dataset) -> None:
     config = TrainConfig(hidden=16, heads=2, layers=1, refine=False)
     assert not calibrate(TrainState.initial(config, arrays), arrays).refined

@@ -82,7 +82,7 @@ def test_training_stops_early_without_a_better_loss(arrays: Dataset) -> None:
     assert len(epochs(state, arrays)) == 2
 
 
-def test_loss_that_is_not_finite_is_an_error_that_says_what_to_try(arrays: Dataset) -> None:
+def test_infinite_loss_is_an_error_with_advice(arrays: Dataset) -> None:
     state = TrainState.initial(config(learning_rate=1), arrays)
     with torch.no_grad():
         next(state.model.parameters()).fill_(float("nan"))

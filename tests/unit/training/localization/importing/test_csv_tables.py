@@ -51,7 +51,7 @@ def test_quoted_field_may_contain_the_delimiter_and_line_breaks(tmp_path: Path) 
         ('a,b\n"1,2\n', "t.csv is not a valid CSV table: unexpected end of data"),
     ],
 )
-def test_malformed_table_is_an_error_that_says_where(
+def test_malformed_table_is_an_error_with_file_and_line(
     tmp_path: Path, content: bytes | str, message: str
 ) -> None:
     with pytest.raises(DatasetImportError) as refused:

@@ -75,22 +75,24 @@ def test_predictions_are_translation_invariant() -> None:
         target=here.target + shift,
         rx=np.ascontiguousarray(here.rx + np.append(shift, np.float32(0))),
     )
-    said = []
+    predictions = []
     for dataset in (here, there):
         state = TrainState.initial(TrainConfig(epochs=1, hidden=16, layers=1, heads=2), dataset)
         list(fit(state, dataset))
-        said.append(
+        predictions.append(
             predict_split(Localizer(state.model, state.normalizer), dataset, dataset.rows("test"))
         )
-    assert np.abs(said[1].mean - said[0].mean - shift).max() < 200  # of some 100 km, in 32 bits
+    assert (
+        np.abs(predictions[1].mean - predictions[0].mean - shift).max() < 200
+    )  # of some 100 km, in 32 bits
 
 
 def test_samples_are_located_separately(model: saved_model.SavedModel) -> None:
     asked = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
-    told = locate.locate(model, asked)
-    assert [one["sample_id"] for one in told] == ["one", "two"]
-    assert told[0]["lat"] == told[1]["lat"]
-    assert told[0]["ellipse_95"]["semi_major_m"] > told[0]["ellipse_68"]["semi_major_m"]
+    located = locate.locate(model, asked)
+    assert [one["sample_id"] for one in located] == ["one", "two"]
+    assert located[0]["lat"] == located[1]["lat"]
+    assert located[0]["ellipse_95"]["semi_major_m"] > located[0]["ellipse_68"]["semi_major_m"]
 
 
 @pytest.mark.parametrize(
