@@ -1,4 +1,4 @@
-"""What a job can be, what can be asked of it, and which way leads where."""
+"""The states of a job, the stops that can be requested, and the allowed transitions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """What is."""
-
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
@@ -17,7 +15,7 @@ class Status(models.TextChoices):
 
 
 class Stop(models.TextChoices):
-    """What was asked of a running job: a fact apart from what is."""
+    """The stop that was requested of a running job; a separate fact from its status."""
 
     NONE = "", "none"
     PAUSE = "pause"
@@ -25,13 +23,15 @@ class Stop(models.TextChoices):
 
 
 class Needs(models.TextChoices):
-    """What the worker has to have."""
+    """The hardware that a job requires."""
 
     AUTO = "auto"
     CPU = "cpu"
     GPU = "gpu"
 
 
+# Each change in lifecycle, attempts and results names the state it starts from; a test checks
+# every transition against this table.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
     Status.RUNNING: frozenset(
@@ -43,6 +43,6 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.CANCELLED: frozenset(),
 }
 
-# Nothing runs and nothing waits to run: such a job may be deleted.
+# Jobs that neither run nor wait to run may be deleted.
 DELETABLE = frozenset({Status.PAUSED, Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
