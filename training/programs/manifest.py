@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from training.programs.datasets import DatasetFormat
-from training.programs.metrics import Chart, Metric, MetricRegistry, Objective
+from training.programs.metrics import Chart, Direction, Metric, MetricRegistry, Objective
 
 Needs = Literal["auto", "cpu", "gpu"]
 
@@ -70,6 +70,17 @@ class Program:
     @property
     def headline_metric(self) -> Metric:
         return self.metrics[self.headline]
+
+    @property
+    def objective_choices(self) -> tuple[str, ...]:
+        """The metrics that a sweep can optimize: a job keeps their values at its best epoch."""
+        return tuple(dict.fromkeys((self.objective.metric, self.headline)))
+
+    def direction_of(self, metric: str) -> Direction:
+        """Whether smaller or larger values of the metric are better; smaller if undeclared."""
+        if metric == self.objective.metric:
+            return self.objective.direction
+        return self.metrics.describe(metric).direction or "minimize"
 
     @property
     def dataset_format(self) -> DatasetFormat[Any, Any]:

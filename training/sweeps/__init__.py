@@ -1,1 +1,1 @@
-"""Sweeps: trainings that differ in a few parameters, started one after another, the best found."""
+"""Hyper-parameter search: sweeps, their trials, samplers and pruners."""

@@ -104,7 +104,7 @@ def delete(sweep: Sweep, *, with_jobs: bool = False) -> None:
 def transition(
     sweep: Sweep, when: Q, state: State, *, notify: bool = True, **values: Any
 ) -> Sweep | None:
-    """Set the sweep's status if it matches `when`, else return None; the only writer of it."""
+    """Set the sweep's status if it matches `when`, else return None; nothing else sets it."""
     with transaction.atomic():
         rows = Sweep.objects.filter(when, pk=sweep.pk)
         if not rows.update(status=state, **values):
@@ -119,7 +119,7 @@ def transition(
 
 def _request_each(sweep: Sweep, which: Q, action: Callable[[Job, str], Job], actor: str) -> None:
     for job in sweep.jobs.filter(which).order_by("trial"):
-        # The job may have ended meanwhile; then there is nothing to request.
+        # The job may have ended in the meantime.
         with suppress(lifecycle.ConflictError):
             action(job, actor)
 

@@ -1,6 +1,6 @@
-"""Early-stopping rules over the best values that trials reached by an epoch.
+"""Early-stopping rules, which compare the best values that trials reached by an epoch.
 
-Smaller is better. A trial is judged by its best epoch so far, whose weights would be kept.
+A trial is judged by its best epoch so far, because that checkpoint is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-ETA = 3  # reduction factor: one of so many trials at a rung continues
+from training.programs.metrics import Direction
+
+ETA = 3  # reduction factor: one in ETA trials continues beyond a rung
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class TrialHistory:
     """A trial's progress: `bests` lists (epoch, value) of each new best value."""
 
     bests: Sequence[tuple[int, float]]
-    reached: float  # last epoch; infinite once completed: its best counts at every later epoch
+    # The last epoch; infinite for a completed trial, whose best counts at every later epoch.
+    reached: float
 
     def best_by(self, epoch: int) -> float | None:
         """The best value up to this epoch; None without one, or before reaching the epoch."""
@@ -34,13 +37,14 @@ def should_prune(
     n_startup_trials: int,
     history: TrialHistory,
     others: Collection[TrialHistory],
+    direction: Direction = "minimize",
 ) -> str | None:
     """The reason to stop this trial, as a sentence; None to continue."""
     epoch = int(history.reached)
     if rule == "median" and epoch >= max(n_warmup_steps, 1):
-        return _median(epoch, n_startup_trials, history, others)
+        return _median(epoch, n_startup_trials, history, others, direction)
     if rule == "asha" and (rung := rung_before(epoch, max(n_warmup_steps, 1))):
-        return _asha(rung, n_startup_trials, history, others)
+        return _asha(rung, n_startup_trials, history, others, direction)
     return None
 
 
@@ -55,7 +59,11 @@ def rung_before(epoch: int, first: int) -> int | None:
 
 
 def _median(
-    epoch: int, n_startup_trials: int, history: TrialHistory, others: Collection[TrialHistory]
+    epoch: int,
+    n_startup_trials: int,
+    history: TrialHistory,
+    others: Collection[TrialHistory],
+    direction: Direction,
 ) -> str | None:
     """Stop a trial worse than the median of the others at the same epoch.
 
@@ -63,7 +71,10 @@ def _median(
     of running averages.
     """
     value, values = history.best_by(epoch), _best_values(epoch, others)
-    if value is None or len(values) < n_startup_trials or value <= (middle := median(values)):
+    if value is None or len(values) < n_startup_trials:
+        return None
+    middle = median(values)
+    if not _is_better(middle, value, direction):
         return None
     return (
         f"{value:.4g} at epoch {epoch} is worse than {middle:.4g}, "
@@ -72,7 +83,11 @@ def _median(
 
 
 def _asha(
-    rung: int, n_startup_trials: int, history: TrialHistory, others: Collection[TrialHistory]
+    rung: int,
+    n_startup_trials: int,
+    history: TrialHistory,
+    others: Collection[TrialHistory],
+    direction: Direction,
 ) -> str | None:
     """Stop a trial that is not in the best third of those that reached this rung.
 
@@ -83,13 +98,17 @@ def _asha(
     if value is None or len(values) < max(n_startup_trials, ETA - 1):
         return None
     kept = math.ceil((len(values) + 1) / ETA)
-    place = 1 + sum(other < value for other in values)
+    place = 1 + sum(_is_better(other, value, direction) for other in values)
     if place <= kept:
         return None
     return (
         f"{value:.4g} at epoch {rung} is number {place} of {len(values) + 1}; "
         f"the best {kept} continue."
     )
+
+
+def _is_better(value: float, than: float, direction: Direction) -> bool:
+    return value < than if direction == "minimize" else value > than
 
 
 def _best_values(epoch: int, others: Collection[TrialHistory]) -> list[float]:

@@ -65,15 +65,17 @@ def prune(sweep: Sweep) -> None:
     if rule == "none" or not running:
         return
     histories = trials.trial_histories(sweep)
-    n_warmup_steps, n_startup_trials = (
-        sweep.early_stopping["warmup_epochs"],
-        sweep.early_stopping["min_trials"],
-    )
+    direction = trials.objective_direction(sweep)
     for job in running:
         history = histories.get(job.pk)
         others = [other for pk, other in histories.items() if pk != job.pk]
         reason = history and pruners.should_prune(
-            rule, n_warmup_steps, n_startup_trials, history, others
+            rule,
+            sweep.early_stopping["warmup_epochs"],
+            sweep.early_stopping["min_trials"],
+            history,
+            others,
+            direction,
         )
         if reason:
             with suppress(lifecycle.ConflictError):
@@ -88,9 +90,12 @@ def start_next_trial(sweep_id: UUID) -> bool:
     if sweep is None or sweep.jobs.filter(status__in=ACTIVE).count() >= sweep.max_parallel:
         return False
     number = sweep.started_trials + 1
-    previous = trials.trial_results(trials.list_trials(sweep)) if sweep.method == "tpe" else []
+    results = trials.trial_results(trials.list_trials(sweep)) if sweep.method == "tpe" else []
+    direction = trials.objective_direction(sweep)
     try:
-        point = suggest(sweep.method, sweep.space, sweep.config, sweep.seed, number, previous)
+        point = suggest(
+            sweep.method, sweep.space, sweep.config, sweep.seed, number, results, direction
+        )
         config = with_point(sweep.config, point)
     except InvalidInputError as error:
         _fail(sweep, f"No valid parameters for trial {number}: {error}")
@@ -102,13 +107,13 @@ def start_next_trial(sweep_id: UUID) -> bool:
             pk=sweep_id, status=State.RUNNING, started_trials=sweep.started_trials
         )
         if row.update(started_trials=number):
-            name = f"{sweep.name[:180]} #{number}"
             lifecycle.submit(
                 owner,
                 sweep.dataset,
                 config,
-                name,
+                f"{sweep.name[:180]} #{number}",
                 policy=QueuePolicy.model_validate(sweep.policy),
+                program=sweep.program,
                 sweep=sweep,
                 trial=number,
             )
@@ -124,14 +129,16 @@ def finish(sweep_id: UUID) -> None:
     counts = dict(rows.annotate(count=Count("pk")).values_list("status", "count"))
     failed, total = counts.get(Status.FAILED, 0), sum(counts.values())
     unfinished = any(counts.get(status) for status in (*ACTIVE, Status.PAUSED))
-    over = sweep.started_trials >= sweep.total_trials and not unfinished
-    if (over and 0 < failed == total) or (failed >= MAX_INITIAL_FAILURES and _all_failed(sweep)):
+    finished = sweep.started_trials >= sweep.total_trials and not unfinished
+    if (finished and 0 < failed == total) or (
+        failed >= MAX_INITIAL_FAILURES and _all_failed(sweep)
+    ):
         last = sweep.jobs.filter(status=Status.FAILED).order_by("-trial").first()
         message = last.error_message if isinstance(last, Job) else ""
         _fail(sweep, f"All {failed} trials failed. Last error: {message}")
-    elif over:
-        done = State.COMPLETED if counts.get(Status.COMPLETED) else State.CANCELLED
-        sweep_lifecycle.transition(sweep, Q(status=State.RUNNING), done, finished_at=Now())
+    elif finished:
+        state = State.COMPLETED if counts.get(Status.COMPLETED) else State.CANCELLED
+        sweep_lifecycle.transition(sweep, Q(status=State.RUNNING), state, finished_at=Now())
 
 
 def _all_failed(sweep: Sweep) -> bool:

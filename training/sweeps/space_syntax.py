@@ -1,4 +1,4 @@
-"""What a sweep varies, as people write it: `16, 32, 64`, `0.0001 to 0.1 log`, `1 to 8 step 1`."""
+"""The text form of a search space: `16, 32, 64`, `0.0001 to 0.1 log`, `1 to 8 step 1`."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ HELP = "16, 32, 64 or 0.0001 to 0.1 log or 1 to 8 step 1"
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """The options of one field; whether they make sense is not asked here."""
-    if found := _RANGE.fullmatch(text.strip()):
-        low, high, log, step = found.groups()
-        options = {"min": _value(low), "max": _value(high)}
+    """The options of one field. `training.sweeps.spec` validates them."""
+    if match := _RANGE.fullmatch(text.strip()):
+        low, high, log, step = match.groups()
+        options = {"min": _parse_value(low), "max": _parse_value(high)}
         if log:
             options["log"] = True
         if step:
-            options["step"] = _value(step)
+            options["step"] = _parse_value(step)
         return options
-    return {"values": [_value(one) for one in text.split(",") if one.strip()]}
+    return {"values": [_parse_value(item) for item in text.split(",") if item.strip()]}
 
 
-def format_options(given: Mapping[str, Any]) -> str:
-    """The reverse."""
-    if "values" in given:
-        return ", ".join(_text(one) for one in given["values"])
-    end = " log" if given.get("log") else f" step {given['step']}" if "step" in given else ""
-    return f"{_text(given['min'])} to {_text(given['max'])}{end}"
+def format_options(options: Mapping[str, Any]) -> str:
+    """The inverse of `parse_options`."""
+    if "values" in options:
+        return ", ".join(_format_value(value) for value in options["values"])
+    suffix = ""
+    if options.get("log"):
+        suffix = " log"
+    elif "step" in options:
+        suffix = f" step {options['step']}"
+    return f"{_format_value(options['min'])} to {_format_value(options['max'])}{suffix}"
 
 
-def _value(text: str) -> Any:
-    """A number, true or false as JSON writes it; anything else is a word."""
+def _parse_value(text: str) -> Any:
+    """A number or boolean in JSON notation; any other text is a string."""
     text = text.strip()
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return text
-    return found if isinstance(found, int | float) else text
+    return value if isinstance(value, int | float) else text
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

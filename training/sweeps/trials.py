@@ -1,33 +1,56 @@
-"""The trials of a sweep as they stand: their points, their values, which is the best."""
+"""The trials of a sweep: their points, values and histories, and the best one."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypedDict
 from uuid import UUID
 
 from training.jobs.objective import value_at_best_epoch
 from training.models import Epoch, Job, Sweep
 from training.models.states import Status
+from training.programs.metrics import Direction
+from training.programs.registry import get_program
 from training.sweeps.pruners import TrialHistory
 from training.sweeps.search_space import Point, TrialResult
 
-# What is stopped or failed leaves no model, so it cannot be the best.
-COUNTS = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED, Status.COMPLETED})
+# A failed or cancelled trial leaves no model, so it cannot be the best.
+ELIGIBLE = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED, Status.COMPLETED})
+_RESULT_STATES: dict[Status, Literal["completed", "pruned", "running"]] = {
+    Status.COMPLETED: "completed",
+    Status.QUEUED: "running",
+    Status.RUNNING: "running",
+    Status.PAUSED: "running",
+    Status.CANCELLED: "pruned",
+}
+
+
+class TrialJson(TypedDict):
+    trial: int | None
+    job_id: str
+    status: str
+    parameters: Point
+    value: float | None
+    best_epoch: int | None
+    current_epoch: int
+    total_epochs: int
+    cancel_reason: str
+    is_best: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A training of a sweep, seen as a trial."""
+    """A job of a sweep. `value` is the sweep's objective at the job's best epoch."""
 
     job: Job
     point: Point
     value: float | None
     is_best: bool = False
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> TrialJson:
         return {
             "trial": self.job.trial, "job_id": str(self.job.pk), "status": self.job.status,
             "parameters": self.point, "value": self.value, "best_epoch": self.job.best_epoch,
@@ -36,16 +59,21 @@ class Trial:
         }  # fmt: skip
 
 
+def objective_direction(sweep: Sweep) -> Direction:
+    return get_program(sweep.program).direction_of(sweep.objective)
+
+
 def list_trials(sweep: Sweep) -> list[Trial]:
-    """All that are still there, in order."""
-    rows = list(sweep.jobs.select_related("owner", "dataset").order_by("trial"))
-    values = {job.pk: _value(sweep, job) for job in rows}
-    counting = {
-        pk: value
-        for job in rows
-        if (value := values[pk := job.pk]) is not None and job.status in COUNTS
+    """The trials whose jobs exist, in order of their numbers."""
+    jobs = list(sweep.jobs.select_related("owner", "dataset").order_by("trial"))
+    values = {job.pk: value_at_best_epoch(job, sweep.objective) for job in jobs}
+    eligible: dict[UUID, float] = {
+        job.pk: value
+        for job in jobs
+        if (value := values[job.pk]) is not None and job.status in ELIGIBLE
     }
-    best = min(counting, key=lambda pk: counting[pk], default=None)
+    pick = min if objective_direction(sweep) == "minimize" else max
+    best = pick(eligible, key=lambda pk: eligible[pk], default=None)
     return [
         Trial(
             job=job,
@@ -53,45 +81,43 @@ def list_trials(sweep: Sweep) -> list[Trial]:
             value=values[job.pk],
             is_best=job.pk == best,
         )
-        for job in rows
+        for job in jobs
     ]
 
 
-def best_trial(found: list[Trial]) -> dict[str, Any] | None:
-    """The best as JSON; None before the first epoch."""
-    best = next((one for one in found if one.is_best), None)
+def best_trial(trials: Sequence[Trial]) -> TrialJson | None:
+    """None before the first epoch."""
+    best = next((trial for trial in trials if trial.is_best), None)
     return best.as_json() if best else None
 
 
-def count_trials(found: list[Trial]) -> dict[str, int]:
-    return dict(Counter(str(one.job.status) for one in found))
+def count_trials(trials: Sequence[Trial]) -> dict[str, int]:
+    """The number of trials by status."""
+    return dict(Counter(str(trial.job.status) for trial in trials))
 
 
-def trial_results(found: list[Trial]) -> list[TrialResult]:
-    """What a sampler may learn from: not what failed or was cancelled by somebody."""
-    states = {Status.COMPLETED: "completed", Status.QUEUED: "running", Status.RUNNING: "running",
-              Status.PAUSED: "running", Status.CANCELLED: "stopped"}  # fmt: skip
+def trial_results(trials: Sequence[Trial]) -> list[TrialResult]:
+    """What a sampler learns from: all trials except failed ones and those that a user cancelled."""
     return [
-        TrialResult(one.point, one.value, one.job.best_epoch or 0, states[Status(one.job.status)])
-        for one in found
-        if one.job.status in COUNTS or (one.job.cancel_reason and one.value is not None)
+        TrialResult(
+            trial.point,
+            trial.value,
+            trial.job.best_epoch or 0,
+            _RESULT_STATES[Status(trial.job.status)],
+        )
+        for trial in trials
+        if trial.job.status in ELIGIBLE or (trial.job.cancel_reason and trial.value is not None)
     ]
 
 
 def trial_histories(sweep: Sweep) -> dict[UUID, TrialHistory]:
-    """How each trial went, by job."""
+    """The history of each trial, by job."""
     bests: defaultdict[UUID, list[tuple[int, float]]] = defaultdict(list)
     rows = Epoch.objects.filter(job__sweep=sweep, is_best=True).order_by("epoch")
-    names = ("job_id", "epoch", f"metrics__{sweep.objective}")
-    for pk, epoch, value in rows.values_list(*names):
+    for pk, epoch, value in rows.values_list("job_id", "epoch", f"metrics__{sweep.objective}"):
         if value is not None:
             bests[pk].append((epoch, value))
-    done = {Status.COMPLETED}
     return {
-        pk: TrialHistory(bests[pk], math.inf if status in done else reached)
+        pk: TrialHistory(bests[pk], math.inf if status == Status.COMPLETED else reached)
         for pk, status, reached in sweep.jobs.values_list("pk", "status", "current_epoch")
     }
-
-
-def _value(sweep: Sweep, job: Job) -> float | None:
-    return value_at_best_epoch(job, sweep.objective)

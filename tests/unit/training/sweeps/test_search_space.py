@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.sweeps import space_syntax
-from training.sweeps.search_space import TrialResult, choices, grid, suggest
+from training.sweeps.search_space import TrialResult, grid, list_values, suggest
 from training.sweeps.spec import validate_spec
 from training.validation import InvalidInputError
 
@@ -13,24 +13,24 @@ DATASET = "6b0c1d9e-7f1f-4b8a-9d0f-0d6f6a3f8f10"
 WIDE = {"learning_rate": {"min": 1e-4, "max": 1e-1, "log": True}, "hidden": {"values": [16, 64]}}
 
 
-def plan(**sent: Any) -> Any:
+def spec(**sent: Any) -> Any:
     return validate_spec({"name": "S", "dataset_id": DATASET, "space": WIDE, **sent})
 
 
-def test_a_grid_is_every_combination_once() -> None:
+def test_grid_lists_every_combination_once() -> None:
     space = {"layers": {"min": 1, "max": 3, "step": 1}, "model": {"values": ["mlp", "attention"]}}
     points = list(grid(space))
     assert len(points) == 6
     assert points[:2] == [{"layers": 1, "model": "mlp"}, {"layers": 1, "model": "attention"}]
-    assert plan(method="grid", space=space).total == 6
-    assert plan(method="grid", space=space, trials=4).total == 4
+    assert spec(method="grid", space=space).total == 6
+    assert spec(method="grid", space=space, trials=4).total == 4
 
 
-def test_steps_of_a_range_do_not_gather_rounding() -> None:
-    assert choices({"min": 0.1, "max": 0.3, "step": 0.1}) == [0.1, 0.2, 0.3]
+def test_list_values_of_a_range_has_no_accumulated_rounding() -> None:
+    assert list_values({"min": 0.1, "max": 0.3, "step": 0.1}) == [0.1, 0.2, 0.3]
 
 
-def test_the_same_seed_draws_the_same_points_within_bounds() -> None:
+def test_random_search_is_deterministic_and_within_bounds() -> None:
     points = [suggest("random", WIDE, {}, 7, trial) for trial in range(1, 9)]
     assert points == [suggest("random", WIDE, {}, 7, trial) for trial in range(1, 9)]
     assert points != [suggest("random", WIDE, {}, 8, trial) for trial in range(1, 9)]
@@ -39,21 +39,21 @@ def test_the_same_seed_draws_the_same_points_within_bounds() -> None:
     assert {one["hidden"] for one in points} == {16, 64}
 
 
-def test_tpe_looks_where_earlier_trials_were_good() -> None:
+def test_tpe_samples_near_good_trials() -> None:
     space = {"dropout": {"min": 0.0, "max": 0.9}}
-    tried = [
+    results = [
         TrialResult({"dropout": 0.9 * index / 29}, abs(0.9 * index / 29 - 0.2), 5, "completed")
         for index in range(30)
     ]
-    tried += [
+    results += [
         TrialResult({"dropout": 0.21}, None, 0, "running"),
-        TrialResult({"dropout": 0.8}, 0.6, 3, "stopped"),
+        TrialResult({"dropout": 0.8}, 0.6, 3, "pruned"),
     ]
-    drawn = [suggest("tpe", space, {}, 1, trial, tried)["dropout"] for trial in range(40, 60)]
+    drawn = [suggest("tpe", space, {}, 1, trial, results)["dropout"] for trial in range(40, 60)]
     assert sum(abs(one - 0.2) < 0.15 for one in drawn) >= 14
 
 
-def test_what_does_not_go_together_is_drawn_afresh() -> None:
+def test_invalid_combinations_are_drawn_again() -> None:
     space = {"hidden": {"min": 16, "max": 256}}
     for trial in range(1, 20):
         assert suggest("random", space, {"heads": 8}, 0, trial)["hidden"] % 8 == 0
@@ -62,16 +62,16 @@ def test_what_does_not_go_together_is_drawn_afresh() -> None:
 @pytest.mark.parametrize(
     ("sent", "field", "sentence"),
     [
-        ({"space": {"depth": {"values": [1]}}}, "space.depth", "Unknown field; a training has"),
+        ({"space": {"depth": {"values": [1]}}}, "space.depth", "Unknown parameter; the"),
         ({"space": {"epochs": {"values": []}}}, "space.epochs", "at least one value"),
         ({"space": {"epochs": {"values": [5, 0]}}}, "space.epochs", "0 is too small: at least 1."),
-        ({"space": {"epochs": {"values": [5, 5]}}}, "space.epochs", "named twice"),
-        ({"space": {"epochs": {"min": 9, "max": 5}}}, "space.epochs", "is not below"),
-        ({"space": {"epochs": {"min": 1.5, "max": 5}}}, "space.epochs", "not a whole number: 1.5"),
-        ({"space": {"dropout": {"min": 0, "max": 0.5, "log": True}}}, "space.dropout", "above 0"),
+        ({"space": {"epochs": {"values": [5, 5]}}}, "space.epochs", "occurs twice"),
+        ({"space": {"epochs": {"min": 9, "max": 5}}}, "space.epochs", "must be less than"),
+        ({"space": {"epochs": {"min": 1.5, "max": 5}}}, "space.epochs", "whole number, not 1.5"),
+        ({"space": {"dropout": {"min": 0, "max": 0.5, "log": True}}}, "space.dropout", "greater"),
         ({"space": {"dropout": {"min": 0.1, "max": 0.5, "step": 1e-9}}}, "space.dropout", "1000"),
-        ({"space": {"model": {"min": 1, "max": 2}}}, "space.model", "Only numbers have a range"),
-        ({"space": {"epochs": {"low": 1}}}, "space.epochs", "Write"),
+        ({"space": {"model": {"min": 1, "max": 2}}}, "space.model", "Only numeric parameters"),
+        ({"space": {"epochs": {"low": 1}}}, "space.epochs", "Use"),
         ({"space": {"epochs": {"min": 1, "max": 9}}, "method": "grid"}, "space.epochs", "step"),
         ({"config": {"epoch": 3}}, "config.epoch", "did you mean 'epochs'?"),
         ({"config": {"epochs": "x"}}, "config.epochs", "'x' is not a whole number."),
@@ -83,15 +83,15 @@ def test_what_does_not_go_together_is_drawn_afresh() -> None:
         ({"space": {}}, "space", "at least 1"),
     ],
 )  # fmt: skip
-def test_each_wrong_field_gets_a_sentence(sent: Any, field: str, sentence: str) -> None:
+def test_invalid_field_gets_a_sentence(sent: Any, field: str, sentence: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        plan(**sent)
+        spec(**sent)
     assert sentence.lower() in " ".join(refused.value.errors[field]).lower()
 
 
-def test_a_base_that_only_fits_the_varied_values_is_fine() -> None:
+def test_fixed_parameters_may_be_valid_only_with_searched_values() -> None:
     space = {"heads": {"values": [1, 5]}}
-    assert plan(config={"hidden": 25}, space=space, method="grid").total == 2
+    assert spec(config={"hidden": 25}, space=space, method="grid").total == 2
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,23 @@ def test_a_base_that_only_fits_the_varied_values_is_fine() -> None:
         ("1 to 8 step 2", {"min": 1, "max": 8, "step": 2}),
     ],
 )
-def test_search_space_text_is_parsed_and_formatted(text: str, options: dict[str, Any]) -> None:
+def test_space_syntax_round_trip(text: str, options: dict[str, Any]) -> None:
     assert space_syntax.parse_options(text) == options
     assert space_syntax.parse_options(space_syntax.format_options(options)) == options
+
+
+def test_tpe_samples_near_the_largest_values_when_maximizing() -> None:
+    space = {"dropout": {"min": 0.0, "max": 0.9}}
+    results = [
+        TrialResult({"dropout": 0.9 * index / 29}, -abs(0.9 * index / 29 - 0.2), 5, "completed")
+        for index in range(30)
+    ]
+    points = [suggest("tpe", space, {}, 1, trial, results, "maximize") for trial in range(40, 60)]
+    assert sum(abs(point["dropout"] - 0.2) < 0.15 for point in points) >= 14
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "val_rmse"])
+def test_objective_is_a_stored_metric_of_the_program(objective: str) -> None:
+    assert spec(objective=objective).objective == objective
+    with pytest.raises(InvalidInputError, match=r"objective: 'val_mean' is not one of"):
+        spec(objective="val_mean")
