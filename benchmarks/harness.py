@@ -63,7 +63,7 @@ def browser() -> Iterator[Browser]:
 def signed_in(chromium: Browser, stack: Stack) -> Page:
     page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto(f"{stack.url}/login?next=/jobs")
-    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{stack.url}/jobs")

@@ -50,7 +50,7 @@ def person(
     )
     page.goto(f"{stack.url}/jobs")
     if known is None:
-        page.get_by_label("User name").fill(who)
+        page.get_by_label("Username").fill(who)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url(f"{stack.url}/jobs")

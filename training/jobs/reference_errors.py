@@ -32,10 +32,16 @@ def reference_errors(job: Job, evaluation: dict[str, Any] | None) -> ReferenceEr
         evaluation = same.values_list("evaluation", flat=True).first()
     if evaluation is None:
         return ReferenceErrors()
-    named = {
-        name: found["rmse_m"]
-        for name, found in evaluation.get("baselines", {}).items()
-        if found.get("rmse_m") is not None
+    name, baseline = best_baseline(evaluation) or ("", None)
+    return ReferenceErrors(evaluation.get("bound_rmse_m"), baseline, name)
+
+
+def best_baseline(evaluation: dict[str, Any]) -> tuple[str, float] | None:
+    """Name and RMSE of the baseline with the lowest RMSE."""
+    rmse = {
+        name: baseline["rmse_m"]
+        for name, baseline in evaluation.get("baselines", {}).items()
+        if baseline.get("rmse_m") is not None
     }
-    best = min(named, key=lambda name: named[name], default="")
-    return ReferenceErrors(evaluation.get("bound_rmse_m"), named.get(best), best.replace("_", " "))
+    name = min(rmse, key=lambda name: rmse[name], default=None)
+    return (name.replace("_", " "), rmse[name]) if name else None

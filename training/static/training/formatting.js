@@ -73,5 +73,5 @@ export function ago(seconds) {
 }
 
 export function count(value) {
-  return Number(value).toLocaleString("en-GB");
+  return Number(value).toLocaleString("en-US");
 }

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from training.accounts.permissions import signed_in_user, visible_to
+from training.jobs.reference_errors import best_baseline
 from training.models import Job, TrainedModel
 from training.web.views.job_page import chart_drawings
 from training.web.views.responses import safe_next_url
@@ -25,18 +26,8 @@ def model_list(request: HttpRequest) -> HttpResponse:
     rows = TrainedModel.objects.filter(job__in=jobs).select_related(
         "job", "job__dataset", "job__owner"
     )[:MAX_MODELS]
-    return render(request, "training/models.html", {"rows": [(row, _best(row)) for row in rows]})
-
-
-def _best(row: TrainedModel) -> tuple[str, float] | None:
-    """The best baseline."""
-    found = {
-        name.replace("_", " "): one["rmse_m"]
-        for name, one in row.evaluation.get("baselines", {}).items()
-        if one.get("rmse_m") is not None
-    }
-    name = min(found, key=lambda one: found[one], default=None)
-    return (name, found[name]) if name else None
+    context = {"rows": [(row, best_baseline(row.evaluation)) for row in rows]}
+    return render(request, "training/models.html", context)
 
 
 @require_safe
