@@ -17,7 +17,7 @@ from typing import IO, cast
 
 import torch
 
-from training.localization.__main__ import epoch_line
+from training.localization.__main__ import epoch_message
 from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
@@ -46,7 +46,7 @@ def report(dataset: Dataset, config: TrainConfig, folder: Path) -> float:
         for one in loop.fit(state, dataset):
             if isinstance(one, loop.EpochResult):
                 began = time.perf_counter()
-                recorder.keep(state, one.is_best, epoch_line(one))
+                recorder.keep(state, one.is_best, epoch_message(one))
                 took.append(time.perf_counter() - began)
             else:
                 recorder.is_idle()

@@ -1,15 +1,13 @@
-"""One process of the engine that answers questions to trained models, for all of this process.
+"""Client of the inference process, so that the web process imports no torch.
 
-So the web loads no torch. It is started by the first question, and ends when its pipe does, which
-is when this process ends, or after a while without questions.
+The inference process is started by the first request. It exits when its stdin closes, that is when
+this process ends, or after a while without requests.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import selectors
 import subprocess
 import sys
 import threading
@@ -19,21 +17,23 @@ from typing import Any
 from django.conf import settings
 from rest_framework.exceptions import APIException
 
+from training.programs import messages
+from training.programs.messages import InferenceRequest, InferenceResponse
 from training.subprocess_env import scrubbed
 
-START_SECONDS = 60.0  # a loaded machine takes its time to import torch
+START_SECONDS = 60.0  # importing torch takes long on a loaded machine
 RESPONSE_SECONDS = 60.0
 EXPORT_SECONDS = 600.0
 
 
 class InferenceUnavailableError(APIException):
-    """The predictor could not be started, died, or took too long."""
+    """The inference process could not be started, died, or took too long."""
 
     status_code = 503
 
 
 class InferenceError(Exception):
-    """The question was understood and is wrong; `field` names where, if it is one field."""
+    """The request is invalid; `field` names the field at fault, if it is one field."""
 
     def __init__(self, reason: str, field: str | None) -> None:
         super().__init__(reason)
@@ -41,80 +41,83 @@ class InferenceError(Exception):
 
 
 class InferenceClient:
-    """Asks one question at a time; safe to share between threads."""
+    """Sends one request at a time; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._responses = -1
 
-    def ask(self, question: dict[str, Any], seconds: float = RESPONSE_SECONDS) -> list[Any]:
-        """The results; Refused or NoAnswer says why there are none."""
-        line = json.dumps(question).encode() + b"\n"
+    def request(
+        self, request: InferenceRequest, seconds: float = RESPONSE_SECONDS
+    ) -> list[dict[str, Any]]:
+        """Return the results; raise InferenceError or InferenceUnavailableError."""
         with self._lock:
-            answer = self._answer(line, seconds)
-            if answer is None:  # it had gone to rest, or was killed: once more, afresh
+            response = self._exchange(request, seconds)
+            if response is None:  # it had exited when idle, or was killed: start it again, once
                 self.close()
-                answer = self._answer(line, seconds)
-        if answer is None:
+                response = self._exchange(request, seconds)
+        if response is None:
             raise InferenceUnavailableError(
-                "The predictor ended without an answer; its log says why."
+                "The inference process exited without a response. See its log."
             )
-        if "error" in answer:
-            raise InferenceError(answer["error"], answer.get("field"))
-        return list(answer["results"])
+        if response.error is not None:
+            raise InferenceError(response.error, response.field)
+        return response.results
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """Kill the process, if there is one."""
         process, self._process = self._process, None
         if process is None:
             return
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        os.close(self._responses)
+        with contextlib.suppress(OSError):
+            assert process.stdin is not None
+            process.stdin.close()
 
-    def _answer(self, line: bytes, seconds: float) -> dict[str, Any] | None:
-        """None where the process is gone."""
+    def _exchange(self, request: InferenceRequest, seconds: float) -> InferenceResponse | None:
+        """Return None if the process is gone."""
         process = self._process
         if process is None:
             process = self._process = self._start()
             seconds += START_SECONDS
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         try:
-            process.stdin.write(line)
+            process.stdin.write(messages.encode(request))
             process.stdin.flush()
         except OSError:
             return None
-        received = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while not received.endswith(b"\n"):
-                if not selector.select(seconds):
-                    self.close()
-                    raise InferenceUnavailableError(
-                        f"The predictor gave no answer within {seconds:.0f} s."
-                    )
-                chunk = os.read(process.stdout.fileno(), 1 << 16)
-                if not chunk:
-                    return None
-                received += chunk
-        found: dict[str, Any] = json.loads(received)
-        return found
+        for lines in messages.read_lines(self._responses, seconds):
+            if lines:
+                return messages.decode_response(lines[0])
+            self.close()
+            raise InferenceUnavailableError(
+                f"The inference process did not respond within {seconds:.0f} s."
+            )
+        return None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "training.localization", "serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=settings.BASE_DIR,
-            start_new_session=True,
-            env=scrubbed(OMP_NUM_THREADS="1"),
-        )
+        self._responses, responses = os.pipe()
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "training.localization", "serve"],
+                stdin=subprocess.PIPE,
+                stdout=2,
+                cwd=settings.BASE_DIR,
+                start_new_session=True,
+                pass_fds=(responses,),
+                env=scrubbed(OMP_NUM_THREADS="1", **{messages.FD_VARIABLE: str(responses)}),
+            )
+        except OSError:
+            os.close(self._responses)
+            raise
+        finally:
+            os.close(responses)
 
 
 @cache
 def inference_client() -> InferenceClient:
-    """The one of this process."""
+    """Return the client that all threads of this process share."""
     return InferenceClient()

@@ -8,6 +8,7 @@ from pathlib import Path
 from training.inference.client import EXPORT_SECONDS, inference_client
 from training.localization.checkpoints.files import BESTS, MODEL, SUFFIX, newest_first
 from training.models import Job
+from training.programs.messages import ExportRequest
 
 BEST = f"best{SUFFIX}"
 _KNOWN = {
@@ -56,10 +57,8 @@ def list_artifacts(job: Job) -> list[Artifact]:
 def ensure_exported(artifact: Artifact) -> Path:
     """Its file, exported first where it has to be; Refused or NoAnswer where that fails."""
     if not artifact.path.exists():
-        question = {
-            "do": "export",
-            "model": str(artifact.path.with_name(MODEL)),
-            "output": str(artifact.path),
-        }
-        inference_client().ask(question, EXPORT_SECONDS)
+        request = ExportRequest(
+            model=str(artifact.path.with_name(MODEL)), output=str(artifact.path)
+        )
+        inference_client().request(request, EXPORT_SECONDS)
     return artifact.path

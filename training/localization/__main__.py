@@ -1,100 +1,105 @@
-"""The trainer's process: `python -m training.localization train|generate SPEC.json`.
+"""The training process: `python -m training.localization train|generate SPEC.json`, or `serve`.
 
-It writes one JSON object a line to stdout, reads `pause` from stdin, and ends when
-its stdin does: whoever started it is gone then.
+It sends messages to its supervisor (`training.programs.messages`), reads commands from stdin, and
+exits when stdin closes, because its supervisor is then gone.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
+from training.programs import messages
+from training.programs.messages import FinalError, GenerateSpec, Message, TrainSpec
 
 if TYPE_CHECKING:
     from training.localization.fit.distributed import DistributedContext
     from training.localization.fit.loop import EpochResult, Step
 
-# One batch line a second is enough for anyone to see that it moves.
+# One batch message a second is enough to show that the training moves.
 BATCH_SECONDS = 1.0
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_PR_SET_PDEATHSIG = 1
+_SUPERVISOR_GONE = 3  # exit status
 
 
 class PauseRequested(Exception):
-    """Whoever started it wants it to go on later."""
+    """The supervisor wants this process to stop and continue later."""
 
 
 class Channel:
-    """Both directions of the talk with whoever started this process.
+    """Messages to the supervisor and commands from it.
 
-    Of several processes that train together the first one talks.
+    Of several processes that train together, only rank 0 sends and receives.
     """
 
     def __init__(self) -> None:
-        self.asked = ""
-        self._out = sys.stdout
+        self.command = ""
         self._next_batch = 0.0
-        self._talks = os.environ.get("RANK", "0") == "0"
-        # Whatever else prints must not look like a line of ours.
+        self._is_rank_zero = os.environ.get("RANK", "0") == "0"
+        self.fd = messages.open_messages_fd()
+        # Without a supervisor, messages go to stdout: keep everything else out of it.
         sys.stdout = sys.stderr
-        if self._talks:
-            threading.Thread(target=self._listen, daemon=True).start()
+        if self._is_rank_zero:
+            threading.Thread(target=self._read_commands, name="commands", daemon=True).start()
 
-    def _listen(self) -> None:
+    def _read_commands(self) -> None:
         for line in sys.stdin:
-            self.asked = line.strip()
-        os._exit(3)
+            self.command = line.strip()
+        os._exit(_SUPERVISOR_GONE)
 
-    def say(self, kind: str, **fields: Any) -> None:
-        if not self._talks:
-            return
-        # JSON has no NaN and no infinity: orjson writes null.
-        self._out.write(orjson.dumps({"type": kind, **fields}, option=_OPTIONS).decode())
-        self._out.flush()
+    def send(self, message: Message) -> None:
+        if self._is_rank_zero:
+            line = memoryview(messages.encode(message))
+            while line:
+                line = line[os.write(self.fd, line) :]
 
-    def say_batch_now_and_then(self, step: Step) -> None:
-        if self._talks and time.monotonic() >= self._next_batch:
+    def send_batch_progress(self, step: Step) -> None:
+        """Send the batch's progress, at most once a second."""
+        if self._is_rank_zero and time.monotonic() >= self._next_batch:
             self._next_batch = time.monotonic() + BATCH_SECONDS
-            self.say(
-                "batch",
-                epoch=step.epoch,
-                batch=step.batch,
-                total_batches=step.total_batches,
-                loss=float(step.loss),
+            self.send(
+                messages.BatchProgress(
+                    epoch=step.epoch,
+                    batch=step.batch,
+                    total_batches=step.total_batches,
+                    loss=float(step.loss),
+                )
             )
 
-    def heed_pause(self) -> None:
-        if self.asked == "pause":
+    @property
+    def pause_requested(self) -> bool:
+        return self.command == messages.PAUSE
+
+    def raise_if_paused(self) -> None:
+        if self.pause_requested:
             raise PauseRequested
 
 
-def train(spec: dict[str, Any], pipe: Channel) -> None:
-    """Train to the end or a pause; the checkpoint first, then the line that names it."""
+def train(spec: TrainSpec, channel: Channel) -> None:
+    """Train to the end or a pause; a checkpoint is written before the message that names it."""
     import torch
 
     from training.localization.fit.distributed import DistributedContext
 
     torch.use_deterministic_algorithms(True)
-    # Else every new tensor is filled with NaN first; nothing here reads what it has not written.
+    # Otherwise every new tensor is filled with NaN first. No code here reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if spec.get("threads"):
-        # Threads that wait for each other spin: two jobs that both want all cores take a multiple
-        # of the time. A checkpoint's own number wins, for the last bits depend on it.
-        torch.set_num_threads(spec["threads"])
+    if spec.threads:
+        # Waiting threads spin: two jobs that both use all cores take a multiple of the time. The
+        # number stored in a checkpoint takes precedence, since the last bits depend on it.
+        torch.set_num_threads(spec.threads)
     with DistributedContext.from_environment() as context:
-        _train(spec, pipe, context)
+        _train(spec, channel, context)
 
 
-def _train(spec: dict[str, Any], pipe: Channel, context: DistributedContext) -> None:
+def _train(spec: TrainSpec, channel: Channel, context: DistributedContext) -> None:
     from training.localization.checkpoints import store as checkpoint
     from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
     from training.localization.config import TrainConfig
@@ -104,115 +109,119 @@ def _train(spec: dict[str, Any], pipe: Channel, context: DistributedContext) -> 
     from training.localization.fit.state import TrainState
     from training.localization.inference import saved_model
 
-    dataset = Dataset.load(Path(spec["dataset"]))
-    store = checkpoint.Store(Path(spec["run_dir"]), tuple(map(Path, spec.get("earlier_runs", []))))
-    if spec.get("resume_from"):
-        newest = Path(spec["resume_from"])
-        # One process alone brings the best along; the others read where it lies.
+    dataset = Dataset.load(Path(spec.dataset))
+    store = checkpoint.Store(Path(spec.run_dir), tuple(map(Path, spec.earlier_runs)))
+    if spec.resume_from:
+        newest = Path(spec.resume_from)
+        # Only rank 0 copies the best checkpoint; the other ranks read it where it is.
         resumed = (store if context.is_rank_zero else replace(store, folder=newest.parent)).resume(
             newest
         )
         state = resumed.state
         for damage in resumed.damaged:
-            pipe.say("note", message=f"{damage}; going on from epoch {state.epoch}.")
+            channel.send(messages.Note(message=f"{damage}; going on from epoch {state.epoch}."))
     else:
-        state = TrainState.initial(TrainConfig.model_validate(spec["config"]), dataset)
+        state = TrainState.initial(TrainConfig.model_validate(spec.parameters), dataset)
     if state.dataset_hash != dataset.content_hash:
         raise checkpoint.CheckpointError(
             "The dataset is not the one that the checkpoint was trained on"
         )
-    pipe.say(
-        "started",
-        dataset_size=len(dataset),
-        train_samples=len(dataset.rows("train")),
-        val_samples=len(dataset.rows("val")),
-        resumed_from_epoch=state.epoch or None,
+    channel.send(
+        messages.Started(
+            dataset_size=len(dataset),
+            train_samples=len(dataset.rows("train")),
+            val_samples=len(dataset.rows("val")),
+            resumed_from_epoch=state.epoch or None,
+        )
     )
-    with AsyncCheckpointWriter(store.folder) as recorder:
+    with AsyncCheckpointWriter(store.folder, channel.fd) as writer:
         for progress in loop.fit(state, dataset, context):
             if isinstance(progress, loop.Step):
-                if recorder.is_idle():  # the epochs before are told first
-                    pipe.say_batch_now_and_then(progress)
+                if writer.is_idle():  # all earlier epochs have been reported
+                    channel.send_batch_progress(progress)
                 continue
             if context.is_rank_zero:
-                recorder.keep(state, progress.is_best, epoch_line(progress))
-            if context.broadcast(pipe.asked == "pause") and not state.is_finished:
-                recorder.finish()
-                pipe.say("paused")
+                writer.keep(state, progress.is_best, epoch_message(progress))
+            if context.broadcast(channel.pause_requested) and not state.is_finished:
+                writer.finish()
+                channel.send(messages.Paused())
                 return
     if context.is_rank_zero:
         best = checkpoint.load_checkpoint(store.best)
-        answer = calibration.calibrate(best, dataset, context)
-        evaluated = evaluate_localizer(answer, dataset)
-        saved_model.save_model(store.folder, answer, best, dataset, evaluated)
-        pipe.say("completed", checkpoint_path=str(store.best), evaluation=evaluated)
+        localizer = calibration.calibrate(best, dataset, context)
+        evaluation = evaluate_localizer(localizer, dataset)
+        saved_model.save_model(store.folder, localizer, best, dataset, evaluation)
+        channel.send(
+            messages.TrainingCompleted(checkpoint_path=str(store.best), evaluation={**evaluation})
+        )
 
 
-def epoch_line(ended: EpochResult) -> dict[str, Any]:
-    return {"type": "epoch", **asdict(ended), "checkpoint_path": ""}
+def epoch_message(result: EpochResult) -> messages.EpochEnded:
+    return messages.EpochEnded(
+        epoch=result.epoch,
+        metrics=result.metrics,
+        seconds=result.seconds,
+        is_best=result.is_best,
+    )
 
 
-def generate(spec: dict[str, Any], pipe: Channel) -> None:
-    """Make a synthetic dataset and write it; what a stopped run had made is not made again."""
+def generate(spec: GenerateSpec, channel: Channel) -> None:
+    """Generate a synthetic dataset and write it; parts made by an interrupted run are reused."""
     from training.localization.config import GenerateConfig
     from training.localization.evaluation import dataset_summary
     from training.localization.synthetic import resumable
 
-    config, output = GenerateConfig.model_validate(spec["config"]), Path(spec["output"])
-    pipe.say("started", dataset_size=config.samples)
+    config, output = GenerateConfig.model_validate(spec.parameters), Path(spec.output)
+    channel.send(messages.Started(dataset_size=config.samples))
 
-    def told(current: int, total: int, message: str) -> None:
-        pipe.say("generation", current=current, total=total, message=message)
+    def report(current: int, total: int, message: str) -> None:
+        channel.send(messages.GenerationProgress(current=current, total=total, message=message))
         if current < total:
-            pipe.heed_pause()
+            channel.raise_if_paused()
 
-    dataset = resumable.generate_resumable(config, output, told)
-    pipe.say(
-        "completed",
-        path=str(output),
-        content_hash=dataset.content_hash,
-        facts=dataset_summary.summarize(dataset),
+    dataset = resumable.generate_resumable(config, output, report)
+    channel.send(
+        messages.GenerationCompleted(
+            path=str(output),
+            content_hash=dataset.content_hash,
+            facts={**dataset_summary.summarize(dataset)},
+        )
     )
 
 
-def main(command: str, spec_file: str) -> None:
-    """What cannot be helped by trying again is said as `failed`; the rest ends in a traceback."""
+def main(spec_file: str) -> None:
+    """Run the spec; report errors that another attempt would repeat, raise all others."""
     _die_with_parent()
-    spec = json.loads(Path(spec_file).read_text(encoding="utf-8"))
-    pipe = Channel()
+    spec = messages.decode_spec(Path(spec_file).read_bytes())
+    channel = Channel()
     try:
-        {"train": train, "generate": generate}[command](spec, pipe)
+        if isinstance(spec, TrainSpec):
+            train(spec, channel)
+        else:
+            generate(spec, channel)
     except PauseRequested:
-        pipe.say("paused")
-    except Exception as error:
-        if not _is_final(error):
-            raise
-        pipe.say("failed", error_message=f"{str(error).rstrip('.')}.")
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether the next attempt would meet the same: bad data, no checkpoint, no disk."""
-    names = {"DatasetFileError", "CheckpointError", "DivergedError"}
-    return isinstance(error, OSError) or type(error).__name__ in names
+        channel.send(messages.Paused())
+    except (FinalError, OSError) as error:
+        channel.send(messages.Failed(error_message=f"{str(error).rstrip('.')}."))
 
 
 def _die_with_parent() -> None:
-    """On Linux the kernel sees to it even where this process could not read its pipe."""
+    """Let the kernel kill this process with its parent, even while stdin is not read (Linux)."""
     if sys.platform == "linux":
         parent = os.getppid()
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
-            os._exit(3)
+            os._exit(_SUPERVISOR_GONE)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         from training.localization.inference.server import serve
 
-        # Whatever else prints must not look like an answer.
-        answers, sys.stdout = sys.stdout, sys.stderr
-        serve(sys.stdin, answers)
+        responses_fd = messages.open_messages_fd()
+        sys.stdout = sys.stderr
+        serve(sys.stdin, responses_fd)
         sys.exit()
     if len(sys.argv) != 3 or sys.argv[1] not in ("train", "generate"):
         sys.exit("usage: python -m training.localization train|generate SPEC.json, or serve")
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[2])

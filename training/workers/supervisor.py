@@ -1,4 +1,4 @@
-"""One attempt from claim to end: starts the trainer, records its lines, keeps the lease."""
+"""One attempt from claim to end: starts the trainer, records its messages, keeps the lease."""
 
 from __future__ import annotations
 
@@ -8,44 +8,46 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
-from realtime.events import BatchProgress
+from realtime import events
 from training.events import publisher
 from training.jobs import attempts, directories, results
 from training.jobs.attempts import Attempt, EpochReport, SupersededError
 from training.models import Job
 from training.models.states import Stop
+from training.programs import messages
+from training.programs.messages import EpochEnded, GenerateSpec, Message, RunSpec, TrainSpec
 from training.sweeps import scheduler
 from training.workers.database_retry import retry_while_unavailable
 from training.workers.trainer_process import TrainerProcess
 
-# A pause or a cancel is heard within a tick; a query costs a fifth of a millisecond.
+# A requested stop is noticed within a tick; its query takes 0.2 ms.
 TICK_SECONDS = 0.25
-# How long a worker that is told to end waits for its trainers' epochs.
+# How long a worker that shuts down waits for its trainers' running epochs.
 DRAIN_SECONDS = 8.0
 
 Finish = Callable[[Attempt], None]
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
-# Set when the worker is about to end: each attempt then hands its job back (forks inherit it).
+# Set when the worker shuts down: each attempt then releases its job. Forks inherit it.
 shutting_down = multiprocessing.Event()
 
 
 def supervise(job_id: UUID, worker: str) -> bool:
-    """Claim the job and see it through; False at once where it is not to be had."""
+    """Claim the job and run the attempt to its end; return False if it cannot be claimed."""
     claimed = None if shutting_down.is_set() else attempts.claim(job_id, worker)
     if claimed is None:
         return False
     attempt, job = claimed
     try:
-        end = _run(attempt, job, worker)
-        retry_while_unavailable(partial(end, attempt), give_up=shutting_down.is_set)
+        finish = _run(attempt, job, worker)
+        retry_while_unavailable(partial(finish, attempt), give_up=shutting_down.is_set)
     except SupersededError as error:
         log.warning("Stopped: %s", error)
     if job.sweep_id and not shutting_down.is_set():
@@ -54,25 +56,28 @@ def supervise(job_id: UUID, worker: str) -> bool:
 
 
 def _start_next_trial(sweep_id: UUID) -> None:
-    """At once, where a keeper would come to it within its next round."""
+    """Do not wait for the next maintenance pass."""
     try:
         scheduler.advance_sweep(sweep_id)
     except Exception:
-        log.exception("Sweep %s waits for the keeper.", sweep_id)
+        log.exception("Sweep %s waits for the next maintenance pass.", sweep_id)
 
 
 def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
-    """How the attempt ends; by then its trainer is gone, so that a job never has two."""
+    """Return how the attempt ends. The trainer has exited by then, so a job never has two."""
     folder = directories.attempt_directory(job.pk, attempt.number)
     try:
-        with TrainerProcess(*_run_spec(job, folder), folder=folder) as trainer:
-            if end := _Supervision(attempt, trainer, worker).follow():
-                return end
+        with TrainerProcess(_run_spec(job, folder), folder) as trainer:
+            if finish := _Supervision(attempt, trainer, worker).follow():
+                return finish
             return partial(
-                results.requeue_or_fail, actor=worker, cause="crashed", reason=trainer.obituary()
+                results.requeue_or_fail,
+                actor=worker,
+                cause="crashed",
+                reason=trainer.exit_summary(),
             )
     except OSError as error:
-        # The folder cannot be written, the disk is full, no process can be started.
+        # The folder is not writable, the disk is full, or no process can be started.
         return partial(results.fail_attempt, message=f"The trainer could not be started: {error}.")
     except SupersededError:
         raise
@@ -82,84 +87,82 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
         return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
 
 
-def _run_spec(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
-    """What the trainer is to do, and with what."""
+def _run_spec(job: Job, folder: Path) -> RunSpec:
     if job.kind == Job.Kind.GENERATION:
         output = Path(settings.DATA_DIR) / "datasets" / f"{job.dataset_id}.safetensors"
         output.parent.mkdir(parents=True, exist_ok=True)
-        return "generate", {"config": job.config, "output": str(output)}
-    return "train", {
-        "dataset": job.dataset.path,
-        "run_dir": str(folder),
-        "config": job.config,
-        "needs": job.needs,
-        "processes": job.processes,
-        "resume_from": job.checkpoint_path or None,
-        "earlier_runs": [str(path) for path in directories.earlier_attempts(job.pk, job.attempt)],
-        "threads": settings.TRAINER_THREADS,
-    }
+        return GenerateSpec(program=job.program, parameters=job.config, output=str(output))
+    return TrainSpec(
+        program=job.program,
+        parameters=job.config,
+        dataset=job.dataset.path,
+        run_dir=str(folder),
+        resume_from=job.checkpoint_path or None,
+        earlier_runs=[str(path) for path in directories.earlier_attempts(job.pk, job.attempt)],
+        threads=settings.TRAINER_THREADS or 0,
+        processes=job.processes,
+        needs=job.needs,
+    )
 
 
-def _batch_epochs(lines: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Epochs that follow one another are stored in one go, all else line by line."""
-    for kind, group in groupby(lines, key=itemgetter("type")):
-        some = list(group)
-        yield from [some] if kind == "epoch" else ([one] for one in some)
+def _batch_epochs(received: list[Message]) -> Iterator[list[Message]]:
+    """Group consecutive epochs, to be stored in one transaction; all else comes one by one."""
+    for kind, group in groupby(received, key=type):
+        batch = list(group)
+        yield from [batch] if kind is EpochEnded else ([message] for message in batch)
 
 
 class _Supervision:
-    """Follows a trainer: records what it says, keeps the lease, hears what was asked."""
+    """Follows a trainer: records its messages, keeps the lease, passes on requested stops."""
 
     def __init__(self, attempt: Attempt, trainer: TrainerProcess, worker: str) -> None:
         self._attempt, self._trainer, self._worker = attempt, trainer, worker
-        self._asked = Stop.NONE
-        self._at_work = False
-        self._leave_by: float | None = None
-        self._next_look = self._next_beat = time.monotonic()
+        self._requested = Stop.NONE
+        self._training = False
+        self._drain_until: float | None = None
+        self._next_poll = self._next_heartbeat = time.monotonic()
 
     def follow(self) -> Finish | None:
-        """Until it is clear how the attempt ends; None where the trainer never says so."""
-        for lines in self._trainer.lines(TICK_SECONDS):
-            self._look()
-            if self._asked == Stop.CANCEL:
-                return results.cancel_attempt  # there is nothing to be kept
-            if self._asked == Stop.PAUSE and not self._at_work:
-                return results.pause_attempt  # nor is there before the first batch
-            if shutting_down.is_set() and self._must_leave():
-                return self._hand_back()
-            for some in _batch_epochs(lines):
-                if end := self._write(partial(self._record, some)):
-                    return (
-                        self._hand_back()
-                        if shutting_down.is_set() and end is results.pause_attempt
-                        else end
-                    )
+        """Return how the attempt ends; None if the trainer exits without a final message."""
+        for received in self._trainer.messages(TICK_SECONDS):
+            self._poll()
+            if self._requested == Stop.CANCEL:
+                return results.cancel_attempt  # nothing has to be kept
+            if self._requested == Stop.PAUSE and not self._training:
+                return results.pause_attempt  # before the first batch there is nothing to keep
+            if shutting_down.is_set() and self._drain_expired():
+                return self._release()
+            for batch in _batch_epochs(received):
+                if finish := self._write(partial(self._record, batch)):
+                    if shutting_down.is_set() and finish is results.pause_attempt:
+                        return self._release()
+                    return finish
         return None
 
-    def _look(self) -> None:
-        """Keep the lease and read what was asked; pass a pause on, once."""
+    def _poll(self) -> None:
+        """Keep the lease and read the requested stop; pass a pause on to the trainer, once."""
         now = time.monotonic()
-        if now < self._next_look:
+        if now < self._next_poll:
             return
-        self._next_look = now + TICK_SECONDS
-        if now >= self._next_beat:
-            self._next_beat = now + settings.LEASE_SECONDS / 4
-            asked = self._write(partial(attempts.heartbeat, self._attempt))
+        self._next_poll = now + TICK_SECONDS
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + settings.LEASE_SECONDS / 4
+            requested = self._write(partial(attempts.heartbeat, self._attempt))
         else:
-            asked = self._write(partial(attempts.requested_stop, self._attempt))
-        if asked != self._asked:
-            self._asked = asked
-            if asked == Stop.PAUSE:
-                self._trainer.ask(asked)
+            requested = self._write(partial(attempts.requested_stop, self._attempt))
+        if requested != self._requested:
+            self._requested = requested
+            if requested == Stop.PAUSE:
+                self._trainer.send(messages.PAUSE)
 
-    def _must_leave(self) -> bool:
-        """An epoch that is nearly done is waited for: the trainer pauses after its checkpoint."""
-        if self._leave_by is None:
-            self._leave_by = time.monotonic() + DRAIN_SECONDS
-            self._trainer.ask(Stop.PAUSE)
-        return not self._at_work or time.monotonic() >= self._leave_by
+    def _drain_expired(self) -> bool:
+        """Give a running epoch time to end: the trainer pauses after its checkpoint."""
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + DRAIN_SECONDS
+            self._trainer.send(messages.PAUSE)
+        return not self._training or time.monotonic() >= self._drain_until
 
-    def _hand_back(self) -> Finish:
+    def _release(self) -> Finish:
         return partial(
             results.requeue_or_fail,
             actor=self._worker,
@@ -167,38 +170,59 @@ class _Supervision:
             reason="The worker was stopped.",
         )
 
-    def _write(self, write: Callable[[], Any]) -> Any:
+    def _write(self, write: Callable[[], Result]) -> Result:
         return retry_while_unavailable(write, give_up=shutting_down.is_set)
 
-    def _record(self, lines: list[dict[str, Any]]) -> Finish | None:
-        """Write what the trainer said to the rows; its last line says how it ended."""
-        line = lines[-1]
-        kind, fields = line["type"], {name: line[name] for name in line if name != "type"}
-        match kind:
-            case "started":
-                attempts.record_started(self._attempt, **fields)
-                self._at_work = True
-            case "note":
-                attempts.record_note(self._attempt, self._worker, **fields)
-            case "batch":
-                publisher.send_ephemeral(BatchProgress(job_id=self._attempt.job_id, **fields))
-            case "epoch":
-                names = EpochReport._fields
-                reports = [EpochReport(*(one[name] for name in names)) for one in lines]
-                attempts.record_epochs(self._attempt, *reports)
-                directories.prune_checkpoints(
-                    self._attempt.job_id, self._attempt.number, fields["epoch"]
+    def _record(self, batch: list[Message]) -> Finish | None:
+        """Store a message, or a batch of epochs; return how the attempt ends if it says so."""
+        match batch[-1]:
+            case messages.Started() as started:
+                attempts.record_started(
+                    self._attempt,
+                    dataset_size=started.dataset_size,
+                    train_samples=started.train_samples,
+                    val_samples=started.val_samples,
+                    resumed_from_epoch=started.resumed_from_epoch,
                 )
-            case "generation":
-                attempts.record_generation(self._attempt, **fields)
-            case "completed" if "evaluation" in fields:
-                return partial(results.complete_training, **fields)
-            case "completed":
-                return partial(results.complete_generation, **fields)
-            case "paused":
+                self._training = True
+            case messages.Note(message=text):
+                attempts.record_note(self._attempt, self._worker, text)
+            case messages.BatchProgress() as progress:
+                publisher.send_ephemeral(
+                    events.BatchProgress(
+                        job_id=self._attempt.job_id,
+                        epoch=progress.epoch,
+                        batch=progress.batch,
+                        total_batches=progress.total_batches,
+                        loss=progress.loss,
+                    )
+                )
+            case EpochEnded(epoch=newest):
+                attempts.record_epochs(self._attempt, *map(_report, batch))
+                directories.prune_checkpoints(self._attempt.job_id, self._attempt.number, newest)
+            case messages.GenerationProgress(current=current, total=total, message=text):
+                attempts.record_generation(self._attempt, current, total, text)
+            case messages.TrainingCompleted(checkpoint_path=path, evaluation=evaluation):
+                return partial(
+                    results.complete_training, checkpoint_path=path, evaluation=evaluation or {}
+                )
+            case messages.GenerationCompleted(path=path, content_hash=content_hash, facts=facts):
+                return partial(
+                    results.complete_generation, path=path, content_hash=content_hash, facts=facts
+                )
+            case messages.Paused():
                 return results.pause_attempt
-            case "failed":
-                return partial(results.fail_attempt, message=fields["error_message"])
-            case _:
-                raise ValueError(f"The trainer wrote a line of an unknown type: {kind!r}")
+            case messages.Failed(error_message=text):
+                return partial(results.fail_attempt, message=text)
         return None
+
+
+def _report(message: Message) -> EpochReport:
+    assert isinstance(message, EpochEnded)
+    return EpochReport(
+        epoch=message.epoch,
+        metrics=message.metrics,
+        seconds=message.seconds,
+        is_best=message.is_best,
+        checkpoint_path=message.checkpoint_path,
+    )

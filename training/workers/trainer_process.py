@@ -1,60 +1,64 @@
-"""The trainer as a process: started, listened to line by line, told to stop, ended for certain."""
+"""The training as a process: start it, read its messages, send it commands, end it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 
+from training.programs import messages
+from training.programs.messages import Message, RunSpec, TrainSpec
 from training.subprocess_env import scrubbed
 
-# From its last word to its end.
+# How long a process may take to exit after it closed its messages.
 EXIT_SECONDS = 2.0
 
 
 class TrainerProcess:
     """`python -m training.localization` in a process group of its own.
 
-    It ends with whoever started it: its stdin closes, and on Linux the kernel kills it too.
+    It ends with its supervisor: its stdin closes, and on Linux the kernel kills it as well.
     """
 
-    def __init__(self, command: str, spec: dict[str, Any], folder: Path) -> None:
-        """Start `command` (`train` or `generate`); `folder` takes its spec and its log."""
+    def __init__(self, spec: RunSpec, folder: Path) -> None:
+        """Start the training; its spec and its log (stdout and stderr) are written to `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         spec_file = folder / "spec.json"
-        spec_file.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        spec_file.write_bytes(messages.encode(spec))
         self.log = folder / "trainer.log"
-        with self.log.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *_launcher(spec),
-                    "-m",
-                    "training.localization",
-                    command,
-                    str(spec_file),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=settings.BASE_DIR,
-                env=_environment(spec),
-                start_new_session=True,
-            )
-        assert self._process.stdout is not None
-        self._out = self._process.stdout.fileno()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._out, selectors.EVENT_READ)
+        self._messages, writing = os.pipe()
+        try:
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        *_launcher(spec),
+                        "-m",
+                        "training.localization",
+                        spec.type,
+                        str(spec_file),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    cwd=settings.BASE_DIR,
+                    env=_environment(spec, writing),
+                    pass_fds=(writing,),
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(self._messages)
+            raise
+        finally:
+            os.close(writing)
 
     def __enter__(self) -> Self:
         return self
@@ -65,52 +69,42 @@ class TrainerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End it for certain, and at once: what it has said is kept, and the rest is not wanted."""
+        """Kill the process group; messages that were not read are dropped."""
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._close()
 
-    def lines(self, tick: float) -> Iterator[list[dict[str, Any]]]:
-        """The lines it has written since, none after `tick` seconds of silence, until it closes."""
-        buffer = b""
-        while True:
-            if not self._selector.select(tick):
-                yield []
-                continue
-            chunk = os.read(self._out, 1 << 16)
-            if not chunk:
-                return
-            *whole, buffer = (buffer + chunk).split(b"\n")
-            yield [json.loads(line) for line in whole]
+    def messages(self, tick: float) -> Iterator[list[Message]]:
+        """Yield new messages, `[]` after `tick` seconds without any, until the process closes."""
+        for lines in messages.read_lines(self._messages, tick):
+            yield [messages.decode(line) for line in lines]
 
-    def ask(self, wish: str) -> None:
-        """Pass on that it is to pause."""
+    def send(self, command: str) -> None:
         assert self._process.stdin is not None
-        # One that is gone has been heard by `lines` already.
+        # If the process is gone, `messages` ends.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(f"{wish}\n".encode())
+            self._process.stdin.write(f"{command}\n".encode())
             self._process.stdin.flush()
 
-    def obituary(self) -> str:
-        """One sentence about an end that was not announced, with the last words of its log."""
+    def exit_summary(self) -> str:
+        """Describe in one sentence how the process ended without a result."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
         status = self._process.poll()
         if status is None:
-            return "The trainer fell silent, and did not end."
-        how = f"exit status {status}"
+            return "The trainer closed its messages but did not exit."
         if status < 0:
-            # Its log's last line is older than what killed it.
+            # The last line of its log is older than the signal and explains nothing.
             name = signal.Signals(-status).name
-            hint = ", as where memory runs out" if name == "SIGKILL" else ""
+            hint = ", possibly out of memory" if name == "SIGKILL" else ""
             return f"The trainer was killed (signal {name}{hint})."
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        return f"The trainer ended without a result ({': '.join([how, *last])})."
+        details = ": ".join([f"exit status {status}", *last])
+        return f"The trainer ended without a result ({details})."
 
     def _close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._selector.close()
-        self._process.stdout.close()
+        assert self._process.stdin is not None
+        os.close(self._messages)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
@@ -119,15 +113,17 @@ class TrainerProcess:
             os.killpg(self._process.pid, which)
 
 
-def _environment(spec: dict[str, Any]) -> dict[str, str]:
-    """A job that asked for a CPU sees no GPU."""
-    on_cpu = spec.get("needs") == "cpu"
-    return scrubbed(**({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}))
+def _environment(spec: RunSpec, messages_fd: int) -> dict[str, str]:
+    """The variables of the training; a job that needs only a CPU sees no GPU."""
+    on_cpu = isinstance(spec, TrainSpec) and spec.needs == "cpu"
+    return scrubbed(
+        **{messages.FD_VARIABLE: str(messages_fd)},
+        **({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}),
+    )
 
 
-def _launcher(spec: dict[str, Any]) -> list[str]:
-    """torchrun, where several processes are to share each batch; the first of them talks."""
-    processes = int(spec.get("processes", 1))
-    if processes == 1:
+def _launcher(spec: RunSpec) -> list[str]:
+    """torchrun if several processes share each batch; rank 0 sends the messages."""
+    if not isinstance(spec, TrainSpec) or spec.processes == 1:
         return []
-    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.processes}"]

@@ -28,6 +28,7 @@ from training.api.views.base import ETagViewSet
 from training.inference.client import InferenceError, inference_client
 from training.localization.checkpoints.files import MODEL
 from training.models import TrainedModel
+from training.programs.messages import PredictRequest
 from training.validation import InvalidInputError, validate
 
 
@@ -81,7 +82,7 @@ class ModelViewSet(ETagViewSet[TrainedModel]):
                 "This model's file is missing: it was deleted, or made by an older version."
             )
         try:
-            predictions = inference_client().ask({"do": "locate", "model": str(file), **data})
+            predictions = inference_client().request(PredictRequest(model=str(file), **data))
         except InferenceError as error:
             raise InvalidInputError({error.field or "": [str(error)]}) from error
         return Response({"predictions": predictions})

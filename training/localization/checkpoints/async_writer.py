@@ -20,6 +20,7 @@ import torch
 from training.localization.checkpoints.files import BESTS, EPOCHS, CheckpointError
 from training.localization.checkpoints.state_vector import ParameterViews, describe
 from training.localization.fit.state import TrainState
+from training.programs.messages import EpochEnded
 
 # Of shorter epochs, those that end meanwhile are written and told together: one by one, epochs of
 # 15 ms take a tenth longer, together 1 to 4 %. No page draws more often.
@@ -43,7 +44,7 @@ class AsyncCheckpointWriter:
         self._folder, self._out, self._pace = folder, out, pace
         self._due, self._under_way = 0.0, False
         self._memory, self._remembered = _SharedMemory(), -1
-        self._lines: list[dict[str, Any]] = []
+        self._messages: list[EpochEnded] = []
         self._held: dict[str, dict[str, Any]] = {}
         self._scribe: subprocess.Popen[bytes] | None = None
 
@@ -65,10 +66,11 @@ class AsyncCheckpointWriter:
             if self._scribe is not None:
                 self._end(self._scribe)
 
-    def keep(self, state: TrainState, is_best: bool, line: dict[str, Any]) -> None:
+    def keep(self, state: TrainState, is_best: bool, message: EpochEnded) -> None:
         """Take the state as it is now; the rest happens while training goes on.
 
-        `line` is what is told of the epoch: with `checkpoint_path` where that is its own.
+        `message` is sent once the checkpoint is on disk, with the path filled in if the checkpoint
+        is this epoch's own.
         """
         self._await()  # what is under way still reads the memory
         if len(state.optimizer.state) != self._remembered:
@@ -81,7 +83,7 @@ class AsyncCheckpointWriter:
         }
         if is_best:
             self._held[BESTS] = self._held[EPOCHS]
-        self._lines.append(line)
+        self._messages.append(message)
         self._write_when_due()
 
     def is_idle(self) -> bool:
@@ -90,7 +92,7 @@ class AsyncCheckpointWriter:
             self._await()
         if not self._under_way:
             self._write_when_due()
-        return not (self._under_way or self._lines)
+        return not (self._under_way or self._messages)
 
     def finish(self) -> None:
         """Wait until all epochs have been told; raises what went wrong."""
@@ -100,15 +102,15 @@ class AsyncCheckpointWriter:
         self._await()
 
     def _write_when_due(self) -> None:
-        if not self._lines or (now := time.monotonic()) < self._due:
+        if not self._messages or (now := time.monotonic()) < self._due:
             return
         order = {
             "folder": str(self._folder),
             # The best first: wherever this is cut off, a checkpoint has the best that it names.
             "held": [(kind, self._held[kind]) for kind in (BESTS, EPOCHS) if kind in self._held],
-            "lines": self._lines,
+            "messages": self._messages,
         }
-        self._due, self._held, self._lines = now + self._pace, {}, []
+        self._due, self._held, self._messages = now + self._pace, {}, []
         scribe = self._scribe or self._start()
         assert scribe.stdin is not None
         self._under_way = True

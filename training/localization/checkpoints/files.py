@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.localization.checkpoints import safetensors_file
+from training.programs.messages import FinalError
 
 FORMAT, NUMBERS = 4, "numbers"
 KEEP_LAST = 2  # so that a damaged one has one before it
@@ -22,7 +23,7 @@ SUFFIX = ".safetensors"
 MODEL = f"model{SUFFIX}"
 
 
-class CheckpointError(Exception):
+class CheckpointError(FinalError):
     """A checkpoint could be neither written nor loaded; the message says which and why."""
 
 

@@ -39,10 +39,12 @@ def _write(order: dict[str, Any], memory: int) -> str:
     except CheckpointError as error:
         return str(error)
     # The checkpoint is the last epoch's: whoever has heard of the others only goes on from before.
-    order["lines"][-1]["checkpoint_path"] = str(path)
-    told = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in order["lines"])
+    order["messages"][-1]["checkpoint_path"] = str(path)
+    lines = b"".join(
+        orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE) for message in order["messages"]
+    )
     # In one piece: the trainer writes to the same pipe.
-    os.write(sys.stdout.fileno(), told)
+    os.write(sys.stdout.fileno(), lines)
     return ""
 
 

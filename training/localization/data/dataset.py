@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from training.localization.config import Physics
 from training.localization.geometry import LocalFrame
+from training.programs.messages import FinalError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -24,7 +25,7 @@ SIGNALS = ("rssi", "snr", "toa")
 _ARRAYS = ("target", *SIGNALS, "rx", "in_service", "split", "group")
 
 
-class DatasetFileError(Exception):
+class DatasetFileError(FinalError):
     """The file is missing, damaged or not a dataset."""
 
 

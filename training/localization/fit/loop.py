@@ -21,12 +21,13 @@ from training.localization.fit.tensors import EncodedSplit, predict_encoded
 from training.localization.localizer.localizer import Localizer
 from training.localization.localizer.loss import loss
 from training.localization.metrics import Predictions
+from training.programs.messages import FinalError
 
 TRAIN_EVAL_SAMPLES = 512  # samples of the training split used for `train_rmse`
 _CHECK_EVERY = 32  # batches between checks of the loss; a check synchronizes with the device
 
 
-class DivergedError(Exception):
+class DivergedError(FinalError):
     """The loss became infinite or NaN."""
 
 

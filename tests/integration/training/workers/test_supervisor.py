@@ -15,9 +15,11 @@ from django.db import OperationalError, connection
 
 from tests.jobs import reload
 from training.jobs import lifecycle
+from training.jobs.directories import attempt_directory
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.models.states import Status
+from training.programs.messages import EpochEnded, Note, Paused
 from training.workers.supervisor import _batch_epochs, shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -219,9 +221,34 @@ def test_a_second_message_for_the_same_job_finds_nothing_to_do(ada: User, datase
     assert reload(job).attempt == 0
 
 
-def test_epochs_said_one_after_the_other_are_stored_in_one_go() -> None:
-    kinds = ["started", "epoch", "epoch", "batch", "batch", "epoch", "paused"]
-    groups = _batch_epochs([{"type": kind, "at": at} for at, kind in enumerate(kinds)])
-    assert [[line["at"] for line in group] for group in groups] == [
-        [0], [1, 2], [3], [4], [5], [6],
+def test_output_of_a_training_goes_to_its_log_and_disturbs_nothing(
+    ada: User, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library prints JSON and other text to stdout, from Python and from a child process."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        'os.write(1, b\'{"type": "failed", "error_message": "printed"}\\n\')\n'
+        "print('{not json')\n"
+        "os.system('echo from a child')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=2, **SMALL))
+    supervise(job.pk, "worker")
+    assert (now(job).status, now(job).error_message) == (Status.COMPLETED, "")
+    log = (attempt_directory(job.pk, 1) / "trainer.log").read_text()
+    for printed in ('{"type": "failed"', "{not json", "from a child"):
+        assert printed in log
+    assert '"type":"epoch"' not in log
+
+
+def test_consecutive_epochs_are_stored_together() -> None:
+    def epoch(number: int) -> EpochEnded:
+        return EpochEnded(epoch=number, metrics={}, seconds=0.1, is_best=False)
+
+    def note(text: str) -> Note:
+        return Note(message=text)
+
+    received = [note("a"), epoch(1), epoch(2), note("b"), note("c"), epoch(3), Paused()]
+    assert list(_batch_epochs(received)) == [
+        [note("a")], [epoch(1), epoch(2)], [note("b")], [note("c")], [epoch(3)], [Paused()],
     ]  # fmt: skip

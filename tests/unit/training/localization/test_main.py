@@ -25,7 +25,7 @@ def spec(arrays: Dataset, tmp_path: Path) -> dict[str, Any]:
     return {
         "dataset": str(tmp_path / "dataset"),
         "run_dir": str(run_dir),
-        "config": QUICK,
+        "parameters": QUICK,
         "resume_from": None,
         "threads": 1,
     }
@@ -33,7 +33,7 @@ def spec(arrays: Dataset, tmp_path: Path) -> dict[str, Any]:
 
 def start(spec: dict[str, Any], command: str = "train") -> subprocess.Popen[str]:
     file = Path(spec.get("run_dir", spec.get("output"))).parent / "spec.json"
-    file.write_text(json.dumps(spec))
+    file.write_text(json.dumps({"type": command, **spec}))
     return subprocess.Popen(
         [sys.executable, "-m", "training.localization", command, str(file)],
         stdin=subprocess.PIPE,
@@ -55,15 +55,21 @@ def through(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[d
     arrays.save(folder / "dataset")
     (folder / "run").mkdir()
     asked = {"dataset": str(folder / "dataset"), "run_dir": str(folder / "run")}
-    with start({**asked, "config": QUICK, "resume_from": None, "threads": 1}) as trainer:
-        told = lines(trainer, "started", "epoch", "completed", "failed")
+    with start({**asked, "parameters": QUICK, "resume_from": None, "threads": 1}) as trainer:
+        told = lines(trainer, "started", "epoch", "training_completed", "failed")
     assert trainer.returncode == 0
     return told
 
 
 def test_a_training_tells_its_start_its_epochs_and_its_end(through: list[dict[str, Any]]) -> None:
     told = through
-    assert [line["type"] for line in told] == ["started", "epoch", "epoch", "epoch", "completed"]
+    assert [line["type"] for line in told] == [
+        "started",
+        "epoch",
+        "epoch",
+        "epoch",
+        "training_completed",
+    ]
     assert told[0]["resumed_from_epoch"] is None
     assert [line["epoch"] for line in told[1:4]] == [1, 2, 3]
     assert Path(told[-1]["checkpoint_path"]).exists()
@@ -86,14 +92,16 @@ def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(
     new.mkdir()
     resume = {**spec, "run_dir": str(new), "resume_from": before[-2]["checkpoint_path"]}
     with start(resume) as resumed:
-        after = lines(resumed, "started", "epoch", "completed", "failed")
+        after = lines(resumed, "started", "epoch", "training_completed", "failed")
     assert after[0]["resumed_from_epoch"] == stopped_at
     found = [line["metrics"] for line in [*before[:-1], *after[1:-1]]]
     assert found == expected
 
 
 def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
-    with start({**spec, "config": {**QUICK, "epochs": 100_000, "patience": 100_000}}) as trainer:
+    with start(
+        {**spec, "parameters": {**QUICK, "epochs": 100_000, "patience": 100_000}}
+    ) as trainer:
         assert trainer.stdin is not None
         assert trainer.stdout is not None
         trainer.stdout.readline()
@@ -111,8 +119,8 @@ def test_a_missing_dataset_is_a_failure_with_a_reason(spec: dict[str, Any]) -> N
 
 def test_a_generation_tells_its_progress_and_its_facts(tmp_path: Path) -> None:
     output = tmp_path / "made"
-    with start({"config": {"samples": 100}, "output": str(output)}, "generate") as trainer:
-        told = lines(trainer, "started", "generation", "completed")
+    with start({"parameters": {"samples": 100}, "output": str(output)}, "generate") as trainer:
+        told = lines(trainer, "started", "generation", "generation_completed")
     assert told[0]["dataset_size"] == 100
     assert told[-2]["current"] == told[-2]["total"] == 100
     assert told[-1]["content_hash"] == Dataset.load(output).content_hash

@@ -16,6 +16,7 @@ from training.localization.checkpoints.store import CheckpointError
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.fit.state import TrainState
+from training.programs.messages import EpochEnded
 
 
 @pytest.fixture
@@ -23,9 +24,13 @@ def state(arrays: Dataset) -> TrainState:
     return TrainState.initial(TrainConfig(hidden=16, heads=2, layers=1), arrays)
 
 
+def ended(epoch: int) -> EpochEnded:
+    return EpochEnded(epoch=epoch, metrics={}, seconds=0.1, is_best=False)
+
+
 def keep(recorder: AsyncCheckpointWriter, state: TrainState) -> None:
     is_best = state.finish_epoch(1 / (state.epoch + 1))
-    recorder.keep(state, is_best, {"epoch": state.epoch})
+    recorder.keep(state, is_best, ended(state.epoch))
 
 
 @contextmanager
@@ -38,7 +43,10 @@ def recording(folder: Path, pace: float) -> Iterator[AsyncCheckpointWriter]:
 
 
 def told(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "told").read_text().splitlines()]
+    return [
+        {name: one[name] for name in ("epoch", "checkpoint_path") if one[name]}
+        for one in map(json.loads, (folder / "told").read_text().splitlines())
+    ]
 
 
 def checkpoints(folder: Path) -> set[str]:
@@ -71,7 +79,7 @@ def test_short_epochs_share_the_checkpoint_of_the_last_and_the_best_has_its_own(
         for is_best in (False, True, True, False, False):
             state.epoch += 1
             weight.fill_(state.epoch)
-            recorder.keep(state, is_best, {"epoch": state.epoch})
+            recorder.keep(state, is_best, ended(state.epoch))
             weight.zero_()
         assert not recorder.is_idle()
     assert [line["epoch"] for line in told(tmp_path)] == [1, 2, 3, 4, 5]

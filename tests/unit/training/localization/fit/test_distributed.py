@@ -21,7 +21,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 def run(launcher: list[str], spec: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     folder.mkdir()
     file = folder / "spec.json"
-    file.write_text(json.dumps({**spec, "run_dir": str(folder), "threads": 1}))
+    file.write_text(json.dumps({"type": "train", **spec, "run_dir": str(folder), "threads": 1}))
     with subprocess.Popen(
         [sys.executable, *launcher, "-m", "training.localization", "train", str(file)],
         stdin=subprocess.PIPE,
@@ -41,12 +41,12 @@ def test_two_processes_train_like_one_and_resume_its_checkpoint(
     arrays: Dataset, tmp_path: Path
 ) -> None:
     arrays.save(tmp_path / "dataset")
-    spec = {"dataset": str(tmp_path / "dataset"), "config": CONFIG, "resume_from": None}
+    spec = {"dataset": str(tmp_path / "dataset"), "parameters": CONFIG, "resume_from": None}
     alone = run([], spec, tmp_path / "alone")
     both = run(TORCHRUN, spec, tmp_path / "both")
     assert len(losses(both)) == 4
     assert losses(both) == pytest.approx(losses(alone), rel=1e-3)
-    assert both[-1]["type"] == "completed"
+    assert both[-1]["type"] == "training_completed"
 
     resume = {**spec, "resume_from": str(tmp_path / "alone" / "epoch-000001.safetensors")}
     resumed = run(TORCHRUN, resume, tmp_path / "resumed")

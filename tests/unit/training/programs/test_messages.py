@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+
+import pytest
+
+from training.programs import messages
+from training.programs.messages import MessageError
+
+EPOCH = messages.EpochEnded(
+    epoch=3, metrics={"loss": 0.5, "accuracy": None}, seconds=0.1, is_best=True
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Started(dataset_size=9, train_samples=6, val_samples=2, resumed_from_epoch=1),
+        messages.Note(message="A checkpoint is damaged."),
+        messages.BatchProgress(epoch=1, batch=2, total_batches=3, loss=0.5),
+        EPOCH,
+        messages.GenerationProgress(current=1, total=2, message="half"),
+        messages.TrainingCompleted(checkpoint_path="/c", evaluation={"test": {"samples": 3}}),
+        messages.TrainingCompleted(checkpoint_path="/c"),
+        messages.GenerationCompleted(path="/d", content_hash="ab", facts={"samples": 3}),
+        messages.Paused(),
+        messages.Failed(error_message="No disk."),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_decoded_message_equals_the_encoded_one(message: messages.Message) -> None:
+    line = messages.encode(message)
+    assert line.endswith(b"\n") and line.count(b"\n") == 1
+    assert messages.decode(line) == message
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    line = messages.encode(
+        messages.EpochEnded(
+            epoch=1, metrics={"a": math.nan, "b": math.inf}, seconds=1, is_best=False
+        )
+    )
+    assert json.loads(line, parse_constant=pytest.fail)["metrics"] == {"a": None, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"Epoch 1: loss 0.5", "Invalid JSON"),
+        (b'{"epoch": 1}', "type"),
+        (b'{"type": "surprise"}', "'surprise'"),
+        (b'{"type": "note", "message": "a", "level": 3}', "note.level: "),
+        (b'{"type": "epoch", "epoch": "x", "metrics": {}, "seconds": 1, "is_best": false}',
+         "epoch.epoch: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_message_is_refused_naming_the_field(line: bytes, complaint: str) -> None:
+    with pytest.raises(MessageError, match=complaint):
+        messages.decode(line)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        messages.TrainSpec(program="localizer", parameters={"epochs": 3}, dataset="/d", run_dir="/r", processes=2),
+        messages.GenerateSpec(program="localizer", parameters={"samples": 3}, output="/o"),
+    ],
+    ids=lambda spec: type(spec).__name__,
+)
+def test_a_decoded_spec_equals_the_encoded_one(spec: messages.RunSpec) -> None:
+    assert messages.decode_spec(messages.encode(spec)) == spec
+
+
+def test_inference_requests_and_responses_survive_encoding() -> None:
+    request = messages.PredictRequest(model="/m", measurements=[{"receiver_id": "a"}])
+    assert messages.decode_request(messages.encode(request)) == request
+    export = messages.ExportRequest(model="/m", output="/m.onnx")
+    assert messages.decode_request(messages.encode(export)) == export
+    response = messages.InferenceResponse(error="No signal.", field="measurements.0")
+    assert messages.decode_response(messages.encode(response)) == response
+
+
+def test_lines_are_read_whole_and_an_incomplete_last_one_is_dropped() -> None:
+    reading, writing = os.pipe()
+    batches = messages.read_lines(reading, timeout=0.01)
+    assert next(batches) == []
+    os.write(writing, b"one\ntw")
+    assert next(batches) == [b"one"]
+    os.write(writing, b"o\nthree\nfo")
+    assert next(batches) == [b"two", b"three"]
+    os.close(writing)
+    assert list(batches) == []
+    os.close(reading)
