@@ -39,9 +39,9 @@ class AsyncCheckpointWriter:
     was kept is told. See `scribe`, which does the work.
     """
 
-    def __init__(self, folder: Path, out: int = 1, pace: float = PACE_SECONDS) -> None:
-        """Checkpoints go to `folder`, lines to the file handle `out`."""
-        self._folder, self._out, self._pace = folder, out, pace
+    def __init__(self, folder: Path, messages_fd: int, pace: float = PACE_SECONDS) -> None:
+        """Write checkpoints to `folder` and messages to the file descriptor `messages_fd`."""
+        self._folder, self._messages_fd, self._pace = folder, messages_fd, pace
         self._due, self._under_way = 0.0, False
         self._memory, self._remembered = _SharedMemory(), -1
         self._messages: list[EpochEnded] = []
@@ -148,11 +148,12 @@ class AsyncCheckpointWriter:
                 "-m",
                 "training.localization.checkpoints.writer_process",
                 str(shared),
+                str(self._messages_fd),
                 str(replying),
             ],
             stdin=subprocess.PIPE,
-            stdout=self._out,
-            pass_fds=(shared, replying),
+            stdout=2,  # what it prints is log
+            pass_fds=(shared, self._messages_fd, replying),
         )
         os.close(replying)
         return self._scribe

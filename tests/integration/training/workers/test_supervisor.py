@@ -234,7 +234,7 @@ def test_output_of_a_training_goes_to_its_log_and_disturbs_nothing(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=2, **SMALL))
     supervise(job.pk, "worker")
-    assert (now(job).status, now(job).error_message) == (Status.COMPLETED, "")
+    assert (reload(job).status, reload(job).error_message) == (Status.COMPLETED, "")
     log = (attempt_directory(job.pk, 1) / "trainer.log").read_text()
     for printed in ('{"type": "failed"', "{not json", "from a child"):
         assert printed in log

@@ -33,7 +33,7 @@ def spec(arrays: Dataset, tmp_path: Path) -> dict[str, Any]:
 
 def start(spec: dict[str, Any], command: str = "train") -> subprocess.Popen[str]:
     file = Path(spec.get("run_dir", spec.get("output"))).parent / "spec.json"
-    file.write_text(json.dumps({"type": command, **spec}))
+    file.write_text(json.dumps({"type": command, "program": "localizer", **spec}))
     return subprocess.Popen(
         [sys.executable, "-m", "training.localization", command, str(file)],
         stdin=subprocess.PIPE,

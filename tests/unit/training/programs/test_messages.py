@@ -64,7 +64,9 @@ def test_a_wrong_message_is_refused_naming_the_field(line: bytes, complaint: str
 @pytest.mark.parametrize(
     "spec",
     [
-        messages.TrainSpec(program="localizer", parameters={"epochs": 3}, dataset="/d", run_dir="/r", processes=2),
+        messages.TrainSpec(
+            program="localizer", parameters={"epochs": 3}, dataset="/d", run_dir="/r", processes=2
+        ),
         messages.GenerateSpec(program="localizer", parameters={"samples": 3}, output="/o"),
     ],
     ids=lambda spec: type(spec).__name__,

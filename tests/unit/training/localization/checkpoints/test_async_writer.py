@@ -130,14 +130,14 @@ def test_what_goes_wrong_is_raised_by_the_next_call_and_nothing_of_it_is_told(
 
 
 def test_the_last_epoch_is_waited_for(state: TrainState, tmp_path: Path) -> None:
-    recorder = AsyncCheckpointWriter(tmp_path / "gone")
+    recorder = AsyncCheckpointWriter(tmp_path / "gone", messages_fd=2)
     keep(recorder, state)
     with pytest.raises(CheckpointError, match="epoch 1 cannot be written"):
         recorder.__exit__(None, None, None)
 
 
 def test_a_scribe_that_is_killed_is_missed(state: TrainState, tmp_path: Path) -> None:
-    with AsyncCheckpointWriter(tmp_path / "gone") as recorder:
+    with AsyncCheckpointWriter(tmp_path / "gone", messages_fd=2) as recorder:
         keep(recorder, state)
         with pytest.raises(CheckpointError):
             recorder.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from training.localization.data.dataset import Dataset
 from training.localization.fit.distributed import DistributedContext
+from training.programs.messages import FD_VARIABLE
 
 CONFIG = {"epochs": 4, "hidden": 16, "heads": 2, "layers": 1, "batch_size": 37, "members": 2}
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -21,15 +23,18 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 def run(launcher: list[str], spec: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     folder.mkdir()
     file = folder / "spec.json"
-    file.write_text(json.dumps({"type": "train", **spec, "run_dir": str(folder), "threads": 1}))
+    spec = {"type": "train", "program": "localizer", **spec, "run_dir": str(folder), "threads": 1}
+    file.write_text(json.dumps(spec))
+    reading, writing = os.pipe()
     with subprocess.Popen(
         [sys.executable, *launcher, "-m", "training.localization", "train", str(file)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        return [json.loads(line) for line in process.stdout if line.startswith("{")]
+        env={**os.environ, FD_VARIABLE: str(writing)},
+        pass_fds=(writing,),
+    ):
+        os.close(writing)
+        with os.fdopen(reading) as messages:
+            return [json.loads(line) for line in messages]
 
 
 def losses(messages: list[dict[str, Any]]) -> list[float]:
