@@ -95,7 +95,7 @@ def tracked_files() -> list[Path]:
     return [
         Path(name)
         for name in listing.splitlines()
-        if not EXCLUDED.match(name) and (ROOT / name).is_file()
+        if not EXCLUDED.search(name) and (ROOT / name).is_file()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Registry of open WebSocket and SSE connections, with a limit per user."""
+"""Registry of open WebSocket and SSE connections, with a connection limit per user."""
 
 from __future__ import annotations
 

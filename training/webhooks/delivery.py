@@ -20,7 +20,8 @@ from training.models.webhooks import Delivery, Webhook
 from training.webhooks.http_client import WebhookResponse, post
 from training.webhooks.signing import signed_headers
 
-# After the first failure, the second, ...; after the last one the delivery is dead.
+# Webhook retry schedule: the delays after the first failure, the second, ... The delivery is
+# dead after the last one.
 RETRY_DELAYS_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 12 * 3600, 24 * 3600)
 JITTER = 0.2
 MAX_RETRY_DELAY = 24 * 3600

@@ -15,32 +15,32 @@ TOKEN = "/api/v1/auth/token"
 
 
 @pytest.fixture
-def nobody() -> APIClient:
+def anonymous() -> APIClient:
     return APIClient()
 
 
-def test_a_token_opens_the_door(nobody: APIClient, ada: User) -> None:
-    answer = nobody.post(TOKEN, {"username": "ada", "password": "ada-secret-1"}, format="json")
+def test_a_token_opens_the_door(anonymous: APIClient, ada: User) -> None:
+    answer = anonymous.post(TOKEN, {"username": "ada", "password": "ada-secret-1"}, format="json")
     assert answer.status_code == 200
-    nobody.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['token']}")
-    assert nobody.get(JOBS).status_code == 200
+    anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['token']}")
+    assert anonymous.get(JOBS).status_code == 200
 
 
-def test_only_a_digest_of_the_token_is_kept(nobody: APIClient, ada: User) -> None:
+def test_only_a_digest_of_the_token_is_kept(anonymous: APIClient, ada: User) -> None:
     sent = {"username": "ada", "password": "ada-secret-1"}
-    token = nobody.post(TOKEN, sent, format="json").json()["token"]
+    token = anonymous.post(TOKEN, sent, format="json").json()["token"]
     assert ApiToken.objects.get().digest == hashlib.sha256(token.encode()).hexdigest()
 
 
-def test_a_wrong_password_gives_none(nobody: APIClient, ada: User) -> None:
-    answer = nobody.post(TOKEN, {"username": "ada", "password": "guess"}, format="json")
+def test_a_wrong_password_gives_none(anonymous: APIClient, ada: User) -> None:
+    answer = anonymous.post(TOKEN, {"username": "ada", "password": "guess"}, format="json")
     assert answer.status_code == 401
     assert answer.json()["detail"] == "The user name or the password is wrong."
 
 
 @pytest.mark.django_db
-def test_without_a_token_the_answer_says_how_to_get_in(nobody: APIClient) -> None:
-    answer = nobody.get(JOBS)
+def test_response_without_token_explains_authentication(anonymous: APIClient) -> None:
+    answer = anonymous.get(JOBS)
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Bearer")
     assert answer["Content-Type"] == "application/problem+json"
@@ -48,19 +48,19 @@ def test_without_a_token_the_answer_says_how_to_get_in(nobody: APIClient) -> Non
 
 
 @pytest.mark.django_db
-def test_an_unknown_token_is_told_where_to_get_one(nobody: APIClient) -> None:
-    nobody.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
-    answer = nobody.get(JOBS)
+def test_unknown_token_gets_a_hint_where_to_get_one(anonymous: APIClient) -> None:
+    anonymous.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
+    answer = anonymous.get(JOBS)
     assert answer.status_code == 401
     assert "POST /api/v1/auth/token" in answer.json()["detail"]
 
 
-def test_the_token_of_someone_shut_out_opens_nothing(nobody: APIClient, ada: User) -> None:
+def test_the_token_of_someone_shut_out_opens_nothing(anonymous: APIClient, ada: User) -> None:
     sent = {"username": "ada", "password": "ada-secret-1"}
-    token = nobody.post(TOKEN, sent, format="json").json()["token"]
+    token = anonymous.post(TOKEN, sent, format="json").json()["token"]
     User.objects.update(is_active=False)
-    nobody.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert nobody.get(JOBS).status_code == 401
+    anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    assert anonymous.get(JOBS).status_code == 401
 
 
 def test_a_session_does_too_and_needs_its_csrf_token(ada: User) -> None:
@@ -105,8 +105,8 @@ def test_a_fault_of_ours_is_a_problem(ada: User, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.django_db
-def test_the_schema_is_openapi_3_1_and_names_every_call(nobody: APIClient) -> None:
-    answer = nobody.get("/api/v1/schema?format=json")
+def test_the_schema_is_openapi_3_1_and_names_every_call(anonymous: APIClient) -> None:
+    answer = anonymous.get("/api/v1/schema?format=json")
     assert answer.status_code == 200
     schema = answer.json()
     assert schema["openapi"].startswith("3.1")
@@ -117,5 +117,5 @@ def test_the_schema_is_openapi_3_1_and_names_every_call(nobody: APIClient) -> No
 
 
 @pytest.mark.django_db
-def test_people_get_a_page(nobody: APIClient) -> None:
-    assert b"swagger" in nobody.get("/api/v1/docs").content.lower()
+def test_people_get_a_page(anonymous: APIClient) -> None:
+    assert b"swagger" in anonymous.get("/api/v1/docs").content.lower()

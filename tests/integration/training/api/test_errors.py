@@ -20,10 +20,10 @@ JOBS = f"{API}/jobs"
 def is_problem(answer: Any, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
-    told = dict(answer.json())
-    assert told["status"] == status
-    assert told["type"] == "about:blank" and told["title"] and told["detail"]
-    return told
+    problem = dict(answer.json())
+    assert problem["status"] == status
+    assert problem["type"] == "about:blank" and problem["title"] and problem["detail"]
+    return problem
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2/jobs", f"{JOBS}/", f"{JOBS}/x/y/z"])
@@ -43,7 +43,7 @@ def test_a_method_that_is_none(api: APIClient, path: str) -> None:
     assert "PUT" not in answer["Allow"]
 
 
-def test_a_form_that_nobody_can_give(api: APIClient) -> None:
+def test_unsupported_accept_header_is_not_acceptable(api: APIClient) -> None:
     is_problem(api.get(JOBS, headers={"Accept": "text/html"}), 406)
     is_problem(api.get("/api/v1/schema", headers={"Accept": "image/png"}), 406)
 
@@ -64,7 +64,7 @@ def test_too_much_of_it(api: APIClient) -> None:
     is_problem(api.post(f"{API}/datasets/import", many, format="multipart"), 413)
 
 
-def test_nobody_and_a_wrong_token(db: None, client: Client) -> None:
+def test_missing_or_invalid_token_is_unauthorized(db: None, client: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         answer = client.get(JOBS, headers=headers)
         is_problem(answer, 401)
@@ -85,8 +85,8 @@ def test_a_fault_of_ours(client: Client, ada: User) -> None:
     client.force_login(ada)
     client.raise_request_exception = False
     with patch.object(JobViewSet, "list", side_effect=KeyError("secret")):
-        told = is_problem(client.get(JOBS), 500)
-    assert "secret" not in str(told)
+        problem = is_problem(client.get(JOBS), 500)
+    assert "secret" not in str(problem)
 
 
 @pytest.mark.parametrize(

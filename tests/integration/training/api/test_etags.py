@@ -84,7 +84,7 @@ def test_a_full_page_of_events_stays_as_it_is(
     assert api.get(url, headers={"If-None-Match": tag}).status_code == 304
 
 
-def test_nobody_overwrites_what_they_have_not_seen(api: APIClient, job: Job) -> None:
+def test_if_match_protects_a_changed_job_from_overwriting(api: APIClient, job: Job) -> None:
     url = f"{API}/jobs/{job.pk}"
     seen = {"If-Match": api.get(url)["ETag"]}
     first = api.patch(url, {"notes": "mine"}, format="json", headers=seen)
@@ -122,7 +122,7 @@ def test_a_change_between_reading_and_writing_is_noticed(
     assert refused.status_code == 412
 
 
-def test_a_dataset_is_forgotten_only_as_it_was_seen(
+def test_if_match_protects_a_changed_dataset_from_deletion(
     api: APIClient, ada: User, dataset: Dataset
 ) -> None:
     url = f"{API}/datasets/{dataset.pk}"
@@ -135,7 +135,7 @@ CONTENT = bytes(range(256)) * 10
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "told", "content"),
+    ("asked", "status", "expected_header", "content"),
     [
         ("bytes=0-9", 206, "bytes 0-9/2560", CONTENT[:10]),
         ("bytes=2550-", 206, "bytes 2550-2559/2560", CONTENT[2550:]),
@@ -151,11 +151,16 @@ CONTENT = bytes(range(256)) * 10
     ],
 )
 def test_a_range_of_a_file(
-    api: APIClient, job: Job, asked: str, status: int, told: str | None, content: bytes | None
+    api: APIClient,
+    job: Job,
+    asked: str,
+    status: int,
+    expected_header: str | None,
+    content: bytes | None,
 ) -> None:
     answer = api.get(f"{API}/jobs/{job.pk}/artifacts/best.safetensors", headers={"Range": asked})
     assert answer.status_code == status
-    assert answer.headers.get("Content-Range") == told
+    assert answer.headers.get("Content-Range") == expected_header
     if content is None:
         assert answer["Content-Type"] == "application/problem+json"
     else:

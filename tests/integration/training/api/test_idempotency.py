@@ -74,14 +74,14 @@ def test_a_refused_creation_leaves_its_key_free(api: APIClient, dataset: Dataset
 
 
 def test_each_user_has_keys_of_their_own(api: APIClient, dataset: Dataset, staff: User) -> None:
-    mine = post(api, dataset)
+    own = post(api, dataset)
     api.force_authenticate(staff)
     theirs = post(api, dataset)
     assert theirs.status_code == 201
-    assert theirs.json()["id"] != mine.json()["id"]
+    assert theirs.json()["id"] != own.json()["id"]
 
 
-def test_after_a_day_a_key_is_forgotten(api: APIClient, dataset: Dataset) -> None:
+def test_key_expires_after_a_day(api: APIClient, dataset: Dataset) -> None:
     post(api, dataset)
     old = timezone.now() - timedelta(hours=25)
     IdempotencyKey.objects.update(created_at=old)
@@ -105,7 +105,7 @@ def test_what_a_dead_process_left_is_taken_over_and_it_may_write_nothing_more(
 
 
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, "ключ"])
-def test_a_key_that_is_none_is_told(api: APIClient, dataset: Dataset, key: str) -> None:
+def test_invalid_key_is_an_error(api: APIClient, dataset: Dataset, key: str) -> None:
     refused = post(api, dataset, key=key)
     assert refused.status_code == 400
     assert "Idempotency-Key" in refused.json()["errors"]

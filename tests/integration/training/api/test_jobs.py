@@ -92,14 +92,14 @@ def test_staff_sees_and_steers_everyones(api: APIClient, job: Job, staff: User) 
 
 def test_pause_resume_cancel_and_what_a_state_forbids(api: APIClient, job: Job) -> None:
     steps = [("pause", 202, "paused"), ("resume", 202, "queued"), ("cancel", 202, "cancelled")]
-    for wish, code, status in steps:
-        answer = api.post(f"{JOBS}/{job.pk}/{wish}")
+    for action, code, status in steps:
+        answer = api.post(f"{JOBS}/{job.pk}/{action}")
         assert (answer.status_code, answer.json()["status"]) == (code, status)
-    for wish in ("pause", "resume", "cancel"):
-        answer = api.post(f"{JOBS}/{job.pk}/{wish}")
+    for action in ("pause", "resume", "cancel"):
+        answer = api.post(f"{JOBS}/{job.pk}/{action}")
         assert answer.status_code == 409
         assert answer["Content-Type"] == "application/problem+json"
-        assert answer.json()["detail"] == f"Cannot {wish} this job: it is cancelled."
+        assert answer.json()["detail"] == f"Cannot {action} this job: it is cancelled."
 
 
 def test_only_a_job_at_rest_can_be_deleted(api: APIClient, job: Job) -> None:
@@ -186,7 +186,7 @@ def test_only_a_completed_training_has_an_evaluation(
     assert (done["status"], done["progress_percent"]) == (Status.COMPLETED, 100)
 
 
-def test_a_forgotten_job_takes_its_files_along(
+def test_deleting_a_job_deletes_its_files(
     api: APIClient, job: Job, django_capture_on_commit_callbacks: Any
 ) -> None:
     folder = directories.attempt_directory(job.pk, 1)

@@ -34,20 +34,20 @@ def columns(api: APIClient, job: Job, query: str = "") -> Any:
 
 
 def test_all_series_come_as_columns(api: APIClient, job: Job) -> None:
-    told = columns(api, job).json()
-    assert told["epoch"] == list(range(1, 61))
-    assert sorted(told["series"]) == ["val_loss", "val_rmse", "val_rmse_good_geom"]
-    assert told["series"]["val_rmse_good_geom"] == [None] * 60
-    assert told["seconds"][-1] == 30.0
+    received = columns(api, job).json()
+    assert received["epoch"] == list(range(1, 61))
+    assert sorted(received["series"]) == ["val_loss", "val_rmse", "val_rmse_good_geom"]
+    assert received["series"]["val_rmse_good_geom"] == [None] * 60
+    assert received["seconds"][-1] == 30.0
 
 
 def test_fewer_points_keep_the_spike(api: APIClient, job: Job) -> None:
-    told = columns(api, job, "?series=val_loss&max_points=12").json()
-    assert len(told["epoch"]) <= 12
-    assert told["total"] == 60
-    assert list(told["series"]) == ["val_loss"]
-    assert 31 in told["epoch"]
-    assert max(told["series"]["val_loss"]) == 99.0
+    received = columns(api, job, "?series=val_loss&max_points=12").json()
+    assert len(received["epoch"]) <= 12
+    assert received["total"] == 60
+    assert list(received["series"]) == ["val_loss"]
+    assert 31 in received["epoch"]
+    assert max(received["series"]["val_loss"]) == 99.0
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_fewer_points_keep_the_spike(api: APIClient, job: Job) -> None:
     [("?series=loss", "There is no 'loss'"), ("?max_points=3", "3 is not between 10 and 10000"),
      ("?max_points=many", "'many' is not a whole number")],
 )  # fmt: skip
-def test_what_makes_no_sense_is_told(api: APIClient, job: Job, query: str, sentence: str) -> None:
+def test_invalid_query_is_an_error(api: APIClient, job: Job, query: str, sentence: str) -> None:
     answer = columns(api, job, query)
     assert answer.status_code == 400
     assert sentence in json.dumps(answer.json()["errors"])
@@ -82,7 +82,7 @@ def read(stack: Stack, job_id: str, query: str = "", **headers: str) -> list[dic
 
 
 @pytest.mark.xdist_group("embedded")
-def test_the_stream_tells_each_event_once_and_goes_on_where_one_was(embedded: Stack) -> None:
+def test_stream_sends_each_event_once_and_resumes_after_last_event_id(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=3, name="Streamed")
     live = read(embedded, job_id)
     assert live[0]["event"] == "connected"
@@ -93,7 +93,7 @@ def test_the_stream_tells_each_event_once_and_goes_on_where_one_was(embedded: St
 
 
 @pytest.mark.xdist_group("embedded")
-def test_nobody_streams_what_is_not_theirs(embedded: Stack) -> None:
+def test_stream_of_another_users_job_is_not_found(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=1)
     accept = {"Accept": "text/event-stream"}
     with embedded.api("bob") as api:

@@ -34,7 +34,7 @@ def model(ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Itera
     inference_client().close()
 
 
-def test_a_model_is_listed_with_its_card_and_says_where_it_heard_from(
+def test_model_is_listed_with_card_and_receivers(
     api: APIClient, model: TrainedModel, dataset: Dataset, bob: User
 ) -> None:
     (listed,) = api.get(f"{API}/models").json()["results"]

@@ -53,11 +53,11 @@ def test_a_wrong_field_is_named_and_nothing_is_made(api: APIClient, dataset: Dat
     assert not Sweep.objects.exists()
 
 
-def test_pause_resume_cancel_rename_and_forget(api: APIClient, sweep: dict[str, Any]) -> None:
+def test_pause_resume_cancel_rename_and_delete(api: APIClient, sweep: dict[str, Any]) -> None:
     path = f"{SWEEPS}/{sweep['id']}"
     assert api.delete(path).status_code == 409
-    for wish, status in [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")]:
-        answer = api.post(f"{path}/{wish}")
+    for action, status in [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")]:
+        answer = api.post(f"{path}/{action}")
         assert (answer.status_code, answer.json()["status"]) == (202, status)
     refused = api.post(f"{path}/pause")
     assert refused.status_code == 409
@@ -73,9 +73,7 @@ def test_pause_resume_cancel_rename_and_forget(api: APIClient, sweep: dict[str, 
     assert [one.sweep_id for one in Job.objects.all()] == [None, None]
 
 
-def test_its_trainings_are_forgotten_with_it_where_that_is_asked(
-    api: APIClient, sweep: dict[str, Any]
-) -> None:
+def test_sweep_can_be_deleted_with_its_jobs(api: APIClient, sweep: dict[str, Any]) -> None:
     api.post(f"{SWEEPS}/{sweep['id']}/cancel")
     assert api.delete(f"{SWEEPS}/{sweep['id']}?jobs=delete").status_code == 204
     assert not Job.objects.exists()
@@ -86,8 +84,8 @@ def test_somebody_elses_sweep_is_as_unknown_as_none(
 ) -> None:
     api.force_authenticate(bob)
     assert api.get(SWEEPS).json()["results"] == []
-    for wish in ("pause", "resume", "cancel"):
-        assert api.post(f"{SWEEPS}/{sweep['id']}/{wish}").status_code == 404
+    for action in ("pause", "resume", "cancel"):
+        assert api.post(f"{SWEEPS}/{sweep['id']}/{action}").status_code == 404
     assert api.get(f"{SWEEPS}/{sweep['id']}").status_code == 404
 
 

@@ -54,7 +54,7 @@ def test_who_belongs_to_a_team_sees_each_list(theirs: APIClient, bob: User, path
     assert theirs.get(f"/api/v1/training/{path}").status_code == 200
 
 
-def test_a_tag_says_that_something_was_shared(
+def test_etag_changes_when_a_job_is_shared(
     api: APIClient, ada: User, dataset: Dataset, job: Job
 ) -> None:
     Group.objects.create(name="lab").user_set.add(ada)
@@ -65,7 +65,7 @@ def test_a_tag_says_that_something_was_shared(
         assert (changed.status_code, changed.json()["team"]) == (200, "lab")
 
 
-def test_a_tag_says_that_a_job_waits_for_something_else(api: APIClient, job: Job) -> None:
+def test_etag_changes_with_what_a_job_waits_for(api: APIClient, job: Job) -> None:
     url = f"{JOBS}/{job.pk}"
     alone = api.get(url)
     assert alone.json()["waits_for"] == "No worker is there."
@@ -107,7 +107,7 @@ def test_a_token_is_listed_revoked_and_runs_out(ada: User, theirs: APIClient) ->
     assert set(trail) == {("ada", "token made"), ("ada", "token revoked")}
 
 
-def test_the_trail_says_which_request_it_was(ada: User) -> None:
+def test_audit_log_contains_the_request_id(ada: User) -> None:
     client = APIClient(headers={"X-Request-ID": "mine-1"})
     sent = {"username": "ada", "password": "wrong"}
     answer = client.post("/api/v1/auth/token", sent, format="json")
@@ -117,12 +117,12 @@ def test_the_trail_says_which_request_it_was(ada: User) -> None:
     assert (entry.request_id, entry.address) == ("mine-1", "127.0.0.1")
 
 
-def test_a_job_for_a_gpu_waits_for_one_and_says_so(
+def test_job_for_a_gpu_shows_what_it_waits_for(
     api: APIClient, ada: User, dataset: Dataset, settings: object
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(needs="gpu"))
-    said = api.get(f"{JOBS}/{job.pk}").json()
-    assert said["waits_for"] == "No worker is there."
+    text = api.get(f"{JOBS}/{job.pk}").json()
+    assert text["waits_for"] == "No worker is there."
     workers.register("plain", 2, ["cpu"])
     assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == "No worker with a GPU is there."
     assert claim(job.pk, "plain") is None

@@ -19,7 +19,7 @@ JOBS, TOKEN = "/api/v1/training/jobs", "/api/v1/auth/token"
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Stands still until it is told to go on."""
+    """A clock that moves only when it is set."""
     now = [1_800_000_015.0]
     monkeypatch.setattr("training.accounts.rate_limits.time.time", lambda: now[0])
     rate_limiter.clear()
@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     rate_limiter.clear()
 
 
-def test_a_user_who_asks_too_often_is_told_when_to_come_back(
+def test_throttled_response_has_retry_after(
     api: APIClient, settings: Settings, clock: list[float], bob: User
 ) -> None:
     settings.REQUESTS_PER_MINUTE = 3
@@ -105,7 +105,7 @@ def test_rows_of_the_past_go(clock: list[float]) -> None:
     assert [one.who for one in Allowance.objects.all()] == ["address:10.0.0.2"]
 
 
-def test_each_answer_says_what_is_left(api: APIClient) -> None:
+def test_each_response_has_rate_limit_headers(api: APIClient) -> None:
     assert re.fullmatch(r'"user";r=\d+;t=\d+', api.get(JOBS)["RateLimit"])
 
 

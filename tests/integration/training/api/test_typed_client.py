@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 
 NAME = "heimdall_client"
 # What a program must look up elsewhere: a type that says nothing.
-SAYS_NOTHING = re.compile(r"^    (?!additional_properties)\w+: .*\bAny\b", re.MULTILINE)
+UNTYPED = re.compile(r"^    (?!additional_properties)\w+: .*\bAny\b", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_every_field_has_a_type(made: Path) -> None:
     vague = [
         f"{file.stem}: {found.strip()}"
         for file in (made / "models").glob("*.py")
-        for found in SAYS_NOTHING.findall(file.read_text(encoding="utf-8"))
+        for found in UNTYPED.findall(file.read_text(encoding="utf-8"))
     ]
     assert vague == []
 
@@ -114,8 +114,8 @@ def test_the_whole_life_of_a_job(me: Any) -> None:
     model_file = download.sync(job.id, "model.safetensors", client=me).payload.read()
     assert len(model_file) == files["model.safetensors"].bytes_
 
-    mine = call("models_list").results
-    (model,) = (one for one in mine if one.job_id == job.id)
+    own = call("models_list").results
+    (model,) = (one for one in own if one.job_id == job.id)
     heard = [
         models.Measurement(receiver_id=one.additional_properties["id"], rssi_dbm=-90.0 - n)
         for n, one in enumerate(dataset.receivers)

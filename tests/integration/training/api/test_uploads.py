@@ -1,4 +1,4 @@
-"""What strangers may try to upload, and what each of them is told."""
+"""Malicious uploads and the errors they get."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_file_past_the_bound_is_413(api: APIClient, settings: Any) -> None:
 
 
 @contextmanager
-def said(stack: Stack, head: str, chunk: bytes = b"", times: int = 0) -> Iterator[bytes]:
+def body(stack: Stack, head: str, chunk: bytes = b"", times: int = 0) -> Iterator[bytes]:
     """The answer to a request whose body may never end; the line is open meanwhile."""
     with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as line:
         line.sendall(head.replace("\n", "\r\n").encode())
@@ -97,12 +97,12 @@ def unnamed_bytes(stack: Stack) -> int:
     return sum(one.stat().st_size for one in files if str(one.readlink()).endswith("(deleted)"))
 
 
-def test_two_gigabytes_are_refused_by_what_is_said_of_them(embedded: Stack) -> None:
+def test_two_gigabytes_are_rejected_by_content_length(embedded: Stack) -> None:
     head = (
         f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\nContent-Length: {2 << 30}\n"
         "Expect: 100-continue\n\n"
     )
-    with said(embedded, head) as answer:
+    with body(embedded, head) as answer:
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"application/problem+json" in answer
         assert b"100 Continue" not in answer
@@ -113,7 +113,7 @@ def test_two_gigabytes_are_refused_by_what_is_said_of_them(embedded: Stack) -> N
 def test_a_body_without_a_length_is_refused_while_it_comes(embedded: Stack) -> None:
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     head = f"POST {DATASETS} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"
-    with said(embedded, head, chunk, times=66) as answer:
+    with body(embedded, head, chunk, times=66) as answer:
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"67,108,864 bytes" in answer
         assert unnamed_bytes(embedded) == 0

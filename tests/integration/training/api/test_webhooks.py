@@ -66,7 +66,7 @@ def test_a_wrong_field_is_named_and_nothing_is_made(
     assert not Webhook.objects.exists()
 
 
-def test_it_is_changed_disabled_and_forgotten(api: APIClient, hook: dict[str, Any]) -> None:
+def test_webhook_can_be_changed_disabled_and_deleted(api: APIClient, hook: dict[str, Any]) -> None:
     path = f"{HOOKS}/{hook['id']}"
     changed = api.patch(path, {"events": ["sweep.failed"], "enabled": False}, format="json").json()
     assert (changed["events"], changed["enabled"]) == (["sweep.failed"], False)
@@ -100,6 +100,6 @@ def test_somebody_elses_is_as_unknown_as_none(
 ) -> None:
     api.force_authenticate(bob)
     assert api.get(HOOKS).json()["results"] == []
-    for wish in ("rotate", "test"):
-        assert api.post(f"{HOOKS}/{hook['id']}/{wish}").status_code == 404
+    for change in ("rotate", "test"):
+        assert api.post(f"{HOOKS}/{hook['id']}/{change}").status_code == 404
     assert api.get(f"{HOOKS}/{hook['id']}/deliveries").status_code == 404
