@@ -46,7 +46,7 @@ class AsyncCheckpointWriter:
         self._memory, self._remembered = _SharedMemory(), -1
         self._messages: list[EpochEnded] = []
         self._held: dict[str, dict[str, Any]] = {}
-        self._scribe: subprocess.Popen[bytes] | None = None
+        self._writer_process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -63,8 +63,8 @@ class AsyncCheckpointWriter:
                 self.finish()
         finally:
             self._memory.close()
-            if self._scribe is not None:
-                self._end(self._scribe)
+            if self._writer_process is not None:
+                self._end(self._writer_process)
 
     def keep(self, state: TrainState, is_best: bool, message: EpochEnded) -> None:
         """Take the state as it is now; the rest happens while training goes on.
@@ -111,13 +111,13 @@ class AsyncCheckpointWriter:
             "messages": self._messages,
         }
         self._due, self._held, self._messages = now + self._pace, {}, []
-        scribe = self._scribe or self._start()
-        assert scribe.stdin is not None
+        writer_process = self._writer_process or self._start()
+        assert writer_process.stdin is not None
         self._under_way = True
         # Where it is gone, that is heard when its reply is awaited.
         with contextlib.suppress(BrokenPipeError):
-            scribe.stdin.write(orjson.dumps(order, option=_OPTIONS))
-            scribe.stdin.flush()
+            writer_process.stdin.write(orjson.dumps(order, option=_OPTIONS))
+            writer_process.stdin.flush()
 
     def _await(self) -> None:
         if not self._under_way:
@@ -132,17 +132,17 @@ class AsyncCheckpointWriter:
         if wrong := reply.decode().strip():
             raise CheckpointError(wrong)
 
-    def _end(self, scribe: subprocess.Popen[bytes]) -> None:
-        assert scribe.stdin is not None
+    def _end(self, writer_process: subprocess.Popen[bytes]) -> None:
+        assert writer_process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            scribe.stdin.close()
-        scribe.wait()
+            writer_process.stdin.close()
+        writer_process.wait()
         os.close(self._replies)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._replies, replying = os.pipe()
         shared = self._memory.handle
-        self._scribe = subprocess.Popen(
+        self._writer_process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
@@ -156,7 +156,7 @@ class AsyncCheckpointWriter:
             pass_fds=(shared, self._messages_fd, replying),
         )
         os.close(replying)
-        return self._scribe
+        return self._writer_process
 
 
 class _SharedMemory:

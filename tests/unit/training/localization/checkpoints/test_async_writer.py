@@ -42,7 +42,7 @@ def recording(folder: Path, pace: float) -> Iterator[AsyncCheckpointWriter]:
         yield recorder
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
+def reported(folder: Path) -> list[dict[str, Any]]:
     return [
         {name: one[name] for name in ("epoch", "checkpoint_path") if one[name]}
         for one in map(json.loads, (folder / "told").read_text().splitlines())
@@ -53,7 +53,7 @@ def checkpoints(folder: Path) -> set[str]:
     return {path.stem for path in folder.glob("*.safetensors")}
 
 
-def test_each_epoch_is_told_in_order_and_its_checkpoint_is_of_its_end(
+def test_epochs_are_reported_in_order_with_the_checkpoint_of_their_end(
     state: TrainState, tmp_path: Path
 ) -> None:
     weight = next(state.model.parameters()).data
@@ -62,7 +62,7 @@ def test_each_epoch_is_told_in_order_and_its_checkpoint_is_of_its_end(
             weight.fill_(state.epoch + 1)
             keep(recorder, state)
             weight.zero_()
-    assert told(tmp_path) == [
+    assert reported(tmp_path) == [
         {"epoch": epoch, "checkpoint_path": str(checkpoint_path(tmp_path, EPOCHS, epoch))}
         for epoch in (1, 2, 3)
     ]
@@ -82,8 +82,8 @@ def test_short_epochs_share_the_checkpoint_of_the_last_and_the_best_has_its_own(
             recorder.keep(state, is_best, ended(state.epoch))
             weight.zero_()
         assert not recorder.is_idle()
-    assert [line["epoch"] for line in told(tmp_path)] == [1, 2, 3, 4, 5]
-    assert [line.get("checkpoint_path") for line in told(tmp_path)] == [
+    assert [line["epoch"] for line in reported(tmp_path)] == [1, 2, 3, 4, 5]
+    assert [line.get("checkpoint_path") for line in reported(tmp_path)] == [
         str(checkpoint_path(tmp_path, EPOCHS, 1)), None, None, None,
         str(checkpoint_path(tmp_path, EPOCHS, 5)),
     ]  # fmt: skip
@@ -93,17 +93,15 @@ def test_short_epochs_share_the_checkpoint_of_the_last_and_the_best_has_its_own(
         assert kept.epoch == next(kept.model.parameters()).max() == epoch
 
 
-def test_a_short_epoch_is_told_in_the_middle_of_a_long_one(
-    state: TrainState, tmp_path: Path
-) -> None:
+def test_short_epoch_is_reported_during_a_long_one(state: TrainState, tmp_path: Path) -> None:
     with recording(tmp_path, pace=0.2) as recorder:
         keep(recorder, state)
         keep(recorder, state)
         eventually(recorder.is_idle)
-        assert [line["epoch"] for line in told(tmp_path)] == [1, 2]
+        assert [line["epoch"] for line in reported(tmp_path)] == [1, 2]
 
 
-def test_epochs_before_an_error_are_told(state: TrainState, tmp_path: Path) -> None:
+def test_epochs_before_an_error_are_reported(state: TrainState, tmp_path: Path) -> None:
     def fail(recorder: AsyncCheckpointWriter) -> None:
         keep(recorder, state)
         keep(recorder, state)
@@ -111,10 +109,10 @@ def test_epochs_before_an_error_are_told(state: TrainState, tmp_path: Path) -> N
 
     with pytest.raises(ZeroDivisionError), recording(tmp_path, pace=60) as recorder:
         fail(recorder)
-    assert [line["epoch"] for line in told(tmp_path)] == [1, 2]
+    assert [line["epoch"] for line in reported(tmp_path)] == [1, 2]
 
 
-def test_what_goes_wrong_is_raised_by_the_next_call_and_nothing_of_it_is_told(
+def test_error_is_raised_by_the_next_call_and_the_epoch_is_not_reported(
     state: TrainState, tmp_path: Path
 ) -> None:
     folder = tmp_path / "gone"
@@ -136,14 +134,14 @@ def test_the_last_epoch_is_waited_for(state: TrainState, tmp_path: Path) -> None
         recorder.__exit__(None, None, None)
 
 
-def test_a_scribe_that_is_killed_is_missed(state: TrainState, tmp_path: Path) -> None:
+def test_killed_writer_process_is_detected(state: TrainState, tmp_path: Path) -> None:
     with AsyncCheckpointWriter(tmp_path / "gone", messages_fd=2) as recorder:
         keep(recorder, state)
         with pytest.raises(CheckpointError):
             recorder.finish()
-        assert recorder._scribe is not None
-        recorder._scribe.kill()
-        recorder._scribe.wait()
+        assert recorder._writer_process is not None
+        recorder._writer_process.kill()
+        recorder._writer_process.wait()
         keep(recorder, state)
         with pytest.raises(RuntimeError, match="ended"):
             recorder.finish()
