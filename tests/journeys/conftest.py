@@ -86,7 +86,7 @@ def finished(embedded: Stack) -> list[str]:
 # What a page says, without what depends on the moment: ages, the line's state, a batch under way.
 CONTENT = """() => {
   const main = document.querySelector("main").cloneNode(true);
-  for (const part of main.querySelectorAll("time, #live, #batch, #polite, #heartbeat, #pace, script, template, canvas, .notice, .u-over, .reading"))
+  for (const part of main.querySelectorAll("time, #live, #batch, #polite, #heartbeat, #speed, script, template, canvas, .notice, .u-over, .reading"))
     part.remove();
   return document.title + " | " + main.textContent.replace(/\\s+/g, "");
 }"""  # noqa: E501

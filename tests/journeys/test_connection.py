@@ -27,7 +27,7 @@ def ends_as_a_fresh_page(tab: Page) -> None:
     tab.wait_for_timeout(400)
     live = content(tab)
     tab.reload()
-    expect(tab.locator("#live")).to_contain_text(re.compile("Live|Reconnecting|Asking"))
+    expect(tab.locator("#live")).to_contain_text(re.compile("Live|Reconnecting|Polling"))
     expect(tab.locator("#artifacts")).to_contain_text("model.onnx")
     assert content(tab) == live
 
@@ -38,12 +38,12 @@ def test_without_sockets_the_stream_carries_it_and_without_that_asking(
     job_id = embedded.submit(epochs=40, patience=40, name="By other ways", hidden=64)
     tab.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
     tab.goto(f"{embedded.url}/jobs/{job_id}")
-    expect(tab.locator("#live")).to_contain_text("Live by stream", timeout=PATIENCE)
+    expect(tab.locator("#live")).to_contain_text("Live (SSE)", timeout=PATIENCE)
     expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
     cut = re.compile("/events/stream")
     tab.route(cut, lambda route: route.abort())
     tab.reload()
-    expect(tab.locator("#live")).to_contain_text("Asking every 2 s", timeout=PATIENCE)
+    expect(tab.locator("#live")).to_contain_text("Polling every 2 s", timeout=PATIENCE)
     ends_as_a_fresh_page(tab)
 
 

@@ -57,8 +57,8 @@ def test_admin_job_list_is_live_and_cancels_jobs(chromium: Browser, embedded: St
     with person(chromium, embedded, who="grace") as admin:
         admin.goto(f"{embedded.url}/admin/training/job/?q=In+the+admin")
         row = admin.locator("tr", has=admin.locator(f"[data-job='{job_id}']"))
-        expect(row.locator("[data-is=state]")).to_have_text("Running", timeout=PATIENCE)
-        expect(row.locator("[data-is=epoch]")).to_have_text(
+        expect(row.locator("[data-field=state]")).to_have_text("Running", timeout=PATIENCE)
+        expect(row.locator("[data-field=epoch]")).to_have_text(
             re.compile(r"[1-9]\d* / 5000"), timeout=PATIENCE
         )
         row.get_by_role("checkbox").check()
@@ -67,6 +67,6 @@ def test_admin_job_list_is_live_and_cancels_jobs(chromium: Browser, embedded: St
         expect(admin.locator(".messagelist")).to_contain_text(
             "In the admin: Cancellation requested"
         )
-        expect(row.locator("[data-is=state]")).to_have_text("Cancelled", timeout=PATIENCE)
+        expect(row.locator("[data-field=state]")).to_have_text("Cancelled", timeout=PATIENCE)
         admin.goto(f"{embedded.url}/admin/")
         expect(admin.locator(".cards")).to_contain_text("running")

@@ -35,11 +35,11 @@ def test_job_starts_pauses_resumes_and_cancels_without_javascript(
         until(tab, "Running")
         assert tab.locator("noscript meta, meta[http-equiv=refresh]").count()
         for _ in range(60):
-            if tab.locator("#error-chart svg path.val_rmse").count():
+            if tab.locator("#error-chart svg path.series-1").count():
                 break
             tab.wait_for_timeout(500)
             tab.reload()
-        expect(tab.locator("#error-chart svg path.val_rmse")).to_have_count(1)
+        expect(tab.locator("#error-chart svg path.series-1")).to_have_count(1)
         expect(tab.locator("#epochs tbody tr").first).to_be_visible()
         tab.get_by_role("button", name="Pause").click()
         expect(tab.get_by_text("Pause requested.")).to_be_visible()

@@ -18,7 +18,8 @@ from training.jobs import lifecycle, results
 from training.jobs.attempts import Attempt, SupersededError
 from training.models import Job
 from training.models.states import Status
-from training.templatetags.formatting import ago, state_pill
+from training.programs.registry import get_program
+from training.templatetags.formatting import ago, headline, headline_attributes, state_pill
 from training.web import formatting
 from training.web.actions import JOB_ACTIONS, Action, perform_action
 from training.web.forms import JobForm
@@ -98,7 +99,7 @@ class JobAdmin(ReadOnly):
         total = job.total_epochs or job.config.get("samples", 0)
         return format_html(
             '<progress class="{}" max="100" value="{}" aria-label="Progress of {}"></progress>'
-            '<small><span data-is="epoch">{} / {}</span> <span data-is="percent">{} %</span>'
+            '<small><span data-field="epoch">{} / {}</span> <span data-field="percent">{} %</span>'
             "</small>",
             job.status,
             f"{job.progress_percent:.2f}",
@@ -108,11 +109,9 @@ class JobAdmin(ReadOnly):
             f"{job.progress_percent:.0f}",
         )
 
-    @admin.display(description=formatting.BEST_RMSE, ordering="headline_value")
+    @admin.display(description=formatting.headline_title(get_program()), ordering="headline_value")
     def best(self, job: Job) -> SafeString:
-        return format_html(
-            '<span data-is="best">{}</span>', formatting.format_distance(job.headline_value)
-        )
+        return format_html("<span {}>{}</span>", headline_attributes(job), headline(job))
 
     @admin.display(description="heartbeat", ordering="heartbeat_at")
     def heartbeat(self, job: Job) -> SafeString:

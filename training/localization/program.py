@@ -106,6 +106,7 @@ PROGRAM = Program(
     metrics=METRICS,
     objective=Objective(metric="val_loss", direction="minimize"),
     headline="val_rmse",
+    figures=("val_rmse", "val_median", "val_p95"),
     charts=(
         Chart(name="loss", title="Loss", metrics=("train_loss", "val_loss")),
         Chart(

@@ -34,7 +34,8 @@ class Program:
 
     `parameters` is the model that validates hyper-parameters and generates forms, API schema and
     sweep spaces; it has a field `epochs`. `headline` is the metric that lists show, as it was at
-    the best epoch by the objective. `table` names the columns of the table of epochs.
+    the best epoch by the objective; `figures` are those of the newest epoch that a job's page shows
+    in large type. `table` names the columns of the table of epochs.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Program:
     metrics: MetricRegistry
     objective: Objective
     headline: str
+    figures: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     table: tuple[str, ...] = ()
     main_parameters: tuple[str, ...] = ("epochs",)
@@ -56,7 +58,7 @@ class Program:
         if "epochs" not in self.parameters.model_fields:
             raise ManifestError(f"Program {self.name!r}: parameters has no field 'epochs'.")
         drawn = {name for chart in self.charts for name in chart.metrics}
-        for name in {self.objective.metric, self.headline, *self.table, *drawn}:
+        for name in {self.objective.metric, self.headline, *self.figures, *self.table, *drawn}:
             if name not in self.metrics:
                 raise ManifestError(f"Program {self.name!r}: metric {name!r} is not declared.")
         for preset in self.presets:

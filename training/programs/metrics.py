@@ -30,6 +30,18 @@ class Metric(BaseModel):
     def label(self) -> str:
         return self.short_title or self.title
 
+    def as_json(self) -> dict[str, str | int | None]:
+        """What JavaScript needs to name and print the metric."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "label": self.label,
+            "unit": self.unit,
+            "direction": self.direction,
+            "format": self.format,
+            "digits": self.digits,
+        }
+
 
 class Chart(BaseModel):
     """Metrics that are drawn into one chart of a job's page."""
@@ -71,18 +83,7 @@ class MetricRegistry(Mapping[str, Metric]):
         return self._metrics.get(name) or Metric(name=name, title=name)
 
     def as_json(self) -> dict[str, dict[str, str | int | None]]:
-        """What JavaScript needs to name and print each metric."""
-        return {
-            metric.name: {
-                "title": metric.title,
-                "label": metric.label,
-                "unit": metric.unit,
-                "direction": metric.direction,
-                "format": metric.format,
-                "digits": metric.digits,
-            }
-            for metric in self._metrics.values()
-        }
+        return {name: metric.as_json() for name, metric in self._metrics.items()}
 
     def select(self, names: tuple[str, ...]) -> Self:
         return type(self)(*(self._metrics[name] for name in names))

@@ -13,11 +13,14 @@ from django.utils.safestring import SafeString
 
 from training.jobs import status
 from training.models import Job
+from training.programs.manifest import Program
+from training.programs.metrics import Metric
+from training.programs.registry import get_program
 from training.web import formatting
 
 register = template.Library()
-register.filter("metres", lambda value: formatting.format_distance(_number(value)))
-register.filter("figure", lambda value, digits=4: formatting.format_number(_number(value), digits))
+register.filter("distance", lambda value: formatting.format_distance(_number(value)))
+register.filter("number", lambda value, digits=4: formatting.format_number(_number(value), digits))
 register.filter("percent", lambda value: formatting.format_percent(_number(value)))
 register.filter("duration", lambda value: formatting.format_duration(_number(value)))
 register.filter("size", formatting.format_size)
@@ -45,12 +48,41 @@ def parameter(value: Any) -> str:
     )
 
 
+@register.filter
+def format_as(value: Any, metric: Metric) -> str:
+    return formatting.formatter(metric)(_number(value))
+
+
+@register.filter
+def headline(job: Job) -> str:
+    """The value of a job that lists show."""
+    return formatting.formatter(get_program(job.program).headline_metric)(job.headline_value)
+
+
 @register.simple_tag
-def best_rmse() -> SafeString:
-    """The heading of `best_val_rmse`."""
+def headline_attributes(job: Job) -> SafeString:
+    """What jobs.js needs to update the cell of the headline metric."""
+    metric = get_program(job.program).headline_metric
     return format_html(
-        '<span title="{}">{}</span>', formatting.BEST_RMSE_HELP, formatting.BEST_RMSE
+        'data-field="best" data-metric="{}" data-format="{}" data-digits="{}"',
+        metric.name, metric.format, metric.digits,
+    )  # fmt: skip
+
+
+@register.simple_tag
+def headline_title(program: Program | None = None) -> SafeString:
+    """The heading of the headline metric; lists mix programs and name that of the default one."""
+    shown = program or get_program()
+    return format_html(
+        '<span title="{}">{}</span>',
+        formatting.headline_help(shown),
+        formatting.headline_title(shown),
     )
+
+
+@register.simple_tag
+def headline_label() -> str:
+    return get_program().headline_metric.label
 
 
 @register.simple_tag
@@ -83,7 +115,7 @@ def pill(job: Job) -> SafeString:
 
 def state_pill(state: str) -> SafeString:
     return format_html(
-        '<span class="pill {}" data-is="state">{}<span>{}</span></span>',
+        '<span class="pill {}" data-field="state">{}<span>{}</span></span>',
         state,
         icon(state),
         status.STATUS_LABELS.get(state, state.capitalize()),

@@ -8,14 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import TypeGuard
 
+from training.programs.manifest import Program
 from training.programs.metrics import Metric
 
 MISSING = "–"
-# `best_val_rmse` is that of the best epoch by loss, so a lower RMSE may exist.
-BEST_RMSE = "Validation RMSE (best epoch)"
-BEST_RMSE_HELP = (
-    "Validation RMSE at the epoch with the lowest validation loss; its checkpoint is kept"
-)
 # Steps to which the remaining time is rounded, in seconds.
 ETA_STEPS = (1, 5, 30, 60, 300, 600, 3600)
 
@@ -35,6 +31,20 @@ def formatter(metric: Metric) -> Callable[[float | None], str]:
             return format_duration
         case _:
             return partial(format_number, digits=metric.digits)
+
+
+def headline_title(program: Program) -> str:
+    return f"{program.headline_metric.title} (best epoch)"
+
+
+def headline_help(program: Program) -> str:
+    """The best epoch is that of the objective, so a better headline value may exist."""
+    extreme = "lowest" if program.objective.direction == "minimize" else "highest"
+    objective = program.metrics[program.objective.metric].title.lower()
+    return (
+        f"{program.headline_metric.title} at the epoch with the {extreme} {objective}; "
+        "its checkpoint is kept"
+    )
 
 
 def format_distance(value: float | None) -> str:

@@ -1,8 +1,8 @@
-// What can be downloaded of a job, where the server lists it.
+// Lists the files of a job that can be downloaded, if the server offers any.
 
 import { $ } from "./page.js";
 
-function size(bytes) {
+function formatSize(bytes) {
   for (const [unit, step] of [
     ["GB", 1e9],
     ["MB", 1e6],
@@ -12,35 +12,36 @@ function size(bytes) {
   return bytes === undefined || bytes === null ? "" : `${bytes} B`;
 }
 
-let newest = 0;
+let lastRequest = 0;
 
-export async function artifacts(api, job) {
+export async function showArtifacts(api, job) {
   const panel = $("artifacts");
   if (job.kind !== "training" || !job.current_epoch || !("artifacts" in $("job").dataset)) return;
-  const asked = (newest += 1);
-  const answer = await fetch(`${api}/artifacts`);
-  if (!answer.ok) return;
-  const told = await answer.json();
-  if (asked !== newest) return; // a later question's answer may have come first
-  const rows = (Array.isArray(told) ? told : (told.results ?? [])).map((one) => {
+  const request = (lastRequest += 1);
+  const response = await fetch(`${api}/artifacts`);
+  if (!response.ok) return;
+  const listed = await response.json();
+  if (request !== lastRequest) return; // the response of a later request may have come first
+  const artifacts = Array.isArray(listed) ? listed : (listed.results ?? []);
+  const rows = artifacts.map((artifact) => {
     const row = document.createElement("tr");
     const link = Object.assign(document.createElement("a"), {
-      href: one.url ?? `${api}/artifacts/${one.name}`,
-      textContent: one.name,
+      href: artifact.url ?? `${api}/artifacts/${artifact.name}`,
+      textContent: artifact.name,
       download: "",
     });
-    const named = row.insertCell();
-    named.append(link);
-    if (one.description)
-      named.append(
+    const nameCell = row.insertCell();
+    nameCell.append(link);
+    if (artifact.description)
+      nameCell.append(
         Object.assign(document.createElement("small"), {
           className: "muted",
-          textContent: ` ${one.description}`,
+          textContent: ` ${artifact.description}`,
         }),
       );
-    const cell = row.insertCell();
-    cell.className = "number muted";
-    cell.textContent = size(one.size ?? one.bytes);
+    const sizeCell = row.insertCell();
+    sizeCell.className = "number muted";
+    sizeCell.textContent = formatSize(artifact.size ?? artifact.bytes);
     return row;
   });
   panel.querySelector("tbody").replaceChildren(...rows);

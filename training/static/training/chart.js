@@ -1,52 +1,53 @@
-// A line chart whose data grows: cursors and zooms in step with its neighbours, lines across, marks.
+// A line chart that grows: synchronized cursor and zoom, reference lines, a marker, gaps.
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT =
   "11px Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
-/** Ticks at whole epochs. */
-export const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
-const remembered = (name) => ({ 0: false, 1: true })[localStorage.getItem(`heimdall.log.${name}`)];
+/** The allowed distances of ticks on an axis of epochs, which are whole numbers. */
+export const EPOCH_TICKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
+const storedScale = (name) => ({ 0: false, 1: true })[localStorage.getItem(`heimdall.log.${name}`)];
 
 export class Chart {
   /**
-   * `name`: under which the scale is remembered; `series`: [{name, colour, dash, width}];
-   * `say`: a value in words; `tick`: for the axis; `x`: of the axis below; `levels()`: lines
-   * across [{value, colour, label}]; `mark()`: {x, y} or null; `rests()`: epochs after which the training rested.
+   * `name`: the key under which the scale is stored; `series`: [{name, colour, dash, width}];
+   * `format`: prints a value; `tick`: prints a tick of the y axis, `x` one of the x axis;
+   * `levels()`: reference lines [{value, colour, label, below}]; `marker()`: {x, y} or null;
+   * `gaps()`: the epochs after which the training was paused.
    */
   constructor(element, options) {
     Object.assign(
       this,
-      { element, levels: () => [], mark: () => null, rests: () => [], data: null },
+      { element, levels: () => [], marker: () => null, gaps: () => [], data: null },
       options,
     );
-    this.log = remembered(this.name) ?? options.log ?? false;
+    this.log = storedScale(this.name) ?? options.log ?? false;
     this.outputs = options.legend ? [...options.legend.querySelectorAll(".reading")] : [];
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(element);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.make());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.create());
   }
 
   size() {
     return { width: this.element.clientWidth - 12, height: this.element.clientHeight };
   }
 
-  /** `data`: [x, ...series]; nothing is drawn, and nothing cleared, while there is none. */
+  /** `data`: [x, ...series]. Without any x the chart stays as it is. */
   show(data) {
     this.data = data;
     if (!data[0].length) return;
     if (!this.plot) {
-      this.make();
+      this.create();
     } else {
       this.plot.setData(data, !this.zoomed);
       if (this.zoomed) this.plot.redraw();
     }
-    this.read();
+    this.updateLegend();
   }
 
   setLog(log) {
     this.log = log;
     localStorage.setItem(`heimdall.log.${this.name}`, this.log ? "1" : "0");
     this.onLog?.();
-    this.make();
+    this.create();
   }
 
   get zoomed() {
@@ -57,14 +58,14 @@ export class Chart {
     );
   }
 
-  make() {
+  create() {
     if (!this.data?.[0].length) return;
     this.plot?.destroy();
     this.element.replaceChildren();
     this.element.setAttribute("role", "img");
     this.element.setAttribute(
       "aria-label",
-      `${this.title}; the tables of this page hold the numbers`,
+      `${this.title}; the tables on this page list the values`,
     );
     const positive = this.data.slice(1).every((one) => one.every((value) => (value ?? 1) > 0));
     const axis = {
@@ -88,7 +89,7 @@ export class Chart {
         },
         scales: {
           x: { time: false, range: (_, low, high) => [low, high > low ? high : low + 1] },
-          // Below zero there is no logarithm: arcsinh is one on either side.
+          // Zero and negative values have no logarithm: use arcsinh, which is nearly one on both sides.
           y: {
             distr: this.log ? (positive ? 3 : 4) : 1,
             range: (_, low, high) => this.range(low, high, positive),
@@ -126,47 +127,44 @@ export class Chart {
           })),
         ],
         hooks: {
-          drawAxes: [(plot) => this.drawRests(plot)],
-          draw: [(plot) => this.drawLevels(plot), (plot) => this.drawMark(plot)],
-          setCursor: [() => this.read()],
+          drawAxes: [(plot) => this.drawGaps(plot)],
+          draw: [(plot) => this.drawLevels(plot), (plot) => this.drawMarker(plot)],
+          setCursor: [() => this.updateLegend()],
           setSelect: [(plot) => plot.select.width > 0 && (this.zoom = true)],
         },
       },
       this.data,
       this.element,
     );
-    this.read();
+    this.updateLegend();
   }
 
-  /** From the least to the greatest of data and lines across, with some room. */
+  /** The range of the data and the reference lines, with a margin. */
   range(low, high, positive) {
     if (low === null) return [0, 1];
-    const across = this.zoom ? [] : this.levels().map((level) => level.value);
-    const [least, most] = [Math.min(low, ...across), Math.max(high, ...across)];
-    // Below is room for the name of the lowest line.
+    const levels = this.zoom ? [] : this.levels().map((level) => level.value);
+    const [min, max] = [Math.min(low, ...levels), Math.max(high, ...levels)];
+    // The margin below has room for the label of the lowest line.
     if (this.log && positive)
-      return [
-        least / Math.max(1.05, (most / least) ** 0.1),
-        most * Math.max(1.05, (most / least) ** 0.05),
-      ];
-    const room = 0.06 * (most - least) || Math.abs(most) * 0.1 || 1;
-    return [least - room, most + room];
+      return [min / Math.max(1.05, (max / min) ** 0.1), max * Math.max(1.05, (max / min) ** 0.05)];
+    const margin = 0.06 * (max - min) || Math.abs(max) * 0.1 || 1;
+    return [min - margin, max + margin];
   }
 
-  /** The legend says what the cursor is on, or else the newest. */
-  read() {
+  /** The legend shows the values under the cursor, or else the newest. */
+  updateLegend() {
     if (!this.plot || !this.outputs.length) return;
     const at = this.plot.cursor.idx ?? this.data[0].length - 1;
     this.outputs.forEach((output, index) => {
-      const said = this.say(this.data[index + 1]?.[at]);
-      if (output.textContent !== said) output.textContent = said;
+      const text = this.format(this.data[index + 1]?.[at]);
+      if (output.textContent !== text) output.textContent = text;
     });
   }
 
-  drawRests(plot) {
+  drawGaps(plot) {
     const { ctx, bbox } = plot;
     ctx.fillStyle = css("--raised");
-    for (const epoch of this.rests()) {
+    for (const epoch of this.gaps()) {
       const left = Math.max(plot.valToPos(epoch, "x", true), bbox.left);
       const right = Math.min(plot.valToPos(epoch + 1, "x", true), bbox.left + bbox.width);
       if (right > bbox.left && left < bbox.left + bbox.width) {
@@ -188,7 +186,7 @@ export class Chart {
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      // On the left: the curves come down to these lines on the right.
+      // On the left, because the curves approach these lines on the right.
       this.text(
         ctx,
         label,
@@ -200,11 +198,11 @@ export class Chart {
     }
   }
 
-  drawMark(plot) {
-    const mark = this.mark();
-    if (!mark || mark.y === null || mark.y === undefined) return;
+  drawMarker(plot) {
+    const marker = this.marker();
+    if (!marker || marker.y === null || marker.y === undefined) return;
     const { ctx, bbox } = plot;
-    const [x, y] = [plot.valToPos(mark.x, "x", true), plot.valToPos(mark.y, "y", true)];
+    const [x, y] = [plot.valToPos(marker.x, "x", true), plot.valToPos(marker.y, "y", true)];
     if (x < bbox.left || x > bbox.left + bbox.width) return;
     ctx.save();
     ctx.strokeStyle = css("--accent");
@@ -227,7 +225,7 @@ export class Chart {
     ctx.restore();
   }
 
-  text(ctx, said, x, y, align) {
+  text(ctx, text, x, y, align) {
     ctx.font = FONT.replace("11px", `${11 * devicePixelRatio}px`);
     ctx.textAlign = align;
     ctx.lineJoin = "round";
@@ -235,19 +233,19 @@ export class Chart {
     ctx.setLineDash([]);
     ctx.strokeStyle = css("--surface");
     ctx.lineWidth = 3 * devicePixelRatio;
-    ctx.strokeText(said, x, y);
+    ctx.strokeText(text, x, y);
     ctx.fillStyle = ink;
-    ctx.fillText(said, x, y);
+    ctx.fillText(text, x, y);
   }
 }
 
-/** 1, 2, 5, 10, ... on either side of nought, or only the tens where that would be many. */
-export function decades(low, high) {
+/** 1, 2, 5, 10, ... on both sides of zero; fewer per decade, or only the powers, if that is many. */
+export function decadeTicks(low, high) {
   const reach = Math.ceil(Math.log10(Math.max(Math.abs(low), Math.abs(high), 1)));
-  const least = low > 0 ? Math.floor(Math.log10(low)) : 0;
+  const lowest = low > 0 ? Math.floor(Math.log10(low)) : 0;
   for (const factors of [[1, 2, 5], [1, 3], [1]]) {
     const above = [];
-    for (let power = least; power <= reach; power += 1)
+    for (let power = lowest; power <= reach; power += 1)
       above.push(...factors.map((factor) => factor * 10 ** power));
     const all = [...above.map((one) => -one).reverse(), 0, ...above].filter(
       (one) => one >= low && one <= high,
@@ -256,9 +254,9 @@ export function decades(low, high) {
   }
 }
 
-/** Where the decades are too far apart to read by, evenly spread values. */
+/** Evenly spaced ticks where fewer than three decade ticks are in range. */
 function logTicks(low, high) {
-  const found = decades(low, high);
+  const found = decadeTicks(low, high);
   if (found.length > 2) return found;
   const rough = (high - low) / 4,
     power = 10 ** Math.floor(Math.log10(rough));
@@ -268,8 +266,8 @@ function logTicks(low, high) {
   return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
 }
 
-/** Calls `draw` at most ten times a second, the first time at once. */
-export function paced(draw, gap = 100) {
+/** Calls `draw` at most once per `interval` ms, the first time immediately. */
+export function throttle(draw, interval = 100) {
   let timer = null,
     last = -Infinity;
   const now = () => {
@@ -280,7 +278,7 @@ export function paced(draw, gap = 100) {
   return () => {
     timer ??= setTimeout(
       () => requestAnimationFrame(now),
-      Math.max(0, last + gap - performance.now()),
+      Math.max(0, last + interval - performance.now()),
     );
   };
 }

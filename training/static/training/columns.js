@@ -1,16 +1,19 @@
-// The epochs as columns: bounded, however long a training lasts, and without losing a peak.
+// The metrics by epoch, as columns of bounded length that keep every peak.
 
-const CAP = 1600;
+const MAX_ROWS = 1600;
 
-/** Which rows to keep of `columns`: at most `limit`, each stretch with every column's extremes. */
-export function thinned(columns, limit) {
+/**
+ * The rows of `columns` to keep, at most `limit`: from equally long intervals those where any
+ * column has its minimum or maximum, as `downsample_minmax` in training/jobs/chart_series.py.
+ */
+export function downsampleMinMax(columns, limit) {
   const count = columns[0]?.length ?? 0;
   if (count <= limit) return [...Array(count).keys()];
-  const stretches = Math.max(1, Math.floor((limit - 2) / (2 * columns.length)));
+  const intervals = Math.max(1, Math.floor((limit - 2) / (2 * columns.length)));
   const kept = new Set([0, count - 1]);
-  for (let index = 0; index < stretches; index += 1) {
-    const start = Math.floor((index * count) / stretches),
-      end = Math.floor(((index + 1) * count) / stretches);
+  for (let index = 0; index < intervals; index += 1) {
+    const start = Math.floor((index * count) / intervals),
+      end = Math.floor(((index + 1) * count) / intervals);
     for (const column of columns) {
       let low = null,
         high = null;
@@ -27,13 +30,13 @@ export function thinned(columns, limit) {
 }
 
 export class Columns {
-  /** `told`: {epoch, seconds, series} as the server sends them; `gaps`: rested after these epochs. */
-  constructor(told, gaps = [], cap = CAP) {
-    this.names = Object.keys(told.series);
-    this.cap = cap;
-    this.epoch = [...told.epoch];
-    this.seconds = [...(told.seconds ?? [])];
-    this.series = Object.fromEntries(this.names.map((name) => [name, [...told.series[name]]]));
+  /** `data`: {epoch, seconds, series} from the server; `gaps`: the epochs after which training was paused. */
+  constructor(data, gaps = [], maxRows = MAX_ROWS) {
+    this.names = Object.keys(data.series);
+    this.maxRows = maxRows;
+    this.epoch = [...data.epoch];
+    this.seconds = [...(data.seconds ?? [])];
+    this.series = Object.fromEntries(this.names.map((name) => [name, [...data.series[name]]]));
     this.gaps = new Set(gaps);
   }
 
@@ -41,17 +44,17 @@ export class Columns {
     return this.epoch.at(-1) ?? 0;
   }
 
-  /** False where the epoch is known already. */
+  /** Returns false if the epoch is already there. */
   add(epoch, metrics, seconds = null) {
     if (epoch <= this.last) return false;
     this.epoch.push(epoch);
     this.seconds.push(seconds ?? this.seconds.at(-1) ?? 0);
     for (const name of this.names) this.series[name].push(metrics[name] ?? null);
-    if (this.epoch.length > this.cap) this.thin();
+    if (this.epoch.length > this.maxRows) this.downsample();
     return true;
   }
 
-  rest(epoch) {
+  addGap(epoch) {
     this.gaps.add(epoch);
   }
 
@@ -60,10 +63,10 @@ export class Columns {
     return row < 0 ? null : this.series[name][row];
   }
 
-  thin() {
-    const kept = thinned(
+  downsample() {
+    const kept = downsampleMinMax(
       this.names.map((name) => this.series[name]),
-      Math.floor(this.cap / 2),
+      Math.floor(this.maxRows / 2),
     );
     const pick = (column) => kept.map((row) => column[row]);
     this.epoch = pick(this.epoch);
@@ -71,17 +74,17 @@ export class Columns {
     for (const name of this.names) this.series[name] = pick(this.series[name]);
   }
 
-  /** [x, ...series] for a chart; where the training rested stands a row of nulls, which lifts the pen. */
+  /** [x, ...series] for a chart, with a row of nulls after each gap to interrupt the curve. */
   table(names) {
-    const rests = [...this.gaps]
+    const gaps = [...this.gaps]
       .filter((epoch) => epoch < this.last)
       .sort((one, other) => one - other);
-    if (!rests.length) return [this.epoch, ...names.map((name) => this.series[name])];
+    if (!gaps.length) return [this.epoch, ...names.map((name) => this.series[name])];
     const table = [[], ...names.map(() => [])];
     let next = 0;
     this.epoch.forEach((epoch, row) => {
-      while (next < rests.length && rests[next] < epoch) {
-        table[0].push(rests[next] + 0.5);
+      while (next < gaps.length && gaps[next] < epoch) {
+        table[0].push(gaps[next] + 0.5);
         names.forEach((_, index) => table[index + 1].push(null));
         next += 1;
       }

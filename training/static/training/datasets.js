@@ -1,21 +1,26 @@
-// Datasets: how far each is made, and how far an upload has come.
+// The list of datasets: progress of generation and of an upload.
 
-import { Line } from "./live.js";
-import { $, say } from "./page.js";
+import { EventConnection } from "./live.js";
+import { $, setText } from "./page.js";
 
-const makers = new Map(
-  [...document.querySelectorAll("[data-maker]")].map((cell) => [cell.dataset.maker, cell]),
+const generationJobs = new Map(
+  [...document.querySelectorAll("[data-generation-job]")].map((cell) => [
+    cell.dataset.generationJob,
+    cell,
+  ]),
 );
-if (makers.size) {
-  const line = new Line({
-    socket: () => "/ws",
-    ask: async () => {},
+if (generationJobs.size) {
+  const connection = new EventConnection({
+    socketUrl: () => "/ws",
+    fetchNew: async () => {},
     onState: () => {},
     onFrame: ({ event, data }) => {
-      // From the first event on: it may have been finished since this page was drawn.
+      // From the first event: the generation may have ended since the page was rendered.
       if (event === "connected")
-        makers.forEach((_, id) => line.tell({ action: "subscribe", job_id: id, after: 0 }));
-      const cell = makers.get(data?.job_id);
+        generationJobs.forEach((_, id) =>
+          connection.send({ action: "subscribe", job_id: id, after: 0 }),
+        );
+      const cell = generationJobs.get(data?.job_id);
       if (!cell) return;
       if (event === "dataset:generation_progress")
         cell.querySelector("progress").value = (100 * data.current) / data.total;
@@ -27,42 +32,42 @@ if (makers.size) {
 const form = $("import-form");
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const sent = new FormData(form);
-  sent.append("import", "");
+  const body = new FormData(form);
+  body.append("import", "");
   const request = new XMLHttpRequest();
   $("upload").hidden = false;
   form.querySelector("button").disabled = true;
   request.upload.onprogress = ({ loaded, total }) => {
     $("upload").querySelector("progress").value = (100 * loaded) / total;
-    say(
-      $("upload-words"),
-      loaded < total
-        ? `Sending, ${Math.round((100 * loaded) / total)} %`
-        : "Reading the tables; nothing is kept unless all of it is right.",
+    setText(
+      $("upload-status"),
+      loaded < total ? `Uploading, ${Math.round((100 * loaded) / total)} %` : "Validating…",
     );
   };
   request.onload = () => {
     if (request.status < 300) return void (location.href = JSON.parse(request.responseText).page);
-    const answer = new DOMParser()
+    const page = new DOMParser()
       .parseFromString(request.responseText, "text/html")
       .getElementById("import-form");
-    const wrong = [...(answer?.querySelectorAll(".error") ?? [])].map((one) => one.textContent);
-    refuse(wrong.length ? wrong.join(" ") : `The server refused it (${request.status}).`);
+    const errors = [...(page?.querySelectorAll(".error") ?? [])].map((one) => one.textContent);
+    showError(
+      errors.length ? errors.join(" ") : `The server rejected the upload (${request.status}).`,
+    );
   };
-  request.onerror = () => refuse("The line broke while sending; nothing was imported. Try again.");
+  request.onerror = () => showError("Upload failed (connection lost). Nothing was imported.");
   request.open("POST", location.href);
   request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
-  request.send(sent);
+  request.send(body);
 });
 
-function refuse(words) {
+function showError(text) {
   form.querySelector("button").disabled = false;
   $("upload").hidden = true;
   form.querySelectorAll(".error").forEach((one) => one.remove());
-  const said = Object.assign(document.createElement("small"), {
+  const message = Object.assign(document.createElement("small"), {
     className: "error",
-    textContent: words,
+    textContent: text,
   });
-  said.setAttribute("role", "alert");
-  form.querySelector("input[type=file]").after(said);
+  message.setAttribute("role", "alert");
+  form.querySelector("input[type=file]").after(message);
 }

@@ -1,26 +1,46 @@
-// Numbers as people read them; `training/words.py` says them in the same words.
+// Formats numbers, durations and ages; `training/web/formatting.py` formats them the same way.
 
-export const NOTHING = "–";
-const missing = (value) =>
+export const MISSING = "–";
+const isMissing = (value) =>
   value === null || value === undefined || value === "" || !Number.isFinite(Number(value));
 
-export function metres(value) {
-  if (missing(value)) return NOTHING;
+/** A function that prints values of `metric`: {format, digits} as the server describes it. */
+export function formatter({ format, digits }) {
+  switch (format) {
+    case "distance":
+      return formatDistance;
+    case "percent":
+      return (value) => formatPercent(value);
+    case "duration":
+      return formatDuration;
+    default:
+      return (value) => formatNumber(value, Number(digits ?? 4));
+  }
+}
+
+/** The same for the ticks of an axis, which are round numbers. */
+export function tickFormatter(metric) {
+  if (metric.format === "distance") return formatDistanceTick;
+  return metric.format === "number" ? formatNumberTick : formatter(metric);
+}
+
+/** Format metres: 34.2 m, 340 m, 34.20 km. */
+export function formatDistance(value) {
+  if (isMissing(value)) return MISSING;
   const size = Math.abs(value);
   if (size >= 10000) return `${(value / 1000).toFixed(2)} km`;
   return `${Number(value).toFixed(size >= 100 ? 0 : 1)} m`;
 }
 
-/** For an axis, where the ticks are round. */
-export function shortMetres(value) {
+function formatDistanceTick(value) {
   return Math.abs(value) >= 1000
     ? `${Number((value / 1000).toPrecision(6))} km`
     : `${Number(value.toPrecision(6))} m`;
 }
 
-/** A number of so many significant digits. */
-export function figure(value, digits = 4) {
-  if (missing(value)) return NOTHING;
+/** Format with `digits` significant digits. */
+export function formatNumber(value, digits = 4) {
+  if (isMissing(value)) return MISSING;
   const number = Number(value),
     size = Math.abs(number);
   if (number === 0) return "0";
@@ -28,16 +48,17 @@ export function figure(value, digits = 4) {
   return number.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
 }
 
-export function shortFigure(value) {
+function formatNumberTick(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-export function percent(share, digits = 1) {
-  return missing(share) ? NOTHING : `${(100 * share).toFixed(digits)} %`;
+export function formatPercent(share, digits = 1) {
+  return isMissing(share) ? MISSING : `${(100 * share).toFixed(digits)} %`;
 }
 
-export function duration(seconds) {
-  if (missing(seconds)) return NOTHING;
+/** 12 s, 5 min 3 s, 2 h 5 min, 3 d 4 h. */
+export function formatDuration(seconds) {
+  if (isMissing(seconds)) return MISSING;
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
@@ -45,22 +66,22 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
-/** How long it may still take, rounded by no more than a twentieth. */
-export function about(seconds) {
-  if (missing(seconds)) return "";
+/** Format the remaining time, rounded by at most a twentieth. */
+export function formatEta(seconds) {
+  if (isMissing(seconds)) return "";
   const step = [1, 5, 30, 60, 300, 600, 3600].findLast((one) => one <= Math.max(1, 0.08 * seconds));
-  return duration(Math.max(1, step * Math.round(seconds / step))).replace(/ 0 (s|min|h)/, "");
+  return formatDuration(Math.max(1, step * Math.round(seconds / step))).replace(/ 0 (s|min|h)/, "");
 }
 
-/** How fast epochs of so many seconds come: ["2.1", "epochs/s"], ["12 s", "per epoch"]. */
-export function rate(seconds) {
-  if (missing(seconds) || seconds <= 0) return [NOTHING, ""];
-  if (seconds < 1) return [figure(1 / seconds, 2), "epochs/s"];
-  return [seconds >= 60 ? duration(seconds) : `${figure(seconds, 2)} s`, "per epoch"];
+/** Number and unit of the training speed: ["2.1", "epochs/s"], ["12 s", "per epoch"]. */
+export function formatRate(seconds) {
+  if (isMissing(seconds) || seconds <= 0) return [MISSING, ""];
+  if (seconds < 1) return [formatNumber(1 / seconds, 2), "epochs/s"];
+  return [seconds >= 60 ? formatDuration(seconds) : `${formatNumber(seconds, 2)} s`, "per epoch"];
 }
 
-/** The largest unit alone. */
-export function ago(seconds) {
+/** Format the age in its largest unit: 3 min ago. */
+export function formatAge(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   for (const [unit, size] of [
     ["d", 86400],
@@ -72,6 +93,6 @@ export function ago(seconds) {
   return `${whole} s ago`;
 }
 
-export function count(value) {
+export function formatCount(value) {
   return Number(value).toLocaleString("en-US");
 }

@@ -1,13 +1,17 @@
-// What every page, and the desk, does once somebody has signed in: keys, dialogs, ages that go on.
+// Loaded by every page of a signed-in user, the admin included.
 
-import { ages, dialogs, help, keys, walk } from "./page.js";
+import { addShortcuts, closeDialogs, helpShortcut, rowNavigation, updateAges } from "./page.js";
 
-function search() {
+function focusSearch() {
   const field = document.querySelector("#search, #searchbar");
   if (field) field.focus();
   else location.href = "/jobs?focus=search";
 }
 
-dialogs();
-keys({ ...help, ...walk("[data-walk] tr"), "/": search });
-setInterval(ages, 1000);
+closeDialogs();
+addShortcuts({
+  ...helpShortcut,
+  ...rowNavigation("[data-row-navigation] tr"),
+  "/": focusSearch,
+});
+setInterval(updateAges, 1000);

@@ -1,157 +1,174 @@
-// One job's page: the snapshot in the HTML first, then each event as it comes.
+// The page of one job: starts from the snapshot in the HTML, then applies each event.
 
-import { artifacts } from "./artifacts.js";
-import { paced } from "./chart.js";
+import { showArtifacts } from "./artifacts.js";
+import { throttle } from "./chart.js";
 import { Columns } from "./columns.js";
-import { addRow, starRow } from "./epochs.js";
-import { ago, count, figure, metres, rate } from "./formatting.js";
-import { steering } from "./job_actions.js";
-import { charts, paintCharts } from "./jobcharts.js";
-import { Line, showState } from "./live.js";
-import { Pace } from "./pace.js";
-import { $, freshen, paintPill, say, serverTime, setClock, single, statusLabel } from "./page.js";
+import { addRow, markBest } from "./epochs.js";
+import {
+  formatAge,
+  formatDistance,
+  formatNumber,
+  formatRate,
+  formatter,
+  MISSING,
+} from "./formatting.js";
+import { enableActions } from "./job_actions.js";
+import { createCharts, updateCharts } from "./job_charts.js";
+import { EventConnection, showState } from "./live.js";
+import {
+  $,
+  coalesce,
+  refreshFragments,
+  serverTime,
+  setClock,
+  setText,
+  statusLabel,
+  updatePill,
+} from "./page.js";
+import { progressText, Speed } from "./progress.js";
 
 let snapshot = JSON.parse($("snapshot").textContent);
-const { job } = snapshot;
-const training = job.kind === "training";
+const { job, program } = snapshot;
+const isTraining = job.kind === "training";
 const api = $("job").dataset.api;
 // A worker renews its lease four times before the lease expires; ask for the heartbeat once one is due.
 const SILENT_AFTER = 1000 * snapshot.silent_after_seconds,
-  HEARTBEAT_DUE = 250 * snapshot.lease_seconds + 1000;
-const POLITE = 15000;
-let newest = job.seq;
+  HEARTBEAT_DUE = 250 * snapshot.lease_seconds + 1000,
+  HEARTBEAT_CHECK_INTERVAL = 2500;
+const ANNOUNCE_INTERVAL = 15000;
+let lastSeq = job.seq;
 let state = snapshot.state; // derived by the server, which also sends it with each status event
-let shown = state;
-let latest = null,
+let shownState = state;
+let headlineValue = snapshot.headline_value;
+let latestMetrics = null,
   batch = null,
-  pending = [];
-let alive = Date.parse(job.heartbeat_at ?? job.created_at);
-let checked = alive; // when the server last confirmed what `alive` is
-let spoke = 0,
-  asking = false;
+  pendingEpochs = [];
+let heartbeatAt = Date.parse(job.heartbeat_at ?? job.created_at);
+let confirmedAt = heartbeatAt; // when the server last confirmed what `heartbeatAt` is
+let announcedAt = 0,
+  checkingHeartbeat = false;
 setClock(snapshot.now);
 
 const columns = new Columns(snapshot.columns, snapshot.gaps);
-const pace = new Pace(snapshot.ends);
-const view = training ? charts({ columns, job, yardsticks: () => snapshot.yardsticks }) : [];
+const speed = new Speed(snapshot.ends);
+const charts = isTraining
+  ? createCharts({ program, columns, job, referenceErrors: () => snapshot.reference_errors })
+  : [];
 
 /**
- * How long the worker had sent no heartbeat when the server was last reached, in ms. While the server
- * is unreachable this does not grow: silence of the connection says nothing about the worker.
+ * For how long the worker had sent no heartbeat when the server was last reached, in ms. While the
+ * server is unreachable this does not grow: that says nothing about the worker.
  */
-const silence = () => checked - alive;
+const silence = () => confirmedAt - heartbeatAt;
 
 /** The status from the server, or "silent" while heartbeats are missing. */
-function stateNow() {
+function currentState() {
   return job.status === "running" && silence() > SILENT_AFTER ? "silent" : state;
 }
 
-function progressLine() {
-  const share = `${job.progress_percent.toFixed(0)} %`;
-  if (!training)
-    return `${count(job.generated ?? 0)} of ${count(job.config.samples)} samples, ${share}`;
-  const said = `Epoch ${count(job.current_epoch)} of ${count(job.total_epochs)}, ${share}`;
-  if (job.status !== "running") return said;
-  if (job.current_epoch === job.total_epochs) return `${said}, evaluating on the test set`;
-  const left = pace.left(job.total_epochs - job.current_epoch, serverTime());
-  const sooner = (job.best_epoch ?? 0) + job.config.patience < job.total_epochs;
-  return said + (left && `, ${sooner ? "at most " : ""}about ${left} left`);
-}
-
-function paint() {
-  shown = stateNow();
-  paintPill($("pill").firstElementChild, shown);
-  const within =
+function update() {
+  shownState = currentState();
+  updatePill($("pill").firstElementChild, shownState);
+  const withinEpoch =
     batch && batch.epoch > job.current_epoch
       ? batch.batch / batch.total_batches / job.total_epochs
       : 0;
-  $("bar").value = job.progress_percent + 100 * within;
+  $("bar").value = job.progress_percent + 100 * withinEpoch;
   $("bar").className = job.status;
-  if (training || "generated" in job) say($("progress"), progressLine());
-  say(
+  if (isTraining || "generated" in job)
+    setText($("progress"), progressText(job, speed, serverTime()));
+  setText(
     $("batch"),
     batch && job.status === "running"
-      ? `batch ${batch.batch} of ${batch.total_batches}, loss ${figure(batch.loss)}`
+      ? `batch ${batch.batch} of ${batch.total_batches}, loss ${formatNumber(batch.loss)}`
       : "",
   );
-  document.title = `${["queued", "running"].includes(job.status) ? `${job.progress_percent.toFixed(0)}% ` : ""}${document.title.replace(/^\d+% /, "")}`;
-  if (training) paintTraining();
-  tick();
+  const percent = ["queued", "running"].includes(job.status)
+    ? `${job.progress_percent.toFixed(0)}% `
+    : "";
+  document.title = percent + document.title.replace(/^\d+% /, "");
+  if (isTraining) updateTraining();
+  updateHeartbeat();
 }
 
-function paintTraining() {
-  say($("best"), metres(job.best_val_rmse));
-  say($("best-epoch"), job.best_epoch ? `epoch ${job.best_epoch}` : "");
-  if (latest) {
-    say($("now"), metres(latest.val_rmse));
-    say($("median"), metres(latest.val_median));
-    say($("p95"), metres(latest.val_p95));
+function updateTraining() {
+  setText($("best"), formatter(program.metrics[program.headline])(headlineValue));
+  setText($("best-epoch"), job.best_epoch ? `epoch ${job.best_epoch}` : "");
+  if (latestMetrics) {
+    for (const figure of document.querySelectorAll("[data-latest]")) {
+      const name = figure.dataset.latest;
+      setText(figure, formatter(program.metrics[name])(latestMetrics[name]));
+    }
   }
-  const { bound } = snapshot.yardsticks;
-  say($("times"), bound && job.best_val_rmse ? `${figure(job.best_val_rmse / bound, 3)} ×` : "–");
-  say($("bound"), bound ? `of ${metres(bound)}` : "");
-  const [fast, unit] = rate(pace.each);
-  $("pace").firstChild.data = `${fast} `;
-  say($("pace").lastElementChild, unit);
-  pending.forEach((one) => addRow(one, snapshot.table_rows));
-  pending = [];
-  starRow(job.best_epoch);
-  paintCharts(view);
+  const { bound } = snapshot.reference_errors;
+  const ratio = bound && headlineValue ? `${formatNumber(headlineValue / bound, 3)} ×` : MISSING;
+  setText($("bound-ratio"), ratio);
+  setText($("bound"), bound ? `bound ${formatDistance(bound)}` : "");
+  const [rate, unit] = formatRate(speed.secondsPerEpoch);
+  $("speed").firstChild.data = `${rate} `;
+  setText($("speed").lastElementChild, unit);
+  for (const epoch of pendingEpochs) addRow(epoch, program.metrics, snapshot.table_rows);
+  pendingEpochs = [];
+  markBest(job.best_epoch);
+  updateCharts(charts);
 }
-const repaint = paced(paint);
+const scheduleUpdate = throttle(update);
 
 /** Once a second: the age of the heartbeat, and whether it is overdue. */
-function tick() {
+function updateHeartbeat() {
   const running = job.status === "running";
-  if (training) say($("heartbeat"), running ? ago((serverTime() - alive) / 1000) : "–");
-  if (running && serverTime() - alive > HEARTBEAT_DUE) checkHeartbeat();
-  const silent = shown === "silent";
+  const age = serverTime() - heartbeatAt;
+  if (isTraining) setText($("heartbeat"), running ? formatAge(age / 1000) : MISSING);
+  if (running && age > HEARTBEAT_DUE) checkHeartbeat();
+  const silent = shownState === "silent";
   $("silent").hidden = !silent;
   if (silent) {
-    say(
+    setText(
       $("silent"),
       `No heartbeat from worker ${job.worker} for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job is reassigned and continues from epoch ${job.current_epoch}.`,
     );
   }
-  if (stateNow() !== shown) paint();
-  if (running && Date.now() - spoke > POLITE) speak();
+  if (currentState() !== shownState) update();
+  if (running && Date.now() - announcedAt > ANNOUNCE_INTERVAL) announce();
 }
 
 async function checkHeartbeat() {
-  if (asking) return;
-  asking = true;
+  if (checkingHeartbeat) return;
+  checkingHeartbeat = true;
   try {
-    const answer = await fetch(api);
-    if (answer.ok) {
-      const found = await answer.json();
-      alive = Math.max(alive, Date.parse(found.heartbeat_at ?? 0));
-      checked = Math.max(checked, serverTime());
+    const response = await fetch(api);
+    if (response.ok) {
+      const found = await response.json();
+      heartbeatAt = Math.max(heartbeatAt, Date.parse(found.heartbeat_at ?? 0));
+      confirmedAt = Math.max(confirmedAt, serverTime());
       job.worker = found.worker;
     }
   } catch {
     // The connection state already shows that the server is unreachable.
   }
-  setTimeout(() => (asking = false), 2500);
+  setTimeout(() => (checkingHeartbeat = false), HEARTBEAT_CHECK_INTERVAL);
 }
 
-function speak() {
-  spoke = Date.now();
-  say($("polite"), `${statusLabel(stateNow())}. ${progressLine()}.`);
+/** For screen readers: the state in one sentence, at most every 15 s. */
+function announce() {
+  announcedAt = Date.now();
+  const text = progressText(job, speed, serverTime());
+  setText($("polite"), `${statusLabel(currentState())}. ${text}.`);
 }
 
-const fresh = single(async () => {
-  const page = await freshen();
+const refresh = coalesce(async () => {
+  const page = await refreshFragments();
   const fetched = JSON.parse(page.getElementById("snapshot").textContent);
-  snapshot = { ...snapshot, yardsticks: fetched.yardsticks };
-  if (fetched.job.seq === newest) state = fetched.state;
-  artifacts(api, job);
-  paint();
+  snapshot = { ...snapshot, reference_errors: fetched.reference_errors };
+  if (fetched.job.seq === lastSeq) state = fetched.state;
+  showArtifacts(api, job);
+  update();
 });
 
-const takes = {
+const handlers = {
   "training:started": ({ resumed_from_epoch: from }) => {
-    pace.begin();
-    if (from) columns.rest(from);
+    speed.reset();
+    if (from) columns.addGap(from);
   },
   "training:status": (data) => {
     state = data.display_status || data.status; // events stored by version 0.1 have no display_status
@@ -167,14 +184,14 @@ const takes = {
   "training:progress": (data, at) => {
     if (data.is_best) {
       job.best_epoch = data.epoch;
-      job.best_val_rmse = data.metrics.val_rmse;
+      headlineValue = data.metrics[program.headline];
     } else if (columns.add(data.epoch, data.metrics)) {
-      pace.add(at);
+      speed.addEpochEnd(at);
       job.current_epoch = data.epoch;
       job.progress_percent = (100 * data.epoch) / data.total_epochs;
-      latest = data.metrics;
-      pending.push(data);
-      if (pending.length > snapshot.table_rows) pending.shift();
+      latestMetrics = data.metrics;
+      pendingEpochs.push(data);
+      if (pendingEpochs.length > snapshot.table_rows) pendingEpochs.shift();
     }
   },
   "training:batch_progress": (data) => (batch = data),
@@ -183,33 +200,33 @@ const takes = {
     job.progress_percent = (100 * data.current) / data.total;
   },
 };
-const LIFE = new Set(["training:started", "training:status", "training:completed"]);
+const LIFECYCLE_EVENTS = new Set(["training:started", "training:status", "training:completed"]);
 
-let chain = Promise.resolve();
-/** Each seq once and in order: what is doubled is dropped, a hole is filled from the rows first. */
-function take(frame) {
+let queue = Promise.resolve();
+/** Applies each seq once and in order: duplicates are dropped, missing events are fetched first. */
+function onFrame(frame) {
   if (frame.seq === undefined) return apply(frame);
-  chain = chain
+  queue = queue
     .then(async () => {
-      if (frame.seq > newest + 1) await catchUp();
-      if (frame.seq === newest + 1) apply(frame);
+      if (frame.seq > lastSeq + 1) await fetchMissing();
+      if (frame.seq === lastSeq + 1) apply(frame);
     })
-    .catch(() => {}); // the server is away: the next frame, or the next line, fills it
+    .catch(() => {}); // the server is unreachable: the next frame or connection fetches them
 }
 
-function ask() {
-  const asked = chain.then(catchUp);
-  chain = asked.catch(() => {});
-  return asked;
+function fetchNew() {
+  const fetched = queue.then(fetchMissing);
+  queue = fetched.catch(() => {});
+  return fetched;
 }
 
-async function catchUp() {
-  let next = `${api}/events?after=${newest}`;
+async function fetchMissing() {
+  let next = `${api}/events?after=${lastSeq}`;
   while (next) {
-    const answer = await fetch(next);
-    if (!answer.ok) throw new Error(answer.statusText);
-    const page = await answer.json();
-    for (const frame of page.results) if (frame.seq === newest + 1) apply(frame);
+    const response = await fetch(next);
+    if (!response.ok) throw new Error(response.statusText);
+    const page = await response.json();
+    for (const frame of page.results) if (frame.seq === lastSeq + 1) apply(frame);
     next =
       page.next &&
       new URL(page.next, location.href).pathname + new URL(page.next, location.href).search;
@@ -217,46 +234,47 @@ async function catchUp() {
 }
 
 function apply(frame) {
-  if (frame.seq !== undefined) newest = frame.seq;
-  if (!takes[frame.event]) return;
-  const before = stateNow();
+  if (frame.seq !== undefined) lastSeq = frame.seq;
+  if (!handlers[frame.event]) return;
+  const before = currentState();
   const at = Date.parse(frame.timestamp);
-  if (job.status === "running" || frame.data.status === "running") alive = Math.max(alive, at);
-  takes[frame.event](frame.data, at);
-  if (LIFE.has(frame.event)) {
+  if (job.status === "running" || frame.data.status === "running")
+    heartbeatAt = Math.max(heartbeatAt, at);
+  handlers[frame.event](frame.data, at);
+  if (LIFECYCLE_EVENTS.has(frame.event)) {
     batch = null;
-    fresh();
-    if (stateNow() !== before) setTimeout(speak);
+    refresh();
+    if (currentState() !== before) setTimeout(announce);
   }
-  repaint();
+  scheduleUpdate();
 }
 
-steering({ api, refused: $("refusal"), toggleLog });
-/** Both charts alike. */
+enableActions({ api, refusal: $("refusal"), toggleLog });
+/** Gives all charts the same scale. */
 function toggleLog() {
-  const log = !view.every((chart) => chart.log);
-  view.forEach((chart) => chart.setLog(log));
+  const log = !charts.every((chart) => chart.log);
+  charts.forEach((chart) => chart.setLog(log));
 }
 for (const button of document.querySelectorAll("[data-log]")) {
-  const chart = view.find((one) => one.name === button.dataset.log);
-  const show = () => button.setAttribute("aria-pressed", chart.log);
+  const chart = charts.find((one) => one.name === button.dataset.log);
+  const showPressed = () => button.setAttribute("aria-pressed", chart.log);
   button.hidden = false;
   button.addEventListener("click", () => chart.setLog(!chart.log));
-  chart.onLog = show;
-  show();
+  chart.onLog = showPressed;
+  showPressed();
 }
-artifacts(api, job);
-paint();
-setInterval(tick, 1000);
+showArtifacts(api, job);
+update();
+setInterval(updateHeartbeat, 1000);
 let connections = 0;
-new Line({
-  socket: () => `/ws/training/${job.id}?after=${newest}`,
-  stream: () => `${api}/events/stream?after=${newest}`,
-  ask,
+new EventConnection({
+  socketUrl: () => `/ws/training/${job.id}?after=${lastSeq}`,
+  streamUrl: () => `${api}/events/stream?after=${lastSeq}`,
+  fetchNew,
   onFrame: (frame) => {
-    // After a break the parts that no event carries may be old.
-    if (frame.event === "connected" && connections++) fresh();
-    take(frame);
+    // After an interruption the fragments that no event updates may be outdated.
+    if (frame.event === "connected" && connections++) refresh();
+    onFrame(frame);
   },
   onState: showState($("live")),
 });

@@ -1,40 +1,40 @@
-// Pause, resume, cancel: the page's forms, sent without leaving it; a refusal is said in place.
+// Pause, resume, cancel: sends the page's forms without leaving it and shows a refusal in place.
 
-import { $, keys } from "./page.js";
+import { $, addShortcuts } from "./page.js";
 
-export function steering({ api, refused, toggleLog }) {
-  async function ask(form) {
-    const wish = new URL(form.action).pathname.split("/").at(-1);
+export function enableActions({ api, refusal, toggleLog }) {
+  async function submit(form) {
+    const action = new URL(form.action).pathname.split("/").at(-1);
     const buttons = form.querySelectorAll("button");
     buttons.forEach((button) => (button.disabled = true));
-    refused.hidden = true;
+    refusal.hidden = true;
     try {
-      const answer = await fetch(`${api}/${wish}`, {
+      const response = await fetch(`${api}/${action}`, {
         method: "POST",
         headers: { "X-CSRFToken": form.elements.csrfmiddlewaretoken.value },
       });
-      if (!answer.ok) throw new Error((await answer.json()).detail ?? answer.statusText);
+      if (!response.ok) throw new Error((await response.json()).detail ?? response.statusText);
     } catch (error) {
       // fetch rejects with a TypeError where it gets no response at all.
       const reason = error instanceof TypeError ? "the server is unreachable." : error.message;
-      refused.textContent = `Could not ${wish}: ${reason}`;
-      refused.hidden = false;
+      refusal.textContent = `Could not ${action}: ${reason}`;
+      refusal.hidden = false;
     }
     buttons.forEach((button) => (button.disabled = false));
     $("confirm")?.close();
   }
 
   document.addEventListener("submit", (event) => {
-    if (!event.target.matches("[data-ask]")) return;
+    if (!event.target.matches("[data-async]")) return;
     event.preventDefault();
-    ask(event.target);
+    submit(event.target);
   });
   document.addEventListener("click", (event) => {
     if (!event.target.closest("[data-cancel]")) return;
     event.preventDefault();
     $("confirm").showModal();
   });
-  keys({
+  addShortcuts({
     p: () =>
       document
         .querySelector(

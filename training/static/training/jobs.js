@@ -1,164 +1,150 @@
-// The list of jobs (here and on the operators' desk), each row moving as its job does.
+// The list of jobs, on the pages and in the admin: updates each row while its job runs.
 
-import { paced } from "./chart.js";
-import { metres } from "./formatting.js";
-import { Line, showState } from "./live.js";
-import { $, ages, freshen, paintPill, say, single } from "./page.js";
+import { throttle } from "./chart.js";
+import { formatter } from "./formatting.js";
+import { EventConnection, showState } from "./live.js";
+import { $, coalesce, delay, refreshFragments, setText, updateAges, updatePill } from "./page.js";
+import { drawSparkline, MAX_POINTS } from "./sparkline.js";
 
-const SPARKS = 48,
-  WIDTH = 96,
-  HEIGHT = 22;
+const MAX_COMPARED = 8;
 const rows = new Map(
   [...document.querySelectorAll("[data-job]")].map((row) => [row.dataset.job, row.closest("tr")]),
 );
-const known = new Set(rows.keys());
-const waiting = new Map();
-let unseen = 0;
-let meanwhile = null;
+const knownJobs = new Set(rows.keys());
+const pending = new Map();
+let newJobs = 0;
+let buffer = null; // the frames that come while the rows are fetched
 
-function part(row, name) {
-  return row.querySelector(`[data-is=${name}]`);
+function field(row, name) {
+  return row.querySelector(`[data-field=${name}]`);
 }
 
-function drawSpark(cell) {
-  const values = cell.values.filter((value) => value !== null);
-  if (values.length < 2) return;
-  const low = Math.min(...values),
-    high = Math.max(...values),
-    step = (WIDTH - 4) / (values.length - 1);
-  const points = values.map(
-    (value, index) =>
-      `${(2 + index * step).toFixed(1)} ${(HEIGHT - 2 - ((value - low) / (high - low || 1)) * (HEIGHT - 4)).toFixed(1)}`,
-  );
-  const svg = cell.querySelector("svg");
-  const path =
-    svg.querySelector("path") ??
-    svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
-  path.setAttribute("class", "line");
-  path.setAttribute("d", `M${points.join("L")}`);
-}
-
-function addSpark(row, value) {
-  const cell = part(row, "spark");
+function addToSparkline(row, value) {
+  const cell = field(row, "sparkline");
   if (!cell) return;
   cell.values ??= (cell.dataset.values || "").split(",").filter(Boolean).map(Number);
   cell.values.push(value);
-  if (cell.values.length > SPARKS) cell.values = cell.values.filter((_, index) => index % 2 === 1);
+  if (cell.values.length > MAX_POINTS)
+    cell.values = cell.values.filter((_, index) => index % 2 === 1);
 }
 
-function move(row, share) {
+function setProgress(row, percent) {
   const bar = row.querySelector("progress");
-  if (bar) bar.value = share;
-  say(part(row, "percent"), `${share.toFixed(0)} %`);
+  if (bar) bar.value = percent;
+  setText(field(row, "percent"), `${percent.toFixed(0)} %`);
 }
 
-/** What has come since the last painting, row by row: the newest of each kind is enough. */
-function paint() {
-  for (const [id, news] of waiting) {
+/** Shows the newest update of each kind, row by row. */
+function updateRows() {
+  for (const [id, update] of pending) {
     const row = rows.get(id);
-    if (news.status) {
+    if (update.status) {
       // Events stored by version 0.1 have no display_status.
-      const state = news.status.display_status || news.status.status;
+      const state = update.status.display_status || update.status.status;
       row.dataset.state = state;
-      paintPill(part(row, "state"), state);
-      row.querySelector("progress")?.setAttribute("class", news.status.status);
-      if (news.status.status === "completed") move(row, 100);
+      updatePill(field(row, "state"), state);
+      row.querySelector("progress")?.setAttribute("class", update.status.status);
+      if (update.status.status === "completed") setProgress(row, 100);
     }
-    if (news.progress) {
-      move(row, (100 * news.progress.epoch) / news.progress.total_epochs);
-      say(part(row, "epoch"), `${news.progress.epoch} / ${news.progress.total_epochs}`);
-      if (part(row, "spark")?.values) drawSpark(part(row, "spark"));
+    if (update.progress) {
+      const { epoch, total_epochs: total } = update.progress;
+      setProgress(row, (100 * epoch) / total);
+      setText(field(row, "epoch"), `${epoch} / ${total}`);
+      const cell = field(row, "sparkline");
+      if (cell?.values) drawSparkline(cell.querySelector("svg"), cell.values);
     }
-    if (news.best) say(part(row, "best"), metres(news.best));
-    if (news.made) {
-      move(row, (100 * news.made.current) / news.made.total);
-      say(part(row, "epoch"), `${news.made.current} / ${news.made.total}`);
+    if (update.best) {
+      const cell = field(row, "best");
+      if (cell) setText(cell, formatter(cell.dataset)(update.best[cell.dataset.metric]));
+    }
+    if (update.generation) {
+      const { current, total } = update.generation;
+      setProgress(row, (100 * current) / total);
+      setText(field(row, "epoch"), `${current} / ${total}`);
     }
   }
-  waiting.clear();
-  say($("fresh")?.firstElementChild, `${unseen} new: show`);
-  if ($("fresh")) $("fresh").hidden = !unseen;
+  pending.clear();
+  setText(
+    $("fresh")?.firstElementChild,
+    `${newJobs} new ${newJobs === 1 ? "job" : "jobs"}. Refresh`,
+  );
+  if ($("fresh")) $("fresh").hidden = !newJobs;
 }
-const repaint = paced(paint);
-const counts = single(freshen);
-let recount = null;
+const scheduleRows = throttle(updateRows);
+const scheduleCounts = delay(coalesce(refreshFragments), 1000);
 
-function take(frame) {
-  meanwhile?.push(frame);
+function onFrame(frame) {
+  buffer?.push(frame);
   const { data } = frame,
     id = data?.job_id;
   if (!id) return;
-  if (frame.event === "training:status" || frame.event === "training:completed")
-    recount ??= setTimeout(() => ((recount = null), counts()), 1000);
+  if (frame.event === "training:status" || frame.event === "training:completed") scheduleCounts();
   if (!rows.has(id)) {
-    if (!known.has(id) && frame.seq === 1) {
-      known.add(id);
-      unseen += 1;
-      repaint();
+    if (!knownJobs.has(id) && frame.seq === 1) {
+      knownJobs.add(id);
+      newJobs += 1;
+      scheduleRows();
     }
     return;
   }
-  const news = waiting.get(id) ?? {};
-  if (data.status) news.status = data;
+  const row = rows.get(id);
+  const update = pending.get(id) ?? {};
+  if (data.status) update.status = data;
   if (frame.event === "training:progress") {
-    if (data.is_best) news.best = data.metrics.val_rmse;
+    if (data.is_best) update.best = data.metrics;
     else {
-      news.progress = data;
-      addSpark(rows.get(id), data.metrics.val_rmse);
+      update.progress = data;
+      addToSparkline(row, data.metrics[field(row, "best")?.dataset.metric]);
     }
   }
-  if (frame.event === "dataset:generation_progress") news.made = data;
-  waiting.set(id, news);
-  repaint();
+  if (frame.event === "dataset:generation_progress") update.generation = data;
+  pending.set(id, update);
+  scheduleRows();
 }
 
 /**
- * The rows as the server has them now: once the line is open (what happened since the HTML was
- * drawn came to nobody), after a break, and where there is no socket. What comes while they are
- * fetched is told to the new rows once more.
+ * Fetches the rows: when the connection opens (earlier events went to no connection), after an
+ * interruption, and when polling. Frames that come during the fetch are applied to the new rows again.
  */
-async function again() {
-  meanwhile = [];
-  const page = await freshen().catch((away) => {
-    meanwhile = null;
-    throw away;
+async function refreshRows() {
+  buffer = [];
+  const page = await refreshFragments().catch((error) => {
+    buffer = null;
+    throw error;
   });
   for (const [id, row] of rows) {
     const newer = page.querySelector(`[data-job="${id}"]`)?.closest("tr");
     if (!newer) continue;
-    const chosen = row.querySelector("input[type=checkbox]")?.checked;
+    const checked = row.querySelector("input[type=checkbox]")?.checked;
     row.replaceWith(newer);
     rows.set(id, newer);
-    if (chosen) newer.querySelector("input[type=checkbox]").checked = true;
+    if (checked) newer.querySelector("input[type=checkbox]").checked = true;
   }
-  ages();
-  const late = meanwhile;
-  meanwhile = null;
-  late.forEach(take);
+  updateAges();
+  const frames = buffer;
+  buffer = null;
+  frames.forEach(onFrame);
 }
 
-function choosing() {
-  const boxes = [...document.querySelectorAll("#jobs input[type=checkbox]:checked")];
-  $("compare").disabled = boxes.length < 2 || boxes.length > 8;
-  say(
-    $("chosen"),
-    boxes.length > 8
-      ? "At most eight."
-      : boxes.length
-        ? `${boxes.length} chosen${boxes.length < 2 ? ": one more" : ""}`
-        : "Choose two to eight trainings.",
-  );
+function updateSelection() {
+  const { length } = document.querySelectorAll("#jobs input[type=checkbox]:checked");
+  $("compare").disabled = length < 2 || length > MAX_COMPARED;
+  let text = `${length} selected`;
+  if (length === 0) text = `Select 2 to ${MAX_COMPARED} jobs`;
+  else if (length === 1) text = "1 selected, select one more";
+  else if (length > MAX_COMPARED) text = `Up to ${MAX_COMPARED} jobs`;
+  setText($("chosen"), text);
 }
 if ($("compare")) {
-  choosing();
-  document.addEventListener("change", choosing);
+  updateSelection();
+  document.addEventListener("change", updateSelection);
 }
 
 if (new URLSearchParams(location.search).get("focus") === "search") $("search")?.focus();
-const refetch = single(again);
-new Line({
-  socket: () => "/ws",
-  ask: again,
-  onFrame: (frame) => (frame.event === "connected" ? refetch() : take(frame)),
+const refresh = coalesce(refreshRows);
+new EventConnection({
+  socketUrl: () => "/ws",
+  fetchNew: refreshRows,
+  onFrame: (frame) => (frame.event === "connected" ? refresh() : onFrame(frame)),
   onState: $("live") ? showState($("live")) : () => {},
 });

@@ -1,52 +1,56 @@
-// Follow events: by socket; after three failures by server-sent events; then by asking.
-// However often the line breaks, the one who listens names the newest seq that it has.
+// Receives events by WebSocket, after three failures by server-sent events, then by polling.
+// Each request names the newest seq that the page has, so no event is lost between connections.
 
-const FIRST_PAUSE = 250,
-  LONGEST_PAUSE = 8000,
-  PULSE = 5000,
-  SILENCE = 12000,
-  ASK = 2000,
-  TRY_AGAIN = 15000;
-const SOCKETS = 3,
-  STREAMS = 2;
-const FINAL = {
-  4401: "signed out: reload to sign in",
-  4403: "refused by the server",
-  4404: "this job is gone",
+const MIN_RETRY_DELAY = 250,
+  MAX_RETRY_DELAY = 8000,
+  PING_INTERVAL = 5000,
+  SILENCE_TIMEOUT = 12000,
+  POLL_INTERVAL = 2000,
+  POLL_DURATION = 15000; // then try a connection again
+const SOCKET_ATTEMPTS = 3,
+  STREAM_ATTEMPTS = 2;
+/** Close codes after which the page does not reconnect. */
+const FINAL_CLOSE_CODES = {
+  4401: "Signed out. Reload to sign in.",
+  4403: "Access denied.",
+  4404: "This job was deleted.",
 };
 
-/** How to connect after so many failures in a row. */
-export function way(failures, hasStream) {
-  if (failures < SOCKETS) return "socket";
-  if (hasStream && failures < SOCKETS + STREAMS) return "stream";
-  return failures % 2 ? "socket" : "ask";
+/** The transport to use after this many failures in a row. */
+export function chooseTransport(failures, hasStream) {
+  if (failures < SOCKET_ATTEMPTS) return "socket";
+  if (hasStream && failures < SOCKET_ATTEMPTS + STREAM_ATTEMPTS) return "stream";
+  return failures % 2 ? "socket" : "poll";
 }
 
-/** Longer after each failure, and never all pages at the same moment. */
-export function pause(failures, random = Math.random) {
-  return Math.min(FIRST_PAUSE * 2 ** Math.max(0, failures - 1), LONGEST_PAUSE) * (0.5 + random());
+/** Exponential backoff in ms, with jitter so that pages do not reconnect all at once. */
+export function retryDelay(failures, random = Math.random) {
+  return (
+    Math.min(MIN_RETRY_DELAY * 2 ** Math.max(0, failures - 1), MAX_RETRY_DELAY) * (0.5 + random())
+  );
 }
 
-export class Line {
+export class EventConnection {
   /**
-   * `socket()`, `stream()`: addresses that name the newest seq; `ask()`: fetches what is new.
-   * `onFrame(frame)` hears each event, `onState({state, words, heard})` how the line is.
+   * `socketUrl()`, `streamUrl()`: URLs that name the newest seq; `fetchNew()`: fetches the newer
+   * events; `onFrame(frame)` receives each event, `onState({state, label, lastFrameAt})` each
+   * change of the connection.
    */
-  constructor({ socket, stream = null, ask, onFrame, onState }) {
-    Object.assign(this, { socket, stream, ask, onFrame, onState });
+  constructor({ socketUrl, streamUrl = null, fetchNew, onFrame, onState }) {
+    Object.assign(this, { socketUrl, streamUrl, fetchNew, onFrame, onState });
     this.failures = 0;
-    this.heard = 0;
+    this.lastFrameAt = 0;
     this.timer = null;
     this.ended = false;
-    this.open = null;
-    addEventListener("online", () => this.atOnce());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.atOnce());
-    setInterval(() => this.say(), 1000);
+    this.transport = null;
+    addEventListener("online", () => this.retryNow());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow());
+    setInterval(() => this.setState(), 1000);
     this.connect();
   }
 
-  /** Someone looks, or the network is back: do not wait for the pause to end. */
-  atOnce() {
+  /** Skip the rest of the delay: the page became visible, or the network is back. */
+  retryNow() {
     if (this.ended || this.timer === null) return;
     clearTimeout(this.timer);
     this.connect();
@@ -54,106 +58,102 @@ export class Line {
 
   connect() {
     this.timer = null;
-    const by = way(this.failures, this.stream !== null);
-    ({ socket: () => this.bySocket(), stream: () => this.byStream(), ask: () => this.byAsking() })[
-      by
-    ]();
+    const transport = chooseTransport(this.failures, this.streamUrl !== null);
+    if (transport === "socket") this.openSocket();
+    else if (transport === "stream") this.openStream();
+    else this.poll();
   }
 
-  /** Something to the server, where a socket is open. */
-  tell(action) {
-    if (this.open === "socket") this.wire.send(JSON.stringify(action));
+  /** Sends an action to the server; only a socket can. */
+  send(action) {
+    if (this.transport === "socket") this.socket.send(JSON.stringify(action));
   }
 
-  say(state = this.state, words = this.words) {
+  setState(state = this.state, label = this.label) {
     this.state = state;
-    this.words = words;
-    if (state) this.onState({ state, words, heard: this.heard });
+    this.label = label;
+    if (state) this.onState({ state, label, lastFrameAt: this.lastFrameAt });
   }
 
-  took(frame) {
-    this.heard = Date.now();
+  receive(frame) {
+    this.lastFrameAt = Date.now();
     if (frame.event === "connected") {
       this.failures = 0;
-      this.say(
-        this.open === "socket" ? "live" : "slow",
-        this.open === "socket" ? "Live" : "Live by stream",
-      );
+      if (this.transport === "socket") this.setState("live", "Live");
+      else this.setState("slow", "Live (SSE)");
     }
     if (frame.event !== "pong") this.onFrame(frame);
   }
 
-  failed() {
+  reconnectLater() {
     if (this.ended || this.timer !== null) return;
-    this.open = null;
+    this.transport = null;
     this.failures += 1;
-    const wait = pause(this.failures);
-    this.say("waiting", "Reconnecting");
-    this.timer = setTimeout(() => this.connect(), wait);
+    this.setState("waiting", "Reconnecting…");
+    this.timer = setTimeout(() => this.connect(), retryDelay(this.failures));
   }
 
-  end(words) {
+  end(label) {
     this.ended = true;
-    this.say("ended", words);
+    this.setState("ended", label);
   }
 
-  bySocket() {
+  openSocket() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}${this.socket()}`);
-    const began = Date.now();
-    this.open = "socket";
-    this.wire = socket;
-    // A line that died without a word is noticed by its silence.
-    const pulse = setInterval(() => {
-      if (Date.now() - Math.max(this.heard, began) > SILENCE) socket.close();
+    const socket = new WebSocket(`${scheme}://${location.host}${this.socketUrl()}`);
+    const openedAt = Date.now();
+    this.transport = "socket";
+    this.socket = socket;
+    // A connection that broke without a close frame is detected by the missing pong.
+    const ping = setInterval(() => {
+      if (Date.now() - Math.max(this.lastFrameAt, openedAt) > SILENCE_TIMEOUT) socket.close();
       else if (socket.readyState === 1) socket.send('{"action":"ping"}');
-    }, PULSE);
-    socket.onmessage = (message) => this.took(JSON.parse(message.data));
+    }, PING_INTERVAL);
+    socket.onmessage = (message) => this.receive(JSON.parse(message.data));
     socket.onclose = ({ code }) => {
-      clearInterval(pulse);
-      if (FINAL[code]) this.end(FINAL[code]);
-      else this.failed();
+      clearInterval(ping);
+      if (FINAL_CLOSE_CODES[code]) this.end(FINAL_CLOSE_CODES[code]);
+      else this.reconnectLater();
     };
   }
 
-  byStream() {
-    const source = new EventSource(this.stream());
-    this.open = "stream";
-    source.onmessage = (message) => this.took(JSON.parse(message.data));
-    source.addEventListener("pulse", () => (this.heard = Date.now()));
+  openStream() {
+    const source = new EventSource(this.streamUrl());
+    this.transport = "stream";
+    source.onmessage = (message) => this.receive(JSON.parse(message.data));
+    source.addEventListener("pulse", () => (this.lastFrameAt = Date.now()));
     source.onerror = () => {
       source.close();
-      this.failed();
+      this.reconnectLater();
     };
   }
 
-  async byAsking() {
-    const until = Date.now() + TRY_AGAIN;
-    this.open = "ask";
+  async poll() {
+    const until = Date.now() + POLL_DURATION;
+    this.transport = "poll";
     try {
       while (Date.now() < until) {
-        await this.ask();
-        this.heard = Date.now();
-        this.say("slow", "Asking every 2 s");
-        await new Promise((resolve) => setTimeout(resolve, ASK));
+        await this.fetchNew();
+        this.lastFrameAt = Date.now();
+        this.setState("slow", `Polling every ${POLL_INTERVAL / 1000} s`);
+        await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
       }
-      this.failures = SOCKETS - 1;
+      this.failures = SOCKET_ATTEMPTS - 1;
       this.connect();
     } catch {
-      this.failed();
+      this.reconnectLater();
     }
   }
 }
 
-/** The line's state in words, with the age of what is shown. */
+/** Shows the state of the connection, and while it is broken or slow also the age of the data. */
 export function showState(element) {
-  return ({ state, words, heard }) => {
-    const age = heard ? Math.round((Date.now() - heard) / 1000) : null;
-    const said =
-      state === "ended" || age === null
-        ? words
-        : `${words} · ${state === "waiting" ? "data " : ""}${age} s old`;
+  return ({ state, label, lastFrameAt }) => {
+    const age = lastFrameAt ? Math.round((Date.now() - lastFrameAt) / 1000) : null;
+    const text = state === "waiting" && age !== null ? `${label} last update ${age} s ago` : label;
+    const title = state === "ended" || age === null ? "" : `Updated ${age} s ago`;
     if (element.dataset.state !== state) element.dataset.state = state;
-    if (element.textContent !== said) element.textContent = said;
+    if (element.textContent !== text) element.textContent = text;
+    if (element.title !== title) element.title = title;
   };
 }

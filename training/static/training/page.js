@@ -1,25 +1,26 @@
-// What every live page does: ages that go on, keys, dialogs, parts fetched anew.
+// What every page does: relative times, keyboard shortcuts, dialogs, refreshed fragments.
 
-import { ago } from "./formatting.js";
+import { formatAge } from "./formatting.js";
 
 export const $ = (id) => document.getElementById(id);
 
-export function say(element, text) {
+/** Changes the text only if it differs, so that screen readers and selections are not disturbed. */
+export function setText(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
 }
 
-/** The server's clock less ours, in ms. */
-let skew = 0;
+/** The server's clock minus this one, in ms. */
+let clockOffset = 0;
 export function setClock(serverNow) {
-  skew = new Date(serverNow) - Date.now();
+  clockOffset = new Date(serverNow) - Date.now();
 }
 export function serverTime() {
-  return Date.now() + skew;
+  return Date.now() + clockOffset;
 }
 
-export function ages() {
+export function updateAges() {
   for (const time of document.querySelectorAll("time[data-ago]")) {
-    say(time, ago((serverTime() - new Date(time.dateTime)) / 1000));
+    setText(time, formatAge((serverTime() - new Date(time.dateTime)) / 1000));
   }
 }
 
@@ -28,55 +29,67 @@ const STATUS_LABELS = JSON.parse($("status-labels")?.textContent ?? "{}");
 export const statusLabel = (state) => STATUS_LABELS[state] ?? state;
 
 /** Shows the state as colour, icon and label. */
-export function paintPill(pill, state) {
+export function updatePill(pill, state) {
   if (!pill || pill.classList.contains(state)) return;
   pill.className = `pill ${state}`;
   const use = pill.querySelector("use");
   use.setAttribute("href", use.getAttribute("href").replace(/#.*/, `#${state}`));
-  say(pill.querySelector("span"), statusLabel(state));
+  setText(pill.querySelector("span"), statusLabel(state));
 }
 
-/** Fetch this page and take over the parts marked data-fresh; returns the fetched document. */
-export async function freshen() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) throw new Error(answer.statusText);
-  const fetched = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-fresh]")) {
+/** Fetches this page and replaces the parts marked data-fragment; returns the fetched document. */
+export async function refreshFragments() {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!response.ok) throw new Error(response.statusText);
+  const fetched = new DOMParser().parseFromString(await response.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-fragment]")) {
     const newer = fetched.getElementById(part.id);
     if (!newer || newer.innerHTML === part.innerHTML) continue;
-    const had = part.contains(document.activeElement);
+    const hadFocus = part.contains(document.activeElement);
     part.replaceWith(document.adoptNode(newer));
-    if (had) newer.querySelector("button, a")?.focus();
+    if (hadFocus) newer.querySelector("button, a")?.focus();
   }
   return fetched;
 }
 
-/** One at a time, and once more if asked meanwhile. */
-export function single(work) {
+/** Runs `task` once at a time; calls during a run cause exactly one more run after it. */
+export function coalesce(task) {
   let running = false,
-    again = false;
-  return async function ask() {
-    if (running) return void (again = true);
+    requested = false;
+  return async function request() {
+    if (running) return void (requested = true);
     running = true;
     try {
-      await work();
+      await task();
     } catch {
-      // The server is away: whoever reconnects asks again.
+      // The server is unreachable: the connection calls this again once it is back.
     }
     running = false;
-    if (again) {
-      again = false;
-      ask();
+    if (requested) {
+      requested = false;
+      request();
     }
   };
 }
 
-const typing = (target) => target.closest?.("input, select, textarea, [contenteditable]");
+/** Runs `task` after `ms`; calls in the meantime change nothing. */
+export function delay(task, ms) {
+  let timer = null;
+  return () => {
+    if (timer !== null) return;
+    timer = setTimeout(() => {
+      timer = null;
+      task();
+    }, ms);
+  };
+}
 
-/** `handlers`: {key: function}; none while somebody types, nor with a modifier. */
-export function keys(handlers) {
+const isTextInput = (target) => target.closest?.("input, select, textarea, [contenteditable]");
+
+/** `handlers`: {key: function}; ignored with a modifier, in text inputs and in dialogs. */
+export function addShortcuts(handlers) {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isTextInput(event.target)) return;
     const handler = handlers[event.key];
     if (!handler || document.querySelector("dialog[open]")) return;
     event.preventDefault();
@@ -84,24 +97,24 @@ export function keys(handlers) {
   });
 }
 
-/** j and k: the next and the previous of the rows. */
-export function walk(selector) {
-  const move = (by) => {
+/** j and k focus the next and the previous row. */
+export function rowNavigation(selector) {
+  const moveBy = (step) => {
     const rows = [...document.querySelectorAll(selector)];
-    const here = rows.findIndex((row) => row.contains(document.activeElement));
-    const row = rows[Math.min(rows.length - 1, Math.max(0, here + by))];
+    const current = rows.findIndex((row) => row.contains(document.activeElement));
+    const row = rows[Math.min(rows.length - 1, Math.max(0, current + step))];
     const link = row?.querySelector("a");
     if (row && !link) row.tabIndex = -1;
     (link ?? row)?.focus();
   };
-  return { j: () => move(1), k: () => move(-1) };
+  return { j: () => moveBy(1), k: () => moveBy(-1) };
 }
 
-export function dialogs() {
+export function closeDialogs() {
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
     else if (event.target.matches("dialog")) event.target.close();
   });
 }
 
-export const help = { "?": () => $("keys")?.showModal() };
+export const helpShortcut = { "?": () => $("keys")?.showModal() };

@@ -1,6 +1,6 @@
-// Try a model: readings typed in, the place and its ellipse answered.
+// Locate a transmitter: sends the readings and shows the position with its ellipse.
 
-import { metres } from "./formatting.js";
+import { formatDistance } from "./formatting.js";
 import { $ } from "./page.js";
 
 const address = $("try").dataset.predict;
@@ -18,33 +18,36 @@ function readings() {
     .filter((one) => Object.keys(one).length > 1);
 }
 
-/** Both whole axes. */
+/** Both full axes. */
 function size(ellipse) {
-  return `${metres(2 * ellipse.semi_major_m)} × ${metres(2 * ellipse.semi_minor_m)}`;
+  return `${formatDistance(2 * ellipse.semi_major_m)} × ${formatDistance(2 * ellipse.semi_minor_m)}`;
 }
 
-/** The receivers that stand still, the place, its ellipse; north is up. */
-function map(place) {
-  const flat = Math.cos((place.lat * Math.PI) / 180);
-  const here = ({ lat, lon }) => [111320 * flat * (lon - place.lon), -111320 * (lat - place.lat)];
-  const still = [...document.querySelectorAll("[data-receiver][data-lat]")].map((row) => ({
+/** The fixed receivers, the position and its ellipse; north is up. */
+function drawMap(estimate) {
+  const flat = Math.cos((estimate.lat * Math.PI) / 180);
+  const project = ({ lat, lon }) => [
+    111320 * flat * (lon - estimate.lon),
+    -111320 * (lat - estimate.lat),
+  ];
+  const fixed = [...document.querySelectorAll("[data-receiver][data-lat]")].map((row) => ({
     name: row.dataset.receiver,
-    at: here({ lat: +row.dataset.lat, lon: +row.dataset.lon }),
+    at: project({ lat: +row.dataset.lat, lon: +row.dataset.lon }),
   }));
-  const { semi_major_m: major, semi_minor_m: minor, azimuth_deg: azimuth } = place.ellipse_68;
-  const xs = [-major, major, ...still.map((one) => one.at[0])],
-    ys = [-major, major, ...still.map((one) => one.at[1])];
+  const { semi_major_m: major, semi_minor_m: minor, azimuth_deg: azimuth } = estimate.ellipse_68;
+  const xs = [-major, major, ...fixed.map((one) => one.at[0])],
+    ys = [-major, major, ...fixed.map((one) => one.at[1])];
   const [left, top] = [Math.min(...xs), Math.min(...ys)];
   const scale = Math.min(500 / (Math.max(...xs) - left), 300 / (Math.max(...ys) - top));
-  const put = ([x, y]) => [30 + scale * (x - left), 30 + scale * (y - top)];
-  const drawn = svg("svg", {
+  const toPixels = ([x, y]) => [30 + scale * (x - left), 30 + scale * (y - top)];
+  const drawing = svg("svg", {
     viewBox: `0 0 560 ${60 + scale * (Math.max(...ys) - top)}`,
     class: "drawing map",
     role: "img",
-    "aria-label": "The place between the receivers",
+    "aria-label": "Estimated position and receivers",
   });
-  const [x, y] = put([0, 0]);
-  drawn.append(
+  const [x, y] = toPixels([0, 0]);
+  drawing.append(
     svg("ellipse", {
       class: "ellipse prediction",
       cx: x,
@@ -54,9 +57,9 @@ function map(place) {
       transform: `rotate(${azimuth - 90} ${x} ${y})`,
     }),
   );
-  drawn.append(svg("circle", { class: "estimate", cx: x, cy: y, r: 4 }));
-  for (const { name, at } of still) {
-    const [tx, ty] = put(at);
+  drawing.append(svg("circle", { class: "estimate", cx: x, cy: y, r: 4 }));
+  for (const { name, at } of fixed) {
+    const [tx, ty] = toPixels(at);
     const label = svg("text", {
       class: "name",
       x: tx + (tx > 420 ? -9 : 9),
@@ -64,15 +67,15 @@ function map(place) {
       "text-anchor": tx > 420 ? "end" : "start",
     });
     label.textContent = name;
-    drawn.append(svg("path", { class: "receiver-marker", d: `M${tx} ${ty - 6}l5.5 10h-11z` }), label);
+    drawing.append(svg("path", { class: "receiver-marker", d: `M${tx} ${ty - 6}l5.5 10h-11z` }), label);
   }
-  return drawn;
+  return drawing;
 }
 
 function svg(kind, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
+  const element = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
 }
 
 function show(lines) {
@@ -86,9 +89,9 @@ function show(lines) {
 $("readings").addEventListener("submit", async (event) => {
   event.preventDefault();
   const measurements = readings();
-  if (!measurements.length) return show([["Type in what at least one receiver heard.", "error"]]);
+  if (!measurements.length) return show([["Enter at least one reading.", "error"]]);
   try {
-    const answer = await fetch(address, {
+    const response = await fetch(address, {
       method: "POST",
       headers: {
         "Content-Type": "application/json",
@@ -96,18 +99,18 @@ $("readings").addEventListener("submit", async (event) => {
       },
       body: JSON.stringify({ measurements }),
     });
-    const told = await answer.json();
-    if (!answer.ok)
-      throw new Error([told.detail, ...Object.values(told.errors ?? {}).flat()].join(" "));
-    const [place] = told.predictions;
+    const result = await response.json();
+    if (!response.ok)
+      throw new Error([result.detail, ...Object.values(result.errors ?? {}).flat()].join(" "));
+    const [estimate] = result.predictions;
     show([
-      [`${place.lat.toFixed(5)}, ${place.lon.toFixed(5)}`, "large"],
+      [`${estimate.lat.toFixed(5)}, ${estimate.lon.toFixed(5)}`, "large"],
       [
-        `It lies, to 68 %, within an ellipse of ${size(place.ellipse_68)}; to 95 %, of ${size(place.ellipse_95)}.`,
+        `68 % confidence ellipse ${size(estimate.ellipse_68)} (95 %: ${size(estimate.ellipse_95)}).`,
         "muted",
       ],
     ]);
-    $("answer").append(map(place));
+    $("answer").append(drawMap(estimate));
   } catch (error) {
     show([[error.message, "error"]]);
   }

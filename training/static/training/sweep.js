@@ -1,93 +1,93 @@
-// Sweeps: the list, or one whose trials come, train and go while it is looked at.
+// The list of sweeps, or one sweep whose trials start, train and end while the page is open.
 
-import { Chart, paced, WHOLE } from "./chart.js";
+import { Chart, EPOCH_TICKS, throttle } from "./chart.js";
 import { Columns } from "./columns.js";
-import { figure, metres, shortFigure, shortMetres } from "./formatting.js";
-import { Line, showState } from "./live.js";
-import { $, ages, freshen, keys, single } from "./page.js";
+import { formatter, tickFormatter } from "./formatting.js";
+import { EventConnection, showState } from "./live.js";
+import { $, addShortcuts, coalesce, delay, refreshFragments, updateAges } from "./page.js";
 
-const EVERY = 1000; // ms between two looks at the rows
-const SLOTS = 8;
-let told = $("told") && JSON.parse($("told").textContent);
-let known = new Set(),
+const REFRESH_INTERVAL = 1000;
+const MAX_CURVES = 8;
+let payload = $("payload") && JSON.parse($("payload").textContent);
+let trials = new Set(),
   runs = [];
 
-function take(fetched) {
-  told = fetched;
-  known = new Set(told.trials);
-  const had = new Map(runs.map((run) => [run.id, run]));
-  runs = told.runs.map((run) => {
-    const mine = had.get(run.id);
-    // What came over the socket meanwhile may be newer than the page that was fetched.
-    return mine && mine.seq >= run.seq ? mine : { ...run, columns: new Columns(run.columns) };
+function setPayload(fetched) {
+  payload = fetched;
+  trials = new Set(payload.trials);
+  const previous = new Map(runs.map((run) => [run.id, run]));
+  runs = payload.runs.map((run) => {
+    const current = previous.get(run.id);
+    // Events that came over the socket may be newer than the page that was fetched.
+    return current && current.seq >= run.seq
+      ? current
+      : { ...run, columns: new Columns(run.columns) };
   });
 }
 
-const inMetres = told?.metric === "val_rmse";
 const chart =
-  told &&
+  payload &&
   new Chart($("curves"), {
     name: "sweep",
-    title: told.title,
-    say: inMetres ? metres : (value) => figure(value),
-    tick: inMetres ? shortMetres : shortFigure,
-    incrs: WHOLE,
-    series: Array.from({ length: SLOTS }, (_, index) => ({
+    title: payload.metric.title,
+    format: formatter(payload.metric),
+    tick: tickFormatter(payload.metric),
+    incrs: EPOCH_TICKS,
+    series: Array.from({ length: MAX_CURVES }, (_, index) => ({
       colour: `--c${index}`,
       spanGaps: true,
     })),
   });
 
-function paint() {
+function updateChart() {
   if (!runs.some(({ columns }) => columns.last)) return;
-  const tables = runs.map(({ columns }) => [columns.epoch, columns.series[told.metric]]);
+  const tables = runs.map(({ columns }) => [columns.epoch, columns.series[payload.metric.name]]);
   const joined = tables.length > 1 ? uPlot.join(tables) : tables[0];
-  // The chart keeps its eight places, whoever stands in them.
+  // The chart always has eight series; unused ones are empty.
   chart.show([
     ...joined,
-    ...Array.from({ length: SLOTS - runs.length }, () => joined[0].map(() => null)),
+    ...Array.from({ length: MAX_CURVES - runs.length }, () => joined[0].map(() => null)),
   ]);
 }
-const repaint = paced(paint);
+const scheduleChart = throttle(updateChart);
 
-const again = single(async () => {
-  const page = await freshen();
-  ages();
-  const newer = page.getElementById("told");
+const refresh = coalesce(async () => {
+  const page = await refreshFragments();
+  updateAges();
+  const newer = page.getElementById("payload");
   if (!newer) return;
-  take(JSON.parse(newer.textContent));
-  repaint();
+  setPayload(JSON.parse(newer.textContent));
+  scheduleChart();
 });
-let due = null;
-const soon = () => (due ??= setTimeout(() => ((due = null), again()), EVERY));
+const scheduleRefresh = delay(refresh, REFRESH_INTERVAL);
 
-function hear(frame) {
-  if (frame.event === "connected") return void again();
+function onFrame(frame) {
+  if (frame.event === "connected") return void refresh();
   const id = frame.data?.job_id;
   if (!id) return;
-  if (!told) return void (frame.event === "training:progress" || soon());
-  // Somebody's first event: it may be the next trial.
-  if (!known.has(id)) return void (frame.seq === 1 && soon());
+  if (!payload) return void (frame.event === "training:progress" || scheduleRefresh());
+  // The first event of an unknown job: it may be the next trial.
+  if (!trials.has(id)) return void (frame.seq === 1 && scheduleRefresh());
   const run = runs.find((one) => one.id === id);
   if (run && frame.seq > run.seq) {
     run.seq = frame.seq;
     if (frame.event === "training:progress" && !frame.data.is_best) {
       run.columns.add(frame.data.epoch, frame.data.metrics, 0);
-      repaint();
+      scheduleChart();
     }
   }
-  soon();
+  scheduleRefresh();
 }
 
-if (told) {
-  take(told);
-  paint();
+if (payload) {
+  setPayload(payload);
+  updateChart();
 }
-keys({ l: () => chart?.setLog(!chart.log) });
-if (!told || told.active)
-  new Line({
-    socket: () => "/ws",
-    ask: async () => again(),
-    onFrame: hear,
+addShortcuts({ l: () => chart?.setLog(!chart.log) });
+if (!payload || payload.active)
+  new EventConnection({
+    socketUrl: () => "/ws",
+    fetchNew: async () => refresh(),
+    onFrame,
     onState: showState($("live")),
   });

@@ -21,7 +21,8 @@ from training.models import Job, TrainedModel
 from training.models.states import ACTIVE, Status
 from training.programs.registry import get_program
 from training.web import formatting
-from training.web.charts.line_charts import cdf_chart, comparison_chart, short_distance
+from training.web.charts.line_charts import cdf_chart, comparison_chart
+from training.web.charts.ticks import tick_formatter
 
 MIN_JOBS, MAX_JOBS = 2, 8
 POINTS = 400
@@ -32,7 +33,11 @@ METRICS = {
 }
 # Title, key and formatter of each result row; lower is better in all of them.
 RESULTS = (
-    (formatting.BEST_RMSE, get_program().headline, formatting.format_distance),
+    (
+        formatting.headline_title(get_program()),
+        get_program().headline,
+        formatting.formatter(get_program().headline_metric),
+    ),
     ("Test RMSE", "rmse_m", formatting.format_distance),
     ("Test median", "median_m", formatting.format_distance),
     ("Test 95th percentile", "p95_m", formatting.format_distance),
@@ -113,8 +118,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         "linear": choice.url(scale=""),
         "logarithmic": choice.url(scale="log"),
         "script": {
-            "metric": choice.metric,
-            "title": METRICS[choice.metric],
+            "metric": get_program().metrics[choice.metric].as_json(),
             "over": choice.over,
             "log": choice.log,
             "jobs": [_for_script(job, curves[job.pk]) for job in jobs],
@@ -140,7 +144,7 @@ def _curves(
         one = columns[job.pk]
         x = one.seconds if choice.over == "time" else one.epoch
         lines[f"c{index}"] = (x, one.series[choice.metric])
-    format_y = formatting.format_number if choice.metric.endswith("loss") else short_distance
+    format_y = tick_formatter(get_program().metrics[choice.metric])
     format_x = formatting.format_duration if choice.over == "time" else None
     return comparison_chart(
         f"{METRICS[choice.metric]} of each job", lines, format_y, format_x, choice.log

@@ -1,4 +1,4 @@
-"""One job: its page, what is asked of it there, its epochs as pages and as CSV."""
+"""The page of a job, its actions, and its epochs as pages and as CSV."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from training.accounts.permissions import signed_in_user, visible_to
 from training.api.exports import tabular
 from training.models import Job
+from training.programs.registry import get_program
 from training.web.actions import JOB_ACTIONS, perform_action
-from training.web.views.job_page import Snapshot, epochs_before
+from training.web.views.job_page import Snapshot, epoch_columns, epochs_before
 from training.web.views.responses import redirect_see_other, safe_next_url
 from training.web.views.sharing import sharing
 
 EPOCHS_PAGE = 500
-# What job.js imports, told at once, so that the browser need not read one to learn of the next.
+# What job.js imports: preloaded, so that the browser does not discover them one after the other.
 MODULES = [
     f"training/{name}.js"
-    for name in ("formatting", "page", "live", "columns", "chart", "jobcharts", "pace", "epochs",
-                 "job_actions", "artifacts")
+    for name in ("formatting", "page", "live", "columns", "chart", "job_charts", "progress",
+                 "epochs", "job_actions", "artifacts")
 ]  # fmt: skip
 
 
@@ -35,7 +36,6 @@ def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
 @require_safe
 @login_required
 def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """One job, live."""
     found = _job(request, pk)
     snapshot = Snapshot.of(found)
     context = {
@@ -69,12 +69,14 @@ def cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @require_safe
 @login_required
 def epoch_log(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """Every epoch, the newest first, a page at a time."""
     found, sent = _job(request, pk), request.GET.get("before", "")
     before = int(sent) if sent.isascii() and sent.isdigit() else found.current_epoch + 1
     rows = epochs_before(found, before, EPOCHS_PAGE)
     older = rows[-1].epoch if rows and rows[-1].epoch > 1 else None
-    context = {"job": found, "rows": rows, "older": older, "first": before > found.current_epoch}
+    context = {
+        "job": found, "rows": rows, "older": older, "first": before > found.current_epoch,
+        "table": epoch_columns(get_program(found.program)),
+    }  # fmt: skip
     return render(request, "training/epochs.html", context)
 
 

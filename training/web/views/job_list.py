@@ -20,6 +20,7 @@ from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs import status as job_status
 from training.models import Dataset, Epoch, Job
 from training.models.states import Status
+from training.programs.registry import get_program
 from training.web.charts.line_charts import sparkline
 from training.workers import registry
 
@@ -44,7 +45,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         request,
         "training/jobs.html",
         {
-            "rows": [_row(job, rmse_values) for job, rmse_values in with_sparklines(rows)],
+            "rows": [_row(job, headline_values) for job, headline_values in with_sparklines(rows)],
             "status": status,
             "search": search,
             "chips": [
@@ -92,28 +93,33 @@ def _after_cursor(jobs: QuerySet[Job], before: str) -> QuerySet[Job]:
     return jobs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=last))
 
 
-def _row(job: Job, rmse_values: list[float | None]) -> dict[str, Any]:
+def _row(job: Job, headline_values: list[float | None]) -> dict[str, Any]:
     return {
         "job": job,
         "state": job.display_status,
-        "spark": sparkline_of(rmse_values),
-        "sparks": ",".join("" if one is None else f"{one:.6g}" for one in rmse_values),
+        "sparkline": sparkline_of(job, headline_values),
+        "sparkline_values": ",".join(
+            "" if one is None else f"{one:.6g}" for one in headline_values
+        ),
     }
 
 
-def sparkline_of(values: list[float | None]) -> SafeString:
-    return sparkline(values, "Validation RMSE over the epochs")
+def sparkline_of(job: Job, values: list[float | None]) -> SafeString:
+    return sparkline(values, f"{get_program(job.program).headline_metric.title} by epoch")
 
 
 def with_sparklines(jobs: Sequence[Job]) -> list[tuple[Job, list[float | None]]]:
-    """Each job with its validation RMSE at evenly spaced epochs, in one query."""
-    sampled_epochs = Q(pk=None)
-    for job in jobs:
-        if job.current_epoch:
-            sampled_epochs |= Q(job=job, epoch__in=_evenly_spaced(job.current_epoch))
+    """Each job with its headline metric at evenly spaced epochs, in one query per program."""
     found: defaultdict[uuid.UUID, list[float | None]] = defaultdict(list)
-    for pk, rmse in Epoch.objects.filter(sampled_epochs).values_list("job_id", "metrics__val_rmse"):
-        found[pk].append(rmse)
+    for program in {job.program for job in jobs}:
+        sampled_epochs = Q(pk=None)
+        for job in jobs:
+            if job.program == program and job.current_epoch:
+                sampled_epochs |= Q(job=job, epoch__in=_evenly_spaced(job.current_epoch))
+        rows = Epoch.objects.filter(sampled_epochs)
+        name = get_program(program).headline
+        for pk, value in rows.values_list("job_id", f"metrics__{name}"):
+            found[pk].append(value)
     return [(job, found[job.pk]) for job in jobs]
 
 

@@ -81,8 +81,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
             "cancel": found.status in ("running", "paused"),
         },
         "script": {
-            "metric": found.objective,
-            "title": _objective(found).title,
+            "metric": _objective(found).as_json(),
             "active": found.status in ("running", "paused"),
             "trials": [str(row.job.pk) for row in rows],
             "runs": [
@@ -95,7 +94,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def _row(
-    found: Sweep, row: Trial, rmse_values: list[float | None], colour: str | None
+    found: Sweep, row: Trial, headline_values: list[float | None], colour: str | None
 ) -> dict[str, Any]:
     return {
         "job": row.job,
@@ -103,7 +102,7 @@ def _row(
         "values": list(row.point.values()),
         "value": _format_objective(found, row.value),
         "is_best": row.is_best,
-        "sparkline": sparkline_of(rmse_values),
+        "sparkline": sparkline_of(row.job, headline_values),
         "colour": colour,
     }
 

@@ -74,7 +74,7 @@ def test_chart_columns_of_a_long_job_are_downsampled(
 
 def test_job_page_shows_what_a_queued_job_waits_for(page: Client, job: Job) -> None:
     html = page.get(f"/jobs/{job.pk}").content.decode()
-    assert re.search(r'id="waits" data-fresh>.*Waiting: ', html)
+    assert re.search(r'id="waits" data-fragment>.*Waiting: ', html)
 
 
 def test_job_name_is_escaped(page: Client, job: Job) -> None:
