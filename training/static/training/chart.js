@@ -268,17 +268,17 @@ function logTicks(low, high) {
 
 /** Calls `draw` at most once per `interval` ms, the first time immediately. */
 export function throttle(draw, interval = 100) {
-  let timer = null,
+  let scheduled = false,
     last = -Infinity;
-  const now = () => {
-    timer = null;
+  const run = () => {
+    scheduled = false;
     last = performance.now();
     draw();
   };
   return () => {
-    timer ??= setTimeout(
-      () => requestAnimationFrame(now),
-      Math.max(0, last + interval - performance.now()),
-    );
+    if (scheduled) return;
+    scheduled = true;
+    const delay = Math.max(0, last + interval - performance.now());
+    setTimeout(() => requestAnimationFrame(run), delay);
   };
 }

@@ -10,11 +10,12 @@ export function sparklinePath(all) {
   const values = all.filter((value) => value !== null && value !== undefined);
   if (values.length < 2) return "";
   const low = Math.min(...values),
-    range = Math.max(...values) - low || 1,
+    range = Math.max(...values) - low,
     step = (WIDTH - 2 * MARGIN) / (values.length - 1);
   const points = values.map((value, index) => {
     const x = MARGIN + index * step,
-      y = HEIGHT - MARGIN - ((value - low) / range) * (HEIGHT - 2 * MARGIN);
+      share = range ? (value - low) / range : 0.5,
+      y = HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN);
     return `${x.toFixed(1)} ${y.toFixed(1)}`;
   });
   return `M${points.join("L")}`;

@@ -14,6 +14,6 @@ def tick_formatter(metric: Metric) -> Callable[[float], str]:
         case "distance":
             return short_distance
         case "number":
-            return "{:.4g}".format
+            return lambda tick: f"{float(f'{tick:.4g}'):g}"
         case _:
             return formatting.formatter(metric)
