@@ -67,7 +67,10 @@ function drawMap(estimate) {
       "text-anchor": tx > 420 ? "end" : "start",
     });
     label.textContent = name;
-    drawing.append(svg("path", { class: "receiver-marker", d: `M${tx} ${ty - 6}l5.5 10h-11z` }), label);
+    drawing.append(
+      svg("path", { class: "receiver-marker", d: `M${tx} ${ty - 6}l5.5 10h-11z` }),
+      label,
+    );
   }
   return drawing;
 }
