@@ -23,7 +23,7 @@ class RateLimitedLoginView(LoginView):
     redirect_authenticated_user = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # The same row as for token requests (`training.api.throttling.PerAddress`).
+        # The same row as for token requests (`training.api.throttling.AddressThrottle`).
         key = f"address:{request_context.client_address(request)}"
         limit = rate_limiter.acquire(key, settings.SIGN_INS_PER_MINUTE)
         if limit.granted:

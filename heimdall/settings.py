@@ -224,7 +224,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["training.api.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["training.api.throttling.PerUser"],
+    "DEFAULT_THROTTLE_CLASSES": ["training.api.throttling.UserThrottle"],
     "EXCEPTION_HANDLER": "training.api.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
 }

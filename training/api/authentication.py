@@ -14,7 +14,7 @@ from training.accounts import tokens
 
 
 class BearerAuthentication(BaseAuthentication):
-    """Whoever holds a token is its user; without the header the next way is tried."""
+    """The token identifies the user; without the header the next class is tried."""
 
     def authenticate(self, request: Request) -> tuple[User, str] | None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -23,7 +23,8 @@ class BearerAuthentication(BaseAuthentication):
         user = tokens.authenticate(token.strip())
         if user is None:
             raise AuthenticationFailed(
-                "The token is unknown; POST /api/v1/auth/token with username and password for one."
+                "Unknown or expired token; request one with POST /api/v1/auth/token, username and "
+                "password."
             )
         return user, token
 
@@ -32,8 +33,6 @@ class BearerAuthentication(BaseAuthentication):
 
 
 class BearerScheme(OpenApiAuthenticationExtension):
-    """How the schema names it."""
-
     target_class = BearerAuthentication
     name = "bearer"
 

@@ -1,4 +1,4 @@
-"""Files to download: whole or a range of them, a block at a time, resumable (RFC 9110, 14)."""
+"""File downloads in blocks, resumable with `Range` (RFC 9110, 14)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rest_framework.response import Response
 
 from training.api import errors, etags
 
-BLOCK = 1 << 18
-# One range; of several the whole file is answered, which a server may.
+BLOCK_SIZE = 1 << 18
+# A single range. Several ranges are answered with the whole file, which RFC 9110 allows.
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
 
-class AnyAccept(BaseContentNegotiation):
-    """A file has one form, whatever is accepted; only an error about it is rendered."""
+class IgnoreClientContentNegotiation(BaseContentNegotiation):
+    """Ignores `Accept`: a file has one media type, and only errors are rendered."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return DefaultContentNegotiation().select_parser(request, parsers)
@@ -33,78 +33,78 @@ class AnyAccept(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class RangeNotSatisfiable(Exception):
-    """The range begins beyond the file's end."""
+class RangeNotSatisfiableError(Exception):
+    """The range starts beyond the end of the file."""
 
 
 def download(request: Request, path: Path, name: str) -> HttpResponseBase:
-    """The file under this name; 304, 206 and 416 where the request's headers ask for them."""
-    about = path.stat()
-    etag = etags.make_etag("file", path, about.st_size, about.st_mtime_ns)
-    unchanged = etags.conditional_response(request, etag, dict)
-    if unchanged.status_code == HTTPStatus.NOT_MODIFIED:
-        return unchanged
+    """The file as an attachment; 206, 304 or 416 if the request's headers call for it."""
+    stat = path.stat()
+    etag = etags.make_etag("file", path, stat.st_size, stat.st_mtime_ns)
+    conditional = etags.conditional_response(request, etag, dict)
+    if conditional.status_code == HTTPStatus.NOT_MODIFIED:
+        return conditional
     try:
-        wanted = _requested_range(request, about.st_size, etag)
-    except RangeNotSatisfiable:
-        return _range_refused(about.st_size)
-    first, last = wanted or (0, about.st_size - 1)
+        byte_range = _requested_range(request, stat.st_size, etag)
+    except RangeNotSatisfiableError:
+        return _range_not_satisfiable(stat.st_size)
+    first, last = byte_range or (0, stat.st_size - 1)
     length = last - first + 1
-    answer: HttpResponseBase
+    response: HttpResponseBase
     if request.method == "HEAD":
-        answer = HttpResponse()
+        response = HttpResponse()
     elif isinstance(request._request, ASGIRequest):  # noqa: SLF001
-        answer = StreamingHttpResponse(_blocks_async(path, first, length))
+        response = StreamingHttpResponse(_blocks_async(path, first, length))
     else:
-        answer = StreamingHttpResponse(_blocks(path, first, length))
-    if wanted:
-        answer.status_code = HTTPStatus.PARTIAL_CONTENT
-        answer["Content-Range"] = f"bytes {first}-{last}/{about.st_size}"
-    answer["Content-Length"] = str(length)
-    answer["Content-Type"] = "application/octet-stream"
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    answer["Content-Encoding"] = "identity"  # compressed on its way it would have no ranges
-    answer["Accept-Ranges"] = "bytes"
-    answer["ETag"], answer["Cache-Control"] = etag, etags.CACHE
-    return answer
+        response = StreamingHttpResponse(_blocks(path, first, length))
+    if byte_range:
+        response.status_code = HTTPStatus.PARTIAL_CONTENT
+        response["Content-Range"] = f"bytes {first}-{last}/{stat.st_size}"
+    response["Content-Length"] = str(length)
+    response["Content-Type"] = "application/octet-stream"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Content-Encoding"] = "identity"  # a compressed response has no ranges
+    response["Accept-Ranges"] = "bytes"
+    response["ETag"], response["Cache-Control"] = etag, etags.CACHE_CONTROL
+    return response
 
 
 def _requested_range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
-    """The first and the last byte asked for; None where it is the whole file."""
-    found = RANGE.match(request.headers.get("Range", "").replace(" ", ""))
-    if found is None or found.groups() == ("", "") or request.method not in {"GET", "HEAD"}:
+    """The first and last byte requested; None for the whole file."""
+    match = RANGE.match(request.headers.get("Range", "").replace(" ", ""))
+    if match is None or match.groups() == ("", "") or request.method not in {"GET", "HEAD"}:
         return None
     if request.headers.get("If-Range", etag).strip() != etag:
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         start, end = max(size - int(last), 0), size - 1
     else:
         start, end = int(first), min(int(last or size), size - 1)
         if last and int(last) < start:
-            return None  # no range at all, and so ignored
+            return None  # invalid, so ignored (RFC 9110, 14.1.1)
     if start > end:
-        raise RangeNotSatisfiable
+        raise RangeNotSatisfiableError
     return start, end
 
 
-def _range_refused(size: int) -> Response:
-    said = errors.problem_body(416, f"The file has {size} bytes; the range begins beyond them.")
-    refused = Response(said, status=416, content_type=errors.CONTENT_TYPE)
-    refused["Content-Range"] = f"bytes */{size}"
-    return refused
+def _range_not_satisfiable(size: int) -> Response:
+    problem = errors.problem_body(416, f"The range starts beyond the file's {size} bytes.")
+    response = Response(problem, status=416, content_type=errors.CONTENT_TYPE)
+    response["Content-Range"] = f"bytes */{size}"
+    return response
 
 
 def _blocks(path: Path, first: int, length: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(first)
-        while length > 0 and (block := file.read(min(BLOCK, length))):
+        while length > 0 and (block := file.read(min(BLOCK_SIZE, length))):
             length -= len(block)
             yield block
 
 
 async def _blocks_async(path: Path, first: int, length: int) -> AsyncIterator[bytes]:
-    """The same without holding up the server's loop: reading happens in a thread."""
+    """Read in a thread, so that the event loop is not blocked."""
     blocks = _blocks(path, first, length)
     while (block := await asyncio.to_thread(next, blocks, None)) is not None:
         yield block

@@ -1,9 +1,9 @@
-"""Every error of the API as `application/problem+json` (RFC 9457)."""
+"""Errors of the API as `application/problem+json` (RFC 9457)."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +24,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from training import request_context
 from training.accounts.idempotency import InProgressError, KeyReusedError
 from training.accounts.permissions import NoSuchTeamError
 from training.datasets.service import ArchiveTooLargeError, DatasetInUseError
@@ -35,11 +36,11 @@ from training.validation import InvalidInputError
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-# Ours, and Django's that DRF does not know, with the words for them; the first that fits.
+# Exceptions that DRF does not handle, with status and detail; the first match applies.
 KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], str]]] = [
     ((ConflictError, DatasetInUseError, InferenceError, InProgressError), 409, str),
     ((KeyReusedError,), 422, str),
-    ((ObjectDoesNotExist,), 404, lambda _: "It was there a moment ago, and is gone."),
+    ((ObjectDoesNotExist,), 404, lambda _: "It was deleted meanwhile."),
     (
         (OperationalError, InterfaceError),
         503,
@@ -47,7 +48,7 @@ KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], s
     ),
     ((RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent), 413, str),
     ((MultiPartParserError, SuspiciousOperation), 400, str),
-    ((ValidationError, DataError), 400, lambda _: "A value in the request is none for its place."),
+    ((ValidationError, DataError), 400, lambda _: "Invalid value in the request."),
 ]
 RETRY_SECONDS = "2"
 
@@ -58,38 +59,38 @@ def problem_body(status: int, detail: str, **more: Any) -> dict[str, Any]:
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler; None for what is a bug, which becomes a 500."""
-    answer = _own_errors(error) or _rest_framework(error, context)
-    if answer is not None:
-        _in_json(answer, context)
-    return answer
+    """DRF's exception handler; None if the exception is a bug, which becomes a 500."""
+    response = _known_problem(error) or _rest_framework_problem(error, context)
+    if response is not None:
+        _render_as_json(context)
+    return response
 
 
-def _own_errors(error: Exception) -> Response | None:
+def _known_problem(error: Exception) -> Response | None:
     match error:
         case InvalidInputError():
-            return _problem_response(400, "Some fields are wrong.", errors=error.errors)
+            return _problem_response(400, "Some fields are invalid.", errors=error.errors)
         case NoSuchTeamError():
-            return _problem_response(400, "Some fields are wrong.", errors={"team": [str(error)]})
+            return _problem_response(400, "Some fields are invalid.", errors={"team": [str(error)]})
         case DatasetImportError():
-            return _import_refused(error)
-    for kinds, status, said in KNOWN_EXCEPTIONS:
-        if isinstance(error, kinds):
-            answer = _problem_response(status, said(error) or HTTPStatus(status).description)
+            return _import_problem(error)
+    for types, status, detail_of in KNOWN_EXCEPTIONS:
+        if isinstance(error, types):
+            response = _problem_response(status, detail_of(error) or HTTPStatus(status).description)
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                log.warning("The database is away: %s", error)
+                log.warning("The database is unavailable: %s", error)
             if isinstance(error, (OperationalError, InterfaceError, InProgressError)):
-                answer["Retry-After"] = RETRY_SECONDS
-            return answer
+                response["Retry-After"] = RETRY_SECONDS
+            return response
     return None
 
 
-def _rest_framework(error: Exception, context: dict[str, Any]) -> Response | None:
+def _rest_framework_problem(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(error, context)
     return None if response is None else _as_problem(error, response)
 
 
-def _import_refused(error: DatasetImportError) -> Response:
+def _import_problem(error: DatasetImportError) -> Response:
     row = {}
     if isinstance(error, InvalidRowError):
         row = {"file": error.file, "line": error.line, "reason": error.reason}
@@ -100,7 +101,7 @@ def _import_refused(error: DatasetImportError) -> Response:
 def _as_problem(error: Exception, response: Response) -> Response:
     if isinstance(error, exceptions.ValidationError):
         errors = response.data if isinstance(response.data, dict) else {"": response.data}
-        response.data = problem_body(400, "Some fields are wrong.", errors=errors)
+        response.data = problem_body(400, "Some fields are invalid.", errors=errors)
     else:
         response.data = problem_body(
             response.status_code, str((response.data or {}).get("detail", ""))
@@ -113,8 +114,8 @@ def _problem_response(status: int, detail: str, **more: Any) -> Response:
     return Response(problem_body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
 
 
-def _in_json(answer: Response, context: dict[str, Any]) -> None:
-    """Whatever the view renders when all is well (YAML, a page, a stream): an error is JSON."""
+def _render_as_json(context: Mapping[str, Any]) -> None:
+    """An error is JSON even if the view renders YAML, HTML or a stream."""
     request = context.get("request")
     if request is not None:
         request.accepted_renderer = JSONRenderer()
@@ -122,19 +123,21 @@ def _in_json(answer: Response, context: dict[str, Any]) -> None:
 
 
 def problem(status: int, detail: str) -> JsonResponse:
-    """For those that answer outside of DRF."""
+    """A problem of a Django view outside DRF."""
     return JsonResponse(problem_body(status, detail), status=status, content_type=CONTENT_TYPE)
 
 
-@csrf_exempt  # or else a POST to nowhere is answered with a page about cookies
+@csrf_exempt  # else a POST to an unknown path is answered with a page about cookies
 def unknown_path(request: HttpRequest) -> JsonResponse:
-    """Whatever lies under /api/ and is nothing."""
-    return problem(404, f"There is nothing at {request.path}; /api/v1/docs shows what there is.")
+    return problem(404, f"There is no endpoint {request.path}; /api/v1/docs lists all of them.")
 
 
 def bad_request(request: HttpRequest) -> JsonResponse:
-    return problem(400, "The request is malformed, or names a host that is not served here.")
+    return problem(
+        400, "The request is malformed, or its Host header names a host that is not allowed."
+    )
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    return problem(500, "Heimdall met a fault of its own; its log says which.")
+    request_id = request_context.request_id.get()
+    return problem(500, f"Internal server error. See the log for request ID {request_id}.")

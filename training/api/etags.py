@@ -1,7 +1,7 @@
-"""Answers that say by which tag they are known: 304 for what has not changed, 412 for what has.
+"""ETags and conditional requests: 304 if nothing has changed, 412 if `If-Match` fails.
 
-A tag is computed from what marks a row (its seq, when it was last written), before anything else is
-read or rendered. RFC 9110, 8.8.3 and 13.
+A tag is computed from columns that change with the row (`seq`, `updated_at`), before anything else
+is read or rendered. RFC 9110, 8.8.3 and 13.
 """
 
 from __future__ import annotations
@@ -23,80 +23,78 @@ IF_MATCH = OpenApiParameter(
     "If-Match",
     str,
     OpenApiParameter.HEADER,
-    description="The `ETag` of what is to be changed: 412 where it is something else by now.",
+    description="The `ETag` that you read; the answer is 412 if it has changed since.",
 )
-# Whoever keeps an answer asks each time whether it is still true.
-CACHE = "private, no-cache"
+# A cache may store the response, but has to revalidate it each time.
+CACHE_CONTROL = "private, no-cache"
 
 
 class PreconditionFailed(APIException):
-    """The row is no longer what the client had read."""
-
     status_code = HTTPStatus.PRECONDITION_FAILED
-    default_detail = "It has changed since you read it; read it again, then decide."
+    default_detail = "It has changed since you read it; read it again and retry."
 
 
-def make_etag(*marks: Any) -> str:
-    """An entity tag of whatever tells one state from every other."""
-    text = "\n".join(str(mark) for mark in marks)
+def make_etag(*parts: object) -> str:
+    """An entity tag; `parts` together identify the state."""
+    text = "\n".join(map(str, parts))
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
 
 
 def job_etag(job: Job, waits_for: str) -> str:
-    """Each change of a job moves `updated_at`; what others change of it does not: the workers that
-    are there, its parent, dataset, owner and the name of its team."""
-    told = waits_for, job.dataset.content_hash, job.owner.username, job.team
-    return make_etag("job", job.pk, job.seq, job.updated_at, job.parent_id, *told)
+    """Includes fields from elsewhere, which change without a change of `updated_at`: the workers
+    online, the parent, the dataset, the owner and the team's name."""
+    related = waits_for, job.dataset.content_hash, job.owner.username, job.team
+    return make_etag("job", job.pk, job.seq, job.updated_at, job.parent_id, *related)
 
 
 def dataset_etag(dataset: Dataset) -> str:
-    told = dataset.samples, dataset.content_hash, dataset.owner.username, dataset.team
-    return make_etag("dataset", dataset.pk, dataset.name, dataset.status, *told)
+    variable = dataset.samples, dataset.content_hash, dataset.owner.username, dataset.team
+    return make_etag("dataset", dataset.pk, dataset.name, dataset.status, *variable)
 
 
 def model_etag(model: TrainedModel) -> str:
-    """A model never changes; what is told of its job may."""
+    """A model never changes, but the shown fields of its job may."""
     job = model.job
-    told = job.name, job.owner.username, job.dataset.content_hash
-    return make_etag("model", model.pk, model.created_at, *told)
+    shown = job.name, job.owner.username, job.dataset.content_hash
+    return make_etag("model", model.pk, model.created_at, *shown)
 
 
-def conditional_response(request: Request, etag: str, make: Callable[[], Any]) -> Response:
-    """What `make` gives, or 304 where the client has it."""
-    fresh = _matches(request.headers.get("If-None-Match", ""), etag)
-    response = Response(status=HTTPStatus.NOT_MODIFIED) if fresh else Response(make())
+def conditional_response(request: Request, etag: str, make_data: Callable[[], Any]) -> Response:
+    """The data, or 304 if `If-None-Match` has the tag; `make_data` is not called then."""
+    not_modified = _matches(request.headers.get("If-None-Match", ""), etag)
+    response = Response(status=HTTPStatus.NOT_MODIFIED) if not_modified else Response(make_data())
     response["ETag"] = etag
-    response["Cache-Control"] = CACHE
+    response["Cache-Control"] = CACHE_CONTROL
     return response
 
 
 def conditional_page(
     request: Request,
     rows: Iterable[Any],
-    of_row: Callable[[Any], str],
-    make: Callable[[], dict[str, Any]],
+    row_etag: Callable[[Any], str],
+    make_data: Callable[[], Any],
 ) -> Response:
-    """The same for a page of rows."""
-    # The links hold the whole address, which the client may have reached by another name.
+    """conditional_response for a page of rows."""
+    # The URL is part of the tag: the links to other pages contain its host name.
     return conditional_response(
-        request, make_etag(request.build_absolute_uri(), *map(of_row, rows)), make
+        request, make_etag(request.build_absolute_uri(), *map(row_etag, rows)), make_data
     )
 
 
 def require_match(request: Request, etag: str) -> bool:
-    """Changed where `If-Match` names another state; whether it was sent."""
-    sent = request.headers.get("If-Match")
-    if sent is None:
+    """Raise PreconditionFailed unless `If-Match` matches; return whether it names a tag."""
+    header = request.headers.get("If-Match")
+    if header is None:
         return False
-    if not _matches(sent, etag):
+    if not _matches(header, etag):
         raise PreconditionFailed
-    return sent.strip() != "*"
+    return header.strip() != "*"
 
 
 def _matches(header: str, etag: str) -> bool:
-    """Whether the list of tags has this one.
+    """Whether the header lists the tag.
 
-    Weak ones count in `If-Match` too: ours are strong, and become weak only where an answer is
-    compressed on its way.
+    Weak tags match in `If-Match` too: our tags are strong, and a proxy makes them weak only if it
+    compresses the response.
     """
-    return any(one == "*" or one.removeprefix("W/") == etag for one in parse_etags(header))
+    return any(tag == "*" or tag.removeprefix("W/") == etag for tag in parse_etags(header))

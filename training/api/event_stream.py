@@ -1,4 +1,4 @@
-"""A job's events as server-sent events: the socket's cursor, for those whom no socket reaches.
+"""A job's events as server-sent events, for clients that cannot open a WebSocket.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -21,30 +21,30 @@ from realtime.subscription import Subscription
 from training.accounts.permissions import signed_in_user
 from training.events.hub import get_hub
 
-# A line that stays silent is cut by proxies, and a browser cannot tell it from a dead one.
+# Proxies close an idle connection, and a browser cannot tell it from a dead one.
 PULSE_SECONDS = 5.0
 RETRY_MS = 1000
 
 
 class EventStreamRenderer(JSONRenderer):
-    """Lets a client that asks for a stream through; an error is JSON all the same."""
+    """Accepts `text/event-stream`; errors are rendered as JSON."""
 
     media_type = "text/event-stream"
     format = "stream"
 
 
 def event_stream_response(request: Request, job_id: UUID, after: int) -> StreamingHttpResponse:
-    """The events after `after`, then what comes, until the other side goes."""
+    """The events after `after`, then new ones, until the client disconnects."""
     token, session = str(request.auth or ""), request.session.session_key or ""
     credential = connections.Credential(signed_in_user(request).pk, token, "" if token else session)
     if connections.at_limit(credential.user_id):
-        raise Throttled(detail="You have too many streams and sockets open; close some first.")
+        raise Throttled(detail="Too many open streams and sockets; close some of them first.")
     stream = StreamingHttpResponse(
         _stream(credential, job_id, after), content_type="text/event-stream"
     )
     stream["Cache-Control"] = "no-store"
     stream["X-Accel-Buffering"] = "no"
-    stream["Content-Encoding"] = "identity"  # compressing would hold events back
+    stream["Content-Encoding"] = "identity"  # compression would delay events
     return stream
 
 
@@ -66,22 +66,22 @@ async def _messages(
             protocol.connected(job_id, latest_seq).encode()
         )
         frames = subscription.frames()
-        coming = asyncio.ensure_future(anext(frames))
+        next_frame = asyncio.ensure_future(anext(frames))
         try:
             while True:
-                either: set[asyncio.Future[Any]] = {coming, connection.closed}
+                awaited: set[asyncio.Future[Any]] = {next_frame, connection.closed}
                 done, _ = await asyncio.wait(
-                    either, timeout=PULSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    awaited, timeout=PULSE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 if connection.closed.done():
-                    return  # whoever comes back is told why
+                    return  # a client that reconnects gets the reason
                 if not done:
                     yield b"event: pulse\ndata:\n\n"
                     continue
-                yield _message(coming.result())
-                coming = asyncio.ensure_future(anext(frames))
+                yield _message(next_frame.result())
+                next_frame = asyncio.ensure_future(anext(frames))
         finally:
-            coming.cancel()
+            next_frame.cancel()
     finally:
         await subscription.close()
 

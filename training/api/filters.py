@@ -1,4 +1,4 @@
-"""What a list of jobs can be narrowed to."""
+"""Query parameters that filter lists."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from training.validation import InvalidInputError
 
 
 @JSONField.register_lookup
-class Holds(Lookup):
-    """`tags__holds="x"`: the JSON list has this text among its items."""
+class HasItem(Lookup):
+    """`tags__has_item="x"`: the JSON array contains this string."""
 
-    lookup_name = "holds"
+    lookup_name = "has_item"
     prepare_rhs = False
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
-        found = f"EXISTS (SELECT 1 FROM json_each({lhs}) WHERE value = %s)"  # noqa: S608
-        return found, (*params, self.rhs)
+        sql = f"EXISTS (SELECT 1 FROM json_each({lhs}) WHERE value = %s)"  # noqa: S608
+        return sql, (*params, self.rhs)
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
@@ -42,33 +42,35 @@ class JobFilter(filters.FilterSet):
 
 
 class StrictFilterBackend(filters.DjangoFilterBackend):
-    """The view's filter set; an empty value is told, since it would narrow nothing unseen."""
+    """Rejects an empty value, which django-filter ignores: the list would not be filtered."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        kind = self.get_filterset_class(view, queryset)
-        for name, one in kind.base_filters.items():
-            is_word = isinstance(one, filters.CharFilter)
-            if request.query_params.get(name) == "" and not is_word:
-                raise InvalidInputError({name: ["It is empty; leave it out, or say which."]})
-        found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
-        return found
+        filterset_class = self.get_filterset_class(view, queryset)
+        for name, field_filter in filterset_class.base_filters.items():
+            is_text = isinstance(field_filter, filters.CharFilter)
+            if request.query_params.get(name) == "" and not is_text:
+                raise InvalidInputError(
+                    {name: ["Must not be empty; omit it to disable the filter."]}
+                )
+        filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return filtered
 
 
 class TagFilterBackend(BaseFilterBackend):
-    """`tag=a&tag=b`: those that have both."""
+    """`tag=a&tag=b`: rows that have both tags."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
         for tag in request.query_params.getlist("tag"):
             if "\0" in tag:
-                raise InvalidInputError({"tag": ["A tag holds no null characters."]})
-            queryset = queryset.filter(tags__holds=tag)
+                raise InvalidInputError({"tag": ["A tag cannot contain null characters."]})
+            queryset = queryset.filter(tags__has_item=tag)
         return queryset
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        words = {"type": "array", "items": {"type": "string"}}
-        said = "Has this tag; named more than once: all of them."
-        return [{"name": "tag", "in": "query", "schema": words, "description": said}]
+        schema = {"type": "array", "items": {"type": "string"}}
+        description = "Only rows with this tag; repeat it to require several tags."
+        return [{"name": "tag", "in": "query", "schema": schema, "description": description}]

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` on creations: a client that heard no answer may safely ask again."""
+"""`Idempotency-Key`: a client that got no response can safely repeat a creation."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PARAMETER = OpenApiParameter(
     HEADER,
     {"type": "string", "pattern": r"^[!#-~]{1,255}$"},
     OpenApiParameter.HEADER,
-    description="Any text of at most 255 characters, a UUID say: for 24 hours the same key and "
-    "body get the first answer again, and nothing is made twice.",
+    description="Any string of at most 255 characters, such as a UUID. For 24 hours a request "
+    "with the same key and body gets the first response again, and nothing is created twice.",
 )
-# What a creation may answer beside its own.
-REFUSAL_RESPONSES = {400: ProblemSerializer, 409: ProblemSerializer, 422: ProblemSerializer}
+# The error responses of every creation.
+ERROR_RESPONSES = {400: ProblemSerializer, 409: ProblemSerializer, 422: ProblemSerializer}
 
 Creation = TypeVar("Creation")
 
@@ -37,33 +37,33 @@ Creation = TypeVar("Creation")
 def create_once(
     request: Request, prepare: Callable[[], Creation], create: Callable[[Creation], Response]
 ) -> Response:
-    """`prepare` checks and reads, for as long as it likes; `create` writes, in one transaction."""
+    """`prepare` validates outside a transaction; `create` writes inside one, with the key."""
     key = _key(request)
     if key is None:
         return create(prepare())
-    claimed = idempotency.acquire(cast(User, request.user), key, _digest(request))
-    if claimed.status is not None:
-        again = Response(json.loads(claimed.body), status=claimed.status)
-        again["Idempotency-Replayed"] = "true"
-        return again
+    claim = idempotency.acquire(cast(User, request.user), key, _digest(request))
+    if claim.status is not None:
+        replay = Response(json.loads(claim.body), status=claim.status)
+        replay["Idempotency-Replayed"] = "true"
+        return replay
     try:
-        wanted = prepare()
+        prepared = prepare()
         with transaction.atomic():
-            response = create(wanted)
+            response = create(prepared)
             body = JSONRenderer().render(response.data).decode()
-            idempotency.complete(claimed, response.status_code, body)
+            idempotency.complete(claim, response.status_code, body)
     except BaseException:
-        idempotency.release(claimed)
+        idempotency.release(claim)
         raise
     return response
 
 
 def _key(request: Request) -> str | None:
-    """The header's text, with or without the quotes that the draft asks for."""
-    sent = request.headers.get(HEADER)
-    if sent is None:
+    """The header's value, with or without the quotes that the IETF draft requires."""
+    header = request.headers.get(HEADER)
+    if header is None:
         return None
-    key = sent.strip()
+    key = header.strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
@@ -74,18 +74,18 @@ def _key(request: Request) -> str | None:
 
 
 def _digest(request: Request) -> str:
-    """Of what is asked for: where, and the body's content, whatever its white space."""
-    found = hashlib.sha256(f"{request.method} {request.path}\n".encode())
+    """A digest of method, path and the parsed body, so white space does not matter."""
+    digest = hashlib.sha256(f"{request.method} {request.path}\n".encode())
     if hasattr(request.data, "lists"):
         for name, values in sorted(request.data.lists()):
             for value in values:
-                found.update(json.dumps(name).encode())
+                digest.update(json.dumps(name).encode())
                 if isinstance(value, UploadedFile):
                     for chunk in value.chunks():
-                        found.update(chunk)
+                        digest.update(chunk)
                     value.seek(0)
                 else:
-                    found.update(json.dumps(value).encode())
+                    digest.update(json.dumps(value).encode())
     else:
-        found.update(json.dumps(request.data, sort_keys=True).encode())
-    return found.hexdigest()
+        digest.update(json.dumps(request.data, sort_keys=True).encode())
+    return digest.hexdigest()

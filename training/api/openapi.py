@@ -1,4 +1,4 @@
-"""What the generated schema cannot know: every error is a problem, whatever the call."""
+"""Postprocessing of the generated OpenAPI schema: every error is a problem (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 
 
 def add_problem_responses(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Name the media type of errors, and say that any call may answer with one."""
     for operations in result["paths"].values():
         for operation in operations.values():
             responses = operation["responses"]

@@ -1,7 +1,4 @@
-"""The orders in which jobs are listed.
-
-A sort key is never null, so that a page can start after any row.
-"""
+"""Sort keys of the job list. They are never null, so that a page can start after any row."""
 
 from __future__ import annotations
 
@@ -17,40 +14,40 @@ from training.models.expressions import FAR_FUTURE, INFINITY, NullsAsFarFuture, 
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A sort key: in SQL, of a row as JSON, and parsed back from JSON (ValueError)."""
+class SortKey:
+    """`value_of` gives a row's key as JSON; `parse` reads it back and may raise ValueError."""
 
     expression: Combinable
-    of: Callable[[Any], Any]
+    value_of: Callable[[Any], Any]
     parse: Callable[[Any], Any]
 
 
-def _moment(name: str, expression: Combinable) -> Key:
-    return Key(
+def _time_key(name: str, expression: Combinable) -> SortKey:
+    return SortKey(
         expression,
         lambda row: (getattr(row, name) or FAR_FUTURE).isoformat(),
         lambda value: datetime.fromisoformat(str(value)).astimezone(UTC),
     )
 
 
-def _number(name: str) -> Key:
-    def of(row: Any) -> float:
+def _number_key(name: str) -> SortKey:
+    def value_of(row: Any) -> float:
         value = getattr(row, name)
         return INFINITY if value is None else value
 
-    return Key(NullsAsInfinity(name), of, float)
+    return SortKey(NullsAsInfinity(name), value_of, float)
 
 
-def _text(value: Any) -> str:
+def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError("not a text that a database can store")
+        raise ValueError("not a string that the database can store")
     return value
 
 
-JOBS = {
-    "created_at": _moment("created_at", F("created_at")),
-    "finished_at": _moment("finished_at", NullsAsFarFuture("finished_at")),
-    "best_val_loss": _number("best_value"),
-    "best_val_rmse": _number("headline_value"),
-    "name": Key(F("name"), lambda row: row.name, _text),
+JOB_SORT_KEYS = {
+    "created_at": _time_key("created_at", F("created_at")),
+    "finished_at": _time_key("finished_at", NullsAsFarFuture("finished_at")),
+    "best_val_loss": _number_key("best_value"),
+    "best_val_rmse": _number_key("headline_value"),
+    "name": SortKey(F("name"), lambda row: row.name, _parse_text),
 }

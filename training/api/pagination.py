@@ -1,4 +1,4 @@
-"""Long lists a page at a time, from a cursor, so that what is added meanwhile shifts nothing."""
+"""Cursor pagination: rows that are added meanwhile do not shift the pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.api import query_params
 from training.validation import InvalidInputError
 
 
-class _PageSize(CursorPagination):
+class _PageSizePagination(CursorPagination):
     page_size: int
     max_page_size: int
 
@@ -22,29 +22,25 @@ class _PageSize(CursorPagination):
         return min(size, self.max_page_size)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        said: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
-        for one in said:
-            if one["name"] == self.page_size_query_param:
-                one["schema"] = {
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] = {
                     "type": "integer",
                     "minimum": 1,
                     "maximum": query_params.MAX_INTEGER,
                 }
-        return said
+        return parameters
 
 
-class NewestFirst(_PageSize):
-    """Jobs and datasets."""
-
+class NewestFirstPagination(_PageSizePagination):
     page_size = 50
     max_page_size = 200
     page_size_query_param = "page_size"
     ordering = ("-created_at", "-id")
 
 
-class ByEpoch(_PageSize):
-    """Epochs from the first on."""
-
+class EpochPagination(_PageSizePagination):
     page_size = 500
     max_page_size = 5000
     page_size_query_param = "page_size"

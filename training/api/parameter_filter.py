@@ -1,4 +1,4 @@
-"""`?param.learning_rate=0.001`: jobs by a hyper-parameter, checked as the parameter itself is."""
+"""`?param.learning_rate=0.001`: filter jobs by a hyper-parameter of their configuration."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from training.programs.registry import get_program
 from training.validation import InvalidInputError, validate
 
 PREFIX = "param."
-# The types alone: a job of an earlier version may lie beyond the bounds of today.
+# Types without bounds: a job of an earlier version may lie outside today's bounds.
 _fields: dict[str, Any] = {
     name: (info.annotation, None) for name, info in get_program().parameters.model_fields.items()
 }
 RequestedParameters = create_model(
-    "Wanted", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **_fields
+    "RequestedParameters", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **_fields
 )
 
 
 class ParameterFilter(BaseFilterBackend):
-    """Several parameters all have to match."""
+    """Several parameters are combined with AND."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        sent = {
+        values = {
             name.removeprefix(PREFIX): value
             for name, value in request.query_params.items()
             if name.startswith(PREFIX)
         }
-        if not sent:
+        if not values:
             return queryset
         try:
-            wanted = validate(RequestedParameters, sent, strict=False).model_dump(
+            requested = validate(RequestedParameters, values, strict=False).model_dump(
                 exclude_unset=True
             )
-        except InvalidInputError as bad:
+        except InvalidInputError as error:
             raise InvalidInputError(
-                {PREFIX + name: said for name, said in bad.errors.items()}
+                {PREFIX + name: sentences for name, sentences in error.errors.items()}
             ) from None
-        for name, value in wanted.items():
-            named = queryset.alias(**{f"param_{name}": Parameter(name, "config")})
-            queryset = named.filter(**{f"param_{name}": value})
+        for name, value in requested.items():
+            alias = f"param_{name}"
+            queryset = queryset.alias(**{alias: Parameter(name, "config")}).filter(**{alias: value})
         return queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        schema = models_json_schema([(RequestedParameters, "validation")])[1]["$defs"]["Wanted"][
-            "properties"
-        ]
+        schema = models_json_schema([(RequestedParameters, "validation")])[1]["$defs"][
+            "RequestedParameters"
+        ]["properties"]
         return [
             {"name": PREFIX + name, "in": "query", "required": False,
-             "description": f"Only jobs of this {info.title or name}.".lower().capitalize(),
+             "description": f"Only jobs with this {(info.title or name).lower()}.",
              "schema": {key: value for key, value in schema[name].items()
                         if key in ("type", "enum", "anyOf")}}
             for name, info in get_program().parameters.model_fields.items()

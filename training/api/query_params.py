@@ -1,4 +1,4 @@
-"""What stands in an address or a body, checked: a sentence for what makes no sense."""
+"""Query parameters and request bodies, validated; InvalidInputError says what is wrong."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from training.accounts.permissions import visible_to
 from training.models import Dataset
 from training.validation import InvalidInputError
 
-MAX_INTEGER = 2**31 - 1  # that a column of the database holds
+MAX_INTEGER = 2**31 - 1  # of an integer column in the database
 AFTER_PARAMETER = OpenApiParameter(
     "after",
     {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
-    description="The newest seq that one has; default 0: all.",
+    description="Only events after this sequence number; default 0: all.",
 )
 
 
 def json_object(request: Request) -> dict[str, Any]:
     if not isinstance(request.data, dict):
-        raise InvalidInputError({"": ["The body is one JSON object."]})
-    # A form's values arrive as lists; JSON is what is documented, and passes unchanged.
+        raise InvalidInputError({"": ["The body must be a JSON object."]})
+    # A form's values are lists; `items` gives the last of each. JSON passes unchanged.
     return dict(request.data.items())
 
 
@@ -32,38 +32,44 @@ def after(request: Request) -> int:
 
 
 def last_event_id(request: Request) -> int:
-    """A browser that comes back says where it was; else what the address says."""
-    said = request.headers.get("Last-Event-ID", "")
-    return min(int(said), MAX_INTEGER) if said.isascii() and said.isdigit() else after(request)
+    """The header that an EventSource sends when it reconnects, else `after`."""
+    header = request.headers.get("Last-Event-ID", "")
+    if header.isascii() and header.isdigit():
+        return min(int(header), MAX_INTEGER)
+    return after(request)
 
 
 def integer(request: Request, name: str, default: int) -> int:
-    sent = request.query_params.get(name, str(default))
+    text = request.query_params.get(name, str(default))
     if (
-        not sent.isascii()
-        or not sent.isdigit()
-        or len(sent) > len(str(MAX_INTEGER))
-        or int(sent) > MAX_INTEGER
+        not text.isascii()
+        or not text.isdigit()
+        or len(text) > len(str(MAX_INTEGER))
+        or int(text) > MAX_INTEGER
     ):
         raise InvalidInputError(
-            {name: [f"{sent!r} is not a whole number from 0 to {MAX_INTEGER}."]}
+            {name: [f"{text!r} is not a whole number from 0 to {MAX_INTEGER}."]}
         )
-    return int(sent)
+    return int(text)
 
 
 def requested_series(request: Request, known: list[str]) -> list[str]:
-    """The series asked for; all where none is named. Before the first epoch nothing is known."""
-    asked = [name for name in request.query_params.get("series", "").split(",") if name]
-    unknown = [name for name in asked if known and name not in known]
+    """The names in `series`, or all. Before the first epoch, when none is known, all are valid."""
+    requested = [name for name in request.query_params.get("series", "").split(",") if name]
+    unknown = [name for name in requested if known and name not in known]
     if unknown:
         raise InvalidInputError(
-            {"series": [f"There is no {name!r}; there is {', '.join(known)}." for name in unknown]}
+            {
+                "series": [
+                    f"There is no {name!r}; choose from {', '.join(known)}." for name in unknown
+                ]
+            }
         )
-    return list(dict.fromkeys(asked)) or known
+    return list(dict.fromkeys(requested)) or known
 
 
 def usable_dataset(user: User, pk: str) -> Dataset:
-    """A dataset this user may train on; BadConfig says why not."""
+    """A ready dataset that this user may train on; else InvalidInputError says why not."""
     dataset = visible_to(Dataset.objects.all(), user).filter(pk=pk).first()
     if dataset is None:
         raise InvalidInputError({"dataset_id": [f"There is no dataset {pk} that you may use."]})

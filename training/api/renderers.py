@@ -1,4 +1,4 @@
-"""JSON, written by orjson: a tenth of the time, and NaN is null as the contract wants."""
+"""JSON renderer with orjson: ten times as fast as DRF's, and NaN becomes null."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OrjsonRenderer(JSONRenderer):
     ) -> bytes:
         if data is None:
             return b""
-        return orjson.dumps(data, default=self._other, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(data, default=self._default, option=orjson.OPT_NON_STR_KEYS)
 
-    def _other(self, value: Any) -> Any:
-        """What orjson does not know, lazy text and decimals for instance, as DRF writes it."""
+    def _default(self, value: Any) -> Any:
+        """Encode types that orjson does not support, such as lazy strings, like DRF does."""
         return self.encoder_class().default(value)

@@ -1,7 +1,7 @@
-"""Rate limits: for each user, and for each address that asks for tokens.
+"""Rate limits per user, and per client address for token requests.
 
-draft-ietf-httpapi-ratelimit-headers. The counters are rows (`accounts.rate_limits`): every process
-sees the same ones, and nothing but the database is needed for them.
+The headers follow draft-ietf-httpapi-ratelimit-headers. The counters are database rows
+(`accounts.rate_limits`), shared by all processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from training import request_context
 from training.accounts.rate_limits import MINUTE, RateLimitResult, rate_limiter
 from training.middleware import Around, middleware
 
-if TYPE_CHECKING:  # its import asks the settings for the classes below
+if TYPE_CHECKING:  # circular: its import loads the classes below from the settings
     from rest_framework.views import APIView
 
 
@@ -26,12 +26,12 @@ class _Throttle(BaseThrottle):
     _result: RateLimitResult
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        who = self.who(request)
-        if who is None:
+        client = self.identify_client(request)
+        if client is None:
             return True
         limit = self.limit()
-        self._result = result = rate_limiter.acquire(f"{self.name}:{who}", limit)
-        request._request.META[__name__] = {  # noqa: SLF001  (DRF hides it, and middleware sees no other)
+        self._result = result = rate_limiter.acquire(f"{self.name}:{client}", limit)
+        request._request.META[__name__] = {  # noqa: SLF001  (the request that middleware sees)
             "RateLimit-Policy": f'"{self.name}";q={limit};w={MINUTE}',
             "RateLimit": f'"{self.name}";r={result.remaining};t={result.reset}',
         }
@@ -40,31 +40,31 @@ class _Throttle(BaseThrottle):
     def wait(self) -> float:
         return self._result.reset
 
-    def who(self, request: Request) -> str | None:
+    def identify_client(self, request: Request) -> str | None:
         raise NotImplementedError
 
     def limit(self) -> int:
         raise NotImplementedError
 
 
-class PerUser(_Throttle):
-    """HEIMDALL_REQUESTS_PER_MINUTE, with whatever token or session."""
+class UserThrottle(_Throttle):
+    """HEIMDALL_REQUESTS_PER_MINUTE for each user, over all tokens and sessions."""
 
     name = "user"
 
-    def who(self, request: Request) -> str | None:
+    def identify_client(self, request: Request) -> str | None:
         return str(request.user.pk) if request.user else None
 
     def limit(self) -> int:
         return int(settings.REQUESTS_PER_MINUTE)
 
 
-class PerAddress(_Throttle):
-    """HEIMDALL_SIGN_INS_PER_MINUTE: guessing passwords is slow."""
+class AddressThrottle(_Throttle):
+    """HEIMDALL_SIGN_INS_PER_MINUTE: slows down password guessing."""
 
     name = "address"
 
-    def who(self, request: Request) -> str | None:
+    def identify_client(self, request: Request) -> str | None:
         return request_context.client_address(request)
 
     def limit(self) -> int:
@@ -73,7 +73,7 @@ class PerAddress(_Throttle):
 
 @middleware
 def rate_limit_headers(request: HttpRequest) -> Around:
-    """Each answer that was counted says what is left."""
+    """Add the RateLimit headers to each response that was counted."""
     response = yield
     for name, value in request.META.get(__name__, {}).items():
         response.headers[name] = value

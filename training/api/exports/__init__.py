@@ -1,4 +1,4 @@
-"""A run to take away, as other programs read it."""
+"""Exports of a job in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from training.validation import InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """`name` of the file, with `{job}` for the job's id."""
+    """`file_name` has `{job}` in place of the job's ID."""
 
     media_type: str
-    name: str
+    file_name: str
     write: Callable[[Job], Iterator[bytes]]
 
 
 FORMATS = {
     "csv": ExportFormat("text/csv; charset=utf-8", "{job}.csv", tabular.epochs_csv),
     "jsonl": ExportFormat("application/jsonl", "{job}.jsonl", tabular.epochs_json_lines),
-    # TensorBoard knows its files by the beginning of their name.
+    # TensorBoard recognizes its files by the prefix of their name.
     "tensorboard": ExportFormat(
         "application/octet-stream", "events.out.tfevents.{job}", tensorboard.event_file
     ),
@@ -36,24 +36,24 @@ FORMATS = {
 
 
 def export_response(request: Request, job: Job) -> StreamingHttpResponse:
-    """The run in the form that `format` names."""
-    wanted = request.query_params.get("format", "csv")
-    form = FORMATS.get(wanted)
-    if form is None:
-        raise InvalidInputError({"format": [f"{wanted!r} is not one of {', '.join(FORMATS)}."]})
-    parts = form.write(job)
-    # Handed a plain iterator, Django would gather all of it before it sends the first byte.
+    name = request.query_params.get("format", "csv")
+    export_format = FORMATS.get(name)
+    if export_format is None:
+        raise InvalidInputError({"format": [f"{name!r} is not one of {', '.join(FORMATS)}."]})
+    chunks = export_format.write(job)
+    # Under ASGI, Django collects a synchronous iterator completely before it sends the first byte.
     is_async = isinstance(request._request, ASGIRequest)  # noqa: SLF001
-    sent = StreamingHttpResponse(
-        _iterate(parts) if is_async else parts, content_type=form.media_type
+    response = StreamingHttpResponse(
+        _iterate(chunks) if is_async else chunks, content_type=export_format.media_type
     )
-    # Django would compress each part by itself, and many a client reads only the first.
-    sent["Content-Encoding"] = "identity"
-    sent["Content-Disposition"] = f'attachment; filename="{form.name.format(job=job.pk)}"'
-    return sent
+    # GZipMiddleware compresses each chunk separately, and many clients decode only the first.
+    response["Content-Encoding"] = "identity"
+    file_name = export_format.file_name.format(job=job.pk)
+    response["Content-Disposition"] = f'attachment; filename="{file_name}"'
+    return response
 
 
-async def _iterate(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    following = sync_to_async(lambda: next(parts, None))
-    while (part := await following()) is not None:
-        yield part
+async def _iterate(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    next_chunk = sync_to_async(lambda: next(chunks, None))
+    while (chunk := await next_chunk()) is not None:
+        yield chunk

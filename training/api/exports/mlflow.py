@@ -1,4 +1,4 @@
-"""A run as a folder of MLflow's file store: `mlflow ui --backend-store-uri mlruns`.
+"""A job as a folder of MLflow's file store: `mlflow ui --backend-store-uri mlruns`.
 
 The zips of several jobs can be unpacked into one folder: each is a run of the same experiment.
 https://github.com/mlflow/mlflow/blob/master/mlflow/store/tracking/file_store.py
@@ -21,7 +21,7 @@ from training.models import Job
 from training.models.states import Status
 
 EXPERIMENT, EXPERIMENT_ID = "Heimdall", "726573651908451337"
-BLOCK = 1 << 18
+BLOCK_SIZE = 1 << 18
 # RunStatus of MLflow.
 _STATUS = {Status.QUEUED: 2, Status.COMPLETED: 3, Status.FAILED: 4, Status.CANCELLED: 5}
 _RUNNING = 1
@@ -35,21 +35,21 @@ def mlruns_zip(job: Job) -> Iterator[bytes]:
         with ZipFile(file, "w", ZIP_DEFLATED) as pack:
             _write(pack, job)
         file.seek(0)
-        while block := file.read(BLOCK):
+        while block := file.read(BLOCK_SIZE):
             yield block
 
 
 def _write(pack: ZipFile, job: Job) -> None:
-    run_id, began = job.pk.hex, _ms(job.started_at or job.created_at)
+    run_id, started_at = job.pk.hex, _ms(job.started_at or job.created_at)
     experiment = f"mlruns/{EXPERIMENT_ID}"
     run = f"{experiment}/{run_id}"
     pack.writestr(f"{experiment}/meta.yaml", _yaml(
         artifact_location=experiment, experiment_id=EXPERIMENT_ID, name=EXPERIMENT,
-        lifecycle_stage="active", creation_time=began, last_update_time=began,
+        lifecycle_stage="active", creation_time=started_at, last_update_time=started_at,
     ))  # fmt: skip
     pack.writestr(f"{run}/meta.yaml", _yaml(
         artifact_uri=f"{run}/artifacts", experiment_id=EXPERIMENT_ID, run_id=run_id,
-        run_uuid=run_id, run_name=str(job), user_id=job.owner.username, start_time=began,
+        run_uuid=run_id, run_name=str(job), user_id=job.owner.username, start_time=started_at,
         end_time=_ms(job.finished_at) if job.finished_at else None, lifecycle_stage="active",
         status=_STATUS.get(Status(job.status), _RUNNING), source_type=4, source_name="",
         source_version="", entry_point_name="", tags=[],
@@ -63,20 +63,20 @@ def _write(pack: ZipFile, job: Job) -> None:
     for name, lines in _metrics(job).items():
         pack.writestr(f"{run}/metrics/{name}", "".join(lines))
     pack.mkdir(f"{run}/artifacts")
-    for one in artifacts.list_artifacts(job):
-        if one.kind in ("model", "card") and one.path.exists():
-            pack.write(one.path, f"{run}/artifacts/{one.name}", ZIP_STORED)
+    for artifact in artifacts.list_artifacts(job):
+        if artifact.kind in ("model", "card") and artifact.path.exists():
+            pack.write(artifact.path, f"{run}/artifacts/{artifact.name}", ZIP_STORED)
 
 
 def _metrics(job: Job) -> dict[str, list[str]]:
     """Lines by metric: milliseconds, value, epoch."""
-    found: dict[str, list[str]] = defaultdict(list)
+    lines: dict[str, list[str]] = defaultdict(list)
     for page in epoch_pages(job):
-        for one in page:
-            for name, value in one.metrics.items():
+        for epoch in page:
+            for name, value in epoch.metrics.items():
                 if value is not None:
-                    found[name].append(f"{_ms(one.at)} {value} {one.epoch}\n")
-    return found
+                    lines[name].append(f"{_ms(epoch.at)} {value} {epoch.epoch}\n")
+    return lines
 
 
 def _tags(job: Job) -> dict[str, str]:
@@ -93,7 +93,7 @@ def _tags(job: Job) -> dict[str, str]:
 def _yaml(**values: Any) -> str:
     """JSON is YAML, but for its escapes of characters beyond U+FFFF: write those unescaped."""
     text = json.dumps(values, indent=1, ensure_ascii=False)
-    return _NOT_PRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _NOT_PRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _ms(at: datetime) -> int:

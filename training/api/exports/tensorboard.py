@@ -1,4 +1,4 @@
-"""A run as a TensorBoard event file: one scalar per metric and epoch.
+"""A job as a TensorBoard event file: one scalar per metric and epoch.
 
 The records are streamed, which tensorboardX's own writer cannot do (ADR 24).
 """

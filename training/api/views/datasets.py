@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from training.accounts.permissions import get_team, require_owner, visible_to
 from training.api import etags, pagination
-from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
+from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.query_params import json_object
 from training.api.schemas import CreateDataset, DatasetPatch, DatasetRequest
 from training.api.serializers.datasets import DatasetSerializer, UploadSerializer
@@ -42,7 +42,7 @@ from training.validation import validate
 )
 class DatasetViewSet(ETagViewSet[Dataset]):
     serializer_class = DatasetSerializer
-    pagination_class = pagination.NewestFirst
+    pagination_class = pagination.NewestFirstPagination
     filter_backends = (SearchFilter,)
     search_fields = ("name",)
     queryset = Dataset.objects.none()
@@ -100,7 +100,7 @@ class DatasetViewSet(ETagViewSet[Dataset]):
         "dataset.",
         request=CreateDataset,
         parameters=[PARAMETER],
-        responses={202: JobSerializer, **REFUSAL_RESPONSES},
+        responses={202: JobSerializer, **ERROR_RESPONSES},
     )
     @action(detail=False, methods=["post"])
     def generate(self, request: Request) -> Response:
@@ -117,7 +117,7 @@ class DatasetViewSet(ETagViewSet[Dataset]):
         "and line.",
         request={"multipart/form-data": UploadSerializer},
         parameters=[PARAMETER],
-        responses={201: DatasetSerializer, 413: ProblemSerializer, **REFUSAL_RESPONSES},
+        responses={201: DatasetSerializer, 413: ProblemSerializer, **ERROR_RESPONSES},
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
     def import_zip(self, request: Request) -> Response:

@@ -41,12 +41,12 @@ class JobDataViewSet(ETagViewSet[Job]):
         description="All stored epochs with their metrics, in order.",
         responses={200: EpochSerializer(many=True)},
     )
-    @action(detail=True, pagination_class=pagination.ByEpoch, filter_backends=[])
+    @action(detail=True, pagination_class=pagination.EpochPagination, filter_backends=[])
     def epochs(self, request: Request, pk: str) -> Response:
         job = self.get_object()
 
         def page() -> dict[str, Any]:
-            paginator = pagination.ByEpoch()
+            paginator = pagination.EpochPagination()
             rows = paginator.paginate_queryset(job.epochs.all(), request, self)
             return dict(
                 paginator.get_paginated_response(EpochSerializer(rows, many=True).data).data
@@ -189,7 +189,7 @@ class JobDataViewSet(ETagViewSet[Job]):
         detail=True,
         pagination_class=None,
         filter_backends=[],
-        content_negotiation_class=downloads.AnyAccept,
+        content_negotiation_class=downloads.IgnoreClientContentNegotiation,
     )
     def export(self, request: Request, pk: str) -> StreamingHttpResponse:
         return exports.export_response(request, self.get_object())
@@ -205,7 +205,7 @@ class JobDataViewSet(ETagViewSet[Job]):
         detail=True,
         url_path=r"artifacts/(?P<name>[A-Za-z0-9._-]+)",
         filter_backends=[],
-        content_negotiation_class=downloads.AnyAccept,
+        content_negotiation_class=downloads.IgnoreClientContentNegotiation,
     )
     def artifact(self, request: Request, pk: str, name: str) -> HttpResponseBase:
         available = {one.name: one for one in artifacts.list_artifacts(self.get_object())}

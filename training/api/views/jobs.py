@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from training.accounts.permissions import get_team, require_owner, visible_to
 from training.api import etags, filters, ordering, query_params
-from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
+from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.keyset_pagination import KeysetPagination
 from training.api.parameter_filter import ParameterFilter
 from training.api.schemas import CreateJob, JobPatch, JobRequest
@@ -73,7 +73,7 @@ class JobViewSet(JobDataViewSet):
     )
     filterset_class = filters.JobFilter
     search_fields = ("name", "notes")
-    orderings, ordering = ordering.JOBS, "-created_at"
+    orderings, ordering = ordering.JOB_SORT_KEYS, "-created_at"
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
@@ -95,7 +95,7 @@ class JobViewSet(JobDataViewSet):
         "defaults.",
         request=CreateJob,
         parameters=[PARAMETER],
-        responses={201: JobSerializer, **REFUSAL_RESPONSES},
+        responses={201: JobSerializer, **ERROR_RESPONSES},
     )
     def create(self, request: Request) -> Response:
         def prepare() -> tuple[JobRequest, Dataset]:
@@ -186,7 +186,7 @@ class JobViewSet(JobDataViewSet):
         description="Queues a training job with the same dataset and configuration.",
         request=None,
         parameters=[PARAMETER],
-        responses={201: JobSerializer, 404: ProblemSerializer, **REFUSAL_RESPONSES},
+        responses={201: JobSerializer, 404: ProblemSerializer, **ERROR_RESPONSES},
     )
     @action(detail=True, methods=["post"])
     def clone(self, request: Request, pk: str) -> Response:

@@ -41,7 +41,7 @@ from training.validation import InvalidInputError, validate
 )
 class ModelViewSet(ETagViewSet[TrainedModel]):
     serializer_class = ModelSerializer
-    pagination_class = pagination.NewestFirst
+    pagination_class = pagination.NewestFirstPagination
     queryset = TrainedModel.objects.none()
 
     def get_queryset(self) -> QuerySet[TrainedModel]:

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from training.accounts.permissions import visible_to
 from training.api import pagination, query_params
 from training.api.filters import StrictFilterBackend
-from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
+from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.serializers.problems import ProblemSerializer
 from training.api.serializers.sweeps import SweepDetailSerializer, SweepSerializer
 from training.api.views.base import UserViewSet
@@ -42,7 +42,7 @@ ACTION_RESPONSES = {202: SweepDetailSerializer, 404: ProblemSerializer, 409: Pro
 )
 class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
     serializer_class = SweepSerializer
-    pagination_class = pagination.NewestFirst
+    pagination_class = pagination.NewestFirstPagination
     filter_backends = (StrictFilterBackend, SearchFilter)
     filterset_class = SweepFilter
     search_fields = ("name",)
@@ -57,7 +57,7 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
         'has `{"values": [...]}`, or `{"min", "max"}` with optional `"log": true` or `"step"`.',
         request=SweepSpec,
         parameters=[PARAMETER],
-        responses={201: SweepDetailSerializer, **REFUSAL_RESPONSES},
+        responses={201: SweepDetailSerializer, **ERROR_RESPONSES},
     )
     def create(self, request: Request) -> Response:
         def prepare() -> tuple[Dataset, SweepSpec]:

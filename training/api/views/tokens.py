@@ -22,7 +22,7 @@ from training.api.serializers.tokens import (
     TokenRowSerializer,
     TokenSerializer,
 )
-from training.api.throttling import PerAddress
+from training.api.throttling import AddressThrottle
 from training.models import ApiToken
 
 
@@ -30,7 +30,7 @@ class TokenView(APIView):
     # No session authentication: clients are programs, and a cookie would require a CSRF token.
     authentication_classes = (BearerAuthentication,)
     permission_classes = (AllowAny,)
-    throttle_classes = (PerAddress,)
+    throttle_classes = (AddressThrottle,)
 
     @extend_schema(
         summary="Create a token",

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from training.accounts.permissions import visible_to
 from training.api import pagination, query_params
-from training.api.idempotency import PARAMETER, REFUSAL_RESPONSES, create_once
+from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.serializers.problems import ProblemSerializer
 from training.api.serializers.webhooks import (
     DeliverySerializer,
@@ -45,7 +45,7 @@ class WebhookDisabledError(APIException):
 )
 class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, UserViewSet[Webhook]):
     serializer_class = WebhookSerializer
-    pagination_class = pagination.NewestFirst
+    pagination_class = pagination.NewestFirstPagination
     queryset = Webhook.objects.none()
 
     def get_queryset(self) -> QuerySet[Webhook]:
@@ -57,7 +57,7 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, User
         "only in this response.",
         request=CreateWebhook,
         parameters=[PARAMETER],
-        responses={201: NewWebhookSerializer, **REFUSAL_RESPONSES},
+        responses={201: NewWebhookSerializer, **ERROR_RESPONSES},
     )
     def create(self, request: Request) -> Response:
         def prepare() -> CreateWebhook:
@@ -115,9 +115,9 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, User
     @extend_schema(summary="List deliveries",
                    description="Deliveries of the last 30 days, newest first.",
                    responses={200: DeliverySerializer(many=True)})  # fmt: skip
-    @action(detail=True, pagination_class=pagination.NewestFirst)
+    @action(detail=True, pagination_class=pagination.NewestFirstPagination)
     def deliveries(self, request: Request, pk: str) -> Response:
-        paginator = pagination.NewestFirst()
+        paginator = pagination.NewestFirstPagination()
         page = paginator.paginate_queryset(self.get_object().deliveries.all(), request, self)
         return paginator.get_paginated_response(DeliverySerializer(page, many=True).data)
 

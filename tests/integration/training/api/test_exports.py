@@ -50,7 +50,7 @@ def test_as_csv(api: APIClient, job: Job) -> None:
 def test_as_json_lines_page_by_page(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr("training.api.exports.tabular.PAGE", 2)
+    monkeypatch.setattr("training.api.exports.tabular.PAGE_SIZE", 2)
     about, *epochs = map(json.loads, export(api, job, "?format=jsonl").getvalue().splitlines())
     assert (about["name"], about["tags"], about["config"]["epochs"]) == ("Kept", ["a"], 5)
     assert [one["epoch"] for one in epochs] == [1, 2, 3, 4, 5]

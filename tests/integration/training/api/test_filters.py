@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from training.api.filters import Holds
+from training.api.filters import HasItem
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
@@ -36,9 +36,9 @@ def test_only_those_that_have_every_tag(
 
 
 def test_on_postgresql_an_index_may_serve(db: None) -> None:
-    query = Job.objects.filter(tags__holds="x").query
+    query = Job.objects.filter(tags__has_item="x").query
     compiler = query.get_compiler(connection=connection)
     where = query.where.children[0]
-    assert isinstance(where, Holds)
+    assert isinstance(where, HasItem)
     told, values = where.as_postgresql(compiler, connection)
     assert told.endswith('"tags" @> %s::jsonb') and values == ('["x"]',)

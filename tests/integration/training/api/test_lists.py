@@ -90,8 +90,8 @@ def test_by_a_parameter(api: APIClient, ada: User, dataset: Dataset) -> None:
     [
         ("param.batch_size=many", "param.batch_size", "'many' is not a whole number."),
         ("param.batchsize=3", "param.batchsize", "Unknown field; did you mean 'batch_size'?"),
-        ("ordering=seq", "ordering", f"'seq' is not one of {', '.join(ordering.JOBS)}."),
-        ("cursor=abc", "cursor", "It is none of this list; follow next and previous."),
+        ("ordering=seq", "ordering", f"'seq' is not one of {', '.join(ordering.JOB_SORT_KEYS)}."),
+        ("cursor=abc", "cursor", "Invalid cursor; use the `next` and `previous` links."),
         ("page_size=0", "page_size", "0 is not between 1 and 200."),
     ],
 )  # fmt: skip
