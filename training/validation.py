@@ -78,9 +78,8 @@ def _message(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     details = problem.get("ctx", {})
     if kind == "extra_forbidden":
         return field, f"Unknown field{_suggestion(field, model)}"
-    if kind == "value_error" and not field:
-        # A validator of several fields starts its message with the name of the field to report.
-        field, _, text = str(details["error"]).partition(": ")
+    if kind == "value_error":
+        text = str(details["error"])
         return field, f"{text[:1].upper()}{text[1:].rstrip('.')}."
     template = _MESSAGES.get(kind, f"{problem['msg']}.".replace("{", "{{").replace("}", "}}"))
     return field, template.format(value=problem.get("input"), **details)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NotRequired, Self, TypedDict, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from training.localization.receivers import ITALY, ReceiverSpec, check_receivers
 
@@ -88,6 +88,7 @@ class TrainConfig(BaseModel):
         4,
         ge=1,
         le=16,
+        validate_default=True,
         title="Heads",
         description="Number of attention heads; must divide the width.",
     )
@@ -130,14 +131,16 @@ class TrainConfig(BaseModel):
             {name: value for name, value in stored.items() if name not in _QUEUE_POLICY}
         )
 
-    @model_validator(mode="after")
-    def _heads_divide_hidden(self) -> Self:
-        if self.hidden % self.heads:
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide_hidden(cls, heads: int, info: ValidationInfo) -> int:
+        hidden = info.data.get("hidden")  # absent if it is invalid itself
+        if hidden is not None and hidden % heads:
             raise ValueError(
-                f"heads: {self.heads} does not divide the width (hidden = {self.hidden}); "
-                f"choose a width that is a multiple of {self.heads}"
+                f"{heads} does not divide the width (hidden = {hidden}); "
+                f"choose a width that is a multiple of {heads}"
             )
-        return self
+        return heads
 
 
 class Physics(TypedDict):
@@ -231,10 +234,11 @@ class GenerateConfig(BaseModel):
         description="How far outside the receiver area transmitters may be.",
     )
 
-    @model_validator(mode="after")
-    def _receivers_fit(self) -> Self:
-        check_receivers(self.receivers)
-        return self
+    @field_validator("receivers")
+    @classmethod
+    def _receivers_fit(cls, receivers: tuple[ReceiverSpec, ...]) -> tuple[ReceiverSpec, ...]:
+        check_receivers(receivers)
+        return receivers
 
     def physics(self) -> Physics:
         return cast(Physics, self.model_dump(mode="json", exclude={"receivers"}))

@@ -50,12 +50,12 @@ def check_receivers(receivers: Sequence[ReceiverSpec]) -> None:
     """Raise ValueError if a name repeats, or if two receivers are too far apart for one plane."""
     for name, count in Counter(receiver.name for receiver in receivers).items():
         if count > 1:
-            raise ValueError(f"receivers: the name {name!r} is used {count} times; make it unique")
+            raise ValueError(f"the name {name!r} is used {count} times; make it unique")
     for a, b in combinations(receivers, 2):
         distance = _chord_km(a, b)
         if distance > _MAX_EXTENT_KM:
             raise ValueError(
-                f"receivers: {a.name!r} and {b.name!r} are {distance:,.0f} km apart; the limit is "
+                f"{a.name!r} and {b.name!r} are {distance:,.0f} km apart; the limit is "
                 f"{_MAX_EXTENT_KM:.0f} km. Are latitude and longitude swapped?"
             )
 

@@ -66,3 +66,21 @@ def test_a_wrong_receiver_is_named_by_its_place() -> None:
     with pytest.raises(InvalidInputError) as refused:
         validate(GenerateConfig, {"receivers": [{"name": "hill", "lat": 95, "lon": 7}]})
     assert refused.value.errors == {"receivers.0.lat": ["95 is too large: at most 90."]}
+
+
+def test_heads_that_do_not_divide_the_width_are_reported_beside_other_errors() -> None:
+    found = errors({"hidden": 18, "epochs": 0})
+    assert set(found) == {"heads", "epochs"}
+    assert found["heads"][0].startswith("4 does not divide the width (hidden = 18)")
+
+
+def test_heads_are_not_compared_with_an_invalid_width() -> None:
+    assert set(errors({"hidden": 3, "heads": 5})) == {"hidden"}
+
+
+def test_receivers_too_far_apart_are_reported_under_their_field() -> None:
+    receivers = [{"name": "a", "lat": 45, "lon": 7}, {"name": "b", "lat": 7, "lon": 45}]
+    with pytest.raises(InvalidInputError) as refused:
+        validate(GenerateConfig, {"receivers": receivers})
+    (sentence,) = refused.value.errors["receivers"]
+    assert sentence.startswith("'a' and 'b' are ")
