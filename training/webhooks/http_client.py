@@ -12,10 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from training.webhooks.url_policy import ForbiddenUrlError, Target, parse_target, resolve_addresses
+from training.webhooks.url_policy import (
+    RESOLVE_SECONDS,
+    ForbiddenUrlError,
+    Target,
+    parse_target,
+    resolve_addresses,
+)
 
 STEP_SECONDS = 10  # to connect, and for each read
-TOTAL_SECONDS = 20  # to connect, send and read; resolving the name is left to the system's limit
+TOTAL_SECONDS = 20  # to resolve the name, connect, send and read
 MAX_ADDRESSES = 4
 MAX_RESPONSE_BYTES = 4096
 
@@ -55,8 +61,8 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
 
 def _exchange(target: Target, headers: Mapping[str, str], body: bytes) -> tuple[int, float, str]:
     """Return the status code, the seconds of Retry-After, and the beginning of the body."""
-    addresses = resolve_addresses(target)
     deadline = time.monotonic() + TOTAL_SECONDS
+    addresses = resolve_addresses(target, min(RESOLVE_SECONDS, TOTAL_SECONDS))
     sock = _connect(addresses, target.port, deadline)
     if target.tls:
         sock = _ssl_context().wrap_socket(

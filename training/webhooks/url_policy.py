@@ -7,6 +7,8 @@ name that resolves differently the second time (DNS rebinding) gains nothing.
 from __future__ import annotations
 
 import socket
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 Address = IPv4Address | IPv6Address
+RESOLVE_SECONDS = 10
 NAT64 = IPv6Network("64:ff9b::/96")
 # Special ranges that `is_global` of some supported Python versions accepts.
 BLOCKED_NETWORKS = tuple(
@@ -75,10 +78,9 @@ def _is_printable_ascii(url: str) -> bool:
     return all(33 <= ord(character) <= 126 for character in url)
 
 
-def resolve_addresses(target: Target) -> list[str]:
-    """Its addresses; ForbiddenUrlError if one is not allowed, OSError if there is none."""
-    rows = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(row[4][0]) for row in rows))
+def resolve_addresses(target: Target, timeout: float = RESOLVE_SECONDS) -> list[str]:
+    """Its addresses; ForbiddenUrlError if one is not allowed, OSError if there is none in time."""
+    addresses = _look_up(target, timeout)
     if not settings.WEBHOOK_ALLOW_PRIVATE:
         for address in addresses:
             if not is_public(ip_address(address.partition("%")[0])):
@@ -87,6 +89,27 @@ def resolve_addresses(target: Target) -> list[str]:
                     "HEIMDALL_WEBHOOK_ALLOW_PRIVATE=1 allows private addresses."
                 )
     return addresses
+
+
+def _look_up(target: Target, timeout: float) -> list[str]:
+    """Resolve in a thread: getaddrinfo has no timeout, and a slow name server may take minutes.
+
+    A thread that is given up ends when the system's resolver does.
+    """
+    future: Future[list[str]] = Future()
+
+    def resolve() -> None:
+        try:
+            rows = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            future.set_result(list(dict.fromkeys(str(row[4][0]) for row in rows)))
+        except Exception as error:  # raised again by result()
+            future.set_exception(error)
+
+    threading.Thread(target=resolve, name="resolve", daemon=True).start()
+    try:
+        return future.result(timeout)
+    except TimeoutError:
+        raise OSError(f"the name server did not answer within {timeout:.1f} s") from None
 
 
 def check_target(url: str) -> None:

@@ -142,6 +142,26 @@ def test_a_receiver_that_trickles_is_cut_off(
     assert answer.error == "No complete response within 1 s."
 
 
+def test_connecting_to_several_addresses_stops_at_the_total_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_client, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(http_client, "resolve_addresses", lambda *_: ["192.0.2.1"] * 4)
+    timeouts: list[float] = []
+
+    def no_answer(address: tuple[str, int], timeout: float) -> socket.socket:
+        timeouts.append(timeout)
+        time.sleep(min(timeout, 0.2))
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(http_client.socket, "create_connection", no_answer)
+    answer = http_client.post("https://receiver.example/", {}, b"{}")
+    assert answer.code is None
+    assert answer.error == "No complete response within 0.5 s."
+    assert len(timeouts) == 3
+    assert timeouts[0] <= 0.5 and timeouts[-1] <= 0.1 + 0.01
+
+
 def test_a_name_that_leads_elsewhere_since_it_was_saved_is_not_followed(
     webhook: Webhook, there: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
