@@ -20,8 +20,8 @@ from django.conf import settings
 from tests.faults.jobs import CONFIG, at_epoch, numbers, starts
 from tests.faults.results_table import Tally, often
 from tests.stack import Stack
-from training.localization.checkpoints.files import EPOCHS, checkpoint_epoch, newest_first
 from training.localization.checkpoints.store import Store
+from training.programs.checkpoint_files import EPOCHS, checkpoint_epoch, newest_first
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 WRITER = """

@@ -19,6 +19,7 @@ from rest_framework.exceptions import APIException
 
 from training.programs import messages
 from training.programs.messages import InferenceRequest, InferenceResponse
+from training.programs.registry import get_program
 from training.subprocess_env import scrubbed
 
 START_SECONDS = 60.0  # importing torch takes long on a loaded machine
@@ -102,7 +103,7 @@ class InferenceClient:
         self._responses, responses = os.pipe()
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", "training.localization", "serve"],
+                [sys.executable, *get_program().inference_command],
                 stdin=subprocess.PIPE,
                 stdout=2,
                 cwd=settings.BASE_DIR,

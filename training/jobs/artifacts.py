@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.inference.client import EXPORT_SECONDS, inference_client
-from training.localization.checkpoints.files import BESTS, MODEL, SUFFIX, newest_first
 from training.models import Job
+from training.programs.checkpoint_files import BESTS, MODEL, SUFFIX, newest_first
 from training.programs.messages import ExportRequest
 
 BEST = f"best{SUFFIX}"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from training.localization.checkpoints import files
+from training.programs import checkpoint_files
 
 
 def job_directory(job_id: UUID) -> Path:
@@ -30,7 +30,7 @@ def earlier_attempts(job_id: UUID, attempt: int) -> list[Path]:
 def prune_checkpoints(job_id: UUID, attempt: int, epoch: int) -> None:
     """Let go of the checkpoints that nobody needs any more, now that `epoch` is stored."""
     with contextlib.suppress(OSError):  # the next epoch tries again
-        files.prune_older(
+        checkpoint_files.prune_older(
             attempt_directory(job_id, attempt), earlier_attempts(job_id, attempt), epoch
         )
 

@@ -102,6 +102,7 @@ PROGRAM = Program(
     name="localizer",
     title="Transmitter localization",
     command=("-m", "training.localization"),
+    inference_command=("-m", "training.localization", "serve"),
     parameters=TrainConfig,
     metrics=METRICS,
     objective=Objective(metric="val_loss", direction="minimize"),

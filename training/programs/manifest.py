@@ -35,7 +35,9 @@ class Program:
     `parameters` is the model that validates hyper-parameters and generates forms, API schema and
     sweep spaces; it has a field `epochs`. `headline` is the metric that lists show, as it was at
     the best epoch by the objective; `figures` are those of the newest epoch that a job's page shows
-    in large type. `table` names the columns of the table of epochs.
+    in large type. `table` names the columns of the table of epochs. `command` and
+    `inference_command` are arguments of the Python interpreter; a run appends its kind and the path
+    of its spec.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Program:
     needs: Needs = "auto"
     resumable: bool = True
     datasets: DatasetFormat[Any, Any] | None = None
+    inference_command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if "epochs" not in self.parameters.model_fields:

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from training.programs import messages
 from training.programs.messages import Message, RunSpec, TrainSpec
+from training.programs.registry import get_program
 from training.subprocess_env import scrubbed
 
 # How long a process may take to exit after it closed its messages.
@@ -23,7 +24,7 @@ EXIT_SECONDS = 2.0
 
 
 class TrainerProcess:
-    """`python -m training.localization` in a process group of its own.
+    """The command of a program in a process group of its own.
 
     It ends with its supervisor: its stdin closes, and on Linux the kernel kills it as well.
     """
@@ -41,8 +42,7 @@ class TrainerProcess:
                     [
                         sys.executable,
                         *_launcher(spec),
-                        "-m",
-                        "training.localization",
+                        *get_program(spec.program).command,
                         spec.type,
                         str(spec_file),
                     ],

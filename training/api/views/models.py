@@ -26,8 +26,8 @@ from training.api.serializers.models import (
 from training.api.serializers.problems import ProblemSerializer
 from training.api.views.base import ETagViewSet
 from training.inference.client import InferenceError, inference_client
-from training.localization.checkpoints.files import MODEL
 from training.models import TrainedModel
+from training.programs.checkpoint_files import MODEL
 from training.programs.messages import PredictRequest
 from training.validation import InvalidInputError, validate
 

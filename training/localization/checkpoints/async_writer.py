@@ -17,9 +17,9 @@ from typing import IO, Any, Self
 import orjson
 import torch
 
-from training.localization.checkpoints.files import BESTS, EPOCHS, CheckpointError
 from training.localization.checkpoints.state_vector import ParameterViews, describe
 from training.localization.fit.state import TrainState
+from training.programs.checkpoint_files import BESTS, EPOCHS, CheckpointError
 from training.programs.messages import EpochEnded
 
 # Of shorter epochs, those that end meanwhile are written and told together: one by one, epochs of

@@ -9,21 +9,19 @@ from pathlib import Path
 import safetensors.torch
 
 from training.localization.checkpoints import safetensors_file
-from training.localization.checkpoints.files import (
-    BESTS,
-    EPOCHS,
-    FORMAT,
-    NUMBERS,
-    CheckpointError,
-    checkpoint_epoch,
-    checksum,
-    newest_first,
-    pack,
-    write_checkpoint,
-    write_durably,
-)
+from training.localization.checkpoints.checkpoint_format import FORMAT, NUMBERS, pack
 from training.localization.checkpoints.state_vector import Snapshot
 from training.localization.fit.state import TrainState
+from training.programs.checkpoint_files import (
+    BESTS,
+    EPOCHS,
+    CheckpointError,
+    checkpoint_epoch,
+    checksum_path,
+    newest_first,
+    write_checkpoint,
+    write_with_checksum,
+)
 
 __all__ = ["CheckpointError", "Resumed", "Store", "load_checkpoint"]
 
@@ -89,7 +87,7 @@ class Store:
             try:
                 load_checkpoint(best)
                 if best.parent != self.folder:
-                    write_durably(self.folder / best.name, best.read_bytes())
+                    write_with_checksum(self.folder / best.name, best.read_bytes())
                 return
             except CheckpointError as error:
                 problems.append(str(error))
@@ -105,7 +103,7 @@ def load_checkpoint(path: Path) -> TrainState:
     """One checkpoint; CheckpointError where it is missing, damaged or of another kind."""
     try:
         content = path.read_bytes()
-        expected = checksum(path).read_text(encoding="ascii").split()[0]
+        expected = checksum_path(path).read_text(encoding="ascii").split()[0]
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(content).hexdigest() != expected:

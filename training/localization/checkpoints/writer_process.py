@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from training.localization.checkpoints.files import CheckpointError, pack, write_checkpoint
+from training.localization.checkpoints.checkpoint_format import pack
+from training.programs.checkpoint_files import CheckpointError, write_checkpoint
 
 
 def main(memory_fd: int, messages_fd: int, replies_fd: int) -> None:

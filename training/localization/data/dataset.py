@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.numpy import save_file
 
 from training.localization.config import Physics
 from training.localization.geometry import LocalFrame
+from training.programs.durable_write import move_durably, temporary_path
 from training.programs.messages import FinalError
 
 Split = Literal["train", "val", "test"]
@@ -95,13 +95,11 @@ class Dataset:
 
     def save(self, path: Path) -> None:
         """Write the file atomically, synced to disk."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+        temporary = temporary_path(path)
         metadata = {"heimdall": self._header(), "sha256": self.content_hash}
         try:
             save_file(self._stored_arrays(), temporary, metadata=metadata)
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
+            move_durably(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from training.localization.geometry import Floats
 from training.localization.inference.saved_model import SavedModel, load_model
 from training.localization.localizer.localizer import Localizer
+from training.programs.durable_write import move_durably
 
 INPUTS = ("rssi", "snr", "toa", "rx", "in_service")
 OUTPUTS = ("position_m", "covariance_m2")
@@ -42,7 +43,7 @@ def export(model: Path, output: Path) -> None:
             warnings.simplefilter("ignore")  # of libraries, about themselves
             run = make(trained.answer, _example(trained, 5), aside)
             _check(trained.answer, run, _example(trained, _CHECKED))
-        aside.replace(output)
+        move_durably(aside, output)
     finally:
         aside.unlink(missing_ok=True)
 

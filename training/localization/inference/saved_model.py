@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ import safetensors.torch
 import torch
 
 from training.localization.checkpoints import safetensors_file
-from training.localization.checkpoints.files import MODEL
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset, Receiver
 from training.localization.fit.state import TrainState
@@ -25,6 +23,8 @@ from training.localization.localizer.features import FEATURES
 from training.localization.localizer.localizer import Localizer
 from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.normalizer import Normalizer
+from training.programs.checkpoint_files import MODEL
+from training.programs.durable_write import write_durably
 
 FORMAT = 2
 CARD = "card.json"
@@ -65,8 +65,7 @@ def save_model(
     packed = safetensors.torch.save(weights, safetensors_file.metadata(about))
     summed = hashlib.sha256(packed).hexdigest()
     card = _card(state, dataset, evaluation, answer, summed)
-    _write(folder / MODEL, packed)
-    _write(folder / CARD, json.dumps(card, indent=1).encode())
+    write_durably((folder / MODEL, packed), (folder / CARD, json.dumps(card, indent=1).encode()))
 
 
 def load_model(path: Path) -> SavedModel:
@@ -131,13 +130,3 @@ def _card(
             "numpy": np.__version__,
         },
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    aside = path.with_name(f"{path.name}.part")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.localization.checkpoints.files import MODEL
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation.evaluate import evaluate_localizer
@@ -16,6 +15,7 @@ from training.localization.fit.loop import fit
 from training.localization.fit.state import TrainState
 from training.localization.inference import saved_model
 from training.localization.localizer.localizer import Localizer
+from training.programs.checkpoint_files import MODEL
 
 # Threads that wait for each other spin: on two busy cores two of them take thirty times as long.
 torch.set_num_threads(1)

@@ -11,11 +11,11 @@ import pytest
 from tests.polling import eventually
 from training.localization.checkpoints import store
 from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
-from training.localization.checkpoints.files import BESTS, EPOCHS, checkpoint_path
 from training.localization.checkpoints.store import CheckpointError
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.fit.state import TrainState
+from training.programs.checkpoint_files import BESTS, EPOCHS, checkpoint_path
 from training.programs.messages import EpochEnded
 
 

@@ -9,12 +9,13 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
-from training.localization.checkpoints import files, safetensors_file
+from training.localization.checkpoints import safetensors_file
 from training.localization.checkpoints import store as checkpoint
 from training.localization.checkpoints.store import CheckpointError, Store
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.fit.state import TrainState
+from training.programs import checkpoint_files
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [3, 1, 2, 4, 5])
-    files.prune_older(tmp_path, [], epoch=5)
+    checkpoint_files.prune_older(tmp_path, [], epoch=5)
     assert names(tmp_path) == ["best-000002", "epoch-000004", "epoch-000005"]
     assert len(list(tmp_path.glob("*.sha256"))) == 3
     assert checkpoint.load_checkpoint(Store(tmp_path).best).epoch == 2
@@ -41,7 +42,7 @@ def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path)
 def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_path: Path) -> None:
     """As where the database is away, and somebody else takes over from what it names."""
     _, _, stored, *_ = saved(state, tmp_path, [3, 1, 2, 4, 0])
-    files.prune_older(tmp_path, [], epoch=3)
+    checkpoint_files.prune_older(tmp_path, [], epoch=3)
     assert names(tmp_path) == [
         "best-000002", "best-000005",
         "epoch-000002", "epoch-000003", "epoch-000004", "epoch-000005",
@@ -141,7 +142,7 @@ def test_attempt_with_two_checkpoints_deletes_those_of_earlier_attempts(
     for epoch in (4, 5):
         assert len(names(old)) == 4
         store.save(state, state.finish_epoch(epoch))
-        files.prune_older(new, [old], epoch)
+        checkpoint_files.prune_older(new, [old], epoch)
     assert [one.name for one in old.iterdir()] == ["trainer.log"]
     assert names(new) == ["best-000001", "epoch-000004", "epoch-000005"]
 
@@ -185,6 +186,6 @@ def test_one_of_another_format_or_kind_is_refused_by_name(
         (anybodys, "is no checkpoint: it holds .* none of ours"),
         (b"PK", "is no checkpoint"),
     ):
-        files.write_durably(path, content)
+        checkpoint_files.write_with_checksum(path, content)
         with pytest.raises(CheckpointError, match=message):
             checkpoint.load_checkpoint(path)
