@@ -79,12 +79,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture
 def tally(record_property: Callable[[str, object], None]) -> Tally:
-    """Tell what a fault cost (`tests.faults.results_table.row`)."""
+    """Record what a fault cost (`tests.faults.results_table.row`)."""
 
-    def tell(fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] = ()) -> None:
+    def record(
+        fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] = ()
+    ) -> None:
         record_property(PROPERTY, row(fault, tried, lost, seconds))
 
-    return tell
+    return record
 
 
 _skipped: dict[str, int] = {}

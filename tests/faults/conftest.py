@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.broker import PrivateBroker, server_program
-from tests.faults.jobs import CONFIG, numbers
+from tests.faults.jobs import CONFIG, epoch_results
 from tests.served import served
 from tests.stack import Stack
 
@@ -32,4 +32,4 @@ def disturbed(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def undisturbed(disturbed: Stack) -> list[Any]:
     """What a job comes to that nothing happens to."""
-    return numbers(disturbed, disturbed.submit(**CONFIG))
+    return epoch_results(disturbed, disturbed.submit(**CONFIG))

@@ -20,7 +20,7 @@ LEASE_SECONDS = 4  # of a stack
 CONFIG: dict[str, Any] = {"epochs": 40, "patience": 40, "seed": 11}
 
 
-def numbers(stack: Stack, job_id: str) -> list[Any]:
+def epoch_results(stack: Stack, job_id: str) -> list[Any]:
     """Each epoch's metrics, the evaluation and the final weights of a completed job, checked whole.
 
     Epochs 1..N are stored once each, and the events 1..seq as well.

@@ -91,7 +91,7 @@ def faults_of(job_id: UUID) -> list[str]:
         if after != before and after not in TRANSITIONS[before]:
             found.append(f"illegal: {before} to {after}")
     if statuses[-1] != job.status:
-        found.append("status that no event told")
+        found.append("status without an event")
     claimed = [one.seq for one in events if one.data.get("cause") == "claimed"]
     if len(claimed) != job.attempt:
         found.append("double claim")

@@ -1,7 +1,7 @@
 """How often each fault was tried, and what it cost: the table at the end of a run of the tests.
 
-`HEIMDALL_FAULTS=full python3 manage.py test -n 0 tests/faults` tries each as often,
-and for as long, as the documentation says; otherwise a few times, as often as one waits for gladly.
+`HEIMDALL_FAULTS=full python3 manage.py test -n 0 tests/faults` tries each as often
+and for as long as the documentation says; otherwise a few times, to keep the run short.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import kombu
 import pytest
 
 from tests.broker import PrivateBroker
-from tests.faults.jobs import CONFIG, at_epoch, moment, numbers, seqs
+from tests.faults.jobs import CONFIG, at_epoch, epoch_results, moment, seqs
 from tests.faults.results_table import FULL, Tally, often
 from tests.listener import Follower, Listener
 from tests.polling import eventually
@@ -236,5 +236,5 @@ async def test_killed_web_process_loses_no_event_for_clients(
     found = await asyncio.wait_for(asyncio.gather(*watching), 120)
     count = disturbed.job(job_id)["seq"]
     assert [seqs(frames) for frames in found] == [list(range(1, count + 1))] * sockets
-    assert await asyncio.to_thread(numbers, disturbed, job_id)
+    assert await asyncio.to_thread(epoch_results, disturbed, job_id)
     tally(f"web process, kill -9, {sockets} sockets", len(took), seconds=took)

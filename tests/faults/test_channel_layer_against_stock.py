@@ -125,7 +125,7 @@ async def test_cancelled_sender_does_not_break_the_connection_for_others(
         await receives_within_retries(kind, layer, own_broker.url, channel, group)
 
 
-@fails_on_stock("a peer that accepts and says nothing ends all reconnecting")
+@fails_on_stock("a peer that accepts without answering ends all reconnecting")
 async def test_silent_peer_does_not_stop_reconnecting(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +156,7 @@ async def test_group_add_and_send_return_while_the_broker_is_down(
             await asyncio.to_thread(own_broker.start)
 
 
-@fails_on_stock("the second to join a group is told so before the first has bound it")
+@fails_on_stock("the second join of a group returns before the first has bound the queue")
 async def test_group_add_returns_only_once_the_group_is_bound(
     kind: Kind, own_broker: PrivateBroker
 ) -> None:
@@ -201,7 +201,7 @@ async def test_leaving_with_queued_messages_does_not_exhaust_the_prefetch(
         await receive_until(kind, layer, channel, 2)
 
 
-@fails_on_stock("a burst loses even its last message, and nobody is told")
+@fails_on_stock("a burst loses even its last message, without an error")
 async def test_last_message_of_a_burst_is_delivered(kind: Kind, own_broker: PrivateBroker) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())

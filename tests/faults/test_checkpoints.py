@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from tests.faults.jobs import CONFIG, at_epoch, numbers, starts
+from tests.faults.jobs import CONFIG, at_epoch, epoch_results, starts
 from tests.faults.results_table import Tally, often
 from tests.stack import Stack
 from training.localization.checkpoints.store import Store
@@ -87,7 +87,7 @@ def test_flipped_bit_falls_back_to_previous_checkpoint_with_a_note(
     before = checkpoint_epoch(newest_first([newest.parent], EPOCHS)[1])
     flip_a_bit(newest)
     ask(disturbed, job_id, "resume")
-    assert numbers(disturbed, job_id) == undisturbed
+    assert epoch_results(disturbed, job_id) == undisturbed
     (_, again) = starts(disturbed, job_id)
     assert again["data"]["resumed_from_epoch"] == before
     reasons = [one["data"].get("reason", "") for one in disturbed.events(job_id)]
@@ -159,5 +159,5 @@ def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
         assert "cannot be written" in job["error_message"]
         assert "No space left on device" in job["error_message"]
         ask(disturbed, job_id, "resume")
-        assert numbers(disturbed, job_id) == undisturbed
+        assert epoch_results(disturbed, job_id) == undisturbed
     tally("disk full: failed with the reason; with room it goes on", 1)

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.faults.jobs import CONFIG, LEASE_SECONDS, at_epoch, numbers
+from tests.faults.jobs import CONFIG, LEASE_SECONDS, at_epoch, epoch_results
 from tests.faults.results_table import Tally, often
 from tests.polling import eventually
 from tests.stack import POSTGRES, Stack, postgres_is_there
@@ -55,7 +55,7 @@ def test_connections_that_are_cut_cost_no_attempt(
     for epoch in range(3, 3 + 3 * (times := often(4, 10)), 3):
         at_epoch(disturbed, job_id, epoch)
         server.execute(CUT, [name_of(disturbed)])
-    assert numbers(disturbed, job_id) == undisturbed
+    assert epoch_results(disturbed, job_id) == undisturbed
     assert disturbed.job(job_id)["attempt"] == 1
     tally("database connections cut: the same attempt ends", times)
 
@@ -74,7 +74,7 @@ def test_a_database_that_is_down_for_longer_than_a_lease_costs_no_attempt(
     back = time.time()
     eventually(lambda: at_epoch(disturbed, job_id, 6), 30)
     went_on = time.time() - back
-    assert numbers(disturbed, job_id) == undisturbed
+    assert epoch_results(disturbed, job_id) == undisturbed
     job = disturbed.job(job_id)
     assert (job["attempt"], job["crashes"]) == (1, 0)
     tally(f"database down for {often(7, 30)} s (lease 4 s)", 1, seconds=[went_on])

@@ -14,7 +14,7 @@ from tests.faults.jobs import (
     CONFIG,
     LEASE_SECONDS,
     at_epoch,
-    numbers,
+    epoch_results,
     parent,
     rows_of_attempt,
     taken_over,
@@ -77,7 +77,7 @@ def test_a_host_that_is_cut_off_loses_its_job_and_writes_nothing_when_it_returns
         far.join()
         wait_for_end(lost, zombie, 20)
         assert rows_of_attempt(stack, lost, 1) == rows
-        assert numbers(stack, lost) == numbers(stack, twin)
+        assert epoch_results(stack, lost) == epoch_results(stack, twin)
         assert stack.job(lost)["attempt"] == 2
         # The broker may give the first message to the host that is gone: five seconds later the
         # maintenance sends another.

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from tests.faults.jobs import CONFIG, claims, numbers, starts
+from tests.faults.jobs import CONFIG, claims, epoch_results, starts
 from tests.faults.results_table import FULL, Tally, often
 from tests.polling import eventually
 from tests.stack import Stack
@@ -71,5 +71,5 @@ def test_a_pause_near_the_end_ends_in_one_state(disturbed: Stack, tally: Tally) 
         assert asked in {202, 409}
         if ends == ["paused"]:
             assert ask(disturbed, job_id, "resume") == 202
-        numbers(disturbed, job_id)
+        epoch_results(disturbed, job_id)
     tally("pause as the job completes: one of both", times)

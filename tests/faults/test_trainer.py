@@ -1,4 +1,4 @@
-"""The trainer's process killed: the job goes on to the very same numbers."""
+"""The trainer's process killed: the job resumes with identical results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.faults.jobs import (
     CONFIG,
     at_epoch,
     claims,
+    epoch_results,
     kill,
     moment,
-    numbers,
     starts,
     trainer,
     trainers,
@@ -46,9 +46,9 @@ def test_a_trainer_killed_at_any_moment_is_taken_up_again_at_once(
         killed = kill(pid)
         wait_for_end(job_id, pid, 2)
         reached = disturbed.job(job_id)["current_epoch"]
-        assert numbers(disturbed, job_id) == undisturbed
+        assert epoch_results(disturbed, job_id) == undisturbed
         if len(claims(disturbed, job_id)) < 2:
-            continue  # it had said its last word already
+            continue  # its last message was sent already
         started = starts(disturbed, job_id)[-1]
         assert (started["data"]["resumed_from_epoch"] or 0) == reached
         claimed.append(claims(disturbed, job_id)[-1] - killed)
@@ -71,7 +71,7 @@ def test_a_job_that_always_kills_its_process_fails_after_three_times_and_alone(
     assert len(killed) == job["crashes"] + 1 == job["attempt"] == 3
     assert "signal SIGKILL, as where memory runs out" in job["error_message"]
     assert "crash 3 in a row without a new epoch" in job["error_message"]
-    assert numbers(disturbed, neighbour) == undisturbed
+    assert epoch_results(disturbed, neighbour) == undisturbed
     tally("trainer that always dies: failed after 3", 1)
 
 
@@ -81,7 +81,7 @@ def test_a_segmentation_fault_leaves_the_neighbour_alone(
     neighbour, hurt = disturbed.submit(**CONFIG), disturbed.submit(**CONFIG)
     at_epoch(disturbed, hurt, 3)
     kill(trainer(hurt), signal.SIGSEGV)
-    assert numbers(disturbed, hurt) == numbers(disturbed, neighbour) == undisturbed
+    assert epoch_results(disturbed, hurt) == epoch_results(disturbed, neighbour) == undisturbed
     tally("trainer, segmentation fault", 1)
 
 
@@ -97,7 +97,7 @@ def test_a_trainer_without_memory_leaves_the_neighbour_alone(
         (narrow / "memory.limit_in_bytes").write_text(str(1 << 16))
         (narrow / "cgroup.procs").write_text(str(pid))
         wait_for_end(hurt, pid, 20)
-        assert numbers(disturbed, hurt) == numbers(disturbed, neighbour) == undisturbed
+        assert epoch_results(disturbed, hurt) == epoch_results(disturbed, neighbour) == undisturbed
         assert disturbed.job(hurt)["attempt"] == 2
     finally:
         eventually(lambda: not (narrow / "cgroup.procs").read_text().strip(), 20)

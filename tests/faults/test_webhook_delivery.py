@@ -48,7 +48,7 @@ def killed_between_claim_and_answer(stack: Stack, there: Receiver, hook: str) ->
         delivered_event["attempts"],
         delivered_event["response_code"],
     ) == (sent["id"], 2, 204)
-    # Whether the first was taken nobody knows: under one id the receiver can tell.
+    # The first may have been accepted: both carry one id, so the receiver can tell.
     ids = [headers["webhook-id"] for _, headers, _ in there.got]
     assert ids == [sent["message_id"]] * 2
 

@@ -1,4 +1,4 @@
-"""Workers killed, frozen and told to end: another one goes on where they were."""
+"""Workers killed, frozen and asked to stop: another worker resumes their jobs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.faults.jobs import (
     LEASE_SECONDS,
     at_epoch,
     claims,
+    epoch_results,
     kill,
-    numbers,
     parent,
     rows_of_attempt,
     taken_over,
@@ -42,7 +42,7 @@ def test_a_killed_pool_process_takes_its_trainer_along_and_the_job_goes_on(
         killed = kill(parent(pid))
         wait_for_end(job_id, pid, 2)
         took.append(taken_over(disturbed, job_id, killed))
-        assert numbers(disturbed, job_id) == undisturbed
+        assert epoch_results(disturbed, job_id) == undisturbed
     assert max(took) < LEASE_SECONDS + 5
     tally(f"pool process, kill -9 (lease {LEASE_SECONDS} s)", times, seconds=took)
 
@@ -63,7 +63,7 @@ def test_a_killed_worker_leaves_its_job_to_the_next(
         worker.wait()
         eventually(partial(lambda job_id: not trainers(job_id), job_id), 2)
         took.append(taken_over(disturbed, job_id, killed))
-        assert numbers(disturbed, job_id) == undisturbed
+        assert epoch_results(disturbed, job_id) == undisturbed
     assert max(took) < LEASE_SECONDS + 5
     tally(f"worker, kill -9 (lease {LEASE_SECONDS} s)", times, seconds=took)
 
@@ -114,7 +114,7 @@ def test_worker_that_is_stopped_requeues_its_job_without_counting_a_crash(
         assert (job["status"], job["crashes"]) == ("queued", 0)
         assert job["current_epoch"] >= before
         disturbed.start_worker()
-        assert numbers(disturbed, job_id) == undisturbed
+        assert epoch_results(disturbed, job_id) == undisturbed
     assert max(ended) < 15
     tally("worker, SIGTERM, until it has ended", times, seconds=ended)
 
@@ -137,7 +137,7 @@ def test_the_embedded_command_goes_on_where_it_was_killed(
             web = stack.start_web()
             eventually(lambda count=count: len(claims(stack, job_id)) > count, 10)
             took.append(claims(stack, job_id)[-1] - again)
-        assert numbers(stack, job_id) == numbers(stack, twin)
+        assert epoch_results(stack, job_id) == epoch_results(stack, twin)
         assert stack.job(job_id)["crashes"] == 0
         assert max(took) < 10
         tally("the embedded command, kill -9, from its next start", times, seconds=took)
