@@ -42,7 +42,7 @@ def test_sweep_page_shows_trials_live(tab: Page) -> None:
     expect(tab.locator("#curves canvas")).to_be_visible(timeout=PATIENCE)
     expect(tab.locator("#state")).to_have_text("Completed", timeout=PATIENCE)
     expect(tab.locator("#trials tr.best .winner")).to_have_count(1)
-    expect(tab.locator("#going")).to_contain_text("3 of 3 trials are over")
+    expect(tab.locator("#going")).to_contain_text("3 of 3 trials finished")
     tab.keyboard.press("l")
     assert tab.evaluate("localStorage['heimdall.log.sweep']") == "1"
     assert tab.evaluate("window.untouched")
