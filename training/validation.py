@@ -68,6 +68,7 @@ _MESSAGES = {
     "greater_than": "{value!r} is too small: more than {gt:g}.",
     "less_than_equal": "{value!r} is too large: at most {le:g}.",
     "literal_error": "{value!r} is not one of {expected}.",
+    "too_short": "Too few: at least {min_length}.",
     "uuid_parsing": "{value!r} is not a UUID.",
     "uuid_type": "{value!r} is not a UUID.",
 }

@@ -12,12 +12,12 @@ from training.programs.messages import ExportRequest
 
 BEST = f"best{SUFFIX}"
 _KNOWN = {
-    MODEL: ("model", "what an answer needs, calibrated"),
-    "card.json": ("card", "data, settings, seed, versions, metrics"),
+    MODEL: ("model", "Calibrated model for inference"),
+    "card.json": ("card", "Model card: data, settings, seed, versions, metrics"),
 }
 _EXPORTS = {
-    "model.pt2": ("export", "torch.export; made and checked at the first download"),
-    "model.onnx": ("export", "ONNX; made and checked at the first download"),
+    "model.pt2": ("export", "torch.export (generated on first download)"),
+    "model.onnx": ("export", "ONNX (generated on first download)"),
 }
 
 
@@ -44,9 +44,9 @@ def list_artifacts(job: Job) -> list[Artifact]:
     found = [Artifact(name, *what, folder / name) for name, what in _KNOWN.items()]
     # The file names its epoch; who takes it away need not know that.
     for best in newest_first([folder], BESTS)[:1]:
-        found.append(Artifact(BEST, "checkpoint", "the best epoch, with what resuming needs", best))
+        found.append(Artifact(BEST, "checkpoint", "Best checkpoint (resumable)", best))
         if newest.name != best.name:
-            what = "checkpoint", "the newest epoch, with what resuming needs"
+            what = "checkpoint", "Latest checkpoint (resumable)"
             found.append(Artifact(newest.name, *what, newest))
     there = [one for one in found if one.path.exists()]
     if (folder / MODEL) in {one.path for one in there}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MaxLen
@@ -18,6 +18,18 @@ from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job
 from training.programs.registry import get_program
 from training.validation import InvalidInputError, extract, validate
+
+
+def add_validation_errors(
+    form: forms.Form, error: InvalidInputError, field_of: Callable[[str], str] = str
+) -> None:
+    """Show each error at its form field, or above the form if it has none.
+
+    `field_of` translates the name of an invalid value to that of a form field.
+    """
+    for name, sentences in error.errors.items():
+        field = field_of(name)
+        form.add_error(field if field in form.fields else None, sentences)
 
 
 class ConfigForm(forms.Form):
@@ -48,8 +60,7 @@ class ConfigForm(forms.Form):
         try:
             self.config = validate(self.model, data)
         except InvalidInputError as error:
-            for name, sentences in error.errors.items():
-                self.add_error(name if name in self.fields else None, sentences)
+            add_validation_errors(self, error)
         return cleaned
 
     def share_with(self, user: User) -> None:

@@ -18,7 +18,7 @@ from training.programs.registry import get_program
 from training.sweeps import lifecycle, scheduler, space_syntax
 from training.sweeps.spec import EarlyStopping, SweepSpec, validate_spec
 from training.validation import InvalidInputError
-from training.web.forms import JobForm, model_field
+from training.web.forms import JobForm, add_validation_errors, model_field
 from training.web.views.responses import redirect_see_other
 
 VARY, BASE = "vary_", "base_"
@@ -59,13 +59,14 @@ class SweepForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        if not any(cleaned.get(VARY + name, "").strip() for name in PARAMETERS):
+            self.add_error(None, "The search space is empty: enter values for a parameter.")
         if self.errors:
             return cleaned
         try:
             self.spec = validate_spec(self._spec_data(cleaned))
         except InvalidInputError as error:
-            for name, sentences in error.errors.items():
-                self.add_error(self._field_of(name), sentences)
+            add_validation_errors(self, error, self._field_of)
         return cleaned
 
     def _spec_data(self, cleaned: dict[str, Any]) -> dict[str, Any]:
@@ -84,11 +85,10 @@ class SweepForm(forms.Form):
             **{name: cleaned[name] for name in SEARCH},
         }
 
-    def _field_of(self, name: str) -> str | None:
+    def _field_of(self, name: str) -> str:
         kind, _, rest = name.partition(".")
         known = {"space": VARY, "config": BASE, "early_stopping": "early_stopping_"}
-        field = known.get(kind, kind) + rest if rest else name
-        return field if field in self.fields else None
+        return known.get(kind, kind) + rest if rest else name
 
     def search_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in ("dataset", "name", *SEARCH)]

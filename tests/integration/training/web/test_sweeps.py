@@ -51,7 +51,7 @@ def test_form_creates_a_sweep(page: Client, dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ({}, "at least 1"),
+        ({}, "search space is empty"),
         ({"vary_hidden": "wide"}, "&#x27;wide&#x27; is not a whole number."),
         ({"vary_hidden": "8 to 4"}, "&quot;min&quot; (8) must be less than"),
         ({"vary_hidden": "32", "base_epochs": "0"}, "greater than or equal to 1"),
