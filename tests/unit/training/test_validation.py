@@ -35,7 +35,7 @@ def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
         ({"qqq": 5}, "Unknown field."),
     ],
 )
-def test_each_wrong_field_gets_a_sentence(sent: dict[str, Any], sentence: str) -> None:
+def test_invalid_field_gets_a_sentence(sent: dict[str, Any], sentence: str) -> None:
     (field,) = sent
     assert errors(sent)[field][0].startswith(sentence)
 
@@ -53,7 +53,7 @@ def test_float_without_fraction_is_an_integer_as_in_the_schema() -> None:
     assert (wanted.epochs, wanted.learning_rate) == (162, 1e-3)
 
 
-def test_a_whole_number_is_a_fine_learning_rate() -> None:
+def test_integer_is_accepted_for_a_float_field() -> None:
     assert validate(TrainConfig, {"learning_rate": 1}).learning_rate == 1
 
 
@@ -62,7 +62,7 @@ def test_a_list_of_receivers_is_read() -> None:
     assert validate(GenerateConfig, {"receivers": receivers}).receivers[1].name == "town"
 
 
-def test_a_wrong_receiver_is_named_by_its_place() -> None:
+def test_invalid_receiver_is_reported_with_its_index() -> None:
     with pytest.raises(InvalidInputError) as refused:
         validate(GenerateConfig, {"receivers": [{"name": "hill", "lat": 95, "lon": 7}]})
     assert refused.value.errors == {"receivers.0.lat": ["95 is too large: at most 90."]}

@@ -19,20 +19,20 @@ def anonymous() -> APIClient:
     return APIClient()
 
 
-def test_a_token_opens_the_door(anonymous: APIClient, ada: User) -> None:
+def test_token_authenticates_requests(anonymous: APIClient, ada: User) -> None:
     answer = anonymous.post(TOKEN, {"username": "ada", "password": "ada-secret-1"}, format="json")
     assert answer.status_code == 200
     anonymous.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['token']}")
     assert anonymous.get(JOBS).status_code == 200
 
 
-def test_only_a_digest_of_the_token_is_kept(anonymous: APIClient, ada: User) -> None:
+def test_only_a_digest_of_the_token_is_stored(anonymous: APIClient, ada: User) -> None:
     sent = {"username": "ada", "password": "ada-secret-1"}
     token = anonymous.post(TOKEN, sent, format="json").json()["token"]
     assert ApiToken.objects.get().digest == hashlib.sha256(token.encode()).hexdigest()
 
 
-def test_a_wrong_password_gives_none(anonymous: APIClient, ada: User) -> None:
+def test_wrong_password_gives_no_token(anonymous: APIClient, ada: User) -> None:
     answer = anonymous.post(TOKEN, {"username": "ada", "password": "guess"}, format="json")
     assert answer.status_code == 401
     assert answer.json()["detail"] == "The user name or the password is wrong."
@@ -55,7 +55,7 @@ def test_unknown_token_gets_a_hint_where_to_get_one(anonymous: APIClient) -> Non
     assert "POST /api/v1/auth/token" in answer.json()["detail"]
 
 
-def test_the_token_of_someone_shut_out_opens_nothing(anonymous: APIClient, ada: User) -> None:
+def test_token_of_an_inactive_user_is_refused(anonymous: APIClient, ada: User) -> None:
     sent = {"username": "ada", "password": "ada-secret-1"}
     token = anonymous.post(TOKEN, sent, format="json").json()["token"]
     User.objects.update(is_active=False)
@@ -63,7 +63,7 @@ def test_the_token_of_someone_shut_out_opens_nothing(anonymous: APIClient, ada: 
     assert anonymous.get(JOBS).status_code == 401
 
 
-def test_a_session_does_too_and_needs_its_csrf_token(ada: User) -> None:
+def test_session_authenticates_and_requires_csrf_token(ada: User) -> None:
     browser = APIClient(enforce_csrf_checks=True)
     browser.login(username="ada", password="ada-secret-1")
     assert browser.get(JOBS).status_code == 200
@@ -77,20 +77,20 @@ def test_unknown_paths_are_problems_too(api: APIClient, path: str) -> None:
     assert answer["Content-Type"] == "application/problem+json"
 
 
-def test_a_post_to_nowhere_is_a_problem_and_no_page_about_cookies(db: None) -> None:
+def test_post_to_unknown_path_is_a_problem_not_a_csrf_page(db: None) -> None:
     answer = APIClient(enforce_csrf_checks=True).post("/api/nowhere")
     assert answer.status_code == 404
     assert answer["Content-Type"] == "application/problem+json"
 
 
-def test_a_method_that_is_not_there_is_a_problem(api: APIClient) -> None:
+def test_method_not_allowed_is_a_problem(api: APIClient) -> None:
     answer = api.put(JOBS, {}, format="json")
     assert answer.status_code == 405
     assert answer.json()["title"] == "Method Not Allowed"
 
 
 @pytest.mark.django_db
-def test_a_fault_of_ours_is_a_problem(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unhandled_exception_is_a_problem(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     client = APIClient(raise_request_exception=False)
     client.force_authenticate(ada)
 
@@ -105,7 +105,7 @@ def test_a_fault_of_ours_is_a_problem(ada: User, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.django_db
-def test_the_schema_is_openapi_3_1_and_names_every_call(anonymous: APIClient) -> None:
+def test_schema_is_openapi_3_1_and_lists_every_endpoint(anonymous: APIClient) -> None:
     answer = anonymous.get("/api/v1/schema?format=json")
     assert answer.status_code == 200
     schema = answer.json()
@@ -117,5 +117,5 @@ def test_the_schema_is_openapi_3_1_and_names_every_call(anonymous: APIClient) ->
 
 
 @pytest.mark.django_db
-def test_people_get_a_page(anonymous: APIClient) -> None:
+def test_docs_are_an_html_page(anonymous: APIClient) -> None:
     assert b"swagger" in anonymous.get("/api/v1/docs").content.lower()

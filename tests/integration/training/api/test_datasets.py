@@ -47,7 +47,7 @@ def test_a_zip_is_imported(api: APIClient) -> None:
     assert len(facts["content_hash"]) == 64
 
 
-def test_a_bad_row_is_named_and_nothing_stays(api: APIClient) -> None:
+def test_invalid_row_is_reported_and_nothing_is_stored(api: APIClient) -> None:
     before = stored_files()
     bad = {**TABLES, "measurements.csv": TABLES["measurements.csv"].replace("-90", "loud")}
     answer = upload(api, bad)
@@ -65,13 +65,13 @@ def test_a_bad_row_is_named_and_nothing_stays(api: APIClient) -> None:
     [({"name": "x"}, "file"), ({"file": io.BytesIO(b"x")}, "name")],
     ids=["no file", "no name"],
 )
-def test_what_is_missing_is_named(api: APIClient, body: dict[str, Any], field: str) -> None:
+def test_missing_upload_field_is_reported(api: APIClient, body: dict[str, Any], field: str) -> None:
     answer = api.post(f"{DATASETS}/import", body, format="multipart")
     assert answer.status_code == 400
     assert field in answer.json()["errors"]
 
 
-def test_a_file_that_is_no_zip_is_refused(api: APIClient) -> None:
+def test_upload_that_is_not_a_zip_is_refused(api: APIClient) -> None:
     answer = api.post(
         f"{DATASETS}/import", {"name": "x", "file": io.BytesIO(b"not")}, format="multipart"
     )
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_zip_is_refused(api: APIClient) -> None:
     assert "This is not a valid zip file" in answer.json()["detail"]
 
 
-def test_a_generation_is_a_job_that_names_its_dataset(api: APIClient) -> None:
+def test_generation_is_a_job_with_its_dataset_id(api: APIClient) -> None:
     answer = api.post(
         f"{DATASETS}/generate", {"name": "Made", "samples": 100, "seed": 4}, format="json"
     )
@@ -90,7 +90,7 @@ def test_a_generation_is_a_job_that_names_its_dataset(api: APIClient) -> None:
     assert (made["name"], made["status"]) == ("Made", "generating")
 
 
-def test_a_wrong_physics_is_named(api: APIClient) -> None:
+def test_invalid_generation_option_is_reported(api: APIClient) -> None:
     answer = api.post(
         f"{DATASETS}/generate", {"name": "x", "samples": 5, "shadow": 3}, format="json"
     )
@@ -100,14 +100,14 @@ def test_a_wrong_physics_is_named(api: APIClient) -> None:
     }
 
 
-def test_datasets_are_their_owners(api: APIClient, dataset: Dataset, bob: User) -> None:
+def test_dataset_of_another_user_is_404(api: APIClient, dataset: Dataset, bob: User) -> None:
     assert len(api.get(DATASETS).json()["results"]) == 1
     api.force_authenticate(bob)
     assert api.get(DATASETS).json()["results"] == []
     assert api.get(f"{DATASETS}/{dataset.pk}").status_code == 404
 
 
-def test_a_dataset_goes_with_its_file_unless_a_job_names_it(
+def test_dataset_and_file_are_deleted_unless_a_job_uses_it(
     api: APIClient, ada: User, dataset: Dataset
 ) -> None:
     lifecycle.submit(ada, dataset, TrainConfig())

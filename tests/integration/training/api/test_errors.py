@@ -27,17 +27,17 @@ def is_problem(answer: Any, status: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/v2/jobs", f"{JOBS}/", f"{JOBS}/x/y/z"])
-def test_what_is_not_there(api: APIClient, path: str) -> None:
+def test_unknown_path_is_404(api: APIClient, path: str) -> None:
     for method in (api.get, api.post, api.delete):
         is_problem(method(path), 404)
 
 
-def test_a_job_that_is_none(api: APIClient) -> None:
+def test_invalid_job_id_is_404(api: APIClient) -> None:
     is_problem(api.get(f"{JOBS}/not-a-uuid"), 404)
 
 
 @pytest.mark.parametrize("path", [JOBS, "/api/v1/auth/token", "/api/v1/schema", "/api/v1/docs"])
-def test_a_method_that_is_none(api: APIClient, path: str) -> None:
+def test_unsupported_method_is_405(api: APIClient, path: str) -> None:
     answer = api.put(path, {}, format="json")
     is_problem(answer, 405)
     assert "PUT" not in answer["Allow"]
@@ -48,16 +48,16 @@ def test_unsupported_accept_header_is_not_acceptable(api: APIClient) -> None:
     is_problem(api.get("/api/v1/schema", headers={"Accept": "image/png"}), 406)
 
 
-def test_a_body_of_another_kind(api: APIClient) -> None:
+def test_unsupported_content_type_is_415(api: APIClient) -> None:
     is_problem(api.post(JOBS, "hello", content_type="text/plain"), 415)
 
 
 @pytest.mark.parametrize("body", ["{", "[1]", '{"epochs": NaN}', "\xff"])
-def test_a_body_that_is_no_object(api: APIClient, body: str) -> None:
+def test_body_that_is_not_a_json_object_is_400(api: APIClient, body: str) -> None:
     is_problem(api.post(JOBS, body.encode("latin-1"), content_type="application/json"), 400)
 
 
-def test_too_much_of_it(api: APIClient) -> None:
+def test_oversized_request_is_413(api: APIClient) -> None:
     with patch.object(JobViewSet, "create", side_effect=RequestDataTooBig("Too much.")):
         is_problem(api.post(JOBS, {}, format="json"), 413)
     many = {f"field{n}": "1" for n in range(1100)}
@@ -71,17 +71,17 @@ def test_missing_or_invalid_token_is_unauthorized(db: None, client: Client) -> N
         assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_session_without_its_csrf_token(ada: User) -> None:
+def test_session_without_csrf_token_is_403(ada: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(ada)
     is_problem(client.post(JOBS, {}, content_type="application/json"), 403)
 
 
-def test_a_host_that_is_not_ours(client: Client) -> None:
+def test_unknown_host_header_is_400(client: Client) -> None:
     is_problem(client.get(JOBS, headers={"Host": "evil.example"}), 400)
 
 
-def test_a_fault_of_ours(client: Client, ada: User) -> None:
+def test_unhandled_exception_is_500_with_the_request_id(client: Client, ada: User) -> None:
     client.force_login(ada)
     client.raise_request_exception = False
     with patch.object(JobViewSet, "list", side_effect=KeyError("secret")):
@@ -93,11 +93,11 @@ def test_a_fault_of_ours(client: Client, ada: User) -> None:
     "query",
     ["cursor=cD1ub25zZW5zZQ==", "status=x", "dataset_id=x", "dataset_id=", "owner=%00", "tag=%00"],
 )  # fmt: skip
-def test_a_filter_that_makes_no_sense(api: APIClient, query: str) -> None:
+def test_invalid_filter_is_400(api: APIClient, query: str) -> None:
     is_problem(api.get(f"{JOBS}?{query}"), 400)
 
 
 @pytest.mark.parametrize("query", ["after=x", "after=-1", f"after={10**30}"])
-def test_a_seq_that_is_none(api: APIClient, dataset: Any, query: str) -> None:
+def test_invalid_event_seq_is_400(api: APIClient, dataset: Any, query: str) -> None:
     made = api.post(JOBS, {"dataset_id": str(dataset.pk)}, format="json").json()
     is_problem(api.get(f"{JOBS}/{made['id']}/events?{query}"), 400)

@@ -43,7 +43,7 @@ WATCHED = ["/jobs", "/jobs/{id}", "/jobs/{id}/epochs", "/jobs/{id}/metrics", "/j
 
 
 @pytest.mark.parametrize("path", [*WATCHED, "/jobs/{id}/artifacts", "/datasets", "/models"])
-def test_what_has_not_changed_is_not_sent_again(api: APIClient, job: Job, path: str) -> None:
+def test_unchanged_resource_is_304(api: APIClient, job: Job, path: str) -> None:
     url = API + path.format(id=job.pk)
     first = api.get(url)
     assert first["Cache-Control"] == "private, no-cache"
@@ -55,7 +55,7 @@ def test_what_has_not_changed_is_not_sent_again(api: APIClient, job: Job, path: 
 
 
 @pytest.mark.parametrize("path", WATCHED)
-def test_an_epoch_changes_them(api: APIClient, job: Job, path: str) -> None:
+def test_epoch_changes_the_etag(api: APIClient, job: Job, path: str) -> None:
     url = API + path.format(id=job.pk)
     first = api.get(url)
     next_epoch(job)
@@ -74,7 +74,7 @@ def test_an_unchanged_history_is_not_read(
             assert api.get(url, headers={"If-None-Match": tag}).status_code == 304
 
 
-def test_a_full_page_of_events_stays_as_it_is(
+def test_etag_of_a_full_event_page_does_not_change(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.api.views.job_data.EVENTS_PAGE", 2)
@@ -106,7 +106,7 @@ def test_if_match_protects_a_changed_job_from_overwriting(api: APIClient, job: J
     )
 
 
-def test_a_change_between_reading_and_writing_is_noticed(
+def test_change_between_comparison_and_write_is_412(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"{API}/jobs/{job.pk}"
@@ -150,7 +150,7 @@ CONTENT = bytes(range(256)) * 10
         ("bytes=-0", 416, "bytes */2560", None),
     ],
 )
-def test_a_range_of_a_file(
+def test_range_request_of_an_artifact(
     api: APIClient,
     job: Job,
     asked: str,
@@ -169,7 +169,7 @@ def test_a_range_of_a_file(
         assert answer["Accept-Ranges"] == "bytes"
 
 
-def test_a_download_goes_on_only_with_the_same_file(api: APIClient, job: Job) -> None:
+def test_if_range_resumes_only_the_same_file(api: APIClient, job: Job) -> None:
     url = f"{API}/jobs/{job.pk}/artifacts/best.safetensors"
     head = api.head(url)
     assert (head["Content-Length"], head.content) == ("2560", b"")
@@ -182,5 +182,5 @@ def test_a_download_goes_on_only_with_the_same_file(api: APIClient, job: Job) ->
 @pytest.mark.parametrize(
     "name", ["..%2F..%2Fsecret_key", "../../secret_key", "%2e%2e", "passwords"]
 )
-def test_nothing_but_artifacts_is_given(api: APIClient, job: Job, name: str) -> None:
+def test_file_that_is_not_an_artifact_is_404(api: APIClient, job: Job, name: str) -> None:
     assert api.get(f"{API}/jobs/{job.pk}/artifacts/{name}").status_code == 404

@@ -38,7 +38,7 @@ def export(api: APIClient, job: Job, query: str = "") -> Any:
     return api.get(f"/api/v1/training/jobs/{job.pk}/export{query}", headers=accept)
 
 
-def test_as_csv(api: APIClient, job: Job) -> None:
+def test_csv_export_has_a_row_per_epoch(api: APIClient, job: Job) -> None:
     answer = export(api, job)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
@@ -47,7 +47,7 @@ def test_as_csv(api: APIClient, job: Job) -> None:
     assert [row["is_best"] for row in rows] == ["0"] * 4 + ["1"]
 
 
-def test_as_json_lines_page_by_page(
+def test_json_lines_export_reads_page_by_page(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr("training.api.exports.tabular.PAGE_SIZE", 2)
@@ -57,7 +57,7 @@ def test_as_json_lines_page_by_page(
     assert epochs[0]["metrics"]["val_rmse_good_geom"] is None
 
 
-def test_as_an_event_file_of_tensorboard(api: APIClient, job: Job) -> None:
+def test_tensorboard_export_is_an_event_file(api: APIClient, job: Job) -> None:
     answer = export(api, job, "?format=tensorboard")
     assert f'filename="events.out.tfevents.{job.pk}"' in answer["Content-Disposition"]
     version, *epochs = records(answer.getvalue())
@@ -111,7 +111,7 @@ def test_mlflow_export_of_any_name_is_valid_yaml(api: APIClient, job: Job, name:
         assert yaml.safe_load(pack.read(path).decode())["run_name"] == name
 
 
-def test_as_a_run_of_mlflow(api: APIClient, job: Job) -> None:
+def test_mlflow_export_is_a_run_of_the_file_store(api: APIClient, job: Job) -> None:
     content = export(api, job, "?format=mlflow").getvalue()
     with zipfile.ZipFile(io.BytesIO(content)) as pack:
         assert pack.testzip() is None
@@ -131,7 +131,7 @@ def test_as_a_run_of_mlflow(api: APIClient, job: Job) -> None:
     assert files[f"{run}/tags/mlflow.runName"] == "Kept"
 
 
-def test_a_form_that_is_none_is_told(api: APIClient, job: Job, bob: User) -> None:
+def test_unknown_export_format_is_reported(api: APIClient, job: Job, bob: User) -> None:
     assert (
         "'xls' is not one of csv, jsonl, tensorboard, mlflow"
         in export(api, job, "?format=xls").content.decode()
@@ -141,7 +141,7 @@ def test_a_form_that_is_none_is_told(api: APIClient, job: Job, bob: User) -> Non
 
 
 @pytest.mark.xdist_group("embedded")
-def test_from_a_real_server(embedded: Stack) -> None:
+def test_exports_and_ranges_from_a_real_server(embedded: Stack) -> None:
     job = embedded.submit(epochs=2)
     embedded.until(job, "completed")
     with embedded.api() as api:

@@ -26,7 +26,7 @@ TAGS = {"one": ["even", "all"], "two": ['a", "even', "all"], "three": ["été"],
         ("tag=eve", set()),
     ],
 )
-def test_only_those_that_have_every_tag(
+def test_tag_filter_requires_every_tag(
     api: APIClient, ada: User, dataset: Dataset, query: str, found: set[str]
 ) -> None:
     for name, tags in TAGS.items():
@@ -35,7 +35,7 @@ def test_only_those_that_have_every_tag(
     assert {one["name"] for one in results} == found
 
 
-def test_on_postgresql_an_index_may_serve(db: None) -> None:
+def test_tag_filter_uses_containment_on_postgresql(db: None) -> None:
     query = Job.objects.filter(tags__has_item="x").query
     compiler = query.get_compiler(connection=connection)
     where = query.where.children[0]

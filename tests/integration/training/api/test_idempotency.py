@@ -28,7 +28,7 @@ def post(api: APIClient, dataset: Dataset, key: str | None = '"one"', **more: An
     return api.post(f"{API}/jobs", body, format="json", headers=headers)
 
 
-def test_the_same_key_and_body_get_the_first_answer_again(api: APIClient, dataset: Dataset) -> None:
+def test_same_key_and_body_replays_the_first_response(api: APIClient, dataset: Dataset) -> None:
     first = post(api, dataset)
     assert first.status_code == 201
     assert "Idempotency-Replayed" not in first
@@ -51,7 +51,7 @@ def test_the_same_key_with_another_body_is_refused(api: APIClient, dataset: Data
     assert Job.objects.count() == 1
 
 
-def test_a_key_that_is_still_worked_for_is_a_conflict(
+def test_key_in_progress_is_409(
     api: APIClient, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met: list[Any] = []
@@ -68,12 +68,12 @@ def test_a_key_that_is_still_worked_for_is_a_conflict(
     assert Job.objects.count() == 1
 
 
-def test_a_refused_creation_leaves_its_key_free(api: APIClient, dataset: Dataset) -> None:
+def test_refused_creation_releases_its_key(api: APIClient, dataset: Dataset) -> None:
     assert post(api, dataset, epochs=0).status_code == 400
     assert post(api, dataset, epochs=1).status_code == 201
 
 
-def test_each_user_has_keys_of_their_own(api: APIClient, dataset: Dataset, staff: User) -> None:
+def test_idempotency_keys_are_per_user(api: APIClient, dataset: Dataset, staff: User) -> None:
     own = post(api, dataset)
     api.force_authenticate(staff)
     theirs = post(api, dataset)
@@ -91,9 +91,7 @@ def test_key_expires_after_a_day(api: APIClient, dataset: Dataset) -> None:
     assert Job.objects.count() == 3
 
 
-def test_what_a_dead_process_left_is_taken_over_and_it_may_write_nothing_more(
-    ada: User, dataset: Dataset
-) -> None:
+def test_claim_of_a_dead_process_is_taken_over_and_fenced(ada: User, dataset: Dataset) -> None:
     slow = idempotency.acquire(ada, "one", "digest")
     IdempotencyKey.objects.update(claimed_at=timezone.now() - timedelta(minutes=6))
     other = idempotency.acquire(ada, "one", "digest")
@@ -123,7 +121,7 @@ def upload(api: APIClient, text: str) -> Any:
     return api.post(f"{API}/datasets/import", body, headers={"Idempotency-Key": "one"})
 
 
-def test_an_upload_is_known_by_its_content(api: APIClient) -> None:
+def test_upload_digest_covers_the_file_content(api: APIClient) -> None:
     rows = "".join(f"{n},{45 + n / 100},{7 + n % 7 / 50}\n" for n in range(40))
     first = upload(api, rows)
     assert first.status_code == 201, first.content
@@ -132,7 +130,7 @@ def test_an_upload_is_known_by_its_content(api: APIClient) -> None:
     assert Dataset.objects.count() == 1
 
 
-def test_the_other_creations_take_keys_too(api: APIClient, dataset: Dataset) -> None:
+def test_every_creation_accepts_idempotency_keys(api: APIClient, dataset: Dataset) -> None:
     headers = {"Idempotency-Key": "made"}
     wanted = {"name": "Made", "samples": 200, "seed": 1}
     made = [
@@ -148,7 +146,7 @@ def test_the_other_creations_take_keys_too(api: APIClient, dataset: Dataset) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ten_at_once_make_one_job(
+def test_ten_concurrent_requests_with_one_key_create_one_job(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.jobs.queue.enqueue", lambda job_id, needs: None)

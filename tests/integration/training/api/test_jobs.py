@@ -20,7 +20,7 @@ def post(api: APIClient, path: str = JOBS, **body: Any) -> Any:
     return api.post(path, body, format="json")
 
 
-def test_the_seeds_four_fields_start_a_job(api: APIClient, dataset: Dataset) -> None:
+def test_job_starts_with_the_four_contract_fields(api: APIClient, dataset: Dataset) -> None:
     answer = post(api, dataset_id=str(dataset.pk), epochs=5, batch_size=32, learning_rate=0.001)
     assert answer.status_code == 201
     job = answer.json()
@@ -40,7 +40,7 @@ def test_the_seeds_four_fields_start_a_job(api: APIClient, dataset: Dataset) -> 
         ({"tags": "x"}, "tags", "Input should be a valid array."),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_is_made(
+def test_invalid_field_is_reported_and_nothing_is_created(
     api: APIClient, dataset: Dataset, body: dict[str, Any], field: str, sentence: str
 ) -> None:
     answer = post(api, **{"dataset_id": str(dataset.pk), **body})
@@ -54,7 +54,7 @@ def test_the_dataset_is_required(api: APIClient) -> None:
     assert post(api, epochs=1).json()["errors"] == {"dataset_id": ["This field is required."]}
 
 
-def test_a_foreign_dataset_is_as_unknown_as_none(
+def test_dataset_of_another_user_is_reported_as_unknown(
     api: APIClient, bob: User, dataset: Dataset
 ) -> None:
     Dataset.objects.update(owner=bob)
@@ -66,18 +66,18 @@ def test_a_foreign_dataset_is_as_unknown_as_none(
         }
 
 
-def test_a_dataset_that_is_still_made_is_refused(api: APIClient, dataset: Dataset) -> None:
+def test_dataset_in_generation_is_refused(api: APIClient, dataset: Dataset) -> None:
     Dataset.objects.update(status="generating")
     answer = post(api, dataset_id=str(dataset.pk))
     assert answer.json()["errors"]["dataset_id"] == ["Dataset 'Small' is not ready: generating."]
 
 
-def test_a_body_that_is_no_object_is_refused(api: APIClient) -> None:
+def test_body_that_is_not_an_object_is_refused(api: APIClient) -> None:
     assert api.post(JOBS, [1], format="json").status_code == 400
     assert api.post(JOBS, "{", content_type="application/json").status_code == 400
 
 
-def test_somebody_elses_job_is_as_unknown_as_none(api: APIClient, job: Job, bob: User) -> None:
+def test_job_of_another_user_is_404(api: APIClient, job: Job, bob: User) -> None:
     api.force_authenticate(bob)
     for path in ("", "/pause", "/cancel", "/resume", "/epochs", "/events", "/evaluation"):
         method = api.post if path in {"/pause", "/cancel", "/resume"} else api.get
@@ -85,12 +85,12 @@ def test_somebody_elses_job_is_as_unknown_as_none(api: APIClient, job: Job, bob:
     assert api.get(JOBS).json()["results"] == []
 
 
-def test_staff_sees_and_steers_everyones(api: APIClient, job: Job, staff: User) -> None:
+def test_staff_can_view_and_control_all_jobs(api: APIClient, job: Job, staff: User) -> None:
     api.force_authenticate(staff)
     assert api.post(f"{JOBS}/{job.pk}/cancel").status_code == 202
 
 
-def test_pause_resume_cancel_and_what_a_state_forbids(api: APIClient, job: Job) -> None:
+def test_pause_resume_cancel_and_conflicts_by_status(api: APIClient, job: Job) -> None:
     steps = [("pause", 202, "paused"), ("resume", 202, "queued"), ("cancel", 202, "cancelled")]
     for action, code, status in steps:
         answer = api.post(f"{JOBS}/{job.pk}/{action}")
@@ -102,21 +102,21 @@ def test_pause_resume_cancel_and_what_a_state_forbids(api: APIClient, job: Job) 
         assert answer.json()["detail"] == f"Cannot {action} this job: it is cancelled."
 
 
-def test_only_a_job_at_rest_can_be_deleted(api: APIClient, job: Job) -> None:
+def test_active_job_cannot_be_deleted(api: APIClient, job: Job) -> None:
     assert api.delete(f"{JOBS}/{job.pk}").status_code == 409
     api.post(f"{JOBS}/{job.pk}/cancel")
     assert api.delete(f"{JOBS}/{job.pk}").status_code == 204
     assert api.get(f"{JOBS}/{job.pk}").status_code == 404
 
 
-def test_words_about_a_job_can_be_changed_and_its_numbers_cannot(api: APIClient, job: Job) -> None:
+def test_metadata_can_be_patched_and_parameters_cannot(api: APIClient, job: Job) -> None:
     changed = api.patch(f"{JOBS}/{job.pk}", {"notes": "good", "tags": ["a"]}, format="json")
     assert (changed.json()["notes"], changed.json()["name"]) == ("good", "First")
     refused = api.patch(f"{JOBS}/{job.pk}", {"status": "completed"}, format="json")
     assert refused.json()["errors"] == {"status": ["Unknown field."]}
 
 
-def test_a_clone_is_the_same_training_once_more(api: APIClient, job: Job) -> None:
+def test_clone_has_the_same_configuration(api: APIClient, job: Job) -> None:
     twin = api.post(f"{JOBS}/{job.pk}/clone")
     assert twin.status_code == 201
     assert twin.json()["config"] == job.config
@@ -160,7 +160,7 @@ def test_epochs_and_events_come_in_pages(
     assert api.get(f"{JOBS}/{job.pk}/events?after=x").status_code == 400
 
 
-def test_long_logs_are_followed_page_by_page(
+def test_event_pages_link_to_the_next(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.api.views.job_data.EVENTS_PAGE", 2)
@@ -199,7 +199,7 @@ def test_deleting_a_job_deletes_its_files(
     assert not directories.job_directory(job.pk).exists()
 
 
-def test_without_a_database_the_way_out_is_to_try_again(
+def test_unavailable_database_is_503_with_retry_after(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> None:

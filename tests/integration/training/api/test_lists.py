@@ -50,7 +50,7 @@ def best_of(jobs: list[dict[str, Any]]) -> list[float]:
 @pytest.mark.parametrize(
     "ordering", ["best_val_rmse", "-best_val_rmse", "finished_at", "name", "-created_at"]
 )
-def test_the_pages_together_are_the_list(
+def test_pages_together_are_the_whole_list(
     api: APIClient, ada: User, dataset: Dataset, ordering: str
 ) -> None:
     stored(ada, dataset, 23)
@@ -65,7 +65,7 @@ def test_the_pages_together_are_the_list(
         assert names == sorted(names)
 
 
-def test_the_way_back_is_the_way_there(api: APIClient, ada: User, dataset: Dataset) -> None:
+def test_previous_links_give_the_same_pages(api: APIClient, ada: User, dataset: Dataset) -> None:
     stored(ada, dataset, 10)
     first = f"{JOBS}?page_size=3&ordering=best_val_rmse"
     there = walk(api, first)
@@ -76,7 +76,7 @@ def test_the_way_back_is_the_way_there(api: APIClient, ada: User, dataset: Datas
     assert back[::-1] == there[:-1]
 
 
-def test_by_a_parameter(api: APIClient, ada: User, dataset: Dataset) -> None:
+def test_jobs_are_filtered_by_hyper_parameter(api: APIClient, ada: User, dataset: Dataset) -> None:
     stored(ada, dataset, 20)
     query = "param.batch_size=32&param.learning_rate=2e-3&param.model=mlp"
     found = api.get(f"{JOBS}?{query}&ordering=best_val_rmse").json()["results"]
@@ -95,7 +95,9 @@ def test_by_a_parameter(api: APIClient, ada: User, dataset: Dataset) -> None:
         ("page_size=0", "page_size", "0 is not between 1 and 200."),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_told(api: APIClient, query: str, field: str, sentence: str) -> None:
+def test_invalid_query_parameter_is_reported(
+    api: APIClient, query: str, field: str, sentence: str
+) -> None:
     answer = api.get(f"{JOBS}?{query}")
     assert answer.status_code == 400
     assert answer.json()["errors"] == {field: [sentence]}
@@ -109,7 +111,7 @@ def test_a_cursor_of_another_order_is_refused(api: APIClient, ada: User, dataset
 
 
 @pytest.mark.parametrize("count", [10, 200])
-def test_a_long_list_asks_the_database_as_often_as_a_short_one(
+def test_query_count_of_a_list_does_not_grow(
     api: APIClient,
     ada: User,
     dataset: Dataset,
@@ -124,7 +126,7 @@ def test_a_long_list_asks_the_database_as_often_as_a_short_one(
 
 
 @pytest.mark.parametrize("count", [10, 200])
-def test_a_long_history_asks_the_database_as_often_as_a_short_one(
+def test_query_count_of_a_history_does_not_grow(
     api: APIClient,
     ada: User,
     dataset: Dataset,

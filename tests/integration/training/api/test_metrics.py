@@ -33,7 +33,7 @@ def columns(api: APIClient, job: Job, query: str = "") -> Any:
     return api.get(f"/api/v1/training/jobs/{job.pk}/metrics{query}")
 
 
-def test_all_series_come_as_columns(api: APIClient, job: Job) -> None:
+def test_metrics_are_columns_of_equal_length(api: APIClient, job: Job) -> None:
     received = columns(api, job).json()
     assert received["epoch"] == list(range(1, 61))
     assert sorted(received["series"]) == ["val_loss", "val_rmse", "val_rmse_good_geom"]
@@ -41,7 +41,7 @@ def test_all_series_come_as_columns(api: APIClient, job: Job) -> None:
     assert received["seconds"][-1] == 30.0
 
 
-def test_fewer_points_keep_the_spike(api: APIClient, job: Job) -> None:
+def test_downsampling_keeps_a_spike(api: APIClient, job: Job) -> None:
     received = columns(api, job, "?series=val_loss&max_points=12").json()
     assert len(received["epoch"]) <= 12
     assert received["total"] == 60
@@ -61,7 +61,7 @@ def test_invalid_query_is_an_error(api: APIClient, job: Job, query: str, sentenc
     assert sentence in json.dumps(answer.json()["errors"])
 
 
-def test_somebody_elses_metrics_are_not_there(job: Job, bob: User) -> None:
+def test_metrics_of_another_user_are_404(job: Job, bob: User) -> None:
     client = APIClient()
     client.force_authenticate(bob)
     assert columns(client, job).status_code == 404

@@ -72,7 +72,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_artifacts_can_be_taken_away(api: APIClient, model: TrainedModel) -> None:
+def test_artifacts_are_listed_and_downloaded(api: APIClient, model: TrainedModel) -> None:
     there = api.get(f"{API}/jobs/{model.job_id}/artifacts").json()["results"]
     sizes = {one["name"]: one["bytes"] for one in there}
     assert set(sizes) == {
@@ -90,7 +90,7 @@ def test_artifacts_can_be_taken_away(api: APIClient, model: TrainedModel) -> Non
     assert api.get(f"{API}/jobs/{model.job_id}/artifacts/passwords").status_code == 404
 
 
-def test_before_the_first_checkpoint_there_is_nothing(
+def test_job_without_checkpoint_has_no_artifacts(
     api: APIClient, ada: User, dataset: Dataset
 ) -> None:
     job: Job = lifecycle.submit(ada, dataset, TrainConfig())

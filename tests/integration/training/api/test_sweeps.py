@@ -20,7 +20,7 @@ def sweep(api: APIClient, dataset: Dataset) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_a_sweep_starts_its_first_trials_at_once(api: APIClient, sweep: dict[str, Any]) -> None:
+def test_created_sweep_starts_its_first_trials(api: APIClient, sweep: dict[str, Any]) -> None:
     assert (sweep["status"], sweep["total_trials"], sweep["started_trials"]) == ("running", 3, 2)
     assert [one["parameters"]["learning_rate"] for one in sweep["trials"]] == [0.01, 0.001]
     assert sweep["counts"] == {"queued": 2}
@@ -34,7 +34,7 @@ def test_a_sweep_starts_its_first_trials_at_once(api: APIClient, sweep: dict[str
     assert api.get(f"{SWEEPS}/{sweep['id']}").json() == sweep
 
 
-def test_with_the_same_key_it_is_made_once(api: APIClient, dataset: Dataset) -> None:
+def test_sweep_with_the_same_key_is_created_once(api: APIClient, dataset: Dataset) -> None:
     body = {"name": "Rates", "dataset_id": str(dataset.pk), "space": SPACE, "method": "grid"}
     key = {"Idempotency-Key": "once"}
     first, again = (api.post(SWEEPS, body, format="json", headers=key) for _ in range(2))
@@ -45,7 +45,7 @@ def test_with_the_same_key_it_is_made_once(api: APIClient, dataset: Dataset) -> 
     assert Job.objects.count() == 2
 
 
-def test_a_wrong_field_is_named_and_nothing_is_made(api: APIClient, dataset: Dataset) -> None:
+def test_invalid_field_is_reported_and_nothing_is_created(api: APIClient, dataset: Dataset) -> None:
     body = {"name": "S", "dataset_id": str(dataset.pk), "space": {"width": {"values": [1]}}}
     answer = api.post(SWEEPS, body, format="json")
     assert answer.status_code == 400
@@ -79,9 +79,7 @@ def test_sweep_can_be_deleted_with_its_jobs(api: APIClient, sweep: dict[str, Any
     assert not Job.objects.exists()
 
 
-def test_somebody_elses_sweep_is_as_unknown_as_none(
-    api: APIClient, sweep: dict[str, Any], bob: User
-) -> None:
+def test_sweep_of_another_user_is_404(api: APIClient, sweep: dict[str, Any], bob: User) -> None:
     api.force_authenticate(bob)
     assert api.get(SWEEPS).json()["results"] == []
     for action in ("pause", "resume", "cancel"):
@@ -89,7 +87,7 @@ def test_somebody_elses_sweep_is_as_unknown_as_none(
     assert api.get(f"{SWEEPS}/{sweep['id']}").status_code == 404
 
 
-def test_a_dataset_of_a_sweep_is_in_use(api: APIClient, sweep: dict[str, Any]) -> None:
+def test_dataset_of_a_sweep_cannot_be_deleted(api: APIClient, sweep: dict[str, Any]) -> None:
     Job.objects.all().delete()
     answer = api.delete(f"/api/v1/training/datasets/{sweep['dataset_id']}")
     assert answer.status_code == 409

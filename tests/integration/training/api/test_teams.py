@@ -29,7 +29,7 @@ def theirs(bob: User) -> APIClient:
     return client
 
 
-def test_what_is_shared_is_seen_and_steered_and_not_deleted(
+def test_team_member_can_view_and_control_but_not_delete(
     api: APIClient, theirs: APIClient, ada: User, bob: User, job: Job
 ) -> None:
     assert theirs.get(f"{JOBS}/{job.pk}").status_code == 404
@@ -49,7 +49,7 @@ def test_what_is_shared_is_seen_and_steered_and_not_deleted(
 
 
 @pytest.mark.parametrize("path", ["jobs", "datasets", "models", "sweeps", "webhooks"])
-def test_who_belongs_to_a_team_sees_each_list(theirs: APIClient, bob: User, path: str) -> None:
+def test_team_member_sees_shared_rows_in_each_list(theirs: APIClient, bob: User, path: str) -> None:
     Group.objects.create(name="lab").user_set.add(bob)
     assert theirs.get(f"/api/v1/training/{path}").status_code == 200
 
@@ -74,7 +74,7 @@ def test_etag_changes_with_what_a_job_waits_for(api: APIClient, job: Job) -> Non
     assert (changed.status_code, changed.json()["waits_for"]) == (200, "")
 
 
-def test_a_job_that_has_changed_is_not_shared(api: APIClient, ada: User, job: Job) -> None:
+def test_sharing_with_outdated_if_match_is_412(api: APIClient, ada: User, job: Job) -> None:
     Group.objects.create(name="lab").user_set.add(ada)
     patch = {"team": "lab", "name": "Ours"}
     old = api.patch(f"{JOBS}/{job.pk}", patch, format="json", headers={"If-Match": '"old"'})
@@ -83,14 +83,14 @@ def test_a_job_that_has_changed_is_not_shared(api: APIClient, ada: User, job: Jo
     assert api.get(f"{JOBS}/{job.pk}").json()["team"] is None
 
 
-def test_one_shares_with_a_team_of_ones_own_only(api: APIClient, job: Job) -> None:
+def test_sharing_with_a_foreign_team_is_refused(api: APIClient, job: Job) -> None:
     Group.objects.create(name="others")
     answer = api.patch(f"{JOBS}/{job.pk}", {"team": "others"}, format="json")
     assert answer.status_code == 400
     assert answer.json()["errors"] == {"team": ["You do not belong to a team named 'others'."]}
 
 
-def test_a_token_is_listed_revoked_and_runs_out(ada: User, theirs: APIClient) -> None:
+def test_token_is_listed_revoked_and_expires(ada: User, theirs: APIClient) -> None:
     row, token = tokens.create_token(ada, "notebook", days=1)
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
@@ -130,7 +130,7 @@ def test_job_for_a_gpu_shows_what_it_waits_for(
     assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == ""
 
 
-def test_the_urgent_job_goes_first(ada: User, dataset: Dataset, job: Job) -> None:
+def test_job_with_higher_priority_starts_first(ada: User, dataset: Dataset, job: Job) -> None:
     urgent = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(priority=5))
     lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(priority=9, needs="gpu"))
     assert next_job(["cpu"]) == urgent.pk

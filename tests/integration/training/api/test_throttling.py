@@ -48,9 +48,7 @@ def test_throttled_response_has_retry_after(
     assert api.get(JOBS).status_code == 200
 
 
-def test_an_address_that_guesses_passwords_is_slowed_down(
-    client: Any, ada: User, settings: Settings
-) -> None:
+def test_token_requests_are_limited_per_address(client: Any, ada: User, settings: Settings) -> None:
     settings.SIGN_INS_PER_MINUTE = 2
     wrong = {"username": "ada", "password": "guess"}
     # Whoever writes the header himself is not believed.
@@ -78,7 +76,7 @@ def test_processes_share_one_limit() -> None:
 
 
 @pytest.mark.django_db
-def test_most_requests_cost_no_query(django_assert_num_queries: Any) -> None:
+def test_most_rate_limit_checks_need_no_query(django_assert_num_queries: Any) -> None:
     here = BatchedRateLimiter()
     here.acquire("user:1", 6000)
     with django_assert_num_queries(0):
@@ -89,7 +87,7 @@ def test_most_requests_cost_no_query(django_assert_num_queries: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_spent_is_not_asked_for_again(django_assert_num_queries: Any) -> None:
+def test_exhausted_limit_needs_no_query(django_assert_num_queries: Any) -> None:
     here = BatchedRateLimiter()
     assert [here.acquire("user:1", 2).granted for _ in range(3)] == [True, True, False]
     with django_assert_num_queries(0):
@@ -97,7 +95,7 @@ def test_what_is_spent_is_not_asked_for_again(django_assert_num_queries: Any) ->
 
 
 @pytest.mark.django_db
-def test_rows_of_the_past_go(clock: list[float]) -> None:
+def test_old_rate_limit_rows_are_deleted(clock: list[float]) -> None:
     here = BatchedRateLimiter()
     here.acquire("address:10.0.0.1", 5)
     clock[0] += 2 * 3600
@@ -109,7 +107,7 @@ def test_each_response_has_rate_limit_headers(api: APIClient) -> None:
     assert re.fullmatch(r'"user";r=\d+;t=\d+', api.get(JOBS)["RateLimit"])
 
 
-def test_behind_a_proxy_each_address_has_its_own(
+def test_limit_is_per_client_address_behind_a_proxy(
     client: Any, ada: User, settings: Settings
 ) -> None:
     settings.SIGN_INS_PER_MINUTE, settings.PROXIES = 1, 1

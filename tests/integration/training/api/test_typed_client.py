@@ -73,7 +73,7 @@ def me(made: Path, embedded: Stack) -> Iterator[Any]:
         yield known
 
 
-def test_the_whole_life_of_a_job(me: Any) -> None:
+def test_generated_client_covers_the_life_of_a_job(me: Any) -> None:
     models = of("models")
 
     def call(name: str, *args: Any, **sent: Any) -> Any:

@@ -53,7 +53,7 @@ STRANGE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_it_is_refused_and_nothing_stays(
+def test_malicious_zip_is_refused_and_nothing_is_stored(
     api: APIClient, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     work, settings.DATA_DIR = tmp_path / "work", str(tmp_path / "data")
@@ -72,7 +72,7 @@ def test_it_is_refused_and_nothing_stays(
     assert list(work.iterdir()) == []
 
 
-def test_a_file_past_the_bound_is_413(api: APIClient, settings: Any) -> None:
+def test_file_over_the_limit_is_413(api: APIClient, settings: Any) -> None:
     settings.UPLOAD_MAX_BYTES = 100
     file = io.BytesIO(packed(*TABLE))
     answer = api.post(f"{DATASETS}/import", {"name": "x", "file": file}, format="multipart")
@@ -110,7 +110,7 @@ def test_two_gigabytes_are_rejected_by_content_length(embedded: Stack) -> None:
         assert unnamed_bytes(embedded) == 0
 
 
-def test_a_body_without_a_length_is_refused_while_it_comes(embedded: Stack) -> None:
+def test_chunked_body_over_the_limit_is_refused_while_reading(embedded: Stack) -> None:
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     head = f"POST {DATASETS} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"
     with body(embedded, head, chunk, times=66) as answer:

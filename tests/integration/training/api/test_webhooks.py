@@ -22,7 +22,7 @@ def hook(api: APIClient, settings: Any) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_the_secret_is_shown_once(api: APIClient, hook: dict[str, Any]) -> None:
+def test_webhook_secret_is_shown_once(api: APIClient, hook: dict[str, Any]) -> None:
     assert hook["secret"].startswith("whsec_")
     assert hook["events"] == ["job.completed"]
     shown = api.get(f"{HOOKS}/{hook['id']}").json()
@@ -33,7 +33,7 @@ def test_the_secret_is_shown_once(api: APIClient, hook: dict[str, Any]) -> None:
     assert new != hook["secret"]
 
 
-def test_one_asked_for_twice_with_one_key_is_made_once(api: APIClient, settings: Any) -> None:
+def test_webhook_with_the_same_key_is_created_once(api: APIClient, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
     body = {"url": "http://127.0.0.1:9/hook", "events": ["job.failed"]}
     first, again = (
@@ -56,7 +56,7 @@ def test_one_asked_for_twice_with_one_key_is_made_once(api: APIClient, settings:
         ({"url": "https://127.0.0.1/x", "secret": "mine"}, "secret", "Unknown field"),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_is_made(
+def test_invalid_field_is_reported_and_nothing_is_created(
     api: APIClient, body: dict[str, Any], field: str, sentence: str
 ) -> None:
     sent = {"url": "https://127.0.0.1/x", "events": ["job.failed"], **body}
@@ -81,7 +81,7 @@ def test_webhook_can_be_changed_disabled_and_deleted(api: APIClient, hook: dict[
     assert list(trail) == ["webhook made", "webhook changed", "webhook deleted"]
 
 
-def test_deliveries_are_listed_and_sent_once_more(api: APIClient, hook: dict[str, Any]) -> None:
+def test_deliveries_are_listed_and_redelivered(api: APIClient, hook: dict[str, Any]) -> None:
     path = f"{HOOKS}/{hook['id']}"
     made = api.post(f"{path}/test")
     assert made.status_code == 202
@@ -95,9 +95,7 @@ def test_deliveries_are_listed_and_sent_once_more(api: APIClient, hook: dict[str
     assert api.post(f"{path}/deliveries/abc/resend").status_code == 404
 
 
-def test_somebody_elses_is_as_unknown_as_none(
-    api: APIClient, hook: dict[str, Any], bob: User
-) -> None:
+def test_webhook_of_another_user_is_404(api: APIClient, hook: dict[str, Any], bob: User) -> None:
     api.force_authenticate(bob)
     assert api.get(HOOKS).json()["results"] == []
     for change in ("rotate", "test"):

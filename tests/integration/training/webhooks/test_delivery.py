@@ -86,7 +86,7 @@ def test_only_webhooks_of_owner_and_staff_get_a_delivery(
     assert owners == {"ada", "grace"}
 
 
-def test_a_failure_is_tried_again_under_the_same_id_until_it_is_dead(
+def test_failed_delivery_is_retried_with_the_same_id_until_dead(
     webhook: Webhook, there: Receiver
 ) -> None:
     outbox.send_test(webhook)
@@ -114,13 +114,13 @@ def test_a_redirect_is_not_followed(webhook: Webhook, there: Receiver) -> None:
     assert [path for path, _, _ in there.got] == ["/hook?a=1"]
 
 
-def test_an_endless_answer_is_not_read_to_its_end(webhook: Webhook, there: Receiver) -> None:
+def test_only_the_start_of_a_long_response_is_read(webhook: Webhook, there: Receiver) -> None:
     outbox.send_test(webhook)
     there.answers, there.body = [500], b"x" * 10_000_000
     assert len(attempt_one(webhook).error) <= 500
 
 
-def test_a_receiver_that_trickles_is_cut_off(
+def test_slow_response_is_cut_off_at_the_total_deadline(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_client, "TOTAL_SECONDS", 1)
@@ -162,7 +162,7 @@ def test_connecting_to_several_addresses_stops_at_the_total_deadline(
     assert timeouts[0] <= 0.5 and timeouts[-1] <= 0.1 + 0.01
 
 
-def test_a_name_that_leads_elsewhere_since_it_was_saved_is_not_followed(
+def test_name_that_now_resolves_to_a_private_address_is_refused(
     webhook: Webhook, there: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = False
@@ -181,7 +181,7 @@ def test_a_name_that_leads_elsewhere_since_it_was_saved_is_not_followed(
     assert there.got == []
 
 
-def test_an_address_that_takes_nothing_for_long_is_disabled_with_a_word(
+def test_webhook_that_fails_for_a_day_is_disabled_with_the_reason(
     webhook: Webhook, there: Receiver
 ) -> None:
     there.answers = [500]
@@ -202,14 +202,14 @@ def test_an_address_that_takes_nothing_for_long_is_disabled_with_a_word(
     assert (Webhook.objects.get().failures, Webhook.objects.get().enabled) == (0, True)
 
 
-def test_one_that_is_gone_for_good_is_disabled_at_once(webhook: Webhook, there: Receiver) -> None:
+def test_webhook_is_disabled_on_410(webhook: Webhook, there: Receiver) -> None:
     there.answers = [410]
     outbox.send_test(webhook)
     attempt_one(webhook)
     assert Webhook.objects.get().disabled_reason == "The receiver answered 410 Gone."
 
 
-def test_for_a_day_after_a_rotation_both_secrets_sign(webhook: Webhook, there: Receiver) -> None:
+def test_both_secrets_sign_for_a_day_after_rotation(webhook: Webhook, there: Receiver) -> None:
     service.rotate_secret(webhook)
     outbox.send_test(webhook)
     attempt_one(webhook)

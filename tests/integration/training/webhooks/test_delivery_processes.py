@@ -20,7 +20,7 @@ from training.webhooks.delivery import DeliveryThread, claim_delivery, send_deli
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_senders_one_has_a_delivery(webhook: Webhook) -> None:
+def test_only_one_of_many_senders_claims_a_delivery(webhook: Webhook) -> None:
     outbox.send_test(webhook)
 
     def one(_: int) -> bool:
@@ -33,9 +33,7 @@ def test_of_many_senders_one_has_a_delivery(webhook: Webhook) -> None:
         assert sum(pool.map(one, range(6))) == 1
 
 
-def test_what_a_dead_sender_had_claimed_is_sent_by_another(
-    webhook: Webhook, there: Receiver
-) -> None:
+def test_delivery_of_a_dead_sender_is_sent_by_another(webhook: Webhook, there: Receiver) -> None:
     outbox.send_test(webhook)
     lost = claim_delivery(webhook) or pytest.fail("nothing is due")
     assert claim_delivery(webhook) is None
@@ -47,7 +45,7 @@ def test_what_a_dead_sender_had_claimed_is_sent_by_another(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_thread_sends_what_is_due_and_one_that_hangs_holds_up_no_other(
+def test_hanging_receiver_does_not_delay_other_webhooks(
     webhook: Webhook, ada: User, there: Receiver, settings: Any
 ) -> None:
     settings.MAINTENANCE_SECONDS = 0.02

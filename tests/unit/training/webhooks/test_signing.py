@@ -14,11 +14,11 @@ SECRET, ID, AT = (
 BODY = b'{"test": 2432232314}'
 
 
-def test_the_signature_is_that_of_the_specification() -> None:
+def test_signature_matches_the_standard_webhooks_example() -> None:
     assert sign(SECRET, ID, AT, BODY) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_while_a_secret_is_replaced_both_sign() -> None:
+def test_both_secrets_sign_during_rotation() -> None:
     found = signed_headers([SECRET, "whsec_b2xk"], ID, AT, BODY)
     assert found["webhook-id"] == ID
     assert found["webhook-timestamp"] == "1614265330"
@@ -27,7 +27,7 @@ def test_while_a_secret_is_replaced_both_sign() -> None:
     assert second == sign("whsec_b2xk", ID, AT, BODY)
 
 
-def test_attempts_are_spread_over_hours_and_end() -> None:
+def test_retry_delays_grow_and_end() -> None:
     for attempt, pause in enumerate(RETRY_DELAYS_SECONDS, 1):
         found = retry_delay(attempt)
         assert found is not None
@@ -37,5 +37,5 @@ def test_attempts_are_spread_over_hours_and_end() -> None:
 
 
 @pytest.mark.parametrize(("asked", "least"), [(300, 300), (10**9, 24 * 3600)])
-def test_a_receiver_may_ask_for_a_longer_pause(asked: float, least: float) -> None:
+def test_retry_after_can_lengthen_the_delay(asked: float, least: float) -> None:
     assert retry_delay(1, asked) == least
