@@ -17,6 +17,8 @@ from training.workers.registry import Capacity
 
 
 class ObjectiveSerializer(serializers.Serializer[Job]):
+    """The metric by which epochs and trials are compared."""
+
     metric = serializers.CharField(source="objective_metric")
     direction = serializers.ChoiceField(["minimize", "maximize"], source="objective_direction")
 
@@ -56,6 +58,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "team", "needs", "priority", "processes", "waits_for",
         ]  # fmt: skip
         read_only_fields = fields
+        extra_kwargs: ClassVar = {
+            "program": {"help_text": "What is trained: the name of a program."},
+            "best_value": {"help_text": "The objective at the best epoch."},
+            "processes": {"help_text": "Processes for data-parallel training (torchrun)."},
+        }
 
     def to_representation(self, instance: Job) -> dict[str, Any]:
         """Read the attributes directly: ten times as fast as DRF's fields for a list."""

@@ -50,6 +50,14 @@ def test_invalid_field_is_reported_and_nothing_is_created(
     assert not Job.objects.exists()
 
 
+def test_job_has_its_program_objective_and_processes(api: APIClient, job: Job) -> None:
+    Job.objects.update(processes=2, best_value=0.5, best_epoch=1)
+    found = api.get(f"{JOBS}/{job.pk}").json()
+    assert (found["program"], found["processes"]) == ("localizer", 2)
+    assert found["objective"] == {"metric": "val_loss", "direction": "minimize"}
+    assert (found["best_value"], found["best_val_loss"]) == (0.5, 0.5)
+
+
 def test_the_dataset_is_required(api: APIClient) -> None:
     assert post(api, epochs=1).json()["errors"] == {"dataset_id": ["This field is required."]}
 
