@@ -1,4 +1,4 @@
-"""A middleware as one generator, for synchronous and asynchronous requests alike."""
+"""Middleware written as one generator, for synchronous and asynchronous requests."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ GetResponse = Callable[[HttpRequest], Any]
 
 
 def middleware(around: Callable[[HttpRequest], Around]) -> Callable[[GetResponse], GetResponse]:
-    """`around` does what comes before the answer, yields once, and is sent the answer."""
+    """Make a middleware of `around`, which yields once and receives the response there."""
 
     @sync_and_async_middleware
     def factory(get_response: GetResponse) -> GetResponse:
         if iscoroutinefunction(get_response):
 
-            async def later(request: HttpRequest) -> HttpResponseBase:
+            async def call_async(request: HttpRequest) -> HttpResponseBase:
                 before = _on_start(around, request)
                 return _on_end(before, await get_response(request))
 
-            return later
+            return call_async
 
-        def now(request: HttpRequest) -> HttpResponseBase:
+        def call(request: HttpRequest) -> HttpResponseBase:
             before = _on_start(around, request)
             return _on_end(before, get_response(request))
 
-        return now
+        return call
 
     return factory
 
 
 def _on_start(around: Callable[[HttpRequest], Around], request: HttpRequest) -> Around:
-    going = around(request)
-    next(going)
-    return going
+    generator = around(request)
+    next(generator)
+    return generator
 
 
-def _on_end(going: Around, response: HttpResponseBase) -> HttpResponseBase:
+def _on_end(generator: Around, response: HttpResponseBase) -> HttpResponseBase:
     with suppress(StopIteration):
-        going.send(response)
+        generator.send(response)
     return response

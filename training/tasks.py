@@ -18,18 +18,18 @@ log = logging.getLogger(__name__)
 @shared_task(name=TASK, bind=True)
 def run(task: Task[Any, Any], job_id: str) -> None:
     """Run the first job in the queue; a duplicate or late message finds none and returns."""
-    for_whom = {job_id: getattr(task.request, REQUEST, None)}
-    tried = None
+    request_ids = {job_id: getattr(task.request, REQUEST, None)}
+    last_candidate = None
     try:
         # A worker notified of another job at the same moment may have claimed the first one.
-        while (next_id := next_job(settings.WORKER_HAS)) and next_id != tried:
+        while (next_id := next_job(settings.WORKER_HAS)) and next_id != last_candidate:
             request_context.job_id.set(str(next_id))
-            request_context.request_id.set(for_whom.get(str(next_id)) or "")
+            request_context.request_id.set(request_ids.get(str(next_id)) or "")
             log.info("Trying to claim job %s.", next_id)
             if supervise(next_id, worker=task.request.hostname or "worker"):
                 return
-            tried = next_id
+            last_candidate = next_id
     finally:
-        # The process is reused.
+        # The process runs further tasks.
         request_context.job_id.set("")
         request_context.request_id.set("")

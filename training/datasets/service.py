@@ -1,4 +1,4 @@
-"""Datasets come in whole or not at all: the file first, then the row that names it."""
+"""Import, store, share and delete datasets. The file is written before its row is created."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from training.validation import validate
 
 
 class DatasetInUseError(Exception):
-    """Jobs name the dataset, so it cannot go."""
+    """Jobs or sweeps use the dataset, so it cannot be deleted."""
 
 
 class ArchiveTooLargeError(DatasetImportError):
-    """More bytes than are taken."""
+    """The upload exceeds UPLOAD_MAX_BYTES."""
 
 
 def _format() -> DatasetFormat[Any, Any]:
@@ -49,35 +49,34 @@ def import_folder(
 
 
 def read_zip(archive: Path, options: BaseModel | None = None) -> ReadDataset:
-    """The same data from a zip of the folder, not yet stored."""
+    """Read a zip of such a folder without storing it; raises DatasetImportError."""
     with tempfile.TemporaryDirectory(prefix="import-") as workspace:
         limit = settings.UPLOAD_MAX_BYTES
         return _format().read_zip(archive, Path(workspace), limit, options or import_options({}))
 
 
 def read_upload(file: File[Any], options: BaseModel | None = None) -> ReadDataset:
-    """The same, from an upload."""
+    """Like `read_zip`, from an upload."""
     if file.size > settings.UPLOAD_MAX_BYTES:
         raise ArchiveTooLargeError(
-            f"The file has {file.size:,} bytes; at most {settings.UPLOAD_MAX_BYTES:,} are taken"
+            f"The file has {file.size:,} bytes; the limit is {settings.UPLOAD_MAX_BYTES:,}"
         )
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
         archive = Path(folder) / "upload.zip"
-        with archive.open("wb") as kept:
+        with archive.open("wb") as target:
             for chunk in file.chunks():
-                kept.write(chunk)
+                target.write(chunk)
         return read_zip(archive, options)
 
 
 def import_upload(
     owner: User, name: str, file: File[Any], options: BaseModel | None = None
 ) -> Dataset:
-    """Import an upload."""
     return store_upload(owner, name, file, read_upload(file, options))
 
 
 def store_upload(owner: User, name: str, file: File[Any], read: ReadDataset) -> Dataset:
-    """Keep what was read of an upload, and who brought it."""
+    """Store what was read from an upload, with an audit entry."""
     dataset = store_dataset(owner, name, read)
     audit.record("import", dataset, owner.username, bytes=file.size, sha256=dataset.content_hash)
     return dataset
@@ -107,7 +106,7 @@ def store_dataset(owner: User, name: str, read: ReadDataset) -> Dataset:
 
 
 def share_dataset(dataset: Dataset, team: Group | None) -> None:
-    """Let the team's members use it too; None: nobody but its owner."""
+    """Share the dataset with a team; None makes it private."""
     with transaction.atomic():
         audit.record("share", dataset, team=str(team or ""))
         dataset.team = team
@@ -115,14 +114,14 @@ def share_dataset(dataset: Dataset, team: Group | None) -> None:
 
 
 def delete_dataset(dataset: Dataset) -> None:
-    """Forget a dataset that no job names, and its file."""
+    """Delete the dataset and its file; raises DatasetInUseError if a job or sweep uses it."""
     try:
         with transaction.atomic():
             audit.record("delete", dataset)
             dataset.delete()
     except ProtectedError as error:
         raise DatasetInUseError(
-            f"Dataset {dataset.name!r} is named by {len(error.protected_objects)} job(s) or "
+            f"Dataset {dataset.name!r} is used by {len(error.protected_objects)} job(s) or "
             "sweep(s); delete those first."
         ) from error
     if dataset.path:

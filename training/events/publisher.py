@@ -1,4 +1,4 @@
-"""This process's publisher: from the outbox to the broker, or straight to its own sockets."""
+"""The event publisher of this process: to the broker, or to this process's own connections."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from training.events.store import DatabaseOutbox
 
 @cache
 def get_publisher() -> Publisher:
-    """One for the process; its thread starts with the first event."""
+    """The publisher of this process; its thread starts with the first event."""
     url: str | None = settings.RABBITMQ_URL
     return Publisher(DatabaseOutbox(), AmqpTransport(url) if url else LocalTransport())
 
 
 def notify(job_id: UUID) -> None:
-    """Say that the job has new events; never waits."""
+    """Report that the job has new events; never waits."""
     get_publisher().notify(job_id)
 
 
 def send_ephemeral(event: BatchProgress) -> None:
-    """Send what is not kept: it arrives now or not at all."""
+    """Send an event that is not stored; it may be lost."""
     body = encode(event.event, None, timezone.now(), event.data())
     get_publisher().send_ephemeral(routing_key(event.event, event.job_id), body)

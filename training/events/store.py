@@ -1,4 +1,4 @@
-"""The rows behind `realtime.interfaces`: events of jobs, and which the broker has not confirmed."""
+"""`realtime.interfaces` on the database: events of jobs, and which of them are unsent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def frames(job_id: UUID, after: int | F, limit: int) -> Sequence[Frame]:
 
 
 class DatabaseEventStore:
-    """`realtime.interfaces.EventStore` over the rows."""
+    """`realtime.interfaces.EventStore` on the database."""
 
     def latest_seqs(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
         return dict(Job.objects.filter(pk__in=job_ids).values_list("pk", "seq"))
@@ -85,7 +85,7 @@ class DatabaseEventStore:
 
 
 class DatabaseOutbox:
-    """`realtime.interfaces.Outbox` over the rows."""
+    """`realtime.interfaces.Outbox` on the database."""
 
     def pending_jobs(self, limit: int) -> Sequence[UUID]:
         _with_usable_connection()
@@ -110,6 +110,6 @@ class DatabaseOutbox:
 
 
 def _with_usable_connection() -> None:
-    """The publisher's thread lives long: a connection that broke must not stay."""
+    """Close a broken connection: nothing else does in the publisher's long-lived thread."""
     if connection.errors_occurred and not connection.in_atomic_block:
         connection.close()

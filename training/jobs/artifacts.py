@@ -1,4 +1,4 @@
-"""What a job leaves to take away: checkpoints, the model, its card, exports."""
+"""The downloadable files of a job: checkpoints, the model, its card, exports."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """All job state changes. Each is one transaction that updates exactly one row or does nothing.
 
-A change names the state it starts from (compare-and-set), counts `seq` on, writes its events as
-rows, and tells the publisher after the commit. What a running attempt writes is in
-`training.jobs.attempts`; both go through `change`.
+A change is a compare-and-set on the row: it increments `seq`, stores its events, and notifies the
+publisher after the commit. `training.jobs.attempts` holds the changes of a running attempt; both
+go through `change`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.events import publisher
 from training.jobs import directories, queue
 from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job, JobEvent, Sweep
-from training.models.states import DELETABLE, Status, Stop
+from training.models.states import DELETABLE, Status, Stop, direct_sources, sources
 from training.programs.registry import DEFAULT_PROGRAM, get_program
 from training.webhooks import outbox
 
@@ -38,12 +38,17 @@ class ConflictError(Exception):
     """The job's status does not allow the action."""
 
     def __init__(self, job: Job, action: str) -> None:
-        asked = f" and already asked to {job.stop_requested}" if job.stop_requested else ""
-        super().__init__(f"Cannot {action} this job: it is {job.status}{asked}.")
+        pending = f", and {job.stop_requested} was already requested" if job.stop_requested else ""
+        super().__init__(f"Cannot {action} this job: it is {job.status}{pending}.")
 
 
 def change(job_id: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job | None:
-    """Set `values` and store the built events if the job matches `when`, else return None."""
+    """Set `values` and store the built events if the job matches `when`, else return None.
+
+    A new status also requires that the transition from the job's present one is allowed.
+    """
+    if "status" in values:
+        when &= Q(status__in=sources(values["status"]))
     with transaction.atomic(savepoint=False):
         row = Job.objects.filter(when, pk=job_id)
         if not row.update(seq=F("seq") + len(builders), updated_at=Now(), **values):
@@ -101,7 +106,7 @@ def submit(
     trial: int | None = None,
     team: Group | None = None,
 ) -> Job:
-    """Queue a training; as a trial where a sweep wants it."""
+    """Queue a training."""
     config = parameters.model_dump(mode="json")
     objective = get_program(program).objective
     return _create_queued(
@@ -127,7 +132,7 @@ def submit(
 
 
 def submit_generation(owner: User, name: str, options: BaseModel, team: Group | None = None) -> Job:
-    """Queue the making of a synthetic dataset; the job names the dataset that will be."""
+    """Queue the generation of a synthetic dataset, whose row is created now."""
     config = options.model_dump(mode="json")
     with transaction.atomic():
         dataset = Dataset.objects.create(
@@ -156,11 +161,11 @@ def _create_queued(job: Job) -> Job:
 
 
 def request_pause(job: Job, actor: str) -> Job:
-    """Pause at once what waits; what runs is asked to stop after its epoch's checkpoint."""
+    """Pause a queued job at once; ask a running one to stop after its epoch's checkpoint."""
     return (
         change(
             job.pk,
-            Q(status=Status.QUEUED),
+            Q(status__in=direct_sources(Status.PAUSED)),
             status_event(actor, "paused"),
             paused_event,
             status=Status.PAUSED,
@@ -171,13 +176,12 @@ def request_pause(job: Job, actor: str) -> Job:
 
 
 def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
-    """Cancel at once what does not run; what runs is ended within a moment."""
+    """Cancel a queued or paused job at once; ask a running one to stop within seconds."""
     why = {"cancel_reason": reason} if reason else {}
-    waiting = Q(status__in=[Status.QUEUED, Status.PAUSED])
     with transaction.atomic():
         cancelled = change(
             job.pk,
-            waiting,
+            Q(status__in=direct_sources(Status.CANCELLED)),
             status_event(actor, "cancelled", reason),
             cancelled_event,
             status=Status.CANCELLED,
@@ -201,11 +205,11 @@ def discard_dataset(cancelled: Job) -> None:
 
 
 def resume(job: Job, actor: str) -> Job:
-    """Queue a paused or failed job again; it goes on from its last checkpoint."""
+    """Queue a paused or failed job again; it continues from its last checkpoint."""
     with transaction.atomic():
         queued = change(
             job.pk,
-            Q(status__in=[Status.PAUSED, Status.FAILED]),
+            Q(status__in=direct_sources(Status.QUEUED)),
             status_event(actor, "resumed"),
             status=Status.QUEUED,
             stop_requested=Stop.NONE,
@@ -224,29 +228,28 @@ def resume(job: Job, actor: str) -> Job:
 
 def unchanged_since(job: Job) -> Q:
     """A condition that is true until the job is changed."""
-    # Not equal: SQLite keeps text, and its own clock writes fewer digits than Django compares with.
+    # A range instead of equality: SQLite stores text, and its clock writes fewer digits than Django
+    # compares with.
     return Q(seq=job.seq, updated_at__lt=job.updated_at + timedelta(milliseconds=1))
 
 
 def update_metadata(job: Job, when: Q | None = None, **labels: Any) -> Job:
-    """Change name, notes, tags or team: words about the job, which no event tells."""
+    """Change name, notes, tags or team; no event reports it."""
     with transaction.atomic():
         if "team" in labels:
             audit.record("share", job, team=str(labels["team"] or ""))
-        return change(job.pk, when or Q(), **labels) or _return_if_already(
-            job, when or Q(), "relabel"
-        )
+        return change(job.pk, when or Q(), **labels) or _return_if_already(job, when or Q(), "edit")
 
 
 def delete_job(job: Job, when: Q | None = None) -> None:
     """Delete a job that is neither queued nor running, with its epochs, events and files."""
     with transaction.atomic():
         rows = Job.objects.select_for_update().filter(when or Q(), pk=job.pk)
-        at_rest = rows.filter(status__in=DELETABLE).first()
-        if at_rest is None:
+        deletable = rows.filter(status__in=DELETABLE).first()
+        if deletable is None:
             raise ConflictError(Job.objects.get(pk=job.pk), "delete")
-        audit.record("delete", at_rest)
-        at_rest.delete()
+        audit.record("delete", deletable)
+        deletable.delete()
         transaction.on_commit(partial(directories.remove_job, job.pk))
 
 
@@ -260,9 +263,9 @@ def _request_stop(
     )
 
 
-def _return_if_already(job: Job, fine: Q, action: str) -> Job:
-    """The job unchanged where it already is as wished, else the refusal."""
-    found = Job.objects.select_related("dataset").filter(fine, pk=job.pk).first()
+def _return_if_already(job: Job, satisfied: Q, action: str) -> Job:
+    """Return the job if it matches `satisfied`; raise ConflictError otherwise."""
+    found = Job.objects.select_related("dataset").filter(satisfied, pk=job.pk).first()
     if found is None:
         raise ConflictError(Job.objects.get(pk=job.pk), action)
     return found

@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Tags = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=50)]],
-    Field(max_length=20, description="Short words to find it by."),
+    Field(max_length=20, description="Labels for searching."),
 ]
 
 
 class Metadata(BaseModel):
-    """What people call it, and why it was started."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field("", max_length=200, description="Shown in lists.")

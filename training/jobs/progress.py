@@ -9,19 +9,20 @@ from django.utils import timezone
 from training.models import Job
 from training.models.states import Status
 
-# The pace is that of the newer half of so many epochs, the newest of the present attempt, and of
-# FEWEST where there are so many: a few tell too little, and old ones what no longer holds.
+# The speed is measured over the newer half of at most MAX_PACE_EPOCHS epochs of the present
+# attempt, and over at least MIN_PACE_EPOCHS where there are as many: few epochs are noisy, and old
+# ones out of date.
 MIN_PACE_EPOCHS, MAX_PACE_EPOCHS = 20, 120
 
 
 def epoch_ends(job: Job) -> list[datetime]:
-    """When the newest epochs of the present attempt ended, the oldest first."""
+    """When the newest epochs of the present attempt ended, in order."""
     rows = job.epochs.filter(attempt=job.attempt).order_by("-epoch")
     return sorted(rows.values_list("at", flat=True)[:MAX_PACE_EPOCHS])
 
 
 def seconds_per_epoch(ends: list[datetime]) -> float | None:
-    """Seconds an epoch takes; None before there are two. The first ever is in no pace."""
+    """Mean seconds per epoch; None before two epochs. The first epoch is never included."""
     newer = ends[-max(MIN_PACE_EPOCHS + 1, len(ends) // 2) :]
     if len(newer) < 2:
         return None
@@ -29,7 +30,7 @@ def seconds_per_epoch(ends: list[datetime]) -> float | None:
 
 
 def seconds_left(job: Job, ends: list[datetime]) -> float | None:
-    """Until the last epoch; None where nobody knows."""
+    """Seconds until the last epoch; None if the job is not running or has no speed yet."""
     each = seconds_per_epoch(ends)
     if job.status != Status.RUNNING or each is None:
         return None
@@ -38,13 +39,13 @@ def seconds_left(job: Job, ends: list[datetime]) -> float | None:
 
 
 def may_stop_early(job: Job) -> bool:
-    """Whether early stopping ends it before its last epoch if none is better any more."""
+    """Whether early stopping ends the job before its last epoch if no epoch is better."""
     patience = int(job.config.get("patience", job.total_epochs))
     return (job.best_epoch or 0) + patience < job.total_epochs
 
 
 def resumed_epochs(job: Job) -> list[int]:
-    """The epochs after which the training rested, in order."""
+    """The epochs from which the training was resumed, in order."""
     rows = job.events.filter(event="training:started").order_by("seq")
     found = (row["resumed_from_epoch"] for row in rows.values_list("data", flat=True))
     return [epoch for epoch in found if epoch]

@@ -61,7 +61,7 @@ def _outgoing(pid: int) -> queue.Queue[Message]:
     """The messages that the sender thread of this process sends; a fork needs a new thread."""
     waiting: queue.Queue[Message] = queue.Queue(MAX_OUTGOING)
     # A daemon thread: an exiting process does not wait for an unreachable broker.
-    threading.Thread(target=_send_all, args=[waiting], name="dispatch", daemon=True).start()
+    threading.Thread(target=_send_all, args=[waiting], name="job-queue", daemon=True).start()
     return waiting
 
 
@@ -78,15 +78,15 @@ def _send(message: Message) -> None:
             queue=message.queue,
             headers={REQUEST: message.request_id},
             expires=EXPIRES_SECONDS,
-            # Once, at once: RabbitMQ cuts off a connection that was idle for long.
+            # Retry once without delay: RabbitMQ closes a connection that was idle for long.
             retry=True,
             retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
         )
     except Exception as error:
         # The broker is unreachable: maintenance sends the message again.
-        log.info("Job %s waits for the broker: %s", message.job_id, error)
+        log.info("Could not send job %s to the broker; retrying later: %s", message.job_id, error)
 
 
 def runnable_on(has: Collection[str]) -> Q:
-    """The jobs that a worker with this hardware may run."""
+    """A condition: a worker with this hardware can run the job."""
     return Q(needs__in=[Needs.AUTO, *has])

@@ -1,4 +1,4 @@
-"""The errors that a job is compared with: the bound and the best baseline."""
+"""The errors that a job is compared with: the CRLB and the best baseline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.models import Job, TrainedModel
 
 @dataclass(frozen=True, slots=True)
 class ReferenceErrors:
-    """What to compare with, on the test split of the job's dataset: metres, None where unknown."""
+    """RMSE in metres on the test split of the job's dataset; None if unknown."""
 
     bound: float | None = None
     baseline: float | None = None
@@ -23,9 +23,9 @@ class ReferenceErrors:
 
 
 def reference_errors(job: Job, evaluation: dict[str, Any] | None) -> ReferenceErrors:
-    """Bound and best baseline: the job's own, or else of another model on the same dataset.
+    """Bound and best baseline of the job, or else of another model on the same dataset.
 
-    Neither depends on the network, so a job that still trains can be held against them.
+    Neither depends on the network, so they apply to a job that is still training.
     """
     if evaluation is None:
         same = TrainedModel.objects.filter(job__dataset=job.dataset_id).exclude(job=job)

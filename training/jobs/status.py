@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.models import Job, JobEvent
-from training.models.states import Status, Stop
+from training.models.states import Status, Stop, direct_sources
 
 # By `Job.display_status`. Pages derive "silent" themselves: no event reports a missing heartbeat.
 STATUS_LABELS = {
@@ -25,7 +25,7 @@ def allowed_actions(job: Job) -> dict[str, bool]:
     active = job.status in (Status.QUEUED, Status.RUNNING)
     return {
         "pause": active and not job.stop_requested,
-        "resume": job.status in (Status.PAUSED, Status.FAILED),
+        "resume": job.status in direct_sources(Status.QUEUED),
         "cancel": (active or job.status == Status.PAUSED) and job.stop_requested != Stop.CANCEL,
         "clone": training,
     }

@@ -1,4 +1,4 @@
-"""Who calls the API, what they may draw of it, and what they did."""
+"""API tokens, idempotency keys, rate limits and the audit log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import models
 
 
 class ApiToken(models.Model):
-    """A bearer token, kept only as its digest."""
+    """A bearer token; only its digest is stored."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True)
@@ -21,20 +21,21 @@ class ApiToken(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
+        verbose_name = "API token"
 
     def __str__(self) -> str:
         return f"token of {self.user_id}"
 
 
 class IdempotencyKey(models.Model):
-    """A creation that carried a key, and how it was answered (`training.accounts.idempotency`)."""
+    """A create request with a key, and its response (`training.accounts.idempotency`)."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
-    digest = models.CharField(max_length=64)  # of what was asked for
+    digest = models.CharField(max_length=64)  # of the request
     claim = models.UUIDField(default=uuid.uuid4)
     claimed_at = models.DateTimeField()
-    status = models.PositiveSmallIntegerField(null=True)  # of the answer; None: none yet
+    status = models.PositiveSmallIntegerField(null=True)  # of the response; None: in progress
     body = models.TextField(blank=True)
     created_at = models.DateTimeField(db_index=True)
 
@@ -48,10 +49,10 @@ class IdempotencyKey(models.Model):
 
 
 class Allowance(models.Model):
-    """How much of a limit was drawn in the present window (`training.accounts.rate_limits`)."""
+    """The use of a rate limit in the present window (`training.accounts.rate_limits`)."""
 
     who = models.CharField(max_length=100, unique=True)
-    window = models.PositiveBigIntegerField(db_index=True)  # counted since 1970
+    window = models.PositiveBigIntegerField(db_index=True)  # windows since 1970
     drawn = models.PositiveIntegerField()
 
     def __str__(self) -> str:
@@ -59,10 +60,10 @@ class Allowance(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did what, and from where; what happened to a job's state stands in its events."""
+    """A user's action and its origin. State changes of jobs are in their events."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
-    actor = models.CharField(max_length=150)  # by name: it outlives the user
+    actor = models.CharField(max_length=150)  # by name, which remains when the user is deleted
     action = models.CharField(max_length=40, db_index=True)
     target = models.CharField(max_length=250, blank=True)
     detail = models.JSONField(default=dict)
@@ -71,6 +72,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-at", "-id"]
+        verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
 
     def __str__(self) -> str:

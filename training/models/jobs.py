@@ -20,7 +20,7 @@ from training.models.states import Needs, Status, Stop
 
 
 class Dataset(models.Model):
-    """Samples of known transmitter positions; the arrays lie in the file at `path`."""
+    """A dataset of a program; its arrays are in the file at `path`."""
 
     class Kind(models.TextChoices):
         SYNTHETIC = "synthetic"
@@ -35,7 +35,7 @@ class Dataset(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="datasets", db_index=True
     )
-    # Its members see it and may steer it, as its owner does.
+    # Its members can view and control it.
     team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind)
@@ -54,7 +54,7 @@ class Dataset(models.Model):
 
 
 class Sweep(models.Model):
-    """Trainings that differ in a few parameters: what to try, and how far it is."""
+    """A hyper-parameter search: its specification and progress."""
 
     class State(models.TextChoices):
         RUNNING = "running"
@@ -67,7 +67,7 @@ class Sweep(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="sweeps")
     name = models.CharField(max_length=200)
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="sweeps")
-    # As `training.sweeps.spec.SweepSpec` has them.
+    # From `training.sweeps.spec.SweepSpec`.
     program = models.CharField(max_length=100, default="localizer")
     config = models.JSONField(default=dict)
     policy = models.JSONField(default=dict)
@@ -80,7 +80,7 @@ class Sweep(models.Model):
     total_trials = models.PositiveIntegerField()
 
     status = models.CharField(max_length=10, choices=State, default=State.RUNNING, db_index=True)
-    # Trials 1 to this have been started: the next one is a compare-and-set on it.
+    # The number of the newest trial; starting the next one is a compare-and-set on it.
     started_trials = models.PositiveIntegerField(default=0)
     error_message = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -103,7 +103,7 @@ class Job(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="jobs")
-    # Its members see it and may steer it, as its owner does.
+    # Its members can view and control it.
     team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.TRAINING)
     name = models.CharField(max_length=200, blank=True)
@@ -126,7 +126,7 @@ class Job(models.Model):
     sent_seq = models.PositiveIntegerField(default=0)
     sending_until = models.DateTimeField(null=True)
 
-    # Each run is an attempt: whoever holds an older one may not write any more.
+    # Each run is an attempt; workers of older attempts can no longer write.
     attempt = models.PositiveIntegerField(default=0)
     crashes = models.PositiveIntegerField(default=0)
     worker = models.CharField(max_length=200, blank=True)
@@ -162,10 +162,10 @@ class Job(models.Model):
             models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
             models.Index(NullsAsInfinity("headline_value"), "id", name="job_headline"),
             models.Index(NullsAsInfinity("best_value"), "id", name="job_best_value"),
-            # Those that may be all different, so that walking by result would find one late.
+            # Seeds may all differ, so that a scan in order of results would find one late.
             models.Index(Parameter("seed", "config"), name="job_seed"),
-            # What people narrow by most, in the order that they ask for; and PostgreSQL knows of an
-            # expression how often it holds only where there is an index over it.
+            # The most common filters, in the most common order. PostgreSQL keeps statistics of an
+            # expression only if an index uses it.
             *(
                 models.Index(
                     Parameter(name, "config"),
@@ -203,7 +203,7 @@ class Job(models.Model):
 
     @property
     def progress_percent(self) -> float:
-        """How far it is, 0 to 100; a job that stopped early is nevertheless done."""
+        """0 to 100; a job that stopped early is at 100 too."""
         if self.status == Status.COMPLETED:
             return 100.0
         if self.kind == self.Kind.GENERATION:
@@ -214,7 +214,7 @@ class Job(models.Model):
 
 
 class Epoch(models.Model):
-    """The metrics of one epoch, stored once however often it had to be computed."""
+    """The metrics of one epoch, stored once even if the epoch was computed again."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="epochs")
     epoch = models.PositiveIntegerField()
@@ -235,7 +235,7 @@ class Epoch(models.Model):
 
 
 class JobEvent(models.Model):
-    """What happened to a job: `seq` counts 1, 2, 3, ... without a hole."""
+    """An event of a job; `seq` counts 1, 2, 3, ... without gaps."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="events")
     seq = models.PositiveIntegerField()
@@ -254,7 +254,7 @@ class JobEvent(models.Model):
 
 
 class TrainedModel(models.Model):
-    """The best checkpoint of a completed job, and how well it does on the test split."""
+    """The best checkpoint of a completed job, and its evaluation on the test split."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.OneToOneField(Job, models.CASCADE, related_name="model")

@@ -30,8 +30,7 @@ class Needs(models.TextChoices):
     GPU = "gpu"
 
 
-# Each change in lifecycle, attempts and results names the state it starts from; a test checks
-# every transition against this table.
+# `training.jobs.lifecycle.change` allows no other transitions.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
     Status.RUNNING: frozenset(
@@ -46,3 +45,13 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 # Jobs that neither run nor wait to run may be deleted.
 DELETABLE = frozenset({Status.PAUSED, Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
+
+
+def sources(target: Status) -> frozenset[Status]:
+    """The statuses from which a job may change to `target`."""
+    return frozenset(status for status, targets in TRANSITIONS.items() if target in targets)
+
+
+def direct_sources(target: Status) -> frozenset[Status]:
+    """Like `sources`, without running: only its attempt ends a running job."""
+    return sources(target) - {Status.RUNNING}

@@ -1,4 +1,4 @@
-"""Who wants to be told of what happens, and what they were told: webhooks and their deliveries."""
+"""Webhooks and their deliveries."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from django.db.models import Q
 
 
 def generate_secret() -> str:
-    """As Standard Webhooks writes a symmetric key: 192 to 512 bits, in base64."""
+    """A symmetric key in the format of Standard Webhooks: 192 to 512 bits, in base64."""
     return f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
 
 
 class Webhook(models.Model):
-    """An address that is told of chosen events.
+    """An endpoint that receives chosen events.
 
-    The secrets are kept as they are: who signs needs them. After a rotation both count for a while.
+    Secrets are stored in plain text, because signing needs them. After a rotation both the old and
+    the new one sign for a while.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -33,7 +34,7 @@ class Webhook(models.Model):
     secret = models.CharField(max_length=100, default=generate_secret)
     old_secret = models.CharField(max_length=100, blank=True)
     old_secret_until = models.DateTimeField(null=True)
-    # Attempts that failed since the last one that did not.
+    # Consecutive failed attempts.
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -46,7 +47,7 @@ class Webhook(models.Model):
 
 
 class Delivery(models.Model):
-    """One event for one webhook: a row of the outbox first, of the log ever after."""
+    """One event for one webhook: in the outbox until it is delivered, then in the log."""
 
     class State(models.TextChoices):
         PENDING = "pending"
@@ -56,7 +57,7 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
     event = models.CharField(max_length=40)
-    body = models.TextField()  # the very bytes that are signed
+    body = models.TextField()  # exactly the bytes that are signed
     status = models.CharField(max_length=10, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
@@ -69,7 +70,8 @@ class Delivery(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
-        verbose_name_plural = "deliveries"
+        verbose_name = "webhook delivery"
+        verbose_name_plural = "webhook deliveries"
         indexes: ClassVar = [
             models.Index(fields=["webhook", "-created_at", "-id"], name="delivery_newest"),
             models.Index(
@@ -84,5 +86,5 @@ class Delivery(models.Model):
 
     @property
     def message_id(self) -> str:
-        """The `webhook-id`: the same at every attempt, so that a receiver knows a repetition."""
+        """The `webhook-id`, the same at every attempt, so that receivers recognise repetitions."""
         return f"msg_{self.id.hex}"

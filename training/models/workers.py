@@ -11,7 +11,7 @@ class Worker(models.Model):
     """A registered worker; without heartbeats it counts as lost."""
 
     name = models.CharField(max_length=200, unique=True)
-    slots = models.PositiveIntegerField()  # jobs it trains at once
+    slots = models.PositiveIntegerField()  # jobs that it runs at the same time
     has = models.JSONField(default=list)  # of cpu and gpu
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField(db_index=True)

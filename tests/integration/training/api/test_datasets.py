@@ -113,7 +113,7 @@ def test_dataset_and_file_are_deleted_unless_a_job_uses_it(
     lifecycle.submit(ada, dataset, TrainConfig())
     refused = api.delete(f"{DATASETS}/{dataset.pk}")
     assert refused.status_code == 409
-    assert "is named by 1 job(s) or sweep(s); delete those first" in refused.json()["detail"]
+    assert "is used by 1 job(s) or sweep(s); delete those first" in refused.json()["detail"]
     Job.objects.all().delete()
     assert api.delete(f"{DATASETS}/{dataset.pk}").status_code == 204
     assert not Path(dataset.path).exists()

@@ -77,7 +77,7 @@ def test_file_over_the_limit_is_413(api: APIClient, settings: Any) -> None:
     file = io.BytesIO(packed(*TABLE))
     answer = api.post(f"{DATASETS}/import", {"name": "x", "file": file}, format="multipart")
     assert answer.status_code == 413
-    assert "at most 100 are taken" in answer.json()["detail"]
+    assert "the limit is 100" in answer.json()["detail"]
 
 
 @contextmanager

@@ -49,7 +49,9 @@ def test_a_cancel_outranks_a_pause_and_not_the_other_way_round(job: Job) -> None
     attempts.claim(job.pk, "worker")
     lifecycle.request_pause(job, "ada")
     assert lifecycle.request_cancel(job, "ada").stop_requested == Stop.CANCEL
-    with pytest.raises(lifecycle.ConflictError, match="is running and already asked to cancel"):
+    with pytest.raises(
+        lifecycle.ConflictError, match="is running, and cancel was already requested"
+    ):
         lifecycle.request_pause(job, "ada")
 
 
