@@ -23,7 +23,7 @@ _EXPORTS = {
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """`bytes` None: it is made when it is first asked for."""
+    """A file to download. `bytes` is None until an export is first requested."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Artifact:
 
 
 def list_artifacts(job: Job) -> list[Artifact]:
-    """All that the job's newest run has to offer; nothing before its first checkpoint."""
+    """The artifacts of the newest attempt; none before its first checkpoint."""
     if not job.checkpoint_path:
         return []
     newest = Path(job.checkpoint_path)
@@ -55,7 +55,10 @@ def list_artifacts(job: Job) -> list[Artifact]:
 
 
 def ensure_exported(artifact: Artifact) -> Path:
-    """Its file, exported first where it has to be; Refused or NoAnswer where that fails."""
+    """The path of the file, exported first if needed.
+
+    Raises InferenceError or InferenceUnavailableError if the export fails.
+    """
     if not artifact.path.exists():
         request = ExportRequest(
             model=str(artifact.path.with_name(MODEL)), output=str(artifact.path)

@@ -1,6 +1,6 @@
-"""What one attempt at a job may write: every change is fenced by the attempt's number.
+"""The changes of a running attempt; each is fenced by the attempt's number.
 
-A worker that slept through its lease finds that its number is out of date, gets `Superseded`, and
+A worker whose lease expired holds an old number: its next change raises `SupersededError`, and it
 stops. The lease is kept on the database's clock, so the clocks of workers do not matter.
 """
 
@@ -28,7 +28,7 @@ from training.programs.registry import DEFAULT_PROGRAM, get_program
 
 
 class SupersededError(Exception):
-    """Another attempt, or nobody, has the job now: this one may write nothing more."""
+    """The job no longer belongs to this attempt, which must not write any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Attempt:
         return job
 
     def end(self, *builders: EventBuilder, **values: Any) -> Job:
-        """The attempt's last change: it gives the lease back."""
+        """The attempt's last change, which releases the lease."""
         return self.must_change(
             *builders, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
         )
@@ -67,7 +67,7 @@ def _lease() -> dict[str, Any]:
 
 
 def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
-    """Make a queued job this worker's; None where it is not queued, or needs what is not here."""
+    """Claim a queued job; None if it is not queued or needs other hardware."""
     job = change(
         job_id,
         Q(status=Status.QUEUED) & queue.runnable_on(settings.WORKER_HAS),
@@ -81,12 +81,12 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
 
 
 def heartbeat(attempt: Attempt) -> Stop:
-    """Keep the lease, and read what was asked of the job."""
+    """Renew the lease; return the requested stop."""
     return Stop(attempt.must_change(**_lease()).stop_requested)
 
 
 def requested_stop(attempt: Attempt) -> Stop:
-    """What was asked of the job; raises Superseded where it is no longer this attempt's."""
+    """The requested stop; raises SupersededError if the job no longer belongs to the attempt."""
     rows = Job.objects.filter(attempt.fence, pk=attempt.job_id)
     asked = rows.values_list("stop_requested", flat=True).first()
     if asked is None:
@@ -179,7 +179,7 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
 
 
 def _newest_path(reports: Sequence[EpochReport]) -> dict[str, str]:
-    """Where none has one of its own, the job goes on from the one before."""
+    """The last reported checkpoint; without one, the job keeps its present path."""
     paths = [one.checkpoint_path for one in reports if one.checkpoint_path]
     return {"checkpoint_path": paths[-1]} if paths else {}
 
@@ -209,5 +209,5 @@ def record_generation(attempt: Attempt, current: int, total: int, message: str) 
 
 
 def record_note(attempt: Attempt, actor: str, message: str) -> None:
-    """The trainer met something that people should know of, and goes on."""
+    """Record a message of the trainer, which continues."""
     attempt.must_change(status_event(actor, "note", message), **_lease())

@@ -1,4 +1,4 @@
-"""The epochs of a job as chart columns, downsampled so that no peak is lost."""
+"""The epochs of a job as chart columns, downsampled without losing peaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_DECIMALS = 300
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """`epoch` [n], and for each series its values [n], None where there is none."""
+    """`epoch` [n], and for each series its values [n]; None where an epoch has no value."""
 
     epoch: list[int]
     seconds: list[float]
@@ -34,7 +34,7 @@ class Columns:
 
 
 def series_names(job: Job) -> list[str]:
-    """The names of what the newest epoch of this job reports."""
+    """The names of the metrics that the newest epoch of this job reports."""
     return list(history.read(job.pk).newest)
 
 
@@ -53,7 +53,7 @@ def columns(job: Job, names: Sequence[str], max_points: int) -> Columns:
 
 
 def downsample_minmax(values: NDArray[np.floating], limit: int) -> NDArray[np.intp]:
-    """Which of the N columns of [S, N] to keep: at most `limit`, the first and last among them.
+    """Indices of at most `limit` of the N columns of [S, N], including the first and last.
 
     From each of equally long intervals, the columns where any row has its minimum or maximum are
     kept, so a spike of one epoch remains visible.
@@ -73,10 +73,10 @@ def downsample_minmax(values: NDArray[np.floating], limit: int) -> NDArray[np.in
 
 
 def _round_significant(values: NDArray[np.floating]) -> list[float | None]:
-    """No more digits than a screen has pixels; None for what is not a number.
+    """Round to DIGITS significant digits, more than a screen resolves; None for non-finite values.
 
-    Scaled by whole powers of ten alone, which are exact, so that the result is the float nearest
-    to the short decimal and is written as such.
+    Scales by whole powers of ten only, which are exact, so that the result is the float nearest to
+    the short decimal and is written as such.
     """
     there = np.isfinite(values)
     sizes = np.abs(np.where(there & (values != 0), values, 1.0))

@@ -1,4 +1,4 @@
-"""How an attempt ends: with a result, as was asked of it, or without either."""
+"""The ends of an attempt: completed, stopped on request, failed, or interrupted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CRASHES: tuple[Interruption, ...] = ("worker_lost", "crashed")
 
 
 def complete_training(attempt: Attempt, checkpoint_path: str, evaluation: dict[str, Any]) -> None:
-    """The training is done: keep its model."""
+    """Complete the job and create its model."""
     with transaction.atomic():
         job = attempt.end(
             _completed_event,
@@ -39,7 +39,6 @@ def complete_training(attempt: Attempt, checkpoint_path: str, evaluation: dict[s
 def complete_generation(
     attempt: Attempt, path: str, content_hash: str, facts: dict[str, Any]
 ) -> None:
-    """The dataset is there."""
     with transaction.atomic():
         job = attempt.end(_completed_event, status=Status.COMPLETED, finished_at=Now())
         Dataset.objects.filter(pk=job.dataset_id).update(

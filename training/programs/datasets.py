@@ -1,4 +1,4 @@
-"""What a program that trains on stored datasets offers for them."""
+"""The interface of a program to stored datasets: import, generation, display."""
 
 from __future__ import annotations
 

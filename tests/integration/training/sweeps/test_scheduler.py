@@ -1,4 +1,4 @@
-"""Sweeps on rows: started once, bounded, stopped when hopeless, over when all is done."""
+"""Sweeps in the database: each trial starts once, poor ones are stopped, the sweep ends."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sweep(ada: User, dataset: Dataset) -> Sweep:
     return begin(ada, dataset)
 
 
-def test_as_many_trials_begin_as_may_run_at_once(sweep: Sweep) -> None:
+def test_max_parallel_trials_start_at_once(sweep: Sweep) -> None:
     assert sweep.started_trials == 2
     rows = Job.objects.filter(sweep=sweep).order_by("trial")
     assert [(one.trial, one.config["learning_rate"], one.name) for one in rows] == [
