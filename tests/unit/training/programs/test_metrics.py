@@ -28,7 +28,8 @@ def test_label_is_the_short_title_if_there_is_one() -> None:
 
 def test_json_for_pages_names_and_formats_each_metric() -> None:
     assert REGISTRY.as_json()["rmse"] == {
-        "title": "RMSE", "label": "RMSE", "unit": "m", "direction": None, "format": "distance",
+        "name": "rmse", "title": "RMSE", "label": "RMSE", "unit": "m", "direction": None,
+        "format": "distance",
         "digits": 4,
     }  # fmt: skip
 
