@@ -115,7 +115,7 @@ def test_a_zoom_in_one_chart_is_one_in_the_other(
     tab.mouse.up()
 
 
-def test_the_list_moves_as_its_jobs_do_and_tells_of_new_ones(tab: Page, embedded: Stack) -> None:
+def test_list_updates_its_rows_and_announces_new_jobs(tab: Page, embedded: Stack) -> None:
     job_id = embedded.submit(epochs=4, name="Listed")
     tab.goto(f"{embedded.url}/jobs")
     row = tab.locator(f"tr[data-job='{job_id}']")
@@ -167,7 +167,7 @@ def test_jobs_are_chosen_and_compared(tab: Page, embedded: Stack, finished: list
     assert "baseline=" in tab.url
 
 
-def test_a_clone_says_what_it_changed(tab: Page, embedded: Stack, finished: list[str]) -> None:
+def test_clone_marks_what_it_changed(tab: Page, embedded: Stack, finished: list[str]) -> None:
     tab.goto(f"{embedded.url}/jobs/{finished[0]}")
     tab.get_by_role("link", name="Clone").click()
     tab.get_by_label("Name", exact=True).fill("Bolder")

@@ -40,5 +40,5 @@ def test_tag_filter_uses_containment_on_postgresql(db: None) -> None:
     compiler = query.get_compiler(connection=connection)
     where = query.where.children[0]
     assert isinstance(where, HasItem)
-    told, values = where.as_postgresql(compiler, connection)
-    assert told.endswith('"tags" @> %s::jsonb') and values == ('["x"]',)
+    errors, values = where.as_postgresql(compiler, connection)
+    assert errors.endswith('"tags" @> %s::jsonb') and values == ('["x"]',)

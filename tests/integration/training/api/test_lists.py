@@ -140,8 +140,8 @@ def test_query_count_of_a_history_does_not_grow(
         for epoch in range(1, count + 1)
     )  # fmt: skip
     with django_assert_num_queries(4):  # teams, job, its new epochs, whether there are newer
-        told = api.get(f"{JOBS}/{job.pk}/metrics?max_points=10000").json()
-    assert len(told["epoch"]) == count
+        errors = api.get(f"{JOBS}/{job.pk}/metrics?max_points=10000").json()
+    assert len(errors["epoch"]) == count
     with django_assert_num_queries(3):
         epochs = api.get(f"{JOBS}/{job.pk}/epochs").json()
     assert len(epochs["results"]) == count

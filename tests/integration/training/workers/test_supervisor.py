@@ -28,7 +28,7 @@ LONG = TrainConfig(epochs=10_000, patience=10_000, **SMALL)
 
 
 @pytest.fixture(autouse=True)
-def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_other_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.jobs.queue.enqueue", lambda job_id, needs: None)
 
 

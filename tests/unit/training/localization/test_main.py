@@ -56,23 +56,23 @@ def through(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[d
     (folder / "run").mkdir()
     asked = {"dataset": str(folder / "dataset"), "run_dir": str(folder / "run")}
     with start({**asked, "parameters": QUICK, "resume_from": None, "threads": 1}) as trainer:
-        told = lines(trainer, "started", "epoch", "training_completed", "failed")
+        messages = lines(trainer, "started", "epoch", "training_completed", "failed")
     assert trainer.returncode == 0
-    return told
+    return messages
 
 
-def test_a_training_tells_its_start_its_epochs_and_its_end(through: list[dict[str, Any]]) -> None:
-    told = through
-    assert [line["type"] for line in told] == [
+def test_training_reports_its_start_each_epoch_and_its_end(through: list[dict[str, Any]]) -> None:
+    messages = through
+    assert [line["type"] for line in messages] == [
         "started",
         "epoch",
         "epoch",
         "epoch",
         "training_completed",
     ]
-    assert told[0]["resumed_from_epoch"] is None
-    assert [line["epoch"] for line in told[1:4]] == [1, 2, 3]
-    assert Path(told[-1]["checkpoint_path"]).exists()
+    assert messages[0]["resumed_from_epoch"] is None
+    assert [line["epoch"] for line in messages[1:4]] == [1, 2, 3]
+    assert Path(messages[-1]["checkpoint_path"]).exists()
 
 
 def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(
@@ -111,16 +111,16 @@ def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
 
 def test_a_missing_dataset_is_a_failure_with_a_reason(spec: dict[str, Any]) -> None:
     with start({**spec, "dataset": "/nowhere"}) as trainer:
-        told = lines(trainer, "failed")
-    assert told == [
+        messages = lines(trainer, "failed")
+    assert messages == [
         {"type": "failed", "error_message": "The dataset file /nowhere does not exist."}
     ]
 
 
-def test_a_generation_tells_its_progress_and_its_facts(tmp_path: Path) -> None:
+def test_generation_reports_its_progress_and_its_summary(tmp_path: Path) -> None:
     output = tmp_path / "made"
     with start({"parameters": {"samples": 100}, "output": str(output)}, "generate") as trainer:
-        told = lines(trainer, "started", "generation", "generation_completed")
-    assert told[0]["dataset_size"] == 100
-    assert told[-2]["current"] == told[-2]["total"] == 100
-    assert told[-1]["content_hash"] == Dataset.load(output).content_hash
+        messages = lines(trainer, "started", "generation", "generation_completed")
+    assert messages[0]["dataset_size"] == 100
+    assert messages[-2]["current"] == messages[-2]["total"] == 100
+    assert messages[-1]["content_hash"] == Dataset.load(output).content_hash
