@@ -29,7 +29,7 @@ def refuse_to_start(**_: Any) -> None:
     if settings.EMBEDDED:
         raise SystemExit(
             "RABBITMQ_URL is not set: in the embedded mode the web process trains, and a separate "
-            "worker would wait for ever. Set RABBITMQ_URL for web and workers, or run "
+            "worker would wait forever. Set RABBITMQ_URL for web and workers, or run "
             "`manage.py serve` alone."
         )
 

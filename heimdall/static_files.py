@@ -1,4 +1,4 @@
-"""Static files with content hashes in their names, which browsers can cache for ever.
+"""Static files with content hashes in their names, which browsers can cache forever.
 
 The first web process collects them. A later start collects again only if the name, size or date of
 a file has changed.

@@ -2,7 +2,7 @@
 
 A subscriber holds nothing but a cursor. A buffer joins the job's group first and reads the latest
 seq from the database afterwards, so no event falls between the two. Every two seconds one query for
-the latest seqs of all subscribed jobs makes up for any message that the broker lost, including the
+the latest seqs of all subscribed jobs recovers from any message that the broker lost, including the
 last event of a job.
 """
 
@@ -32,7 +32,8 @@ from realtime.transport import ALL_JOBS, job_group, register_local_layer
 BUFFER_SIZE = 512
 PAGE_SIZE = 200
 RESYNC_SECONDS = 2.0
-# Access to jobs is checked every so many rounds, because the query is slow with many subscriptions.
+# Access to jobs is checked every so many resync rounds: the query is slow with many
+# subscriptions.
 ACCESS_CHECK_ROUNDS = 3
 # A resync looks back this much further than the previous one: clocks differ, commits take time.
 OVERLAP = timedelta(seconds=30)
@@ -57,7 +58,7 @@ class JobEventBuffer:
             wakeup.set()
 
     def put(self, frame: Frame) -> None:
-        """Append a new frame; after a gap the ring buffer starts anew with this frame."""
+        """Append a new frame; after a gap the ring buffer restarts at this frame."""
         if self._frames and frame.seq <= self._frames[-1].seq:
             return
         if self._frames and frame.seq != self._frames[-1].seq + 1:
@@ -239,7 +240,7 @@ class Hub:
 
 
 async def _restart_on_error(run: Callable[[], Any]) -> None:
-    """Run `run` for ever; log an exception once as long as it stays the same."""
+    """Run `run` forever; log repeated identical exceptions only once."""
     last_error = ""
     while True:
         try:

@@ -22,7 +22,7 @@ from heimdall.daphne import request_limits
 from realtime.protocol import Close
 
 FLUSH_SECONDS = 0.2
-# Running requests are awaited for this long only, because the process has been told to stop.
+# Running requests are awaited for this long only, because the process was asked to stop.
 CLOSE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 3.0
 MAX_FRAME_BYTES = MAX_WRITE_BYTES = 64 * 1024
@@ -177,7 +177,7 @@ def _close_websockets(self: Any) -> Any:
 def exit_after_timeout(status: int = 0) -> None:
     """Exit after SHUTDOWN_SECONDS even if threads are still running.
 
-    A cancelled request can leave a thread that blocks for ever, and Python joins all threads at
+    A cancelled request can leave a thread that blocks forever, and Python joins all threads at
     exit.
     """
     timer = threading.Timer(SHUTDOWN_SECONDS, os._exit, [status])

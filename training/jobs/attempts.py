@@ -101,7 +101,7 @@ def record_started(
     val_samples: int = 0,
     resumed_from_epoch: int | None = None,
 ) -> None:
-    """The trainer has loaded its dataset."""
+    """Record that the trainer has loaded its dataset."""
     # `started_at` is the first start: later attempts keep it.
     attempt.change(when=Q(started_at=None), started_at=Now())
     attempt.must_change(
@@ -118,7 +118,7 @@ def record_started(
 
 
 class EpochReport(NamedTuple):
-    """What a trainer tells of an epoch; of those it tells together the last alone has a path."""
+    """The report of one epoch. In a batch of reports, only the last has a checkpoint path."""
 
     epoch: int
     metrics: dict[str, float | None]
@@ -127,7 +127,7 @@ class EpochReport(NamedTuple):
     checkpoint_path: str
 
     def event_builders(self) -> list[EventBuilder]:
-        """The best so far is told a second time, as such."""
+        """A new best epoch has a second event, with `is_best`."""
         return [partial(self._event, best) for best in (False, True)[: 1 + self.is_best]]
 
     def _event(self, is_best: bool, job: Job) -> events.Event:
@@ -141,9 +141,9 @@ class EpochReport(NamedTuple):
 
 
 def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
-    """Store epochs that follow one another, with their events, in one go.
+    """Store consecutive epochs and their events in one transaction.
 
-    Those that had to be computed again add nothing.
+    Epochs that are stored already, and were computed again after a resume, are skipped.
     """
     first, last = reports[0], reports[-1]
     bests = [one for one in reports if one.is_best]

@@ -28,7 +28,7 @@ def earlier_attempts(job_id: UUID, attempt: int) -> list[Path]:
 
 
 def prune_checkpoints(job_id: UUID, attempt: int, epoch: int) -> None:
-    """Let go of the checkpoints that nobody needs any more, now that `epoch` is stored."""
+    """Delete the checkpoints that are no longer needed once `epoch` is stored."""
     with contextlib.suppress(OSError):  # the next epoch tries again
         checkpoint_files.prune_older(
             attempt_directory(job_id, attempt), earlier_attempts(job_id, attempt), epoch

@@ -67,8 +67,8 @@ class TrainConfig(BaseModel):
         ge=1,
         le=16,
         title="Ensemble size",
-        description="Number of networks. More are more accurate, with better-calibrated "
-        "uncertainty; the cost grows linearly.",
+        description="Number of networks. Larger ensembles are more accurate and better "
+        "calibrated; the cost grows linearly.",
     )
     hidden: int = Field(
         256,

@@ -119,7 +119,8 @@ def _send_and_close(delivery: Delivery) -> None:
     except Exception:
         # For example the database is unavailable: the claim expires, and it is sent again.
         log.exception(
-            "Cannot store the result of delivery %s; it is sent again later.", delivery.pk
+            "Cannot store the result of delivery %s; it is retried when the claim expires.",
+            delivery.pk,
         )
     finally:
         connection.close()
@@ -172,7 +173,7 @@ def _disable_if_failing(webhook_id: UUID, response: WebhookResponse) -> None:
     """Disable a webhook whose receiver answers 410 Gone or has failed for long."""
     webhook = Webhook.objects.filter(pk=webhook_id, enabled=True)
     if response.code == 410:
-        reason = "The receiver answered 410 Gone."
+        reason = "The receiver returned 410 Gone."
     else:
         webhook = webhook.filter(
             failures__gte=DISABLE_AFTER_FAILURES, failing_since__lt=Now() - DISABLE_AFTER

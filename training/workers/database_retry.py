@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def retry_while_unavailable(write: Callable[[], Result], give_up: Callable[[], bool]) -> Result:
-    """Try until the database takes it, or until `give_up`; then raise what it said last.
+    """Retry until the call succeeds or `give_up` returns true; then raise the last error.
 
     A connection that is cut while it commits leaves open whether it did: so `write` must be a
     compare-and-set, which finds out.

@@ -56,15 +56,18 @@ def supervise(job_id: UUID, worker: str) -> bool:
 
 
 def _start_next_trial(sweep_id: UUID) -> None:
-    """Do not wait for the next maintenance pass."""
+    """Start the next trial at once instead of in the next maintenance pass."""
     try:
         scheduler.advance_sweep(sweep_id)
     except Exception:
-        log.exception("Sweep %s waits for the next maintenance pass.", sweep_id)
+        log.exception("Cannot start the next trial of sweep %s; maintenance retries.", sweep_id)
 
 
 def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
-    """Return how the attempt ends. The trainer has exited by then, so a job never has two."""
+    """Run the trainer to its end; return how the attempt finishes.
+
+    The trainer has exited by then, so a job never has two trainers.
+    """
     folder = directories.attempt_directory(job.pk, attempt.number)
     try:
         with TrainerProcess(_run_spec(job, folder), folder) as trainer:
@@ -82,7 +85,7 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
     except SupersededError:
         raise
     except Exception as error:
-        log.exception("The attempt at job %s failed.", job.pk)
+        log.exception("The supervisor of job %s failed.", job.pk)
         reason = f"The supervisor failed: {type(error).__name__}: {error}."
         return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
 
@@ -106,7 +109,7 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
 
 
 def _batch_epochs(received: list[Message]) -> Iterator[list[Message]]:
-    """Group consecutive epochs, to be stored in one transaction; all else comes one by one."""
+    """Group consecutive epochs, to be stored in one transaction; yield others one by one."""
     for kind, group in groupby(received, key=type):
         batch = list(group)
         yield from [batch] if kind is EpochEnded else ([message] for message in batch)
@@ -174,7 +177,7 @@ class _Supervision:
         return retry_while_unavailable(write, give_up=shutting_down.is_set)
 
     def _record(self, batch: list[Message]) -> Finish | None:
-        """Store a message, or a batch of epochs; return how the attempt ends if it says so."""
+        """Store a message or a batch of epochs; return how the attempt finishes if that ends it."""
         match batch[-1]:
             case messages.Started() as started:
                 attempts.record_started(

@@ -1,4 +1,4 @@
-"""Has each epoch's checkpoint written, and told of, while the next epoch is trained."""
+"""Write the checkpoint of each epoch, and report the epoch, while the next one trains."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from training.localization.fit.state import TrainState
 from training.programs.checkpoint_files import BESTS, EPOCHS, CheckpointError
 from training.programs.messages import EpochEnded
 
-# Of shorter epochs, those that end meanwhile are written and told together: one by one, epochs of
-# 15 ms take a tenth longer, together 1 to 4 %. No page draws more often.
+# Epochs that end within this time are written and reported together. One by one, epochs of 15 ms
+# take a tenth longer; together 1 to 4 %. No page redraws more often.
 PACE_SECONDS = 0.1
 # JSON has no NaN and no infinity: orjson writes null.
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 
 class AsyncCheckpointWriter:
-    """The checkpoint first, then the word: an epoch is told once it is safely on disk.
+    """Reports an epoch only after its checkpoint is safely on disk.
 
-    Epochs that are shorter than `pace` seconds are written and told together, as one checkpoint of
-    the last of them. One order is under way at most; the next one waits for it. So a kill costs
-    hardly more than where training itself waits for the disk. What goes wrong meanwhile (a full
-    disk) is raised by the next call. Leaving the context, by an error as well, waits until all that
-    was kept is told. See `scribe`, which does the work.
+    Epochs that are shorter than `pace` seconds are written and reported together, with one
+    checkpoint of the last of them. At most one write is in progress; the next one waits for it, so
+    a kill loses hardly more than if training itself waited for the disk. An error of the writer
+    (such as a full disk) is raised by the next call. Leaving the context, also after an error,
+    waits until everything kept has been reported. `writer_process` does the work.
     """
 
     def __init__(self, folder: Path, messages_fd: int, pace: float = PACE_SECONDS) -> None:
@@ -58,7 +58,7 @@ class AsyncCheckpointWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            # What training failed of is told, and not what its last checkpoint may fail of as well.
+            # After an error of the training, report that one, not a second one of the writer.
             with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
                 self.finish()
         finally:
@@ -67,18 +67,18 @@ class AsyncCheckpointWriter:
                 self._end(self._writer_process)
 
     def keep(self, state: TrainState, is_best: bool, message: EpochEnded) -> None:
-        """Take the state as it is now; the rest happens while training goes on.
+        """Copy the present state; it is written while training continues.
 
         `message` is sent once the checkpoint is on disk, with the path filled in if the checkpoint
         is this epoch's own.
         """
-        self._await()  # what is under way still reads the memory
+        self._await()  # the write in progress still reads the shared memory
         if len(state.optimizer.state) != self._remembered:
             self._numbers, self._remembered = ParameterViews.of(state), len(state.optimizer.state)
         self._held[EPOCHS] = {
             "about": describe(state, self._numbers.kinds),
             "size": self._numbers.size,
-            # The best stays where it is until it is written, whatever comes after it.
+            # The best has its own half, which later epochs do not overwrite before it is written.
             "at": self._memory.hold(self._numbers, half=int(is_best)),
         }
         if is_best:
@@ -87,7 +87,7 @@ class AsyncCheckpointWriter:
         self._write_when_due()
 
     def is_idle(self) -> bool:
-        """Whether all epochs so far have been told; raises what went wrong."""
+        """Whether all epochs so far have been reported; raises an error of the writer."""
         if self._under_way and select.select([self._replies], [], [], 0)[0]:
             self._await()
         if not self._under_way:
@@ -95,7 +95,7 @@ class AsyncCheckpointWriter:
         return not (self._under_way or self._messages)
 
     def finish(self) -> None:
-        """Wait until all epochs have been told; raises what went wrong."""
+        """Wait until all epochs have been reported; raises an error of the writer."""
         self._await()
         self._due = 0.0
         self._write_when_due()
@@ -106,7 +106,7 @@ class AsyncCheckpointWriter:
             return
         order = {
             "folder": str(self._folder),
-            # The best first: wherever this is cut off, a checkpoint has the best that it names.
+            # The best first: after an interruption, each checkpoint still has its best.
             "held": [(kind, self._held[kind]) for kind in (BESTS, EPOCHS) if kind in self._held],
             "messages": self._messages,
         }

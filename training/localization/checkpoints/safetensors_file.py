@@ -1,4 +1,4 @@
-"""Tensors and what is said of them in one file, as safetensors: nothing in it can be executed.
+"""Tensors with JSON metadata in one safetensors file: nothing in it can be executed.
 
 The format is eight bytes of length, a header of JSON, the data (huggingface.co/docs/safetensors).
 The library writes and reads the tensors; it has no way to read the metadata of bytes in memory,
@@ -15,12 +15,12 @@ _ABOUT = "heimdall"
 
 
 def metadata(about: dict[str, Any]) -> dict[str, str]:
-    """The form in which the library takes what is said of the tensors."""
+    """The metadata in the form that the library expects."""
     return {_ABOUT: json.dumps(about)}
 
 
 def about(content: bytes) -> dict[str, Any]:
-    """What is said of the tensors in a file; ValueError where it is no such file."""
+    """Read the metadata of a file; raises ValueError if it is not a safetensors file."""
     length = int.from_bytes(content[:_LENGTH], "little")
     try:
         header = json.loads(content[_LENGTH : _LENGTH + length])

@@ -54,7 +54,7 @@ class Store:
         return found[0]
 
     def save(self, state: TrainState, is_best: bool) -> Path:
-        """Write it here and now; `Recorder` does so beside the training."""
+        """Write it in this process; AsyncCheckpointWriter does so in another."""
         taken = Snapshot.of(state)
         content = pack(taken.about, taken.numbers.numpy().tobytes())
         if is_best:

@@ -67,7 +67,7 @@ def fit(
         started = time.perf_counter()
         train_loss = yield from _train_epoch(state, train, context)
         network, refined = predict_encoded(localizer, val)
-        # The loss is of the network alone; the metrics are of the final predictions. Both RMSE are
+        # The loss uses the network's output, the metrics the refined predictions. Both RMSE are
         # measured without dropout, so that they can be compared.
         val_loss = calibrated_loss(
             network, val, state.normalizer.metres_per_unit, state.config.loss

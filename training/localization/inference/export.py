@@ -25,7 +25,7 @@ Run = Callable[[tuple[Tensor, ...]], tuple[Floats, Floats]]
 
 
 class ExportError(Exception):
-    """The export was not made, or does not say what the model says; the message tells which."""
+    """The export failed, or its output differs from the model; the message says which."""
 
 
 def export(model: Path, output: Path) -> None:

@@ -69,7 +69,7 @@ def save_model(
 
 
 def load_model(path: Path) -> SavedModel:
-    """The model at `path`, whose card lies beside it; ModelError says what is wrong with it."""
+    """Load the model at `path` and its card in the same folder; raises ModelError."""
     try:
         packed = path.read_bytes()
         card = json.loads(path.with_name(CARD).read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""The pages: each is a snapshot of the rows with its seq; the socket tells the rest."""
+"""The pages. Each shows a snapshot and its seq; newer events arrive over the socket."""

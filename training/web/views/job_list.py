@@ -25,7 +25,7 @@ from training.web.charts.line_charts import sparkline
 from training.workers import registry
 
 PAGE = 30
-SPARKLINE_JOBS = 24
+SPARKLINE_POINTS = 24
 
 
 @require_safe
@@ -124,5 +124,5 @@ def with_sparklines(jobs: Sequence[Job]) -> list[tuple[Job, list[float | None]]]
 
 
 def _evenly_spaced(last: int) -> set[int]:
-    count = min(last, SPARKLINE_JOBS)
+    count = min(last, SPARKLINE_POINTS)
     return {1 + round(index * (last - 1) / max(count - 1, 1)) for index in range(count)}
