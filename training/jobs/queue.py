@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def enqueue(job_id: UUID, needs: str) -> None:
-    """Notify the workers from a separate thread, so that an unreachable broker does not delay the caller."""
+    """Notify the workers from a separate thread: an unreachable broker does not delay callers."""
     where = settings.CELERY_TASK_DEFAULT_QUEUE if needs == Needs.AUTO else f"heimdall.{needs}"
     # If it is full: maintenance sends jobs that stay `queued` again.
     with contextlib.suppress(queue.Full):
