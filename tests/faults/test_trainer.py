@@ -69,7 +69,7 @@ def test_a_job_that_always_kills_its_process_fails_after_three_times_and_alone(
             os.kill(pid, signal.SIGKILL)
     job = disturbed.job(doomed)
     assert len(killed) == job["crashes"] + 1 == job["attempt"] == 3
-    assert "signal SIGKILL, as where memory runs out" in job["error_message"]
+    assert "signal SIGKILL, possibly out of memory" in job["error_message"]
     assert "crash 3 in a row without a new epoch" in job["error_message"]
     assert epoch_results(disturbed, neighbour) == undisturbed
     tally("trainer that always dies: failed after 3", 1)
