@@ -1,0 +1,105 @@
+"""A database of version 0.1 migrates, and its paused job continues."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.apps.registry import Apps
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from training.jobs import attempts, lifecycle
+from training.jobs.objective import value_at_best_epoch
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job, Sweep, TrainedModel
+
+VERSION_0_1 = [("training", "0007_parameters_with_rmse")]
+POLICY = {"needs": "cpu", "priority": 5, "processes": 1}
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def migrate(targets: list[tuple[str, str]]) -> Apps:
+    executor = MigrationExecutor(connection)
+    executor.migrate(targets)
+    return executor.loader.project_state(targets).apps
+
+
+def newest() -> list[tuple[str, str]]:
+    return MigrationExecutor(connection).loader.graph.leaf_nodes("training")
+
+
+@pytest.fixture
+def version_0_1(ada: User) -> Iterator[Apps]:
+    yield migrate(VERSION_0_1)
+    migrate(newest())
+
+
+def old_job(apps: Apps, owner: User, dataset: Any, **values: Any) -> Any:
+    config = {**TrainConfig(epochs=5).model_dump(mode="json"), **POLICY}
+    return apps.get_model("training", "Job").objects.create(
+        id=uuid.uuid4(),
+        owner_id=owner.pk,
+        kind="training",
+        dataset=dataset,
+        config=config,
+        needs="cpu",
+        priority=5,
+        total_epochs=5,
+        current_epoch=3,
+        best_epoch=2,
+        best_val_loss=0.5,
+        best_val_rmse=120.0,
+        seq=7,
+        attempt=1,
+        updated_at=timezone.now(),
+        **values,
+    )
+
+
+def test_paused_job_of_version_0_1_keeps_its_result_and_continues(
+    version_0_1: Apps, ada: User
+) -> None:
+    dataset = version_0_1.get_model("training", "Dataset").objects.create(
+        id=uuid.uuid4(), owner_id=ada.pk, name="Old", kind="synthetic", status="ready", samples=240
+    )
+    paused = old_job(version_0_1, ada, dataset, status="paused", checkpoint_path="/c/epoch-3")
+    completed = old_job(version_0_1, ada, dataset, status="completed")
+    version_0_1.get_model("training", "TrainedModel").objects.create(
+        job=completed, checkpoint_path="/c/best", evaluation={"test": {"rmse_m": 118.0}}
+    )
+    version_0_1.get_model("training", "Epoch").objects.create(
+        job=paused, epoch=3, metrics={"val_loss": 0.6, "val_rmse": 130.0}, seconds=1, attempt=1,
+        at=timezone.now(),
+    )  # fmt: skip
+    sweep = version_0_1.get_model("training", "Sweep").objects.create(
+        id=uuid.uuid4(), owner_id=ada.pk, name="Old", dataset=dataset, method="random",
+        config={"epochs": 5, "needs": "cpu"}, space={"hidden": {"values": [16, 32]}},
+        max_parallel=1, objective="val_rmse", early_stopping={}, total_trials=2,
+    )  # fmt: skip
+
+    migrate(newest())
+
+    job = Job.objects.get(pk=paused.pk)
+    assert (job.program, job.objective_metric, job.objective_direction) == (
+        "localizer", "val_loss", "minimize",
+    )  # fmt: skip
+    assert value_at_best_epoch(job, "val_loss") == 0.5
+    assert value_at_best_epoch(job, "val_rmse") == 120.0
+    assert (job.needs, job.priority, job.processes) == ("cpu", 5, 1)
+    assert TrainConfig.model_validate(job.config) == TrainConfig(epochs=5)
+    assert job.epochs.get().metrics["val_rmse"] == 130.0
+    assert TrainedModel.objects.get(job_id=completed.pk).evaluation["test"]["rmse_m"] == 118.0
+    migrated = Sweep.objects.get(pk=sweep.pk)
+    assert (migrated.config, migrated.policy) == ({"epochs": 5}, {"needs": "cpu"})
+    assert Dataset.objects.get(pk=dataset.pk).status == Dataset.State.READY
+
+    lifecycle.resume(job, "ada")
+    claimed = attempts.claim(job.pk, "worker")
+    assert claimed is not None
+    attempt, running = claimed
+    assert (attempt.number, running.seq, running.checkpoint_path) == (2, 9, "/c/epoch-3")
