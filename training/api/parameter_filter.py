@@ -1,4 +1,4 @@
-"""`?param.learning_rate=0.001`: filter jobs by a hyper-parameter of their configuration."""
+"""`?param.learning_rate=0.001`: filter jobs by a hyperparameter of their configuration."""
 
 from __future__ import annotations
 

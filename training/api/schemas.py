@@ -26,12 +26,12 @@ class JobPatch(Metadata):
 
 
 class JobRequest(QueuePolicy, JobPatch):
-    """A training job: its dataset and hyper-parameters."""
+    """A training job: its dataset and hyperparameters."""
 
     dataset_id: UUID = Field(description="A ready dataset that you can use.")
 
     def parameters(self) -> BaseModel:
-        """The hyper-parameters, validated by the program."""
+        """The hyperparameters, validated by the program."""
         return extract(get_program().parameters, self)
 
     def policy(self) -> QueuePolicy:

@@ -19,7 +19,7 @@ _MODEL_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainConfig(BaseModel):
-    """Hyper-parameters of one training."""
+    """Hyperparameters of one training."""
 
     model_config = _MODEL_CONFIG
 

@@ -1,4 +1,4 @@
-"""A job names its program and objective; queue policy leaves the hyper-parameters."""
+"""A job names its program and objective; queue policy leaves the hyperparameters."""
 
 from collections.abc import Iterator
 from itertools import islice

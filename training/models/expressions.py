@@ -31,7 +31,7 @@ class NullsAsFarFuture(Func):
 
 
 class Parameter(KeyTransform):
-    """`Parameter(name, "config")`: a hyper-parameter, in the SQL that its index was made with."""
+    """`Parameter(name, "config")`: a hyperparameter, in the SQL that its index was made with."""
 
     def as_sqlite(
         self, compiler: Any, connection: Any, **extra: Any

@@ -54,7 +54,7 @@ class Dataset(models.Model):
 
 
 class Sweep(models.Model):
-    """A hyper-parameter search: its specification and progress."""
+    """A hyperparameter search: its specification and progress."""
 
     class State(models.TextChoices):
         RUNNING = "running"

@@ -32,7 +32,7 @@ class Preset:
 class Program:
     """A training that can be chosen: its parameters, metrics and objective.
 
-    `parameters` is the model that validates hyper-parameters and generates forms, API schema and
+    `parameters` is the model that validates hyperparameters and generates forms, API schema and
     sweep spaces; it has a field `epochs`. `headline` is the metric that lists show, as it was at
     the best epoch by the objective; `figures` are those of the newest epoch that a job's page shows
     in large type. `table` names the columns of the table of epochs. `command` and

@@ -1,1 +1,1 @@
-"""Hyper-parameter search: sweeps, their trials, samplers and pruners."""
+"""Hyperparameter search: sweeps, their trials, samplers and pruners."""

@@ -115,7 +115,7 @@ class SweepSpec(SweepPatch):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The hyper-parameters in `config`."""
+        """The hyperparameters in `config`."""
         return {
             name: value
             for name, value in self.config.items()

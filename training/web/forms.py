@@ -91,7 +91,7 @@ class ConfigForm(forms.Form):
 
 
 def job_fields() -> type[BaseModel]:
-    """Hyper-parameters and queue policy in one model, as the form shows them."""
+    """Hyperparameters and queue policy in one model, as the form shows them."""
     bases = (get_program().parameters, QueuePolicy)
     return cast("type[BaseModel]", create_model("JobFields", __base__=bases))
 

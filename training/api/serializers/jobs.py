@@ -33,7 +33,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     sweep_id = serializers.UUIDField(read_only=True, allow_null=True)
     progress_percent = serializers.FloatField(read_only=True)
     tags = StringList(read_only=True)
-    config = JSONObject(read_only=True, help_text="All hyper-parameters, defaults included.")
+    config = JSONObject(read_only=True, help_text="All hyperparameters, defaults included.")
     team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
     objective = ObjectiveSerializer(source="*", read_only=True, allow_null=True)
     best_val_loss = serializers.SerializerMethodField(

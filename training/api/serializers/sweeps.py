@@ -15,7 +15,7 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
 
     owner = serializers.CharField(source="owner.username", read_only=True)
     dataset_id = serializers.UUIDField(read_only=True)
-    config = JSONObject(read_only=True, help_text="Hyper-parameters shared by all trials.")
+    config = JSONObject(read_only=True, help_text="Hyperparameters shared by all trials.")
     space = JSONObject(
         read_only=True, help_text="Search space by field: `values`, or `min` and `max`."
     )

@@ -91,7 +91,7 @@ class JobViewSet(JobDataViewSet):
 
     @extend_schema(
         summary="Submit a training job",
-        description="Validates the hyper-parameters and queues a training job. Omitted fields have "
+        description="Validates the hyperparameters and queues a training job. Omitted fields have "
         "defaults.",
         request=CreateJob,
         parameters=[PARAMETER],
