@@ -206,7 +206,7 @@ def test_webhook_is_disabled_on_410(webhook: Webhook, there: Receiver) -> None:
     there.answers = [410]
     outbox.send_test(webhook)
     attempt_one(webhook)
-    assert Webhook.objects.get().disabled_reason == "The receiver answered 410 Gone."
+    assert Webhook.objects.get().disabled_reason == "The receiver returned 410 Gone."
 
 
 def test_both_secrets_sign_for_a_day_after_rotation(webhook: Webhook, there: Receiver) -> None:

@@ -10,12 +10,8 @@ import pytest
 from training.localization.config import ImportConfig
 from training.localization.data import splits
 from training.localization.evaluation import dataset_summary
-from training.localization.importing.importer import (
-    DatasetImportError,
-    InvalidRowError,
-    read_folder,
-    read_zip,
-)
+from training.localization.importing.importer import read_folder, read_zip
+from training.programs.datasets import DatasetImportError, InvalidRowError
 
 RECEIVERS = "receiver_id,lat,lon,alt_m\nhill,45.0,7.5,300\ntown,45.1,7.6,\nbus,,,\n"
 SAMPLES = "sample_id,lat,lon,split\na,45.02,7.52,train\nb,45.03,7.55,val\nc,45.05,7.58,test\n"
