@@ -24,14 +24,14 @@ def test_predicted_position_on_the_page_equals_the_api_response(
     asked = tab.locator("#readings")
     answer = tab.locator("#answer")
     asked.get_by_role("button", name="Estimate position").click()
-    expect(answer).to_contain_text("Type in what at least one receiver heard.")
+    expect(answer).to_contain_text("Enter at least one reading.")
     names = [row.get_attribute("data-receiver") for row in asked.locator("tbody tr").all()[:3]]
     for index, name in enumerate(names):
         asked.get_by_label(f"RSSI at {name}").fill(str(HEARD["rssi_dbm"] - index))
         asked.get_by_label(f"Arrival time at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
     asked.get_by_role("button", name="Estimate position").click()
     expect(answer.locator("ellipse.prediction")).to_be_visible(timeout=PATIENCE)
-    expect(answer).to_contain_text(re.compile(r"within an ellipse of [\d.]+ k?m × [\d.]+ k?m"))
+    expect(answer).to_contain_text(re.compile(r"68 % confidence ellipse [\d.]+ k?m × [\d.]+ k?m"))
     measurements = [
         {"receiver_id": name, "rssi_dbm": HEARD["rssi_dbm"] - index,
          "toa_ns": HEARD["toa_ns"] + 9000 * index}
