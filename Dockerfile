@@ -8,10 +8,10 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 
 # Requirements change rarely, so they have their own layer.
-COPY requirements.txt ./
+COPY requirements.txt requirements.lock ./
 COPY heimdall/__init__.py heimdall/bootstrap.py heimdall/
 RUN if [ "$BUILD" = gpu ]; then \
-        python -m venv .venv && .venv/bin/pip install --requirement requirements.txt; \
+        python -m venv .venv && .venv/bin/pip install --require-hashes --no-deps --requirement requirements.lock && .venv/bin/pip install --requirement requirements.txt; \
     else \
         python -c "import sys; from pathlib import Path; from heimdall.bootstrap import ensure_installed; sys.argv = ['-c', 'pass']; ensure_installed(Path.cwd(), ['requirements.txt'])"; \
     fi

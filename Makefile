@@ -2,7 +2,7 @@
 
 PYTHON ?= .venv/bin/python
 
-.PHONY: help install dev test lint fmt coverage
+.PHONY: help install dev test lint fmt coverage lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,5 +27,8 @@ fmt:  ## format Python and JavaScript, and fix what can be fixed
 	$(PYTHON) -m ruff format .
 	if [ -d node_modules ]; then npm run --silent fmt; fi
 
-coverage:  ## run the tests with coverage
-	python3 manage.py test --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+lock:  ## make requirements.lock after a change to requirements.txt (needs uv)
+	python3 -m heimdall.lock
+
+coverage:  ## run the unit and integration tests with coverage
+	python3 manage.py test tests/unit tests/integration --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)

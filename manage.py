@@ -22,9 +22,9 @@ def main() -> None:
 
         ensure_installed(Path(__file__).resolve().parent, REQUIREMENTS[command])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
-    from django.core.management import execute_from_command_line
+    from heimdall.command_line import run
 
-    execute_from_command_line(sys.argv)
+    run(sys.argv)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,14 @@ import sys
 import time
 
 PARTS = {
-    "history": "Reading histories and lists over HTTP",
+    "history": "Reading histories over HTTP",
+    "lists": "Lists, forms and /ws at 100,000 jobs",
     "events": "Latency and throughput from publisher to WebSockets",
+    "sockets": "Ten thousand WebSockets",
     "overhead": "Overhead of Heimdall on a training",
     "processes": "Start-up time and memory",
+    "ingest": "Accepting points of reported jobs, and their charts",
+    "held_resources": "What idle, slow and unknown clients hold",
 }
 BROWSER = {
     "commit_to_point": "Latency from commit to drawn point",

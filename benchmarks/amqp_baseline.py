@@ -34,7 +34,7 @@ def main(url: str, messages: int) -> None:
         print("open", flush=True)
         while len(received) < messages:
             connection.drain_events(timeout=TIMEOUT_SECONDS)
-    print(json.dumps({"latencies": [latency(*one) for one in received]}))
+    print(json.dumps({"latencies": [latency(*message) for message in received]}))
 
 
 if __name__ == "__main__":

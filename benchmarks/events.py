@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness import heimdall, row
+from benchmarks.harness import cpu_seconds, heimdall, row
 from tests.broker import free_port, listens
 from tests.polling import eventually
 from tests.stack import Stack
@@ -71,11 +69,12 @@ def latencies(stack: Stack, jobs: list[str], each: int, events: int, rate: float
     """Measure `each` WebSockets per job, and one raw consumer of all jobs."""
     baseline = ClientProcess(stack, "benchmarks.amqp_baseline", stack.amqp, str(events * len(jobs)))
     sockets = open_websockets(stack, stack.port, jobs, each, events)
-    cpu_before = _cpu(stack)
+    assert stack.web is not None
+    cpu_before = cpu_seconds(stack.web.pid)
     publish(stack, "benchmarks.publish_load", stack.amqp, str(events), str(rate), *jobs)
     frames, raw = sockets.result()["latencies"], baseline.result()["latencies"]
     (p50, p99), (raw_p50, raw_p99) = percentiles(frames), percentiles(raw)
-    cost = 1e6 * (_cpu(stack) - cpu_before) / len(frames)
+    cost = 1e6 * (cpu_seconds(stack.web.pid) - cpu_before) / len(frames)
     name = f"{len(jobs)} x {each}, {rate:g}/s"
     row(name, f"{raw_p50:.1f} {raw_p99:.1f}", f"{p50:.1f} {p99:.1f}",
         f"{p50 / raw_p50:.2f} {p99 / raw_p99:.2f}", f"{cost:.0f}")  # fmt: skip
@@ -109,14 +108,6 @@ def stock_server(stack: Stack) -> Iterator[int]:
     finally:
         server.terminate()
         server.wait()
-
-
-def _cpu(stack: Stack) -> float:
-    """CPU seconds used by the web process."""
-    assert stack.web is not None
-    stat = Path(f"/proc/{stack.web.pid}/stat").read_text(encoding="ascii")
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def new_jobs(stack: Stack, count: int) -> list[str]:

@@ -63,8 +63,15 @@ def on_disk(config: GenerateConfig) -> None:
 
 
 def one_by_one(config: GenerateConfig) -> Samples:
-    frame = LocalFrame.centered_on(*np.array([(one.lat, one.lon) for one in config.receivers]).T)
-    rx = np.array([frame.to_local_3d(one.lat, one.lon, one.alt_m) for one in config.receivers])
+    frame = LocalFrame.centered_on(
+        *np.array([(receiver.lat, receiver.lon) for receiver in config.receivers]).T
+    )
+    rx = np.array(
+        [
+            frame.to_local_3d(receiver.lat, receiver.lon, receiver.alt_m)
+            for receiver in config.receivers
+        ]
+    )
     area = BufferedConvexHull(rx[:, :2], config.margin_km * 1000)
     wavelength = SPEED_OF_LIGHT / (config.frequency_mhz * 1e6)
     at_1_km = config.transmit_dbm - 20 * np.log10(4 * np.pi * 1000 / wavelength)

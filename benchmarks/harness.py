@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 
 from tests import broker
-from tests.stack import PASSWORD, Stack, own_database
+from tests.stack import PASSWORD, Stack, new_database
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -27,7 +33,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 
 @contextmanager
 def heimdall(
-    lease_seconds: int = 600, *, sqlite: bool = False, start: bool = True
+    lease_seconds: int = 600, *, sqlite: bool = False, start: bool = True, **environment: str
 ) -> Iterator[Stack]:
     """Run Heimdall with RabbitMQ, and PostgreSQL if it is available, without workers.
 
@@ -37,8 +43,8 @@ def heimdall(
     if not amqp:
         sys.exit("The benchmarks need RabbitMQ on 127.0.0.1:5672.")
     vhost = broker.own_vhost(amqp, f"heimdall_test_bench_{os.getpid()}")
-    with tempfile.TemporaryDirectory() as folder, own_database() as database:
-        running = Stack(Path(folder), vhost, "" if sqlite else database)
+    with tempfile.TemporaryDirectory() as folder, new_database() as database:
+        running = Stack(Path(folder), vhost, "" if sqlite else database, **environment)
         running.environment["HEIMDALL_LEASE_SECONDS"] = str(lease_seconds)
         try:
             if start:
@@ -47,6 +53,52 @@ def heimdall(
         finally:
             running.close()
             broker.drop_vhost(vhost)
+
+
+class Seeded(BaseModel):
+    """IDs of rows that `seed` has stored."""
+
+    longest: UUID
+    middle: UUID  # half of the jobs are newer
+    middle_created_at: datetime
+    compared: list[UUID]
+    sweep: UUID | None
+
+
+def seed(stack: Stack, jobs: int, epochs: int, datasets: int = 0, trials: int = 0) -> Seeded:
+    started = time.monotonic()
+    sizes = [str(size) for size in (jobs, epochs, datasets, trials)]
+    found = Seeded.model_validate_json(stack.python("-m", "benchmarks.seed_database", *sizes))
+    print(f"{jobs:,} jobs, {epochs:,} epochs stored in {time.monotonic() - started:.0f} s")
+    return found
+
+
+def process_status(stack: Stack, field: str) -> int:
+    assert stack.web is not None
+    text = Path(f"/proc/{stack.web.pid}/status").read_text(encoding="ascii")
+    return int(re.findall(rf"{field}:\s+(\d+)", text)[0])
+
+
+def cpu_seconds(pid: int) -> float:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(stack: Stack) -> float:
+    """Resident memory of the web process."""
+    return process_status(stack, "VmRSS") / 1024
+
+
+@contextmanager
+def page_client(stack: Stack, who: str) -> Iterator[httpx.Client]:
+    """A client that is signed in to the pages."""
+    with httpx.Client(base_url=stack.url, timeout=60) as client:
+        client.get("/login")
+        form = {"username": who, "password": PASSWORD,
+                "csrfmiddlewaretoken": client.cookies["csrftoken"]}  # fmt: skip
+        assert client.post("/login", data=form).status_code == 302
+        yield client
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Response times of long histories and long lists over HTTP, on both databases.
+"""Response times of long histories over HTTP, on both databases.
 
 python -m benchmarks.history [--short] [--only postgres|sqlite]
 """
@@ -6,14 +6,12 @@ python -m benchmarks.history [--short] [--only postgres|sqlite]
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 import httpx
 
-from benchmarks.harness import heimdall, p50_p95, row
+from benchmarks.harness import heimdall, p50_p95, row, seed
 from tests.stack import Stack
 
 EIGHT = "train_loss,val_loss,train_rmse,val_rmse,val_median,val_p95,val_nll,learning_rate"
@@ -23,12 +21,11 @@ CALLS = 40
 
 @dataclass(frozen=True)
 class Request:
-    """One API request and its goal: milliseconds at percentile `at`, and bytes."""
+    """One API request and its goals: milliseconds (p50), and bytes."""
 
     name: str
     path: str
     goal_ms: float
-    at: str = "p50"
     goal_bytes: int | None = None
 
 
@@ -39,15 +36,6 @@ def job_requests(job_id: str) -> list[Request]:
                  goal_bytes=1_500_000),
         Request("chart-ready columns", f"{metrics}{CHART}&max_points=1000", 20),
     ]  # fmt: skip
-
-
-FILTERED = "/jobs?page_size=50&param.learning_rate=0.001&param.batch_size=32&ordering="
-LISTS = [
-    Request("newest 50", "/jobs?page_size=50", 50, "p95"),
-    Request("filtered, best RMSE first", f"{FILTERED}best_val_rmse", 100, "p95"),
-    Request("filtered, worst first", f"{FILTERED}-best_val_rmse", 100, "p95"),
-    Request("the only job of a seed", "/jobs?param.seed=77&ordering=best_val_rmse", 100, "p95"),
-]
 
 
 def send(api: httpx.Client, request: Request, calls: int) -> tuple[float, float, float, int]:
@@ -62,42 +50,21 @@ def send(api: httpx.Client, request: Request, calls: int) -> tuple[float, float,
     return durations[0], *p50_p95(durations[1:]), size
 
 
-def measure(stack: Stack, requests: list[Request], calls: int) -> dict[str, float]:
-    found = {}
+def measure(stack: Stack, requests: list[Request], calls: int) -> None:
     with stack.api() as api:
         api.headers["Accept-Encoding"] = "identity"
         api.get("/jobs")
         for request in requests:
             first, p50, p95, size = send(api, request, calls)
-            found[request.name] = p50
             row(request.name, f"{first:.1f}", f"{p50:.1f}", f"{p95:.1f}", f"{size:,}",
-                f"{request.at} {request.goal_ms:g}")  # fmt: skip
-    return found
-
-
-def seed(stack: Stack, jobs: int, epochs: int) -> str:
-    started = time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.seed_database", str(jobs), str(epochs)]
-    completed = subprocess.run(
-        command, env=stack.environment, capture_output=True, text=True, check=True
-    )
-    print(f"{jobs:,} jobs, {epochs:,} epochs stored in {time.monotonic() - started:.0f} s")
-    return completed.stdout.strip()
+                f"{request.goal_ms:g}")  # fmt: skip
 
 
 def run(database: str, short: bool, calls: int) -> None:
-    sizes = [(1000, 20_000)] if short else [(10_000, 1_000_000), (100_000, 1_000_000)]
-    smaller: dict[str, float] = {}
-    for jobs, epochs in sizes:
-        with heimdall(sqlite=database == "sqlite") as stack:
-            job_id = seed(stack, jobs, epochs)
-            row(f"{database}, ms", "first", "p50", "p95", "bytes", "goal")
-            found = measure(stack, [*job_requests(job_id), *LISTS], calls)
-        for request in LISTS:
-            if smaller:
-                ratio = found[request.name] / smaller[request.name]
-                row(request.name, f"{ratio:.2f} times the p50 with 10,000 jobs; goal 1.5")
-        smaller = found
+    with heimdall(sqlite=database == "sqlite") as stack:
+        seeded = seed(stack, *((1000, 20_000) if short else (100_000, 1_000_000)))
+        row(f"{database}, ms", "first", "p50", "p95", "bytes", "p50 goal")
+        measure(stack, job_requests(str(seeded.longest)), calls)
 
 
 def main(*arguments: str) -> None:

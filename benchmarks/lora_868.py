@@ -4,7 +4,7 @@
 uncalibrated gains, gateways that miss some transmissions, spatially correlated shadowing and
 independent fading. The data is written in the import format, imported, and trained with the default
 settings. Each seed is another city. The last figure is the mean error divided by that of nearest
-neighbours, which are tuned on the validation split.
+neighbors, which are tuned on the validation split.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
         print_row(f"city {seed}: Heimdall", test, coverage_note(run))
         ratios.append(test["mean_m"] / baselines["nearest_neighbours"]["mean_m"])
     listed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    print(f"{len(dataset):,} samples; mean error / nearest neighbours': {listed}")
+    print(f"{len(dataset):,} samples; mean error / nearest neighbors': {listed}")
 
 
 def generate_city(seed: int, samples: int, config: ImportConfig) -> Dataset:
@@ -86,11 +86,14 @@ def write_tables(folder: Path, seed: int, samples: int) -> None:
     kept = np.flatnonzero((~np.isnan(rssi)).sum(axis=1) >= MIN_RECEIVERS)
     lat, lon = made.frame.to_geodetic(made.target)
     write_csv(folder / "receivers.csv", ("receiver_id", "lat", "lon", "alt_m"),
-          ((one.name, one.lat, one.lon, one.alt_m) for one in gateways))  # fmt: skip
+          ((gateway.name, gateway.lat, gateway.lon, gateway.alt_m)
+           for gateway in gateways))  # fmt: skip
     write_csv(folder / "samples.csv", ("sample_id", "lat", "lon"),
           ((row, lat[row], lon[row]) for row in kept))  # fmt: skip
     heard = [(row, column) for row in kept for column in np.flatnonzero(~np.isnan(rssi[row]))]
-    readings = ((row, gateways[one].name, round(float(rssi[row, one]))) for row, one in heard)
+    readings = (
+        (row, gateways[column].name, round(float(rssi[row, column]))) for row, column in heard
+    )
     write_csv(folder / "measurements.csv", ("sample_id", "receiver_id", "rssi_dbm"), readings)
 
 

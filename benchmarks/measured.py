@@ -64,7 +64,7 @@ def extremely_randomized_trees(dataset: Dataset) -> ErrorSummary | None:
     except ImportError:
         return None
     position = np.nan_to_num(dataset.rx[..., :2]).reshape(len(dataset), -1)
-    mobile = np.repeat([not one.fixed for one in dataset.receivers], 2)
+    mobile = np.repeat([not receiver.fixed for receiver in dataset.receivers], 2)
     features = np.hstack([fingerprints(dataset)[-1], position[:, mobile]])
     rows, test = dataset.rows("train"), dataset.rows("test")
     trees = ExtraTreesRegressor(300, random_state=0).fit(features[rows], dataset.target[rows])

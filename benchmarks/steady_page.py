@@ -28,7 +28,9 @@ def heap_mb(page: Page) -> float:
     wire = page.context.new_cdp_session(page)
     wire.send("HeapProfiler.collectGarbage")
     wire.send("Performance.enable")
-    metrics = {one["name"]: one["value"] for one in wire.send("Performance.getMetrics")["metrics"]}
+    metrics = {
+        metric["name"]: metric["value"] for metric in wire.send("Performance.getMetrics")["metrics"]
+    }
     wire.detach()
     return float(metrics["JSHeapUsedSize"]) / 1e6
 
@@ -56,9 +58,9 @@ def main() -> None:
     p50, p95 = p50_p95(frames)
     row("frames", "p50 ms", "p95 ms", "longest ms", f"over {SLOW_MS} ms")
     row(len(frames), f"{p50:.1f}", f"{p95:.1f}", f"{max(frames):.1f}",
-        sum(one > SLOW_MS for one in frames))  # fmt: skip
+        sum(interval > SLOW_MS for interval in frames))  # fmt: skip
     row("second", *heaps)
-    row("heap, MB", *(f"{one:.2f}" for one in heaps.values()))
+    row("heap, MB", *(f"{size:.2f}" for size in heaps.values()))
     row("last / after 20 s", f"{heaps[SECONDS] / heaps[20]:.2f}")
 
 

@@ -93,9 +93,11 @@ def measure_epochs(stack: Stack, epochs: int, expected: float) -> list[float]:
     config = TrainConfig(epochs=epochs).model_dump(mode="json")
     job = stack.submit(**config)
     wait_without_polling(stack, job, expected)
-    events = [one for one in stack.events(job) if one["event"] == "training:progress"]
+    events = [event for event in stack.events(job) if event["event"] == "training:progress"]
     times = [
-        datetime.fromisoformat(one["timestamp"]) for one in events if not one["data"]["is_best"]
+        datetime.fromisoformat(event["timestamp"])
+        for event in events
+        if not event["data"]["is_best"]
     ]
     return [(after - before).total_seconds() for before, after in pairwise(times)]
 

@@ -46,15 +46,15 @@ def watch(page: Page) -> list[tuple[float, int, float]]:
 
 def epoch_ends(stack: Stack, job_id: str) -> list[float]:
     """The times when the epochs were committed."""
-    epochs = (one for one in stack.events(job_id) if one["data"].get("is_best") is False)
-    return [datetime.fromisoformat(one["timestamp"]).timestamp() for one in epochs]
+    epochs = (event for event in stack.events(job_id) if event["data"].get("is_best") is False)
+    return [datetime.fromisoformat(event["timestamp"]).timestamp() for event in epochs]
 
 
 def drift(ends: list[float]) -> str:
     """Seconds per epoch over time; no estimate can foresee that the machine slows down."""
     seconds = [after - before for before, after in pairwise(ends)]
     tenths = [mean(seconds[n : n + EPOCHS // 10]) for n in range(0, len(seconds), EPOCHS // 10)]
-    return "s/epoch, by tenths: " + " ".join(f"{one:.2f}" for one in tenths)
+    return "s/epoch, by tenths: " + " ".join(f"{value:.2f}" for value in tenths)
 
 
 def main() -> None:
@@ -79,8 +79,9 @@ def main() -> None:
             if epoch >= first and end - at >= SHORT_SECONDS
         ]
         tenths = quantiles(errors, n=10, method="inclusive")
-        within = sum(one <= GOAL for one in errors) / len(errors)
-        row(label, *(f"{100 * one:.1f}" for one in (tenths[4], tenths[8], max(errors), within)),
+        within = sum(error <= GOAL for error in errors) / len(errors)
+        fractions = tenths[4], tenths[8], max(errors), within
+        row(label, *(f"{100 * fraction:.1f}" for fraction in fractions),
             len(errors))  # fmt: skip
     last = [abs(left - (end - at)) for at, _, left in samples if 0 < end - at < SHORT_SECONDS]
     row("goal", "", "", f"{100 * GOAL:.0f}")

@@ -43,7 +43,7 @@ def train(dataset: Dataset, **config: Any) -> Run:
 
 
 def print_header() -> None:
-    print(f"{'':34}{'mean':>10}{'RMSE':>10}{'median':>10}{'p95':>10}  metres, test split")
+    print(f"{'':34}{'mean':>10}{'RMSE':>10}{'median':>10}{'p95':>10}  meters, test split")
 
 
 def print_row(name: str, errors: ErrorSummary, note: str = "") -> None:

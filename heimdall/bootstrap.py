@@ -41,7 +41,9 @@ def ensure_installed(root: Path, requirements: Sequence[str]) -> None:
 
 def _fingerprint(requirements: Path) -> str:
     version = ".".join(map(str, sys.version_info[:2]))
-    return hashlib.sha256(version.encode() + requirements.read_bytes()).hexdigest()
+    lock = requirements.with_suffix(".lock")
+    locked = lock.read_bytes() if lock.exists() else b""
+    return hashlib.sha256(version.encode() + requirements.read_bytes() + locked).hexdigest()
 
 
 def _install(python: Path, requirements: Path) -> None:
@@ -50,7 +52,9 @@ def _install(python: Path, requirements: Path) -> None:
         _print(f"Setting up {venv} (only once; later starts are fast) ...")
         _make_venv(venv)
     if "torch==" in requirements.read_text(encoding="utf-8"):
-        _install_torch(python)
+        build = _choose_torch(python)
+        _install_locked(python, requirements.with_suffix(".lock"))
+        _install_torch(python, build)
     _print(f"Installing {requirements.relative_to(venv.parent)} (about a minute) ...")
     if not _pip(python, "install", "--requirement", str(requirements)):
         sys.exit(
@@ -80,13 +84,59 @@ def _make_venv(venv: Path) -> None:
     )
 
 
-def _install_torch(python: Path) -> None:
-    """Install the CPU build where there is no NVIDIA driver: it has a tenth of the size."""
+def _choose_torch(python: Path) -> str:
+    """The CPU build where there is no NVIDIA driver: it has a tenth of the size.
+
+    Exits before any download if this Python has no such wheel.
+    """
     cpu_only = sys.platform == "linux" and shutil.which("nvidia-smi") is None
-    _print("Installing PyTorch (about 200 MB) ...")
-    if cpu_only and _pip(python, "install", f"{TORCH}+cpu", quietly=True):
+    name, _, version = TORCH.partition("==")
+    available = _available_versions(python, name)
+    if available is None or (cpu_only and f"{version}+cpu" in available):
+        return f"{TORCH}+cpu" if cpu_only else TORCH
+    if version in available:
+        return TORCH
+    running = ".".join(map(str, sys.version_info[:2]))
+    sys.exit(
+        f"PyTorch {version} has no build for Python {running} on this machine, so nothing was "
+        "downloaded. Run the same command with Python 3.11, 3.12, 3.13 or 3.14, for example "
+        "`python3.12 manage.py demo`."
+    )
+
+
+def _available_versions(python: Path, name: str) -> set[str] | None:
+    """Those with a build for this Python; None if pip cannot say, for example without network."""
+    command = [str(python), "-m", "pip", "index", "versions", name, "--no-input"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lists = [line for line in done.stdout.splitlines() if line.startswith("Available versions:")]
+    if lists:
+        return set(lists[0].partition(":")[2].replace(",", " ").split())
+    return set() if "No matching distribution" in done.stderr and _has_network(python) else None
+
+
+def _has_network(python: Path) -> bool:
+    """Whether any index answers: pip's own package is in all of them."""
+    command = [str(python), "-m", "pip", "index", "versions", "pip", "--no-input"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _install_locked(python: Path, lock: Path) -> None:
+    """Install what `requirements.txt` leads to, in the versions and with the hashes of the lock."""
+    if not lock.exists():
         return
-    if cpu_only:
+    _print(f"Installing {lock.name} (about a minute) ...")
+    if not _pip(python, "install", "--require-hashes", "--no-deps", "--requirement", str(lock)):
+        sys.exit(
+            "The installation failed, see above. Fix the problem and run the same command again; "
+            "packages that are installed already are kept."
+        )
+
+
+def _install_torch(python: Path, build: str) -> None:
+    _print("Installing PyTorch (about 200 MB) ...")
+    if build.endswith("+cpu") and _pip(python, "install", build, quietly=True):
+        return
+    if build.endswith("+cpu"):
         _print(
             "The CPU build is not available here; installing the CUDA build (several gigabytes)."
         )

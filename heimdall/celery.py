@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import Any
 
 from celery import Celery
+from celery.app.trace import setup_worker_optimizations
 from celery.signals import celeryd_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.utils.nodenames import default_nodename, gethostname
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "heimdall.settings")
 
@@ -24,6 +27,7 @@ def refuse_to_start(**_: Any) -> None:
     from django.conf import settings
 
     from heimdall import checks
+    from heimdall.database import check_database
 
     checks.refuse_to_start()
     if settings.EMBEDDED:
@@ -32,6 +36,17 @@ def refuse_to_start(**_: Any) -> None:
             "worker would wait forever. Set RABBITMQ_URL for web and workers, or run "
             "`manage.py serve` alone."
         )
+    if problem := check_database():
+        raise SystemExit(problem)
+
+
+@celeryd_init.connect
+def make_name_unique(sender: str, instance: Any, **_: Any) -> None:
+    """Give each worker without `--hostname` a name of its own, also several on one machine."""
+    if sender == default_nodename(None):
+        instance.hostname = f"celery-{secrets.token_hex(3)}@{gethostname()}"
+        # Celery has done this with the previous name: it is the name that tasks see.
+        setup_worker_optimizations(app, instance.hostname)
 
 
 @worker_ready.connect

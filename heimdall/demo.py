@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -17,9 +16,12 @@ from rich.table import Table
 
 from heimdall import web_process
 from heimdall.secret_key import load_or_create_secret
-from training.datasets.service import import_folder, store_dataset
+from heimdall_sdk.text import clean_name
+from training.datasets.service import read_folder, store_dataset
 from training.jobs import lifecycle
+from training.jobs.reference_errors import baseline_title
 from training.models import Dataset, Epoch, Job, TrainedModel
+from training.models.evaluation import Evaluation
 from training.models.states import Status
 from training.programs.registry import get_program
 from training.web.formatting import format_distance, formatter
@@ -55,15 +57,11 @@ def _synthetic(user: User) -> Dataset:
 
 
 def _imported(user: User, folder: Path) -> Dataset:
-    """Import the folder, which may have changed; keep one dataset per content."""
-    imported = import_folder(user, folder.resolve().name, folder)
-    same_content = Dataset.objects.filter(owner=user, content_hash=imported.content_hash)
-    existing = same_content.exclude(pk=imported.pk).first()
-    if existing is None or not Path(existing.path).exists():
-        return imported
-    Path(imported.path).unlink()
-    imported.delete()
-    return existing
+    read = read_folder(folder)
+    existing = Dataset.objects.filter(owner=user, content_hash=read.content_hash).first()
+    if existing and Path(existing.path).exists():
+        return existing
+    return store_dataset(user, clean_name(folder.resolve().name) or "Imported", read)
 
 
 class Demo:
@@ -78,7 +76,6 @@ class Demo:
         self._thread: threading.Thread | None = None
 
     def start(self, port: int) -> None:
-        """Start the job and the thread that shows it, once the server listens on `port`."""
         self._thread = threading.Thread(target=self._show, args=[port], name="demo", daemon=True)
         self._thread.start()
 
@@ -113,7 +110,6 @@ class Demo:
         write(web_process.startup_banner(), style="dim", soft_wrap=True)
 
     def _follow(self, job: Job) -> Job:
-        """Show a progress bar, or one line an epoch without a terminal, until the job has ended."""
         last: Epoch | None = None
         best: Epoch | None = None
         with self._progress() as progress:
@@ -167,22 +163,23 @@ def _describe(job: Job) -> str:
 
 
 def _format_metrics(last: Epoch, best: Epoch) -> str:
-    """The objective with its best value, and the headline metric."""
     program = get_program()
-    objective, headline = program.metrics[program.objective.metric], program.headline_metric
-    latest, at_best = (formatter(objective)(one.metrics[objective.name]) for one in (last, best))
+    objective, headline = program.metrics[program.objective_metric], program.headline_metric
+    latest, at_best = (
+        formatter(objective)(epoch.metrics[objective.name]) for epoch in (last, best)
+    )
     shown = formatter(headline)(last.metrics[headline.name])
     return f"{objective.title.lower()} {latest} (best {at_best})  {headline.label} {shown}"
 
 
-def _table(evaluation: dict[str, Any]) -> Table:
+def _table(evaluation: Evaluation) -> Table:
     table = Table("", "mean", "RMSE", "median", "p95", box=None)
     rows = {"this model": evaluation["test"], **evaluation["baselines"]}
     for name, metrics in rows.items():
         errors = [
             format_distance(metrics[key]) for key in ("mean_m", "rmse_m", "median_m", "p95_m")
         ]
-        table.add_row(name.replace("_", " "), *errors)
+        table.add_row(baseline_title(name), *errors)
     bound = evaluation.get("bound_rmse_m")
     if isinstance(bound, float):
         table.add_row("Cramér-Rao bound", "", format_distance(bound), "", "")

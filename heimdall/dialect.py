@@ -26,7 +26,6 @@ _JS_TEXT = re.compile(
 
 
 def forbidden_words(glossary: str) -> dict[str, str]:
-    """The words of the table "Do not use", each with the standard term."""
     _, found, section = glossary.partition(SECTION)
     if not found:
         raise ValueError(f"docs/glossary.md has no section {SECTION!r}.")
@@ -37,7 +36,6 @@ def forbidden_words(glossary: str) -> dict[str, str]:
 
 
 def split_words(name: str) -> list[str]:
-    """The lower-case words of a snake_case, kebab-case or CamelCase name."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
@@ -69,7 +67,6 @@ def javascript_identifiers(source: str) -> Iterator[tuple[int, str]]:
 
 
 def violations(path: Path, text: str, forbidden: Mapping[str, str]) -> list[str]:
-    """One sentence for each name in a file, and in its path, that contains a forbidden word."""
     names = [(0, part) for part in path.with_suffix("").parts]
     if path.suffix == ".py":
         names.extend(python_identifiers(text))

@@ -6,9 +6,11 @@ last hour through the index on `updated_at`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import Now
@@ -36,7 +38,7 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         up = GaugeMetricFamily("heimdall_database_up", "1 if the database is available.")
         try:
-            families = [*_jobs(), *_workers(), *_outbox()]
+            families = [*_jobs(), *_workers(), *_outbox(), *_disk()]
         except DatabaseError:
             connection.close()
             families = []
@@ -100,6 +102,39 @@ def _outbox() -> Iterator[GaugeMetricFamily]:
     depth = unsent.aggregate(events=Sum(F("seq") - F("sent_seq")))["events"] or 0
     yield GaugeMetricFamily(
         "heimdall_outbox_events", "Events that the broker has not confirmed.", value=depth
+    )
+
+
+def _disk() -> Iterator[GaugeMetricFamily]:
+    from training.models import RetentionState
+    from training.storage import disk_usage
+
+    used = GaugeMetricFamily(
+        "heimdall_disk_used_bytes",
+        "Files of datasets and jobs, other files of the data folder, and the database, as the "
+        "last run of retention measured them.",
+        labels=["kind"],
+    )
+    finished = GaugeMetricFamily(
+        "heimdall_retention_finished_seconds", "When retention last ended, in seconds since 1970."
+    )
+    state = RetentionState.objects.filter(finished_at__isnull=False).first()
+    if state is not None and state.finished_at is not None:
+        for kind, size in state.sizes.items():
+            used.add_metric([kind], size)
+        finished.add_metric([], state.finished_at.timestamp())
+    tables = GaugeMetricFamily(
+        "heimdall_table_bytes", "Tables of PostgreSQL with their indexes.", labels=["table"]
+    )
+    for table, size in disk_usage.table_bytes().items():
+        tables.add_metric([table], size)
+    yield from (used, finished, tables)
+    disk = shutil.disk_usage(settings.DATA_DIR)
+    yield GaugeMetricFamily(
+        "heimdall_disk_free_bytes", "Free space of the data folder's disk.", value=disk.free
+    )
+    yield GaugeMetricFamily(
+        "heimdall_disk_size_bytes", "Size of the data folder's disk.", value=disk.total
     )
 
 

@@ -31,7 +31,6 @@ def run_with_reload(command: Sequence[str], folders: Iterable[Path], stop: threa
 
 
 def modification_times(folders: Iterable[Path]) -> dict[Path, int]:
-    """Modification time in nanoseconds of each source file below `folders`."""
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):

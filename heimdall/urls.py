@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import include, path, re_path
-from django.views.defaults import bad_request as bad_request_page
-from django.views.defaults import server_error as server_error_page
+from django.views.generic import RedirectView
 
 from heimdall.health import healthz, readyz
 from heimdall.login import RateLimitedLoginView, admin_login_redirect
 from heimdall.metrics import metrics
 from training.api.errors import bad_request, server_error, unknown_path
+from training.web import error_pages
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
@@ -27,18 +28,27 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("login", RateLimitedLoginView.as_view(), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
+    path("api/v1/docs/", RedirectView.as_view(pattern_name="docs", permanent=True)),
     path("api/v1/", include("training.api.urls")),
+    path("api/2.0/", include("training.mlflow.urls")),
     re_path(r"^api(?:/|$)", unknown_path),
     path("", include("training.web.urls")),
 ]
+if settings.OIDC_PROVIDER_ID:
+    urlpatterns.append(path("", include("heimdall.oidc")))
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """For requests that Django rejects before a view is called; JSON for the API."""
-    if request.path.startswith("/api/"):
-        return bad_request(request)
-    return bad_request_page(request, exception)
+    if request.path_info.startswith("/api/"):
+        return bad_request(request, exception)
+    return error_pages.bad_request(request, exception)
 
 
 def handler500(request: HttpRequest) -> HttpResponseBase:
-    return (server_error if request.path.startswith("/api/") else server_error_page)(request)
+    is_api = request.path_info.startswith("/api/")
+    return (server_error if is_api else error_pages.server_error)(request)
+
+
+handler403 = error_pages.permission_denied
+handler404 = error_pages.not_found

@@ -15,6 +15,8 @@ import carehare
 from carehare._protocol import Protocol
 from pamqp.commands import Basic
 
+from realtime.amqp_url import parse_amqp_url
+
 # A thousand messages may be unacknowledged: far more than arrive in this time.
 _ACK_DELAY_SECONDS = 0.005
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
@@ -23,7 +25,8 @@ _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 @asynccontextmanager
 async def open_connection(url: str, timeout_seconds: float) -> AsyncIterator[carehare.Connection]:
     """Connect and complete the AMQP handshake within the timeout; abort the socket on exit."""
-    parts = urlsplit(url)
+    address = parse_amqp_url(url)
+    parts = urlsplit(address.url)
     protocol_factory = partial(
         Protocol,
         username=unquote(parts.username or "guest"),
@@ -35,12 +38,13 @@ async def open_connection(url: str, timeout_seconds: float) -> AsyncIterator[car
             protocol_factory,
             host=parts.hostname or "127.0.0.1",
             port=parts.port or _PORTS[parts.scheme],
-            ssl=parts.scheme == "amqps" or None,
+            ssl=address.ssl_context(),
+            server_hostname=address.server_name,
         )
     try:
         async with asyncio.timeout(timeout_seconds):
             await asyncio.shield(protocol.open)
-        connection = carehare.Connection(url)
+        connection = carehare.Connection(address.url)
         connection._protocol = protocol  # noqa: SLF001
         yield connection
     finally:
@@ -58,7 +62,7 @@ async def consume(
     prefetch: int,
     on_message: Callable[[bytes], None],
 ) -> None:
-    """Call `on_message` for each message as it is read, and acknowledge shortly afterwards.
+    """Call `on_message` for each message as it is read, and acknowledge shortly afterward.
 
     `on_message` must neither block nor raise. Returns never; raises what closed the channel.
     """
@@ -99,6 +103,6 @@ class CallbackQueue:
         self._send_frame(Basic.Ack(delivery_tag=tag, multiple=True))
 
 
-def ignore_exceptions(future: asyncio.Future[None]) -> None:
+def ignore_exceptions(future: asyncio.Future[Any]) -> None:
     """Retrieve the future's exception, because asyncio logs exceptions that are never retrieved."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,8 +1,11 @@
 """A channel layer over RabbitMQ whose groups are bindings on the exchange of job events.
 
 It is based on `channels_rabbitmq` and replaces its handling of failures: one supervised connection
-that reconnects after any error, a lock for each group, bounded queues, and a resync message to
-every member after each reconnect, because events may have been missed.
+that reconnects after any error, one task at a time for the binding of each group, bounded queues,
+and a resync message to every member after each reconnect, because events may have been missed.
+
+carehare sets the results of its futures itself and closes the connection where one was cancelled,
+so nothing here cancels them: a caller that gives up leaves its task to finish.
 """
 
 from __future__ import annotations
@@ -10,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
-from typing import Any
+from typing import TypeVar
 
 import carehare
 import orjson
@@ -19,16 +21,19 @@ from channels.exceptions import ChannelFull
 from channels_rabbitmq.core import RabbitmqChannelLayer
 from channels_rabbitmq.util import ChannelRecipient, deserialize_message, serialize_message
 
-from realtime.amqp_consumer import consume, open_connection
-from realtime.group_queues import GroupQueues
+from realtime.amqp_consumer import consume, ignore_exceptions, open_connection
+from realtime.group_queues import GroupQueues, Message
 from realtime.outage_log import OutageLog
 from realtime.transport import ALL_JOBS, EXCHANGE, binding_key, job_group
 
 HANDSHAKE_SECONDS = 5.0
 RPC_SECONDS = 5.0
+# Each call opens an AMQP channel of its own, of which RabbitMQ allows 2,047.
+MAX_CONCURRENT_CALLS = 100
 FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.1, 2.0
-RESYNC = {"type": "resync"}
-Message = dict[str, Any]
+RESYNC: Message = {"type": "resync"}
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +46,10 @@ class TopicChannelLayer(RabbitmqChannelLayer):
     ) -> None:
         super().__init__(host, local_capacity, remote_capacity, groups_exchange=EXCHANGE)
         self._multi_queue = GroupQueues(local_capacity)
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._bound: set[str] = set()
+        # The running tasks that bind or unbind a group.
+        self._updates: dict[str, asyncio.Task[None]] = {}
+        self._call_slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._connection: carehare.Connection | None = None
         self._carehare_connection: asyncio.Future[carehare.Connection]
         self._outage = OutageLog(
@@ -57,19 +64,15 @@ class TopicChannelLayer(RabbitmqChannelLayer):
         return asyncio.shield(super().carehare_connection)
 
     async def group_add(self, group: str, channel: str) -> None:
-        """Return once bound; without a connection, the next one binds the group."""
+        """Return once bound, or after a while; the binding is made even if the caller gives up."""
         self._ensure_connecting()
-        async with self._locks[group]:
-            self._multi_queue.group_add(group, channel)
-            await self._bind(group)
+        self._multi_queue.group_add(group, channel)
+        await self._wait_until_updated(group)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        async with self._locks[group]:
-            if self._multi_queue.group_discard(group, channel) == 0 and group in self._bound:
-                self._bound.discard(group)
-                await self._call("queue_unbind", group)
-        if not self._multi_queue.members(group) and not self._locks[group].locked():
-            self._locks.pop(group, None)
+        if self._multi_queue.members(group):
+            self._multi_queue.group_discard(group, channel)
+        await self._wait_until_updated(group)
 
     async def group_send(self, group: str, message: Message) -> None:
         """Publish an event frame. Other messages would break consumers of this exchange."""
@@ -105,28 +108,49 @@ class TopicChannelLayer(RabbitmqChannelLayer):
         try:
             async with asyncio.timeout(RPC_SECONDS):
                 connection = await self.carehare_connection
-                await connection.publish(body, exchange_name=exchange, routing_key=routing_key)
+                await _uncancelled(
+                    connection.publish(body, exchange_name=exchange, routing_key=routing_key)
+                )
         except (TimeoutError, carehare.ConnectionClosed, carehare.ServerSentNack) as error:
             raise ChannelFull(f"RabbitMQ did not accept the message: {error!r}") from error
 
-    async def _bind(self, group: str) -> None:
-        if group not in self._bound and await self._call("queue_bind", group):
-            self._bound.add(group)
-
-    async def _call(self, method: str, group: str) -> bool:
-        """Bind or unbind; False where it failed, in which case the next connection binds anew."""
-        connection = self._connection
-        if connection is None:
-            return False
+    async def _wait_until_updated(self, group: str) -> None:
         try:
             async with asyncio.timeout(RPC_SECONDS):
-                await getattr(connection, method)(
-                    self._queue_name, EXCHANGE, routing_key=binding_key(group)
-                )
-        except (TimeoutError, carehare.ConnectionClosed, carehare.ChannelClosed) as error:
-            log.info("%s of %s is deferred to the next connection: %r", method, group, error)
-            return False
-        return connection is self._connection
+                await asyncio.shield(self._update(group))
+        except TimeoutError:
+            log.info("The binding of %s is late; it follows as soon as RabbitMQ answers.", group)
+
+    def _update(self, group: str) -> asyncio.Task[None]:
+        """The task that binds the group if it has members, and else unbinds it."""
+        if (task := self._updates.get(group)) is None:
+            task = self._updates[group] = asyncio.ensure_future(self._update_binding(group))
+        return task
+
+    async def _update_binding(self, group: str) -> None:
+        # One call at a time: RabbitMQ may process those of different channels in any order.
+        try:
+            while (connection := self._connection) is not None:
+                has_members = bool(self._multi_queue.members(group))
+                if has_members == (group in self._bound):
+                    return
+                call = connection.queue_bind if has_members else connection.queue_unbind
+                try:
+                    async with self._call_slots:
+                        await _uncancelled(
+                            call(self._queue_name, EXCHANGE, routing_key=binding_key(group))
+                        )
+                except carehare.ConnectionClosed:
+                    if connection is self._connection:
+                        return  # the next connection binds the group
+                except carehare.ChannelClosed as error:
+                    log.warning("RabbitMQ refused the binding of %s; retrying: %r", group, error)
+                    await asyncio.sleep(MAX_DELAY_SECONDS)
+                else:
+                    if connection is self._connection:
+                        (self._bound.add if has_members else self._bound.discard)(group)
+        finally:
+            del self._updates[group]
 
     async def _reconnect_forever(self) -> None:
         delay = FIRST_DELAY_SECONDS
@@ -148,22 +172,23 @@ class TopicChannelLayer(RabbitmqChannelLayer):
             delay = min(2 * delay, MAX_DELAY_SECONDS)
 
     async def _set_up(self, connection: carehare.Connection) -> None:
-        """Declare exchange and queue, bind all groups, and have all members resync."""
         async with asyncio.timeout(HANDSHAKE_SECONDS):
-            await connection.exchange_declare(EXCHANGE, exchange_type="topic")
-            await connection.queue_declare(
-                self._queue_name,
-                exclusive=True,
-                # A full queue drops its oldest messages instead of rejecting new ones.
-                arguments={"x-max-length": self.remote_capacity, "x-overflow": "drop-head"},
+            await _uncancelled(connection.exchange_declare(EXCHANGE, exchange_type="topic"))
+            await _uncancelled(
+                connection.queue_declare(
+                    self._queue_name,
+                    exclusive=True,
+                    # A full queue drops its oldest messages instead of rejecting new ones.
+                    arguments={"x-max-length": self.remote_capacity, "x-overflow": "drop-head"},
+                )
             )
         self._connection = connection
         while unbound := self._multi_queue.groups() - self._bound:
-            for group in unbound:
-                async with self._locks[group]:
-                    await self._bind(group)
-                if self._multi_queue.members(group) and group not in self._bound:
-                    raise ConnectionError(f"RabbitMQ did not bind {group}")
+            # However many groups there are: only a broker that answers nothing at all is given up.
+            updates = [self._update(group) for group in unbound]
+            done, _ = await asyncio.wait(updates, timeout=RPC_SECONDS)
+            if not done or connection.closed.done():
+                raise ConnectionError("RabbitMQ did not bind the groups of this process")
         self._carehare_connection.set_result(connection)
         self._outage.record_success()
         self._multi_queue.broadcast(RESYNC)
@@ -171,7 +196,7 @@ class TopicChannelLayer(RabbitmqChannelLayer):
     def _deliver(self, body: bytes) -> None:
         try:
             if body[:1] == b"{":
-                message = {"type": "frame", "body": body}
+                message: Message = {"type": "frame", "body": body}
                 group = job_group(orjson.loads(body)["data"]["job_id"])
                 self._multi_queue.send_to_group(group, message)
                 self._multi_queue.send_to_group(ALL_JOBS, message)
@@ -180,3 +205,9 @@ class TopicChannelLayer(RabbitmqChannelLayer):
                 self._multi_queue.send(recipient.channel, message)
         except Exception as error:
             log.warning("Ignored a message that is not a Heimdall event: %r", error)
+
+
+async def _uncancelled(call: asyncio.Future[Result]) -> Result:
+    """The result of a call of carehare, which goes on if the caller is cancelled."""
+    ignore_exceptions(call)
+    return await asyncio.shield(call)

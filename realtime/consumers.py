@@ -5,54 +5,135 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
+from urllib.parse import parse_qs
 from uuid import UUID
 
-from channels.db import database_sync_to_async
-from channels.security.websocket import OriginValidator
 from django.conf import settings
+from django.http import parse_cookie
 
 from realtime import connections, protocol
 from realtime.hub import Hub
 from realtime.metrics import REFUSED_CONNECTIONS
-from realtime.protocol import Close, InvalidFrameError, Ping, Subscribe, Unsubscribe
+from realtime.origin import is_same_origin
+from realtime.protocol import (
+    Close,
+    Cursor,
+    InvalidFrameError,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+)
 from realtime.rate_limit import TokenBucket
 from realtime.subscription import Subscription
 
 MAX_SUBSCRIBED_JOBS = 1000
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
 log = logging.getLogger(__name__)
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-UserForToken = Callable[[str], Any]
+
+class UrlRoute(TypedDict):
+    kwargs: dict[str, str]
+
+
+class Scope(TypedDict):
+    """What this application reads of the ASGI scope, including the route that Channels adds."""
+
+    scheme: NotRequired[str]  # daphne sends none
+    server: NotRequired[tuple[str, int | None] | None]
+    headers: list[tuple[bytes, bytes]]
+    query_string: bytes
+    subprotocols: list[str]
+    url_route: UrlRoute
+
+
+class ClientMessage(TypedDict):
+    type: Literal["websocket.connect", "websocket.receive", "websocket.disconnect"]
+    text: NotRequired[str | None]
+
+
+class AcceptMessage(TypedDict):
+    type: Literal["websocket.accept"]
+    subprotocol: NotRequired[str | None]
+
+
+class SendMessage(TypedDict):
+    type: Literal["websocket.send"]
+    text: str
+
+
+class CloseMessage(TypedDict):
+    type: Literal["websocket.close"]
+    code: int
+
+
+Receive = Callable[[], Awaitable[ClientMessage]]
+Send = Callable[[AcceptMessage | SendMessage | CloseMessage], Awaitable[None]]
+
+
+class TokenCredential(Protocol):
+    @property
+    def scopes(self) -> Collection[str]: ...
+    @property
+    def withheld_staff(self) -> bool: ...
+
+
+UserForToken = Callable[[str], "tuple[AbstractBaseUser, TokenCredential] | None"]
+# By the session's key; None if it is not signed in.
+UserForSession = Callable[[str], "AbstractBaseUser | None"]
+SCOPE = "read"  # which a token needs
+
+
+class RefusedError(Exception):
+    """The client may not connect; it gets an error frame with the message, if there is one."""
+
+    def __init__(self, close_code: int, code: str = "", message: str = "") -> None:
+        super().__init__(message)
+        self.close_code, self.code, self.message = close_code, code, message
 
 
 class JobEventsConsumer:
     """An ASGI application for `/ws` and `/ws/training/{job_id}`."""
 
-    def __init__(self, get_hub: Callable[[], Hub], user_for_token: UserForToken) -> None:
-        self._get_hub, self._user_for_token = get_hub, user_for_token
+    def __init__(
+        self,
+        get_hub: Callable[[], Hub],
+        user_for_token: UserForToken,
+        user_for_session: UserForSession,
+        max_connections: Callable[[int], int] | None = None,
+    ) -> None:
+        """`max_connections` is the limit by user ID."""
+        self._get_hub = get_hub
+        self._user_for_token, self._user_for_session = user_for_token, user_for_session
+        self._max_connections = max_connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        credential, close_code = await self._authenticate(scope)
+        refused = None
+        try:
+            credential = await self._authenticate(scope)
+        except RefusedError as error:
+            refused = error
         supported = protocol.SUBPROTOCOL in scope["subprotocols"]
         subprotocol = protocol.SUBPROTOCOL if supported else None
         # Accept first: a browser sees the close code of an accepted connection only.
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        if credential is None:
-            code = close_code or Close.NOT_AUTHENTICATED
-            await send({"type": "websocket.close", "code": code})
-            REFUSED_CONNECTIONS.labels(code).inc()
+        if refused is not None:
+            if refused.code:
+                text = protocol.error(refused.code, refused.message)
+                await send({"type": "websocket.send", "text": text})
+            await send({"type": "websocket.close", "code": refused.close_code})
+            REFUSED_CONNECTIONS.labels(refused.close_code).inc()
             return
         try:
-            subscription = Subscription(self._get_hub(), credential.user_id)
-            with connections.register(credential, subscription.jobs) as connection:
+            place = await self._take_place(credential.user_id)
+            subscription = Subscription(self._get_hub(), credential.viewer)
+            with connections.register(credential, subscription.jobs, place) as connection:
                 await _WebSocketSession(subscription, connection, scope, receive, send).run()
         except connections.TooManyConnectionsError as error:
             log.warning("Refused a WebSocket of user %s: %s", credential.user_id, error)
@@ -60,23 +141,39 @@ class JobEventsConsumer:
             await send({"type": "websocket.close", "code": Close.TOO_MANY})
             REFUSED_CONNECTIONS.labels(Close.TOO_MANY).inc()
 
-    async def _authenticate(self, scope: Scope) -> tuple[connections.Credential | None, int | None]:
-        """Return the credential, or else a close code (None for the default).
+    async def _take_place(self, user_id: int) -> connections.Place:
+        if self._max_connections is None:
+            return connections.Place(user_id)
+        maximum = await self._get_hub().shared_calls.run(self._max_connections, user_id)
+        return connections.Place(user_id, maximum)
+
+    async def _authenticate(self, scope: Scope) -> connections.Credential:
+        """Return the credential, or raise RefusedError.
 
         The session cookie counts only for pages of the same origin; a token counts from anywhere.
         """
         headers = dict(scope["headers"])
         token = _token(headers.get(b"authorization", b"").decode("latin1"), scope["subprotocols"])
         if token is not None:
-            user = await database_sync_to_async(self._user_for_token, thread_sensitive=False)(token)
-            return (connections.Credential(user.pk, token=token) if user else None), None
-        origin = headers.get(b"origin")
-        if origin is not None and not _is_same_origin(origin.decode("latin1")):
-            return None, Close.FORBIDDEN
-        user = scope["user"]
-        if not user.is_authenticated or not user.is_active:
-            return None, None
-        return connections.Credential(user.pk, session=scope["session"].session_key), None
+            found = await self._get_hub().shared_calls.run(self._user_for_token, token)
+            if found is None:
+                raise RefusedError(Close.NOT_AUTHENTICATED)
+            user, permitted = found
+            if SCOPE not in permitted.scopes:
+                message = f"This token lacks the scope {SCOPE!r}, which a WebSocket needs."
+                raise RefusedError(Close.FORBIDDEN, "missing_scope", message)
+            return connections.Credential(
+                user.pk, token=token, as_staff=not permitted.withheld_staff
+            )
+        if not is_same_origin(scope):
+            raise RefusedError(Close.FORBIDDEN)
+        cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin1"))
+        session = cookies.get(settings.SESSION_COOKIE_NAME, "")
+        run = self._get_hub().shared_calls.run
+        signed_in = await run(self._user_for_session, session) if session else None
+        if signed_in is None:
+            raise RefusedError(Close.NOT_AUTHENTICATED)
+        return connections.Credential(signed_in.pk, session=session)
 
 
 def _token(authorization: str, subprotocols: list[str]) -> str | None:
@@ -87,11 +184,6 @@ def _token(authorization: str, subprotocols: list[str]) -> str | None:
         if offered.startswith(protocol.BEARER):
             return offered.removeprefix(protocol.BEARER)
     return None
-
-
-def _is_same_origin(origin: str) -> bool:
-    validator = OriginValidator(None, settings.ALLOWED_HOSTS)
-    return bool(validator.valid_origin(urlsplit(origin)))
 
 
 class _WebSocketSession:
@@ -130,24 +222,25 @@ class _WebSocketSession:
             await self._subscription.close()
 
     async def _open(self) -> bool:
-        """Subscribe as the URL says and send the first frame; False if the job is not visible."""
         job_param: str | None = self._scope["url_route"]["kwargs"].get("job_id")
         if job_param is None:
             await self._subscription.subscribe_all()
-            await self._send_text(protocol.connected(None, None))
+            await self._send_text(protocol.connected())
             return True
         job_id = UUID(job_param)
         if not await self._subscription.can_view(job_id):
             await self._send({"type": "websocket.close", "code": Close.NOT_FOUND})
             return False
         query = parse_qs(self._scope["query_string"].decode("latin1"))
-        after, error_frame = 0, None
+        after, error_frame = Cursor(), None
         try:
-            after = protocol.cursor(query.get("after", ["0"])[-1])
+            after = protocol.cursor(
+                query.get("after", ["0"])[-1], query.get("timestamp", [None])[-1]
+            )
         except InvalidFrameError as error:
             error_frame = protocol.error(error.code, f"{error} Sending all events.")
-        latest_seq = await self._subscription.subscribe(job_id, after)
-        await self._send_text(protocol.connected(job_id, latest_seq))
+        found = await self._subscription.subscribe(job_id, after)
+        await self._send_text(protocol.connected(job_id, found.latest_seq, reset=found.reset))
         if error_frame:
             await self._send_text(error_frame)
         return True
@@ -187,7 +280,10 @@ class _WebSocketSession:
                         "too_many",
                         f"At most {MAX_SUBSCRIBED_JOBS} jobs per WebSocket; unsubscribe from some.",
                     )
-                await self._subscription.subscribe(job_id, after)
+                found = await self._subscription.subscribe(job_id, after)
+                if found.reset:
+                    text = protocol.connected(job_id, found.latest_seq, reset=True)
+                    await self._send_text(text)
             case Unsubscribe(job_id):
                 await self._subscription.unsubscribe(job_id)
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 from channels.exceptions import StopConsumer
 
-Message = dict[str, Any]
+
+class Message(TypedDict):
+    """Between publisher and hub: an event frame, or the request to read the latest seqs again."""
+
+    type: Literal["frame", "resync"]
+    routing_key: NotRequired[str]
+    body: NotRequired[bytes]
 
 
 class GroupQueues:

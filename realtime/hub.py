@@ -1,7 +1,7 @@
 """The jobs that clients of this process subscribe to, each with a buffer of its newest frames.
 
 A subscriber holds nothing but a cursor. A buffer joins the job's group first and reads the latest
-seq from the database afterwards, so no event falls between the two. Every two seconds one query for
+seq from the database afterward, so no event falls between the two. Every two seconds one query for
 the latest seqs of all subscribed jobs recovers from any message that the broker lost, including the
 last event of a job.
 """
@@ -10,33 +10,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from itertools import count, islice
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
 from channels.db import database_sync_to_async
 from channels.layers import BaseChannelLayer, channel_layers
 from django.conf import settings
 
 from realtime import connections
 from realtime.connections import Connection
+from realtime.events import InvalidMessageError, decode
+from realtime.group_queues import Message
 from realtime.interfaces import EventStore, Frame
-from realtime.metrics import EVENT_LATENCY
+from realtime.metrics import EVENT_LATENCY, IGNORED_MESSAGES
 from realtime.protocol import Close
+from realtime.shared_calls import SharedCalls
 from realtime.transport import ALL_JOBS, job_group, register_local_layer
 
 BUFFER_SIZE = 512
 PAGE_SIZE = 200
+# Of a buffer's frames that were read from the rows because several subscribers lacked them.
+MAX_OLDER = 64
 RESYNC_SECONDS = 2.0
+# Between two resyncs, however many are requested.
+RESYNC_PAUSE_SECONDS = 0.1
 # Access to jobs is checked every so many resync rounds: the query is slow with many
 # subscriptions.
 ACCESS_CHECK_ROUNDS = 3
-# A resync looks back this much further than the previous one: clocks differ, commits take time.
-OVERLAP = timedelta(seconds=30)
+# A resync looks back this much further than the previous one, because commits take time.
+OVERLAP_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +54,20 @@ class JobEventBuffer:
     def __init__(self, job_id: UUID) -> None:
         self.job_id = job_id
         self.latest_seq = 0
-        self.ephemeral: bytes | None = None
+        # The newest of each kind, with the number of all that came before it.
+        self.ephemeral: dict[str, tuple[int, bytes]] = {}
         self.ephemeral_count = 0
         self.subscribers: set[asyncio.Event] = set()
-        self.ready = asyncio.Event()
+        # A buffer that has not joined the job's group serves only subscriptions to all jobs, whose
+        # group delivers the same events. It is live once the latest seq was read after joining.
+        self.joined = self.live = False
+        self.lock = asyncio.Lock()
+        self.reading = asyncio.Lock()
+        self.changed_at = time.monotonic()
         self._frames: deque[Frame] = deque(maxlen=BUFFER_SIZE)
 
     def wake_subscribers(self) -> None:
+        self.changed_at = time.monotonic()
         for wakeup in self.subscribers:
             wakeup.set()
 
@@ -66,14 +80,28 @@ class JobEventBuffer:
         self._frames.append(frame)
         self.advance_to(frame.seq)
 
+    def put_older(self, stored: Sequence[Frame]) -> None:
+        """Keep the last few of these frames from the rows, if the ring buffer continues them."""
+        following = self._frames[0].seq if self._frames else self.latest_seq + 1
+        older = [frame for frame in stored if frame.seq < following]
+        seqs = [frame.seq for frame in older]
+        if seqs == list(range(following - len(seqs), following)):
+            room = max(0, MAX_OLDER - len(self._frames))
+            self._frames.extendleft(reversed(older[-room:] if room else []))
+
     def advance_to(self, seq: int) -> None:
         if seq > self.latest_seq:
             self.latest_seq = seq
             self.wake_subscribers()
 
-    def put_ephemeral(self, body: bytes) -> None:
-        self.ephemeral, self.ephemeral_count = body, self.ephemeral_count + 1
+    def put_ephemeral(self, event: str, body: bytes) -> None:
+        self.ephemeral_count += 1
+        self.ephemeral[event] = self.ephemeral_count, body
         self.wake_subscribers()
+
+    def ephemeral_after(self, count: int) -> list[bytes]:
+        """The newest ephemeral event of each kind that came since there were `count`."""
+        return [body for number, body in sorted(self.ephemeral.values()) if number > count]
 
     def after(self, seq: int) -> list[Frame] | None:
         """At most a page of frames after `seq`; None where they have to be read from the rows."""
@@ -85,56 +113,85 @@ class JobEventBuffer:
         return list(islice(self._frames, start, start + PAGE_SIZE))
 
 
+class AllJobsListener(Protocol):
+    """A subscription to all jobs; called in the event loop, and must not raise."""
+
+    def job_changed(self, job_id: UUID, seq: int | None) -> None:
+        """The job has an event of this seq, or an ephemeral one."""
+        ...
+
+    def resynced(self) -> None:
+        """Called every few seconds."""
+        ...
+
+
 class Hub:
     """Shares the buffers between all subscriptions of one event loop."""
 
     def __init__(self, store: EventStore, layer: BaseChannelLayer) -> None:
         self.store = store
+        self.shared_calls = SharedCalls()
         self._layer = layer
         self._buffers: dict[UUID, JobEventBuffer] = {}
-        self._all_jobs_callbacks: set[Callable[[UUID], None]] = set()
+        self._all_jobs_listeners: set[AllJobsListener] = set()
+        self._last_body = b""
         self._channel = ""
         self._started: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._resync_requested = asyncio.Event()
-        self._resynced_at = datetime.now(UTC)
+        self._resynced_at = time.monotonic()
+        self._event_counter = 0
 
     async def subscribe(self, job_id: UUID, wakeup: asyncio.Event) -> JobEventBuffer:
         """Set `wakeup` whenever the job's buffer changes; the buffer is up to date on return."""
         await self._start()
-        buffer = self._buffers.get(job_id)
-        if buffer is not None:
-            buffer.subscribers.add(wakeup)
-            await buffer.ready.wait()
-            return buffer
-        buffer = self._buffers[job_id] = JobEventBuffer(job_id)
+        buffer = self._buffer(job_id)
         buffer.subscribers.add(wakeup)
         try:
-            await self._layer.group_add(job_group(job_id), self._channel)
-            buffer.advance_to((await self._latest_seqs([job_id])).get(job_id, 0))
-        finally:
-            buffer.ready.set()
+            async with buffer.lock:
+                if not buffer.live:
+                    buffer.joined = True
+                    await self._layer.group_add(job_group(job_id), self._channel)
+                    await self._read_latest_seq(buffer)
+                    buffer.live = True
+        except BaseException:
+            # The caller does not unsubscribe from what failed; another one reads the seq itself.
+            await self._remove_subscriber(buffer, wakeup)
+            raise
+        return buffer
+
+    def attach(self, job_id: UUID, latest_seq: int, wakeup: asyncio.Event) -> JobEventBuffer:
+        """Subscribe a subscription to all jobs, which has read the latest seq itself."""
+        buffer = self._buffer(job_id)
+        buffer.subscribers.add(wakeup)
+        buffer.advance_to(latest_seq)
+        return buffer
+
+    def _buffer(self, job_id: UUID) -> JobEventBuffer:
+        if (buffer := self._buffers.get(job_id)) is None:
+            buffer = self._buffers[job_id] = JobEventBuffer(job_id)
         return buffer
 
     async def unsubscribe(self, job_id: UUID, wakeup: asyncio.Event) -> None:
-        buffer = self._buffers.get(job_id)
-        if buffer is None:
-            return
+        if (buffer := self._buffers.get(job_id)) is not None:
+            await self._remove_subscriber(buffer, wakeup)
+
+    async def _remove_subscriber(self, buffer: JobEventBuffer, wakeup: asyncio.Event) -> None:
         buffer.subscribers.discard(wakeup)
-        if not buffer.subscribers:
-            del self._buffers[job_id]
-            await self._layer.group_discard(job_group(job_id), self._channel)
+        if not buffer.subscribers and self._buffers.get(buffer.job_id) is buffer:
+            del self._buffers[buffer.job_id]
+            if buffer.joined:
+                await self._layer.group_discard(job_group(buffer.job_id), self._channel)
 
-    async def subscribe_all(self, on_change: Callable[[UUID], None]) -> None:
-        """Call `on_change` with the id of each job that has a new event."""
+    async def subscribe_all(self, listener: AllJobsListener) -> None:
         await self._start()
-        self._all_jobs_callbacks.add(on_change)
-        if len(self._all_jobs_callbacks) == 1:
-            await self._layer.group_add(ALL_JOBS, self._channel)
+        self._all_jobs_listeners.add(listener)
+        # For each of them: the first may still be waiting for the binding, or have given up.
+        await self._layer.group_add(ALL_JOBS, self._channel)
 
-    async def unsubscribe_all(self, on_change: Callable[[UUID], None]) -> None:
-        self._all_jobs_callbacks.discard(on_change)
-        if not self._all_jobs_callbacks:
+    async def unsubscribe_all(self, listener: AllJobsListener) -> None:
+        self._all_jobs_listeners.discard(listener)
+        if not self._all_jobs_listeners:
             await self._layer.group_discard(ALL_JOBS, self._channel)
 
     async def close(self) -> None:
@@ -143,15 +200,34 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def frames(self, buffer: JobEventBuffer, after: int) -> list[Frame]:
-        """The next page after seq `after`, from the buffer or else from the rows."""
         while (page := buffer.after(after)) is None:
             try:
-                return list(await _in_thread(self.store.frames, buffer.job_id, after, PAGE_SIZE))
+                # Of many clients that reconnect with the same cursor, one reads the rows.
+                async with buffer.reading:
+                    if buffer.after(after) is None:
+                        return await self._read_frames(buffer, after)
             except Exception as error:
                 # The database is unavailable: keep the connection open and retry.
                 log.info("Could not read the events of job %s: %r", buffer.job_id, error)
                 await asyncio.sleep(RESYNC_SECONDS)
         return page
+
+    async def _read_frames(self, buffer: JobEventBuffer, after: int) -> list[Frame]:
+        stored = list(await _in_thread(self.store.frames, buffer.job_id, after, PAGE_SIZE))
+        if len(buffer.subscribers) > 1:
+            buffer.put_older(stored)
+        return stored
+
+    async def has_seq(self, buffer: JobEventBuffer, seq: int) -> bool:
+        """Whether the database has the event, which this process may not have received yet."""
+        return await self._read_latest_seq(buffer) >= seq
+
+    async def _read_latest_seq(self, buffer: JobEventBuffer) -> int:
+        job_ids = (buffer.job_id,)
+        found = await self.shared_calls.run(self.store.latest_seqs, job_ids)
+        latest_seq = found.get(buffer.job_id, 0)
+        buffer.advance_to(latest_seq)
+        return latest_seq
 
     async def _latest_seqs(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
         seqs: dict[UUID, int] = await _in_thread(self.store.latest_seqs, job_ids)
@@ -169,30 +245,39 @@ class Hub:
 
     async def _listen(self) -> None:
         while True:
-            message: dict[str, Any] = await self._layer.receive(self._channel)
-            if message["type"] == "frame":
-                self._dispatch(message["body"])
-            else:
+            message: Message = await self._layer.receive(self._channel)
+            if message["type"] != "frame":
                 self._resync_requested.set()
+                continue
+            try:
+                self._dispatch(message["body"])
+            except InvalidMessageError as error:
+                IGNORED_MESSAGES.inc()
+                log.warning("Ignored a message that is not an event of a job: %s", error)
 
     def _dispatch(self, body: bytes) -> None:
-        frame = orjson.loads(body)
-        if "timestamp" in frame:
-            occurred_at = datetime.fromisoformat(frame["timestamp"])
-            EVENT_LATENCY.observe(max(0.0, (datetime.now(UTC) - occurred_at).total_seconds()))
-        job_id, seq = UUID(frame["data"]["job_id"]), frame.get("seq")
-        for on_change in list(self._all_jobs_callbacks):
-            on_change(job_id)
+        if body == self._last_body:
+            return  # it came to the group of its job, and to the group of all jobs
+        self._last_body = body
+        received = decode(body)
+        if received.at is not None:
+            latency = (datetime.now(UTC) - received.at).total_seconds()
+            EVENT_LATENCY.observe(max(0.0, latency))
+        job_id, seq = received.job_id, received.seq
+        for listener in list(self._all_jobs_listeners):
+            listener.job_changed(job_id, seq)
         buffer = self._buffers.get(job_id)
         if buffer is None:
             return
         if seq is None:
-            buffer.put_ephemeral(body)
+            buffer.put_ephemeral(received.event, body)
+        elif seq > buffer.latest_seq + BUFFER_SIZE:
+            # Either many messages were lost, or this one is wrong: the database knows.
+            self._resync_requested.set()
         else:
             buffer.put(Frame(job_id, seq, "", body))
 
     async def _resync(self) -> None:
-        """Read the latest seqs periodically, and whenever the channel layer has reconnected."""
         while True:
             try:
                 async with asyncio.timeout(RESYNC_SECONDS):
@@ -200,18 +285,43 @@ class Hub:
             except TimeoutError:
                 pass
             self._resync_requested.clear()
-            if self._all_jobs_callbacks:
-                since, self._resynced_at = self._resynced_at - OVERLAP, datetime.now(UTC)
-                for job_id in await _in_thread(self.store.latest_seqs_since, since):
-                    for on_change in list(self._all_jobs_callbacks):
-                        on_change(job_id)
+            await self._detect_restore()
+            if self._all_jobs_listeners:
+                now = time.monotonic()
+                seconds = now - self._resynced_at + OVERLAP_SECONDS
+                changed = await _in_thread(self.store.latest_seqs_since, seconds)
+                self._resynced_at = now
+                for listener in list(self._all_jobs_listeners):
+                    for job_id, seq in changed.items():
+                        listener.job_changed(job_id, seq)
+                    listener.resynced()
             if self._buffers:
-                for job_id, seq in (await self._latest_seqs(list(self._buffers))).items():
+                known = {job_id: buffer.latest_seq for job_id, buffer in self._buffers.items()}
+                for job_id, seq in (await self._latest_seqs(known)).items():
+                    if seq < known[job_id]:
+                        self._start_anew()
+                        break
                     if job_id in self._buffers:
                         self._buffers[job_id].advance_to(seq)
+            await asyncio.sleep(RESYNC_PAUSE_SECONDS)
+
+    async def _detect_restore(self) -> None:
+        counter = await _in_thread(self.store.event_counter)
+        if counter < self._event_counter:
+            self._start_anew()
+        self._event_counter = counter
+
+    def _start_anew(self) -> None:
+        """The database was restored from a backup: clients have events that no longer exist.
+
+        They reconnect, and their cursors are compared with what the database has now.
+        """
+        log.warning("The database has fewer events than before. All clients have to reconnect.")
+        self._buffers.clear()
+        for connection in connections.open_connections():
+            connection.close(Close.SERVICE_RESTART)
 
     async def _check_connections(self) -> None:
-        """Close connections whose token or session was revoked, or whose job is hidden by now."""
         for round_number in count(1):
             await asyncio.sleep(RESYNC_SECONDS)
             if opened := connections.open_connections():
@@ -228,13 +338,17 @@ class Hub:
 
     async def _check_access(self, opened: Collection[Connection]) -> None:
         subscriptions = [
-            (connection.credential.user_id, list(connection.subscribed_jobs()))
+            (connection.credential.viewer, list(connection.subscribed_jobs()))
             for connection in opened
         ]
         revoked = await _in_thread(self.store.revoked_access, subscriptions)
-        for connection in opened if revoked else ():
-            user_id = connection.credential.user_id
-            if any((user_id, job_id) in revoked for job_id in connection.subscribed_jobs()):
+        if not revoked:
+            return
+        # A user who was deactivated since the last check sees no jobs either, and must sign in.
+        await self._check_credentials(opened)
+        for connection in opened:
+            viewer = connection.credential.viewer
+            if any((viewer, job_id) in revoked for job_id in connection.subscribed_jobs()):
                 # A client that reconnects gets the jobs that are still visible to it.
                 connection.close(Close.SERVICE_RESTART)
 
@@ -258,7 +372,6 @@ async def _in_thread(call: Callable[..., Any], *args: Any) -> Any:
 
 
 def hub_per_event_loop(store: EventStore) -> Callable[[], Hub]:
-    """Return a function that returns the hub of the running event loop."""
     hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
     def get_hub() -> Hub:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from realtime.connections import Credential
+from realtime.connections import Credential, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,25 @@ class Frame:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class JobSeqs:
+    """The seq of a job at an earlier position of the store (0: it did not exist), and now."""
+
+    at_position: int
+    latest: int
+
+
+class Position(NamedTuple):
+    """A moment of the store: its newest event, and which transactions were open.
+
+    Their events are stored later, although their keys are lower than that of the newest event.
+    """
+
+    newest: int = 0
+    open_since: datetime | None = None  # None: events are stored in the order of their keys
+    oldest_transaction: int = 0
+
+
 class EventStore(Protocol):
     """The events of every job, in order and without gaps."""
 
@@ -33,26 +52,42 @@ class EventStore(Protocol):
         """The latest seq of each of these jobs; jobs that do not exist are left out."""
         ...
 
-    def latest_seqs_since(self, moment: datetime) -> dict[UUID, int]:
-        """The latest seq of each job that changed since `moment`."""
+    def latest_seqs_since(self, seconds: float) -> dict[UUID, int]:
+        """The latest seq of each job that changed in the last `seconds`, on the store's clock."""
+        ...
+
+    def position(self) -> Position:
+        """The present moment."""
+        ...
+
+    def event_counter(self) -> int:
+        """A number that each stored event increases and that only a restore decreases."""
+        ...
+
+    def has_event(self, job_id: UUID, seq: int, timestamp: str) -> bool:
+        """Whether the job's event of this seq has this timestamp, as on the wire."""
+        ...
+
+    def visible_seqs(
+        self, viewer: Viewer, job_ids: Collection[UUID], position: Position
+    ) -> dict[UUID, JobSeqs]:
+        """Those of the jobs that the viewer can view; the number of queries is constant."""
         ...
 
     def frames(self, job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
         """At most `limit` events with seq > `after`, in order."""
         ...
 
-    def can_view(self, user_id: int, job_id: UUID) -> bool:
-        """Whether the job exists and is visible to the user."""
-        ...
+    def can_view(self, viewer: Viewer, job_id: UUID) -> bool: ...
 
     def valid_credentials(self, credentials: Collection[Credential]) -> set[Credential]:
         """Those of `credentials` that would still open a connection."""
         ...
 
     def revoked_access(
-        self, subscriptions: Iterable[tuple[int, Collection[UUID]]]
-    ) -> set[tuple[int, UUID]]:
-        """The pairs of user and subscribed job where the job is no longer visible to the user."""
+        self, subscriptions: Iterable[tuple[Viewer, Collection[UUID]]]
+    ) -> set[tuple[Viewer, UUID]]:
+        """The pairs of viewer and subscribed job where the viewer may no longer see the job."""
         ...
 
 

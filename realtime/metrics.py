@@ -13,3 +13,6 @@ EVENT_LATENCY = Histogram(
     "Time from an event until this process received it.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+IGNORED_MESSAGES = Counter(
+    "heimdall_messages_ignored", "Messages from the broker that are not events of a job."
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,15 +34,26 @@ class InvalidFrameError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last event that a client has: its seq, and its timestamp as proof.
+
+    After a restore from a backup, the event of this seq may be another one.
+    """
+
+    seq: int = 0
+    timestamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Adds a job to the stream, starting with its events after seq `after`."""
+    """Adds a job to the stream, starting with its events after the cursor."""
 
     job_id: UUID
-    after: int = 0
+    cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ Action = Ping | Subscribe | Unsubscribe
 def parse(text: str | None) -> Action:
     try:
         frame = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
         raise InvalidFrameError("not_json", "A frame must be one JSON object.") from None
     if not isinstance(frame, dict):
         raise InvalidFrameError("not_json", "A frame must be one JSON object.")
@@ -63,7 +75,7 @@ def parse(text: str | None) -> Action:
         case "ping":
             return Ping()
         case "subscribe":
-            return Subscribe(_job_id(frame), cursor(frame.get("after", 0)))
+            return Subscribe(_job_id(frame), cursor(frame.get("after", 0), frame.get("timestamp")))
         case "unsubscribe":
             return Unsubscribe(_job_id(frame))
         case unknown:
@@ -73,20 +85,20 @@ def parse(text: str | None) -> Action:
             )
 
 
-def cursor(value: Any) -> int:
-    """Parse a seq sent by a client: an integer of at least 0."""
+def cursor(value: Any, proof: object = None) -> Cursor:
+    """Parse a seq sent by a client, an integer of at least 0, and the timestamp of its event."""
     try:
         seq = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # OverflowError: 1e999 is infinite
         seq = -1
     if seq < 0 or isinstance(value, (bool, float)):
         raise InvalidFrameError(
             "bad_after", f"after must be an integer of at least 0, not {value!r}."
         )
-    return seq
+    return Cursor(seq, proof if isinstance(proof, str) else "")
 
 
-def _job_id(frame: dict[str, Any]) -> UUID:
+def _job_id(frame: Mapping[str, object]) -> UUID:
     try:
         return UUID(str(frame["job_id"]))
     except KeyError:
@@ -97,8 +109,11 @@ def _job_id(frame: dict[str, Any]) -> UUID:
         ) from None
 
 
-def connected(job_id: UUID | None, seq: int | None) -> str:
-    data = {} if job_id is None else {"job_id": str(job_id), "seq": seq}
+def connected(job_id: UUID | None = None, seq: int | None = None, *, reset: bool = False) -> str:
+    """`reset`: the client's cursor is not of this log, so all events follow."""
+    data: dict[str, object] = {} if job_id is None else {"job_id": str(job_id), "seq": seq}
+    if reset:
+        data["reset"] = True
     return json.dumps({"event": "connected", "data": data})
 
 

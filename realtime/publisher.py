@@ -12,7 +12,7 @@ from uuid import UUID
 
 from realtime.interfaces import Frame, Outbox
 from realtime.outage_log import OutageLog
-from realtime.transport import Transport
+from realtime.transport import MessageRefusedError, Transport
 
 # Longer than one attempt takes. A killed process blocks a job's events for this long.
 CLAIM_SECONDS = 8.0
@@ -20,6 +20,8 @@ DRAIN_SECONDS = 15.0
 SEND_RETRIES = 3
 FIRST_RETRY_DELAY_SECONDS = 0.1
 PAGE_SIZE = 200
+# After two jobs that cannot be sent, broker or database are considered unavailable.
+MAX_FAILED_JOBS = 2
 MAX_EPHEMERAL = 100
 CLAIM_RETRIES = 3
 CLAIM_RETRY_SECONDS = 0.05
@@ -57,6 +59,8 @@ class Publisher:
         self._outbox, self._transport = outbox, transport
         self._lock = threading.Lock()
         self._pid = 0
+        # The pending jobs that could not be sent by the last scans; the next ones try them last.
+        self._failed_jobs: set[UUID] = set()
         self._outage = OutageLog(
             log,
             failure="Publishing failed; events stay in the outbox: %s",
@@ -73,7 +77,6 @@ class Publisher:
             self._put(_Ephemeral(routing_key, body))
 
     def scan(self) -> None:
-        """Send the unsent events of all jobs that no process has claimed."""
         self._put(_Scan())
 
     def stop(self, timeout: float) -> None:
@@ -135,8 +138,7 @@ class Publisher:
                 if not self._outage.ongoing:
                     self._transport.send(routing_key, body)
             case _Scan():
-                for job_id in self._outbox.pending_jobs(limit=PAGE_SIZE):
-                    self._drain(job_id)
+                self._drain_pending()
             case _Notify(job_id, retries):
                 if not self._drain(job_id) and retries < CLAIM_RETRIES:
                     # Another process holds the claim and may have read the rows too early.
@@ -144,6 +146,27 @@ class Publisher:
                     timer = threading.Timer(CLAIM_RETRY_SECONDS, self._put_if_running, [retry])
                     timer.daemon = True
                     timer.start()
+
+    def _drain_pending(self) -> None:
+        """Each job for itself: one that cannot be sent does not hold up the others."""
+        pending = self._outbox.pending_jobs(limit=PAGE_SIZE)
+        self._failed_jobs.intersection_update(pending)
+        errors: list[Exception] = []
+        sent = False
+        for job_id in sorted(pending, key=self._failed_jobs.__contains__):
+            try:
+                sent = self._drain(job_id) or sent
+            except Exception as error:
+                errors.append(error)
+                if sent and job_id not in self._failed_jobs:
+                    log.exception("Cannot send the events of job %s; retrying.", job_id)
+                self._failed_jobs.add(job_id)
+                if len(errors) >= MAX_FAILED_JOBS:
+                    break
+            else:
+                self._failed_jobs.discard(job_id)
+        if errors and not sent:
+            raise errors[0]
 
     def _drain(self, job_id: UUID) -> bool:
         """Send all unsent events; False if another process holds the claim or none are unsent."""
@@ -173,6 +196,10 @@ class Publisher:
         for retry in range(SEND_RETRIES):
             try:
                 return self._transport.send(frame.routing_key, frame.body)
+            except MessageRefusedError as error:
+                # Clients read it from the database.
+                log.error("Passed over event %s of job %s: %s", frame.seq, frame.job_id, error)
+                return None
             except Exception:
                 time.sleep(FIRST_RETRY_DELAY_SECONDS * 2**retry)
                 self._outbox.renew(frame.job_id, CLAIM_SECONDS)

@@ -7,8 +7,11 @@ import logging
 from typing import Any, Protocol
 from uuid import UUID
 
+from amqp.exceptions import ContentTooLarge, FrameSyntaxError, PreconditionFailed
 from channels.layers import BaseChannelLayer
 from kombu import Connection, Exchange, Producer
+
+from realtime.amqp_url import parse_amqp_url
 
 EXCHANGE = "heimdall.events"
 ALL_JOBS = "all"
@@ -26,8 +29,12 @@ def binding_key(group: str) -> str:
     return "#" if group == ALL_JOBS else f"*.*.{group.removeprefix('job.')}"
 
 
+class MessageRefusedError(Exception):
+    """The broker takes other messages, but not this one, for example because of its size."""
+
+
 class Transport(Protocol):
-    """Sends one message; raises where it could not."""
+    """Sends one message; raises where it could not, MessageRefusedError where it never will."""
 
     def send(self, routing_key: str, body: bytes) -> None: ...
 
@@ -38,13 +45,16 @@ class AmqpTransport:
     """Publishes with confirms, one message at a time; every operation has a timeout."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._address = parse_amqp_url(url)
         self._connection: Connection | None = None
         self._producer: Producer | None = None
 
     def send(self, routing_key: str, body: bytes) -> None:
         try:
             self._publish(routing_key, body)
+        except (ContentTooLarge, FrameSyntaxError, PreconditionFailed) as error:
+            self.close()
+            raise MessageRefusedError(str(error)) from error
         except Exception:
             self.close()
             raise
@@ -72,8 +82,9 @@ class AmqpTransport:
 
     def _connect(self) -> Producer:
         self._connection = Connection(
-            self._url,
-            connect_timeout=TIMEOUT_SECONDS,
+            self._address.url,
+            ssl=self._address.kombu_ssl(),
+            connect_timeout=self._address.connect_seconds or TIMEOUT_SECONDS,
             transport_options={
                 "confirm_publish": True,
                 "read_timeout": TIMEOUT_SECONDS,
@@ -92,9 +103,11 @@ class LocalTransport:
         message = {"type": "frame", "body": body}
         for loop, layer in list(_local_layers):
             for group in (job_group(job_id), ALL_JOBS):
+                sending = layer.group_send(group, message)
                 try:
-                    asyncio.run_coroutine_threadsafe(layer.group_send(group, message), loop)
+                    asyncio.run_coroutine_threadsafe(sending, loop)
                 except RuntimeError:  # the loop is closed: the process is shutting down
+                    sending.close()
                     _local_layers.discard((loop, layer))
 
     def close(self) -> None: ...
@@ -104,5 +117,4 @@ _local_layers: set[tuple[asyncio.AbstractEventLoop, Any]] = set()
 
 
 def register_local_layer(layer: BaseChannelLayer) -> None:
-    """Make LocalTransport deliver to this layer, which belongs to the running event loop."""
     _local_layers.add((asyncio.get_running_loop(), layer))

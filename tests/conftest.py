@@ -1,4 +1,4 @@
-"""One cast of users and few fixtures; every test has a data folder and a database of its own."""
+"""Shared users and fixtures; each test has its own data folder and database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-# Before Django reads its settings: nothing of the machine's own Heimdall is touched.
+# Before Django reads its settings, so that no other installation of this machine is used.
 _DATA = Path(tempfile.mkdtemp(prefix="heimdall-tests-"))
 atexit.register(shutil.rmtree, _DATA, ignore_errors=True)
 _NAMED_BROKER = os.environ.pop("RABBITMQ_URL", "")
@@ -31,8 +31,7 @@ from rest_framework.test import APIClient  # noqa: E402
 from tests import broker  # noqa: E402
 from tests.faults.results_table import PROPERTY, Tally, row, table  # noqa: E402
 from tests.jobs import claim_job  # noqa: E402
-from tests.served import served  # noqa: E402
-from tests.stack import Stack  # noqa: E402
+from tests.stack import Stack, running_stack  # noqa: E402
 from training.datasets import service as datasets  # noqa: E402
 from training.jobs import lifecycle  # noqa: E402
 from training.jobs.attempts import Attempt  # noqa: E402
@@ -42,7 +41,7 @@ from training.localization.program import to_read_dataset  # noqa: E402
 from training.localization.synthetic.generate import generate_dataset  # noqa: E402
 from training.models import Dataset, Job  # noqa: E402
 
-# A process of xdist has read its settings before this file, with the folder of the one it is of.
+# xdist processes read their settings before this file, with the folder of their parent.
 settings.DATA_DIR = _DATA
 
 BROKER = "HEIMDALL_TEST_BROKER"
@@ -50,7 +49,7 @@ _private: list[broker.PrivateBroker] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find a broker once; the processes of xdist inherit what was found."""
+    """Find a broker once; xdist processes inherit its URL."""
     if BROKER in os.environ:
         return
     url = _NAMED_BROKER or broker.HERE
@@ -108,7 +107,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def amqp(worker_id: str) -> Iterator[str]:
-    """The URL of a virtual host that this process of the tests has for itself."""
+    """The URL of a virtual host of this test process."""
     url = broker.own_vhost(os.environ[BROKER], f"heimdall_test_{worker_id}_{os.getpid()}")
     yield url
     broker.drop_vhost(url)
@@ -116,7 +115,7 @@ def amqp(worker_id: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(worker_id: str) -> None:
-    """In a file, as in real life: threads of one process meet as they would there."""
+    """A database file, as in production, so that threads lock each other in the same way."""
     from django.db import connections
 
     connections["default"].settings_dict["TEST"]["NAME"] = str(_DATA / f"{worker_id}.sqlite3")
@@ -124,7 +123,7 @@ def django_db_modify_db_settings(worker_id: str) -> None:
 
 @pytest.fixture
 def private_broker() -> Iterator[broker.PrivateBroker]:
-    """One to kill or freeze."""
+    """A broker that the test may kill or freeze."""
     if not broker.server_program():
         pytest.skip("needs a rabbitmq-server to start")
     own = broker.PrivateBroker().start()
@@ -134,32 +133,40 @@ def private_broker() -> Iterator[broker.PrivateBroker]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_passwords() -> None:
-    """A slow hash guards real people; here it would only cost half a second for each."""
+    """A fast password hash; the real one takes half a second for each user."""
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def _empty_schema_cache() -> None:
+    """A schema generated with the programs of an earlier test must not be served to the next."""
+    from training.api.views import schema
+
+    schema._cached.clear()
+
+
 @pytest.fixture
 def ada(db: None) -> User:
-    """Owns what the tests make."""
+    """The owner of the jobs and datasets of tests."""
     return User.objects.create_user("ada", password="ada-secret-1")
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    """Somebody else."""
+    """A user without access to ada's objects."""
     return User.objects.create_user("bob", password="bob-secret-1")
 
 
 @pytest.fixture
 def staff(db: None) -> User:
-    """Sees everything."""
+    """A staff user."""
     return User.objects.create_superuser("grace", password="grace-secret-1")
 
 
 @pytest.fixture
 def api(ada: User) -> APIClient:
-    """Ada's programs."""
+    """An API client with a token of ada."""
     client = APIClient()
     client.force_authenticate(ada)
     return client
@@ -167,26 +174,26 @@ def api(ada: User) -> APIClient:
 
 @pytest.fixture
 def page(client: Client, ada: User) -> Client:
-    """Ada's browser, without the browser."""
+    """A Django client with a session of ada."""
     client.force_login(ada)
     return client
 
 
 @pytest.fixture(scope="session")
 def arrays() -> Arrays:
-    """A small synthetic dataset, quickly learnt."""
+    """A small synthetic dataset that trains fast."""
     return generate_dataset(GenerateConfig(samples=240, seed=3))
 
 
 @pytest.fixture
 def dataset(ada: User, arrays: Arrays) -> Dataset:
-    """`arrays` as a stored dataset of Ada's."""
+    """`arrays` as a stored dataset of ada."""
     return datasets.store_dataset(ada, "Small", to_read_dataset(arrays))
 
 
 @pytest.fixture
 def job(ada: User, dataset: Dataset) -> Job:
-    """A queued job of Ada's with five epochs."""
+    """A queued job of ada with five epochs."""
     return lifecycle.submit(ada, dataset, TrainConfig(epochs=5), "First")
 
 
@@ -198,9 +205,9 @@ def running_attempt(job: Job) -> Attempt:
 
 @pytest.fixture(autouse=True)
 def _quiet_publisher(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test's thread outlives it, or meets the database while that is emptied.
+    """End the publisher's thread with the test, before the database is emptied.
 
-    Where the test has a database it is asked for here first, so as to be taken down last.
+    Requesting the database first makes pytest tear it down last.
     """
     if {"db", "transactional_db"} & set(request.fixturenames):
         request.getfixturevalue("_django_db_helper")
@@ -215,12 +222,12 @@ def _quiet_publisher(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack(amqp: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """As in production: RabbitMQ, PostgreSQL, one web process, two workers."""
-    with served(tmp_path_factory.mktemp("stack"), amqp, workers=2) as running:
+    with running_stack(tmp_path_factory.mktemp("stack"), amqp, workers=2) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """As on a bare machine: one process and SQLite."""
-    with served(tmp_path_factory.mktemp("embedded")) as running:
+    """The embedded mode: one process and SQLite."""
+    with running_stack(tmp_path_factory.mktemp("embedded")) as running:
         yield running

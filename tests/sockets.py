@@ -46,12 +46,12 @@ async def watch(stack: Stack, job_id: str, after: int = 0) -> list[dict[str, Any
         try:
             async with open_socket(stack, f"/training/{job_id}?after={cursor}") as socket:
                 while True:
-                    one = await frame(socket, 90)
-                    if "seq" not in one:
+                    event = await frame(socket, 90)
+                    if "seq" not in event:
                         continue
-                    found.append(one)
-                    cursor = one["seq"]
-                    if is_end(one):
+                    found.append(event)
+                    cursor = event["seq"]
+                    if is_end(event):
                         return found
         except (WebSocketException, OSError, EOFError):
             await asyncio.sleep(0.1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -31,15 +32,16 @@ from training.localization.config import GenerateConfig
 from training.localization.program import to_read_dataset
 from training.localization.synthetic.generate import generate_dataset
 from training.accounts.tokens import create_token
+from training.models.scopes import SCOPES
 call_command("migrate", verbosity=0)
 people = {name: User.objects.create_user(name, password=%r, is_staff=name == "grace",
           is_superuser=name == "grace") for name in ("ada", "bob", "grace")}
 made = generate_dataset(GenerateConfig(samples=240, seed=3))
 dataset = store_dataset(people["ada"], "Small", to_read_dataset(made))
-print(json.dumps({"tokens": {name: create_token(one)[1] for name, one in people.items()},
-                  "dataset": str(dataset.pk)}))
+tokens = {name: create_token(person, scopes=SCOPES)[1] for name, person in people.items()}
+print(json.dumps({"tokens": tokens, "dataset": str(dataset.pk)}))
 """
-SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
+SMALL: dict[str, Any] = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
 
 
 class Stack:
@@ -58,6 +60,7 @@ class Stack:
             "HEIMDALL_LEASE_SECONDS": "4",
             "HEIMDALL_MAINTENANCE_SECONDS": "1",
             "HEIMDALL_SIGN_INS_PER_MINUTE": "6000",  # all tests share one address
+            "HEIMDALL_REQUESTS_PER_MINUTE": "60000",  # and one user
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
@@ -77,7 +80,7 @@ class Stack:
     @property
     def workers(self) -> list[subprocess.Popen[bytes]]:
         """The running workers."""
-        return [one for one in self._workers if one.poll() is None]
+        return [worker for worker in self._workers if worker.poll() is None]
 
     @property
     def ws(self) -> str:
@@ -93,11 +96,20 @@ class Stack:
             found = re.search(r"http://[\d.]+:(\d+)", log.read_text())
             return int(found.group(1)) if found else 0
 
-        self.port = eventually(port, why="the web process did not print its address")
+        self.port = eventually(port, message="the web process did not print its address")
         return web
 
+    def with_another_web(self) -> Stack:
+        """The same installation, seen through a second web process, which is not started yet."""
+        other = copy.copy(self)
+        other.web, other.port = None, 0
+        return other
+
     def start_worker(
-        self, *options: str, prefix: Sequence[str] = (), **environment: str
+        self,
+        *options: str,
+        prefix: Sequence[str] = (),
+        **environment: str,
     ) -> subprocess.Popen[bytes]:
         """Return once the worker is ready, or waits for an unavailable broker.
 
@@ -106,15 +118,16 @@ class Stack:
         log = self.folder / f"worker-{len(self.processes)}.log"
         # Names must be unique, because another stack may share the virtual host.
         name = f"{log.stem}-{self._own}@%h"
-        command = ["-m", "celery", "-A", "heimdall", "worker", "-n", name]
-        command += ["--loglevel", "INFO", *options]
+        command = ["-m", "celery", "-A", "heimdall", "worker", "--loglevel", "INFO", *options]
+        if "--hostname" not in options:
+            command += ["-n", name]
         worker = self._start(command, log, prefix, environment)
 
         def ready() -> bool:
             assert worker.poll() is None, log.read_text()
             return " ready." in log.read_text() or "Cannot connect" in log.read_text()
 
-        eventually(ready, why="the worker did not become ready")
+        eventually(ready, message="the worker did not become ready")
         self._workers.append(worker)
         return worker
 
@@ -136,7 +149,7 @@ class Stack:
         headers = {"Authorization": f"Bearer {self.tokens[who]}"}
         return httpx.Client(base_url=f"{self.url}/api/v1/training", headers=headers, timeout=20)
 
-    def submit(self, who: str = "ada", **config: Any) -> str:
+    def submit(self, *, who: str = "ada", **config: Any) -> str:
         with self.api(who) as api:
             body = {"dataset_id": self.dataset, **SMALL, **config}
             answer = api.post("/jobs", json=body)
@@ -213,7 +226,7 @@ class Stack:
         return done.stdout
 
 
-def postgres_is_there() -> bool:
+def postgres_is_available() -> bool:
     try:
         psycopg.connect(f"{POSTGRES}/postgres", connect_timeout=2).close()
     except psycopg.OperationalError:
@@ -222,9 +235,9 @@ def postgres_is_there() -> bool:
 
 
 @contextmanager
-def own_database() -> Iterator[str]:
-    """The URL of a fresh PostgreSQL database; empty (so SQLite) where there is no PostgreSQL."""
-    if not postgres_is_there():
+def new_database() -> Iterator[str]:
+    """The URL of a new PostgreSQL database; empty, for SQLite, without PostgreSQL."""
+    if not postgres_is_available():
         yield ""
         return
     name = f"heimdall_test_{uuid4().hex[:12]}"
@@ -234,3 +247,19 @@ def own_database() -> Iterator[str]:
             yield f"{POSTGRES}/{name}"
         finally:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def running_stack(
+    folder: Path, amqp: str = "", workers: int = 0, **environment: str
+) -> Iterator[Stack]:
+    """Start the web process and workers; on PostgreSQL, or on SQLite in the embedded mode."""
+    with new_database() if amqp else nullcontext("") as database:
+        stack = Stack(folder, amqp, database, **environment)
+        try:
+            stack.start_web()
+            for _ in range(workers):
+                stack.start_worker()
+            yield stack
+        finally:
+            stack.close()

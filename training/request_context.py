@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from contextvars import ContextVar
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -24,10 +25,41 @@ def named_user(sent: str) -> str:
     return sent if _VALID_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
-def client_address(asked: HttpRequest) -> str:
-    """The client's address: as our outermost proxy reports it, if there is one."""
-    here = str(asked.META.get("REMOTE_ADDR") or "")
-    forwarded_for = asked.headers.get("X-Forwarded-For", "").split(",")
+def client_address(request: HttpRequest) -> str:
+    """The client's address: as our outermost proxy reports it, if there is one.
+
+    What is not an address is ignored: a client behind no proxy could otherwise write anything.
+    """
+    here = str(request.META.get("REMOTE_ADDR") or "")
+    forwarded_for = request.headers.get("X-Forwarded-For", "").split(",")
     if settings.PROXIES and forwarded_for != [""]:
-        here = forwarded_for[-min(settings.PROXIES, len(forwarded_for))].strip()
-    return here[:45]
+        forwarded = forwarded_for[-min(settings.PROXIES, len(forwarded_for))].strip()
+        here = _without_port(forwarded) or here
+    return _parse_address(here) or "unknown"
+
+
+def client_network(request: HttpRequest) -> str:
+    """What limits count by: an IPv4 address, or the /64 of an IPv6 address, which one host has."""
+    here = client_address(request)
+    if ":" not in here:
+        return here
+    return str(ip_network(f"{here}/64", strict=False))
+
+
+def _without_port(text: str) -> str:
+    """The address in `192.0.2.1:4711` and `[2001:db8::1]:4711`, as some proxies write it."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    return _parse_address(text)
+
+
+def _parse_address(text: str) -> str:
+    """The address in its canonical form; empty if it is none. `::ffff:192.0.2.1` is IPv4."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)

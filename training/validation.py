@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from heimdall_sdk.text import TextError, check_characters
+
 Model = TypeVar("Model", bound=BaseModel)
+# Encoders and databases have limits of their own, which differ; these are below all of them.
+MAX_DEPTH = 50
+MAX_INTEGER = 2**63 - 1
+TOO_DEEP = f"The body is nested too deeply: at most {MAX_DEPTH} levels."
 
 
 class InvalidInputError(ValueError):
@@ -25,22 +32,59 @@ class InvalidInputError(ValueError):
 
 def validate(model: type[Model], data: Mapping[str, Any], *, strict: bool = True) -> Model:
     """Parse `data` or raise InvalidInputError. `strict` converts no types: "5" is not a number."""
+    text = json.dumps(_checked(data))
     try:
-        return model.model_validate_json(json.dumps(_integral(data)), strict=strict)
+        return model.model_validate_json(text, strict=strict)
     except ValidationError as error:
         raise InvalidInputError(_messages(error.errors(), model)) from error
 
 
-def _integral(data: Any) -> Any:
-    """Replace floats without a fraction: 162.0 is an integer in JSON Schema (6.1.1)."""
+def _checked(data: Any, path: tuple[str | int, ...] = ()) -> Any:
+    """The data; raises InvalidInputError for what some encoder or database cannot hold.
+
+    Floats without a fraction become integers: 162.0 is an integer in JSON Schema (6.1.1).
+    """
+    if len(path) > MAX_DEPTH:
+        raise InvalidInputError({"": [TOO_DEEP]})
     match data:
-        case float() if data.is_integer() and abs(data) < 2**53:
-            return int(data)
+        case str():
+            _check_characters(data, path)
+        case float():
+            if not math.isfinite(data):
+                raise _invalid(path, f"{data!r} is not a finite number.")
+            return int(data) if data.is_integer() and abs(data) < 2**53 else data
+        case int() if abs(data) > MAX_INTEGER:
+            raise _invalid(path, f"The number is too large: at most {MAX_INTEGER}.")
         case Mapping():
-            return {name: _integral(value) for name, value in data.items()}
-        case list():
-            return [_integral(value) for value in data]
+            return {
+                _key(name, path): _checked(value, (*path, name)) for name, value in data.items()
+            }
+        case list() | tuple():
+            return [_checked(value, (*path, index)) for index, value in enumerate(data)]
     return data
+
+
+def _key(name: Any, path: tuple[str | int, ...]) -> Any:
+    if isinstance(name, str):
+        _check_characters(name, path)
+    return name
+
+
+def _check_characters(text: str, path: tuple[str | int, ...]) -> None:
+    try:
+        check_characters(text)
+    except TextError as error:
+        raise _invalid(path, sentence(error)) from None
+
+
+def _invalid(path: tuple[str | int, ...], message: str) -> InvalidInputError:
+    return InvalidInputError({".".join(map(str, path)): [message]})
+
+
+def sentence(error: ValueError) -> str:
+    """The message of an error as a sentence."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _messages(problems: list[ErrorDetails], model: type[BaseModel]) -> dict[str, list[str]]:
@@ -69,21 +113,51 @@ _MESSAGES = {
     "less_than_equal": "{value!r} is too large: at most {le:g}.",
     "literal_error": "{value!r} is not one of {expected}.",
     "too_short": "Too few: at least {min_length}.",
+    "too_long": "Too many: at most {max_length}.",
+    "string_too_short": "A length of {length} is too small: at least {min_length}.",
+    "string_too_long": "A length of {length} is too large: at most {max_length} characters.",
     "uuid_parsing": "{value!r} is not a UUID.",
     "uuid_type": "{value!r} is not a UUID.",
+}
+# The same messages for the validators of Django and DRF: their code, our message and its bound.
+_VALIDATORS = {
+    "min_value": ("greater_than_equal", "ge"),
+    "max_value": ("less_than_equal", "le"),
+    "min_length": ("string_too_short", "min_length"),
+    "max_length": ("string_too_long", "max_length"),
 }
 
 
 def _message(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     field, kind = ".".join(map(str, problem["loc"])), problem["type"]
+    if kind in ("too_short", "too_long") and isinstance(problem.get("input"), str):
+        kind = f"string_{kind}"  # pydantic's own name, unless another validator comes first
     details = problem.get("ctx", {})
     if kind == "extra_forbidden":
         return field, f"Unknown field{_suggestion(field, model)}"
     if kind == "value_error":
-        text = str(details["error"])
-        return field, f"{text[:1].upper()}{text[1:].rstrip('.')}."
-    template = _MESSAGES.get(kind, f"{problem['msg']}.".replace("{", "{{").replace("}", "}}"))
-    return field, template.format(value=problem.get("input"), **details)
+        return field, sentence(details["error"])
+    if kind not in _MESSAGES:
+        return field, f"{problem['msg']}."
+    return field, _fill(kind, problem.get("input"), details)
+
+
+def validator_message(code: str, value: object, bound: float) -> str | None:
+    """Return the message for a validator of Django or DRF; None if its own is good enough."""
+    if code not in _VALIDATORS:
+        return None
+    kind, name = _VALIDATORS[code]
+    return _fill(kind, value, {name: bound})
+
+
+def type_message(kind: type, value: object) -> str:
+    """Return the message for a value that is no number of this kind."""
+    return _fill("int_type" if kind is int else "float_type", value, {})
+
+
+def _fill(kind: str, value: object, details: Mapping[str, object]) -> str:
+    length = len(value) if isinstance(value, str) else 0
+    return _MESSAGES[kind].format(value=value, length=length, **details)
 
 
 def _suggestion(field: str, model: type[BaseModel]) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import daphne.server
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
@@ -19,13 +20,21 @@ from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 
 from heimdall.daphne import request_limits
+from heimdall.database import check_database
+from heimdall.web_process import ListenError
 from realtime.protocol import Close
+
+if TYPE_CHECKING:
+    from asgiref.typing import ASGISendEvent
 
 FLUSH_SECONDS = 0.2
 # Running requests are awaited for this long only, because the process was asked to stop.
 CLOSE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 3.0
 MAX_FRAME_BYTES = MAX_WRITE_BYTES = 64 * 1024
+# Connections that wait to be accepted. Beyond Twisted's 50, clients that reconnect after a restart
+# would wait for TCP's retransmissions, which take seconds.
+BACKLOG = 4096
 
 
 class BackpressureProtocol(WebSocketProtocol):
@@ -155,12 +164,27 @@ _kill_all_applications = daphne.server.Server.kill_all_applications
 _run = daphne.server.Server.run
 
 
-async def _send_with_backpressure(self: Any, protocol: Any, message: dict[str, Any]) -> None:
+async def _send_with_backpressure(self: Any, protocol: Any, message: ASGISendEvent) -> None:
     """Block the sending task while its client does not read; other clients are not affected."""
-    may_write = getattr(protocol, "may_write", None)
-    if may_write is not None:
-        await may_write.wait()
+    for name in ("may_write", "may_write_body"):  # of a WebSocket, of a request
+        if (may_write := getattr(protocol, name, None)) is not None:
+            await may_write.wait()
     await _handle_reply(self, protocol, message)
+
+
+def _create_application(self: Any, protocol: Any, scope: Any) -> asyncio.Queue[Any] | None:
+    """As daphne's method, but the body of a request is read from its file as it is needed."""
+    new_input_queue = getattr(protocol, "new_input_queue", asyncio.Queue)
+    queue: asyncio.Queue[Any] = new_input_queue()
+    scope.setdefault("asgi", {"version": "3.0"})
+    application = self.application(
+        scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol)
+    )
+    if protocol not in self.connections:
+        application.close()
+        return None
+    self.connections[protocol]["application_instance"] = asyncio.ensure_future(application)
+    return queue
 
 
 def _close_websockets(self: Any) -> Any:
@@ -186,8 +210,27 @@ def exit_after_timeout(status: int = 0) -> None:
 
 
 def _run_until_stopped(self: Any) -> None:
+    """`run` of the command daphne, with a status for what it would only log."""
+    if problem := check_database():
+        sys.exit(problem)
+    self.endpoints = [with_backlog(endpoint) for endpoint in self.endpoints]
     _run(self)
-    exit_after_timeout()
+    exit_after_timeout(1 if self.failed_endpoints else 0)
+    if self.failed_endpoints:
+        sys.exit(f"Cannot listen: {self.failed_endpoints[0].rstrip('.')}. Choose another port.")
+
+
+def with_backlog(endpoint: str) -> str:
+    """The description of a Twisted endpoint with BACKLOG, unless it has a backlog of its own."""
+    takes_one = endpoint.startswith(("tcp:", "ssl:", "unix:"))
+    return (
+        f"{endpoint}:backlog={BACKLOG}" if takes_one and ":backlog=" not in endpoint else endpoint
+    )
+
+
+def _stop_with_error(self: Any, failure: Any) -> None:
+    self.failed_endpoints.append(failure.getErrorMessage())
+    self.stop()
 
 
 def _delay(seconds: float) -> Any:
@@ -198,9 +241,12 @@ def patch_daphne() -> None:
     """Install the patches, also under the `daphne` command; calling this twice is harmless."""
     daphne.server.WebSocketFactory = DaphneFactory
     daphne.server.HTTPFactory = request_limits.RequestLimitFactory
+    daphne.server.Server.create_application = _create_application
     daphne.server.Server.handle_reply = _send_with_backpressure
     daphne.server.Server.kill_all_applications = _close_websockets
     daphne.server.Server.run = _run_until_stopped
+    daphne.server.Server.failed_endpoints = []
+    daphne.server.Server.listen_error = _stop_with_error
 
 
 class DaphneServer(daphne.server.Server):
@@ -214,9 +260,10 @@ class DaphneServer(daphne.server.Server):
     ) -> None:
         patch_daphne()
         self._ready = ready
+        self._address, self._listen_error = f"{host}:{port}", ""
         super().__init__(
             application,
-            endpoints=[f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}"],
+            endpoints=[with_backlog(f"tcp:{port}:interface={host.replace(':', chr(92) + ':')}")],
             server_name="heimdall",
         )
 
@@ -224,5 +271,15 @@ class DaphneServer(daphne.server.Server):
         super().listen_success(port)
         self._ready(port.getHost().port)
 
+    def listen_error(self, failure: Any) -> None:
+        """Stop with an error; daphne logs it and ends as if all were well."""
+        self._listen_error = failure.getErrorMessage()
+        self.stop()
+
     def run(self) -> None:
         _run(self)
+        if self._listen_error:
+            raise ListenError(
+                f"Cannot listen on {self._address}: {self._listen_error.rstrip('.')}. "
+                "Choose another address with --host or --port."
+            )

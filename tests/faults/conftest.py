@@ -1,4 +1,4 @@
-"""A broker, a database and processes that may be killed."""
+"""A broker, a database and processes that tests may kill."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.broker import PrivateBroker, server_program
-from tests.faults.jobs import CONFIG, epoch_results
-from tests.served import served
-from tests.stack import Stack
+from tests.faults.job_observation import CONFIG, epoch_results
+from tests.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +23,12 @@ def broker() -> Iterator[PrivateBroker]:
 
 @pytest.fixture(scope="session")
 def disturbed(broker: PrivateBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One web process and one worker; each test leaves as much behind."""
-    with served(tmp_path_factory.mktemp("disturbed"), broker.url, workers=1) as stack:
+    """One web process and one worker, which each test leaves running."""
+    with running_stack(tmp_path_factory.mktemp("disturbed"), broker.url, workers=1) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
 def undisturbed(disturbed: Stack) -> list[Any]:
-    """What a job comes to that nothing happens to."""
+    """The results of a job without a fault."""
     return epoch_results(disturbed, disturbed.submit(**CONFIG))

@@ -1,6 +1,6 @@
-"""How often each fault was tried, and what it cost: the table at the end of a run of the tests.
+"""The table after a test run: how often each fault was caused, and what it cost.
 
-`HEIMDALL_FAULTS=full python3 manage.py test -n 0 tests/faults` tries each as often
+`HEIMDALL_FAULTS=full python3 manage.py test -n 0 tests/faults` causes each as often
 and for as long as the documentation says; otherwise a few times, to keep the run short.
 """
 
@@ -16,9 +16,9 @@ PROPERTY = "fault"
 Tally = Callable[..., None]
 
 
-def often(usually: int, fully: int) -> int:
-    """How many times, or seconds."""
-    return fully if FULL else usually
+def scaled(short: int, full: int) -> int:
+    """Return a number of repetitions or seconds: `full` with HEIMDALL_FAULTS=full."""
+    return full if FULL else short
 
 
 def row(fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] = ()) -> str:
@@ -30,8 +30,10 @@ def row(fault: str, tried: int, lost: str = "nothing", seconds: Sequence[float] 
 
 
 def table(reports: Iterable[Any]) -> list[str]:
-    """The rows that the tests left with their reports."""
-    found = [value for one in reports for name, value in one.user_properties if name == PROPERTY]
+    """The rows that the tests recorded in their reports."""
+    found = [
+        value for report in reports for name, value in report.user_properties if name == PROPERTY
+    ]
     if not found:
         return []
     return ["| fault | tried | lost | recovery: median, worst |", "|---|---|---|---|", *found]

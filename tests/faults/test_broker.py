@@ -19,19 +19,18 @@ import kombu
 import pytest
 
 from tests.broker import PrivateBroker
-from tests.faults.jobs import CONFIG, at_epoch, epoch_results, moment, seqs
-from tests.faults.results_table import FULL, Tally, often
-from tests.listener import Follower, Listener
+from tests.exchange_consumer import ExchangeConsumer, SeqFollower
+from tests.faults.job_observation import CONFIG, epoch_results, seqs, unix_time, wait_for_epoch
+from tests.faults.results_table import FULL, Tally, scaled
 from tests.polling import eventually
-from tests.served import served
 from tests.sockets import watch
-from tests.stack import Stack
+from tests.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 SOCKETS = 40
-AWAY_SECONDS = often(5, 60)
-# About a second an epoch where all of it is tried, so that a stall of a hundredth would show.
-SLOW: dict[str, Any] = {"batch_size": 1, "hidden": 128, "layers": 2} if often(0, 1) else {}
+AWAY_SECONDS = scaled(5, 60)
+# Epochs of about a second in the full run, so that a delay of one percent is measurable.
+SLOW: dict[str, Any] = {"batch_size": 1, "hidden": 128, "layers": 2} if scaled(0, 1) else {}
 FAULTS: dict[str, tuple[Callable[[PrivateBroker], object], Callable[[PrivateBroker], object]]] = {
     "killed": (PrivateBroker.kill, PrivateBroker.start),
     "frozen": (PrivateBroker.freeze, PrivateBroker.thaw),
@@ -40,21 +39,21 @@ FAULTS: dict[str, tuple[Callable[[PrivateBroker], object], Callable[[PrivateBrok
 
 
 @pytest.fixture
-def listener(disturbed: Stack) -> Iterator[Listener]:
-    listener = Listener(disturbed.amqp)
+def listener(disturbed: Stack) -> Iterator[ExchangeConsumer]:
+    listener = ExchangeConsumer(disturbed.amqp)
     yield listener
     listener.close()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_broker_outage_loses_no_event_and_does_not_stop_training(
-    disturbed: Stack, broker: PrivateBroker, listener: Listener, fault: str, tally: Tally
+    disturbed: Stack, broker: PrivateBroker, listener: ExchangeConsumer, fault: str, tally: Tally
 ) -> None:
     away, back = FAULTS[fault]
     job_id = disturbed.submit(epochs=100_000, patience=100_000, **SLOW)
     watching = [asyncio.ensure_future(watch(disturbed, job_id)) for _ in range(SOCKETS)]
-    follower = Follower(disturbed, listener, job_id)
-    await asyncio.to_thread(at_epoch, disturbed, job_id, 2)
+    follower = SeqFollower(disturbed, listener, job_id)
+    await asyncio.to_thread(wait_for_epoch, disturbed, job_id, 2)
     await asyncio.sleep(AWAY_SECONDS / 2)
 
     await asyncio.to_thread(away, broker)
@@ -100,8 +99,8 @@ def readiness(stack: Stack) -> dict[str, Any]:
 
 def slowdown(stack: Stack, job_id: str, gone: float, back: float) -> float:
     """Relative increase of the epoch time during the outage, against before and after."""
-    events = [one for one in stack.events(job_id) if one["event"] == "training:progress"]
-    ends = [moment(one) for one in events if not one["data"]["is_best"]]
+    events = [event for event in stack.events(job_id) if event["event"] == "training:progress"]
+    ends = [unix_time(event) for event in events if not event["data"]["is_best"]]
     spans = [
         [end for end in ends if since < end <= until]
         for since, until in pairwise([0, gone, back, math.inf])
@@ -111,7 +110,7 @@ def slowdown(stack: Stack, job_id: str, gone: float, back: float) -> float:
 
 
 def test_unsent_events_of_a_killed_process_are_sent_by_another(
-    disturbed: Stack, broker: PrivateBroker, listener: Listener, tally: Tally
+    disturbed: Stack, broker: PrivateBroker, listener: ExchangeConsumer, tally: Tally
 ) -> None:
     """The process is killed while the broker is frozen."""
     program = (
@@ -156,9 +155,9 @@ def test_lost_or_duplicate_queue_message_leads_to_one_claim(disturbed: Stack, ta
     disturbed.start_worker()
     ready = time.time()
     took = [
-        moment(one) - ready
+        unix_time(event) - ready
         for job_id in (lost, often_sent)
-        for one in eventually(partial(running, disturbed, job_id), 30)
+        for event in eventually(partial(running, disturbed, job_id), 30)
     ]
     assert not FULL or max(took) < 1 + 5
     for job_id in (lost, often_sent):
@@ -179,13 +178,13 @@ def test_job_is_enqueued_after_an_idle_connection_was_cut(
     disturbed.until(job_id, "completed")
     queued, claimed = disturbed.events(job_id)[:2]
     assert claimed["data"]["cause"] == "claimed"
-    assert moment(claimed) - moment(queued) < 2
+    assert unix_time(claimed) - unix_time(queued) < 2
     tally("connections cut while idle: queued until claimed", 1,
-          seconds=[moment(claimed) - moment(queued)])  # fmt: skip
+          seconds=[unix_time(claimed) - unix_time(queued)])  # fmt: skip
 
 
 def running(stack: Stack, job_id: str) -> list[dict[str, Any]]:
-    return [one for one in stack.events(job_id) if one["data"].get("status") == "running"]
+    return [event for event in stack.events(job_id) if event["data"].get("status") == "running"]
 
 
 def test_job_longer_than_the_consumer_timeout_runs_once(
@@ -195,15 +194,15 @@ def test_job_longer_than_the_consumer_timeout_runs_once(
     impatient = PrivateBroker("consumer_timeout = 8000").start()
     folder = tmp_path_factory.mktemp("impatient")
     try:
-        with served(folder, impatient.url, workers=1, HEIMDALL_JOBS_AT_ONCE="1") as stack:
+        with running_stack(folder, impatient.url, workers=1, HEIMDALL_JOBS_AT_ONCE="1") as stack:
             workers = stack.workers
             jobs = [stack.submit(epochs=100_000, patience=100_000) for _ in range(2)]
-            at_epoch(stack, jobs[0], 1)
+            wait_for_epoch(stack, jobs[0], 1)
             workers.append(stack.start_worker())
             ready = time.time()
             (second,) = eventually(partial(running, stack, jobs[1]), 30)
-            assert not FULL or moment(second) - ready < 1 + 5
-            time.sleep(often(10, 30))
+            assert not FULL or unix_time(second) - ready < 1 + 5
+            time.sleep(scaled(10, 30))
             for job_id in jobs:
                 job = stack.job(job_id)
                 assert (job["status"], job["attempt"]) == ("running", 1)
@@ -215,17 +214,17 @@ def test_job_longer_than_the_consumer_timeout_runs_once(
             stack.until(again, "completed")
     finally:
         impatient.close()
-    tally("consumer_timeout of 8 s, two jobs, two workers", 1, seconds=[moment(second) - ready])
+    tally("consumer_timeout of 8 s, two jobs, two workers", 1, seconds=[unix_time(second) - ready])
 
 
 async def test_killed_web_process_loses_no_event_for_clients(
     disturbed: Stack, tally: Tally
 ) -> None:
-    job_id = disturbed.submit(**{**CONFIG, "epochs": often(60, 300), "patience": 300})
-    sockets, took = often(20, 100), []
+    job_id = disturbed.submit(**{**CONFIG, "epochs": scaled(60, 300), "patience": 300})
+    sockets, took = scaled(20, 100), []
     watching = [asyncio.ensure_future(watch(disturbed, job_id)) for _ in range(sockets)]
-    for epoch in range(5, often(6, 30), 5):
-        await asyncio.to_thread(at_epoch, disturbed, job_id, epoch)
+    for epoch in range(5, scaled(6, 30), 5):
+        await asyncio.to_thread(wait_for_epoch, disturbed, job_id, epoch)
         web = disturbed.web
         assert web is not None
         os.killpg(web.pid, signal.SIGKILL)

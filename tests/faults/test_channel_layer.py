@@ -108,7 +108,7 @@ async def test_group_send_rejects_messages_that_are_not_event_frames(
     layer: TopicChannelLayer,
 ) -> None:
     with pytest.raises(ValueError, match="Only event frames"):
-        await layer.group_send("job.x", {"type": "chat"})
+        await layer.group_send("job.x", {"type": "chat"})  # type: ignore[typeddict-item]
 
 
 async def test_publish_to_a_frozen_broker_times_out(

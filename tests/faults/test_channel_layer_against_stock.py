@@ -10,10 +10,10 @@ import kombu
 import pytest
 
 from tests.broker import PrivateBroker
-from tests.faults.layers import (
+from tests.faults.channel_layers import (
+    HeimdallLayer,
     Kind,
-    Ours,
-    Stock,
+    StockLayer,
     fails_on_stock,
     joined,
     new_group,
@@ -60,7 +60,7 @@ async def receives_within_retries(
     raise AssertionError("the layer receives nothing any more")
 
 
-@pytest.mark.parametrize("kind", [Ours(), Stock()], ids=["ours", "stock"])
+@pytest.mark.parametrize("kind", [HeimdallLayer(), StockLayer()], ids=["ours", "stock"])
 async def test_both_layers_deliver_without_a_fault(kind: Kind, own_broker: PrivateBroker) -> None:
     """Control: without it, the failures below could have another reason."""
     async with opened(kind, own_broker.url) as layer:
@@ -74,7 +74,7 @@ async def test_undecodable_message_does_not_stop_the_layer(
 ) -> None:
     async with opened(kind, own_broker.url) as layer:
         channel = await joined(layer, group := new_group())
-        key = f"a.b.{group.removeprefix('job.')}" if isinstance(kind, Ours) else group
+        key = f"a.b.{group.removeprefix('job.')}" if isinstance(kind, HeimdallLayer) else group
         with kombu.Connection(own_broker.url) as connection:
             connection.Producer().publish(b'{"json":', exchange=kind.exchange, routing_key=key)
         await receives_within_retries(kind, layer, own_broker.url, channel, group)
@@ -235,7 +235,7 @@ async def test_all_spellings_of_the_broker_url_connect(
 @fails_on_stock("it refuses to be used from another event loop than its first")
 def test_sending_works_from_several_event_loops(kind: Kind, own_broker: PrivateBroker) -> None:
     """Each `asyncio.run` creates a new event loop, as `async_to_sync` does."""
-    if isinstance(kind, Ours):
+    if isinstance(kind, HeimdallLayer):
         for seq in range(2):
             asyncio.run(publish(kind, own_broker.url, new_group(), [seq]))
         return

@@ -1,24 +1,20 @@
-"""Checkpoints cut off, damaged and without room: never a silent restart."""
+"""Truncated and damaged checkpoints, and a full disk: never a silent restart."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 
-from tests.faults.jobs import CONFIG, at_epoch, epoch_results, starts
-from tests.faults.results_table import Tally, often
+from tests.faults.disk import full, small_disk
+from tests.faults.job_observation import CONFIG, epoch_results, started_events, wait_for_epoch
+from tests.faults.results_table import Tally, scaled
 from tests.stack import Stack
 from training.localization.checkpoints.store import Store
 from training.programs.checkpoint_files import EPOCHS, checkpoint_epoch, newest_first
@@ -40,9 +36,11 @@ while True:
 """
 
 
-def test_a_writer_killed_at_any_moment_leaves_one_that_loads(tmp_path: Path, tally: Tally) -> None:
-    chance, epoch = random.Random(3), 0
-    for _ in range(times := often(3, 25)):
+def test_writer_killed_at_any_moment_leaves_a_checkpoint_that_loads(
+    tmp_path: Path, tally: Tally
+) -> None:
+    rng, epoch = random.Random(3), 0
+    for _ in range(times := scaled(3, 25)):
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path), str(epoch)],
             stdout=subprocess.PIPE,
@@ -50,11 +48,11 @@ def test_a_writer_killed_at_any_moment_leaves_one_that_loads(tmp_path: Path, tal
         ) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
-            time.sleep(chance.uniform(0.05, 0.5))
+            time.sleep(rng.uniform(0.05, 0.5))
             writer.kill()
         newest = max(tmp_path.glob("epoch-*.safetensors"))
         resumed = Store(tmp_path).resume(newest)
-        assert resumed.damaged == []
+        assert resumed.unusable == [] and resumed.state
         epoch = resumed.state.epoch
         assert epoch == resumed.state.best_epoch
     tally("killed while writing a checkpoint: it loads", times)
@@ -62,7 +60,7 @@ def test_a_writer_killed_at_any_moment_leaves_one_that_loads(tmp_path: Path, tal
 
 def paused(stack: Stack, epoch: int, **config: Any) -> str:
     job_id = stack.submit(**{**CONFIG, **config})
-    at_epoch(stack, job_id, epoch)
+    wait_for_epoch(stack, job_id, epoch)
     ask(stack, job_id, "pause")
     stack.until(job_id, "paused")
     return job_id
@@ -88,11 +86,11 @@ def test_flipped_bit_falls_back_to_previous_checkpoint_with_a_note(
     flip_a_bit(newest)
     ask(disturbed, job_id, "resume")
     assert epoch_results(disturbed, job_id) == undisturbed
-    (_, again) = starts(disturbed, job_id)
+    (_, again) = started_events(disturbed, job_id)
     assert again["data"]["resumed_from_epoch"] == before
-    reasons = [one["data"].get("reason", "") for one in disturbed.events(job_id)]
-    (damage,) = (one for one in reasons if "is damaged" in one)
-    assert f"going on from epoch {before}" in damage
+    reasons = [event["data"].get("reason", "") for event in disturbed.events(job_id)]
+    (damage,) = (reason for reason in reasons if "is damaged" in reason)
+    assert f"resuming from epoch {before}" in damage
     tally("checkpoint with a flipped bit: the one before, and an event", 1)
 
 
@@ -107,53 +105,17 @@ def test_job_fails_with_the_reason_if_no_checkpoint_loads(disturbed: Stack, tall
     tally("no checkpoint that loads: failed, with the reason", 1)
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "heimdall-test", str(folder)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        pytest.skip("needs to mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextmanager
-def full(path: Path) -> Iterator[None]:
-    """`path` takes all room, that of the checkpoints that are let go of meanwhile too."""
-    enough = threading.Event()
-
-    def fill() -> None:
-        while not enough.wait(0.002):
-            with contextlib.suppress(OSError), path.open("ab", buffering=0) as filler:
-                while True:
-                    filler.write(bytes(4096))
-
-    thread = threading.Thread(target=fill)
-    thread.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        thread.join()
-        path.unlink()
-
-
-def test_a_full_disk_fails_the_job_and_room_lets_it_go_on(
+def test_full_disk_fails_the_job_which_resumes_once_there_is_space(
     disturbed: Stack, undisturbed: list[Any], tally: Tally
 ) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs to mount a small disk")
     disturbed.stop_workers()
     job_id = disturbed.submit(**CONFIG)
     folder = disturbed.folder / "jobs" / job_id
-    with small_disk(folder, "4m"):
+    with small_disk(folder, "4m") as mounted:
+        if not mounted:
+            pytest.skip("needs to mount a small disk")
         disturbed.start_worker()
-        at_epoch(disturbed, job_id, 5)
+        wait_for_epoch(disturbed, job_id, 5)
         with full(folder / "filler"):
             job = disturbed.until(job_id, "failed")
         assert "cannot be written" in job["error_message"]

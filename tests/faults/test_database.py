@@ -1,4 +1,4 @@
-"""The database away for a moment and for long: the same attempt goes on."""
+"""Short and long database outages: the same attempt continues."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.faults.jobs import CONFIG, LEASE_SECONDS, at_epoch, epoch_results
-from tests.faults.results_table import Tally, often
+from tests.faults.database_outage import cut_connections, database_name, refused
+from tests.faults.job_observation import CONFIG, LEASE_SECONDS, epoch_results, wait_for_epoch
+from tests.faults.results_table import Tally, scaled
 from tests.polling import eventually
-from tests.stack import POSTGRES, Stack, postgres_is_there
+from tests.stack import POSTGRES, Stack, postgres_is_available
 
 pytestmark = [
     pytest.mark.rabbit,
     pytest.mark.postgres,
     pytest.mark.xdist_group("faults"),
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not postgres_is_there(), reason="needs PostgreSQL"),
+    pytest.mark.skipif(not postgres_is_available(), reason="needs PostgreSQL"),
 ]
-CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
 @pytest.fixture
@@ -33,59 +32,44 @@ def server() -> Iterator[psycopg.Connection[Any]]:
         yield server
 
 
-def name_of(stack: Stack) -> str:
-    return stack.environment["DATABASE_URL"].rsplit("/", 1)[-1]
-
-
-@contextmanager
-def down(server: psycopg.Connection[Any], name: str) -> Iterator[None]:
-    """For this database alone the server is as if it were not there."""
-    server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-    server.execute(CUT, [name])
-    try:
-        yield
-    finally:
-        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
-
-
-def test_connections_that_are_cut_cost_no_attempt(
+def test_cut_database_connections_cost_no_attempt(
     disturbed: Stack, undisturbed: list[Any], server: psycopg.Connection[Any], tally: Tally
 ) -> None:
     job_id = disturbed.submit(**CONFIG)
-    for epoch in range(3, 3 + 3 * (times := often(4, 10)), 3):
-        at_epoch(disturbed, job_id, epoch)
-        server.execute(CUT, [name_of(disturbed)])
+    for epoch in range(3, 3 + 3 * (times := scaled(4, 10)), 3):
+        wait_for_epoch(disturbed, job_id, epoch)
+        cut_connections(server, database_name(disturbed))
     assert epoch_results(disturbed, job_id) == undisturbed
     assert disturbed.job(job_id)["attempt"] == 1
     tally("database connections cut: the same attempt ends", times)
 
 
-def test_a_database_that_is_down_for_longer_than_a_lease_costs_no_attempt(
+def test_database_down_for_longer_than_a_lease_costs_no_attempt(
     disturbed: Stack, undisturbed: list[Any], server: psycopg.Connection[Any], tally: Tally
 ) -> None:
     job_id = disturbed.submit(**CONFIG)
-    at_epoch(disturbed, job_id, 5)
-    with down(server, name_of(disturbed)):
-        time.sleep(often(7, 30))
+    wait_for_epoch(disturbed, job_id, 5)
+    with refused(server, database_name(disturbed)):
+        time.sleep(scaled(7, 30))
         with disturbed.api() as api:
             answer = api.get(f"/jobs/{job_id}")
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/problem+json"
     back = time.time()
-    eventually(lambda: at_epoch(disturbed, job_id, 6), 30)
+    eventually(lambda: wait_for_epoch(disturbed, job_id, 6), 30)
     went_on = time.time() - back
     assert epoch_results(disturbed, job_id) == undisturbed
     job = disturbed.job(job_id)
     assert (job["attempt"], job["crashes"]) == (1, 0)
-    tally(f"database down for {often(7, 30)} s (lease 4 s)", 1, seconds=[went_on])
+    tally(f"database down for {scaled(7, 30)} s (lease 4 s)", 1, seconds=[went_on])
 
 
 def test_process_frozen_in_a_transaction_does_not_block_others_for_long(
     disturbed: Stack, tally: Tally
 ) -> None:
-    """It holds the lock of the job's row, as a worker that falls asleep in a write does."""
+    """The process holds the lock of the job's row, like a worker suspended during a write."""
     job_id = disturbed.submit(epochs=100_000, patience=100_000)
-    at_epoch(disturbed, job_id, 1)
+    wait_for_epoch(disturbed, job_id, 1)
     program = (
         "import django, os, signal; django.setup()\n"
         "from django.db import transaction\n"
@@ -112,7 +96,7 @@ def test_process_frozen_in_a_transaction_does_not_block_others_for_long(
     tally("frozen in mid-transaction: until its lock was taken away", 1, seconds=[took])
 
 
-def test_a_publisher_whose_connection_was_cut_has_a_new_one_at_its_next_event(
+def test_publisher_reconnects_to_the_database_at_its_next_event(
     disturbed: Stack,
 ) -> None:
     program = (

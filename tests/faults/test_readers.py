@@ -6,20 +6,22 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.jobs import moment, seqs
-from tests.faults.results_table import Tally, often
+from tests.faults.job_observation import seqs, unix_time
+from tests.faults.results_table import Tally, scaled
 from tests.sockets import frame, open_socket
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]
-BURST, READERS, AT_ONCE = often(2_000, 10_000), 5, 50
+BURST, READERS, AT_ONCE = scaled(2_000, 10_000), 5, 50
 PROGRAM = f"""
 import sys, time, django; django.setup()
 from django.contrib.auth.models import User
 from django.db.models import Q
+from typing import Any
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset
@@ -57,23 +59,24 @@ async def run_burst(stack: Stack, slow: bool) -> list[float]:
     program.stdin.close()
     try:
         async with asyncio.timeout(120):
-            latencies = [one for found in await asyncio.gather(*readers) for one in found]
+            latencies = [latency for found in await asyncio.gather(*readers) for latency in found]
         await program.wait()
     finally:
-        for one in others:
-            one.cancel()
+        for task in others:
+            task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
     return latencies
 
 
 async def read(stack: Stack, job_id: str) -> list[float]:
-    latencies, frames = [], []
+    latencies: list[float] = []
+    frames: list[dict[str, Any]] = []
     async with open_socket(stack, f"/training/{job_id}?after=0") as socket:
         while not frames or frames[-1]["seq"] < 3 + BURST:
-            one = await frame(socket, 60)
-            if "seq" in one:
-                frames.append(one)
-                latencies.append(time.time() - moment(one))
+            event = await frame(socket, 60)
+            if "seq" in event:
+                frames.append(event)
+                latencies.append(time.time() - unix_time(event))
     assert seqs(frames) == list(range(1, 4 + BURST))
     return latencies[3:]
 
@@ -88,13 +91,13 @@ async def read_slowly(stack: Stack, job_id: str) -> None:
 async def stop_reading(stack: Stack, job_id: str) -> None:
     async with open_socket(stack, f"/training/{job_id}?after=0") as socket:
         await socket.recv()
-        socket.transport.pause_reading()  # type: ignore[attr-defined]
+        socket.transport.pause_reading()
         await asyncio.sleep(600)
 
 
 def memory_mb(pid: int) -> float:
-    (line,) = (one for one in Path(f"/proc/{pid}/status").read_text().splitlines()
-               if one.startswith("VmRSS"))  # fmt: skip
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+               if line.startswith("VmRSS"))  # fmt: skip
     return int(line.split()[1]) / 1024
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.results_table import Tally, often
+from tests.faults.results_table import Tally, scaled
 from tests.polling import eventually
 from tests.stack import SMALL, Stack
 
@@ -35,7 +35,7 @@ def now(stack: Stack, sweep_id: str) -> dict[str, Any]:
 
 
 def is_amid_a_trial(sweep: dict[str, Any]) -> bool:
-    return any(0 < one["current_epoch"] < EPOCHS for one in sweep["trials"])
+    return any(0 < trial["current_epoch"] < EPOCHS for trial in sweep["trials"])
 
 
 def killed_amid_a_trial(stack: Stack) -> None:
@@ -47,14 +47,14 @@ def killed_amid_a_trial(stack: Stack) -> None:
     eventually(lambda: now(stack, sweep_id)["status"] != "running", 120)
     done = now(stack, sweep_id)
     assert (done["status"], done["counts"]) == ("completed", {"completed": TRIALS})
-    assert [one["trial"] for one in done["trials"]] == [1, 2, 3]
-    assert {one["current_epoch"] for one in done["trials"]} == {EPOCHS}
-    # One was interrupted, and went on: it was not begun anew as another trial.
-    attempts = [stack.job(one["job_id"])["attempt"] for one in done["trials"]]
+    assert [trial["trial"] for trial in done["trials"]] == [1, 2, 3]
+    assert {trial["current_epoch"] for trial in done["trials"]} == {EPOCHS}
+    # The interrupted trial was resumed, not started again as another one.
+    attempts = [stack.job(trial["job_id"])["attempt"] for trial in done["trials"]]
     assert sorted(attempts) == [1, 1, 2]
 
 
 def test_another_worker_continues_the_sweep_of_a_killed_one(disturbed: Stack, tally: Tally) -> None:
-    for _ in range(times := often(1, 4)):
+    for _ in range(times := scaled(1, 4)):
         killed_amid_a_trial(disturbed)
     tally("scheduler of a sweep, kill -9", times)

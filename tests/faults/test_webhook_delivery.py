@@ -1,4 +1,4 @@
-"""The sender of webhooks, killed between a claim and its answer."""
+"""The webhook sender is killed between claim and response."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from tests.faults.results_table import Tally, often
+from tests.faults.results_table import Tally, scaled
 from tests.integration.training.webhooks.receiver import Receiver, receiver
 from tests.polling import eventually
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]
 
-# Nobody but the clock gives back what a dead sender had claimed; here it is put forward.
-RUN_OUT = """UPDATE training_delivery SET claimed_until = '2020-01-01'
+# A claim of a dead sender ends by its expiry only, which the test brings forward.
+EXPIRE_CLAIM = """UPDATE training_delivery SET claimed_until = '2020-01-01'
              WHERE attempts = 1 AND status = 'pending' AND claimed_until IS NOT NULL"""
 
 
 def delivered(stack: Stack, hook: str) -> dict[str, Any] | None:
-    """The newest line of the log, once it says so."""
+    """The newest delivery, once it is delivered."""
     with stack.api() as api:
         newest = api.get(f"{hook}/deliveries").json()["results"][0]
     return newest if newest["status"] == "delivered" else None
@@ -40,7 +40,7 @@ def killed_between_claim_and_answer(stack: Stack, there: Receiver, hook: str) ->
     stack.web.wait()
     there.opens.set()
     with sqlite3.connect(stack.folder / "heimdall.sqlite3", timeout=20) as rows:
-        assert rows.execute(RUN_OUT).rowcount == 1
+        assert rows.execute(EXPIRE_CLAIM).rowcount == 1
     stack.start_web()
     delivered_event = eventually(lambda: delivered(stack, hook))
     assert (
@@ -48,7 +48,7 @@ def killed_between_claim_and_answer(stack: Stack, there: Receiver, hook: str) ->
         delivered_event["attempts"],
         delivered_event["response_code"],
     ) == (sent["id"], 2, 204)
-    # The first may have been accepted: both carry one id, so the receiver can tell.
+    # The first request may have been accepted: both have the same ID, so the receiver can skip one.
     ids = [headers["webhook-id"] for _, headers, _ in there.got]
     assert ids == [sent["message_id"]] * 2
 
@@ -63,7 +63,7 @@ def test_delivery_claimed_by_a_killed_process_is_retried_and_logged(
             with stack.api() as api:
                 wanted = {"url": there.url, "events": ["job.completed"]}
                 hook = f"/webhooks/{api.post('/webhooks', json=wanted).json()['id']}"
-            for _ in range(times := often(1, 5)):
+            for _ in range(times := scaled(1, 5)):
                 killed_between_claim_and_answer(stack, there, hook)
         tally("sender of webhooks, kill -9 before the answer", times)
     finally:

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(120)]
 
 
 def test_readme_program_follows_a_job_to_its_evaluation(embedded: Stack) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert "localhost:8001" in program
+    programs = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (program,) = [text for text in programs if "localhost:8001" in text]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace("localhost:8001", embedded.url[7:])],
         env={**os.environ, "TOKEN": embedded.tokens["ada"]},

@@ -1,4 +1,4 @@
-"""One browser a module; a tab is a person who has signed in, and nothing may go wrong."""
+"""A browser per module, pages of signed-in users, and a check of the browser's console."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.stack import PASSWORD, Stack
 
-# How every journey begins: on the same embedded Heimdall, unless it says otherwise.
+# Marks of all journeys, which share one embedded stack unless they mark another.
 JOURNEY = [pytest.mark.browser, pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 PATIENCE = 90_000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-# Broken lines are a journey's subject, not its fault.
-LINE = re.compile(r"WebSocket|ERR_CONNECTION|ERR_INTERNET|Failed to fetch|503|ERR_FAILED")
+# Connection errors in the console are expected: journeys cause them.
+CONNECTION_ERRORS = re.compile(
+    r"WebSocket|ERR_CONNECTION|ERR_INTERNET|Failed to fetch|503|ERR_FAILED"
+)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    # Not for the session: it keeps an event loop running, beside which no test of asyncio can.
+    # Not session-wide: its running event loop would prevent asyncio tests.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield browser
         browser.close()
 
 
-# Nobody types a password twice.
+# Storage state by server and user, so that each signs in once.
 _signed_in: dict[tuple[str, str], Any] = {}
 
 
@@ -37,7 +39,7 @@ _signed_in: dict[tuple[str, str], Any] = {}
 def person(
     browser: Browser, stack: Stack, who: str = "ada", expected: str = "^$", **context: Any
 ) -> Iterator[Page]:
-    """Somebody's tab; `expected`: what the console may say."""
+    """A page of a signed-in user; `expected` matches errors that its console may show."""
     size = {"width": 1280, "height": 800}
     known = _signed_in.get((stack.url, who))
     opened = browser.new_context(**{"viewport": size, "storage_state": known, **context})
@@ -60,20 +62,22 @@ def person(
     finally:
         opened.close()
     assert [
-        fault for fault in faults if not re.search(expected, fault) and not LINE.search(fault)
+        fault
+        for fault in faults
+        if not re.search(expected, fault) and not CONNECTION_ERRORS.search(fault)
     ] == []
 
 
 @pytest.fixture
 def tab(chromium: Browser, embedded: Stack) -> Iterator[Page]:
-    """Ada's."""
+    """A page of the user ada."""
     with person(chromium, embedded) as page:
         yield page
 
 
 @pytest.fixture(scope="session")
 def finished(embedded: Stack) -> list[str]:
-    """Two trainings that completed, of which the second took larger steps."""
+    """Two completed jobs; the second has a higher learning rate."""
     steps = {"Small step": 0.0001, "Large step": 0.01}
     jobs = [
         embedded.submit(epochs=8, name=name, learning_rate=rate) for name, rate in steps.items()
@@ -83,10 +87,10 @@ def finished(embedded: Stack) -> list[str]:
     return jobs
 
 
-# What a page says, without what depends on the moment: ages, the line's state, a batch under way.
+# The content of a page without what changes by itself: ages, connection state, batch progress.
 CONTENT = """() => {
   const main = document.querySelector("main").cloneNode(true);
-  for (const part of main.querySelectorAll("time, #live, #batch, #polite, #heartbeat, #speed, script, template, canvas, .notice, .u-over, .reading"))
+  for (const part of main.querySelectorAll("time, #live, #batch, #polite, #heartbeat, #speed, #system, #peak-memory, #disk, script, template, canvas, .notice, .u-over, .reading"))
     part.remove();
   return document.title + " | " + main.textContent.replace(/\\s+/g, "");
 }"""  # noqa: E501

@@ -1,4 +1,4 @@
-"""The line breaks, in every way that lines break; the page says so, and ends as a fresh one."""
+"""Lost connections: the page shows the state, recovers and equals a reloaded one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.broker import PrivateBroker
-from tests.faults.results_table import often
+from tests.faults.results_table import scaled
 from tests.journeys.conftest import JOURNEY, PATIENCE, content, person
-from tests.served import served
-from tests.stack import SMALL, Stack
+from tests.stack import SMALL, Stack, running_stack
 
 pytestmark = JOURNEY
 
 
-def ends_as_a_fresh_page(tab: Page) -> None:
+def expect_same_as_reloaded_page(tab: Page) -> None:
     expect(tab.locator("#pill")).to_have_text("Completed", timeout=PATIENCE)
     expect(tab.locator("#timeline li:not(.day)").first).to_contain_text(
         "Completed", timeout=PATIENCE
@@ -32,23 +31,22 @@ def ends_as_a_fresh_page(tab: Page) -> None:
     assert content(tab) == live
 
 
-def test_without_sockets_the_stream_carries_it_and_without_that_asking(
+def test_page_falls_back_to_server_sent_events_and_then_to_polling(
     tab: Page, embedded: Stack
 ) -> None:
-    job_id = embedded.submit(epochs=40, patience=40, name="By other ways", hidden=64)
+    job_id = embedded.submit(epochs=40, patience=40, name="Fallback", hidden=64)
     tab.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
     tab.goto(f"{embedded.url}/jobs/{job_id}")
     expect(tab.locator("#live")).to_contain_text("Live (SSE)", timeout=PATIENCE)
     expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
-    cut = re.compile("/events/stream")
-    tab.route(cut, lambda route: route.abort())
+    tab.route(re.compile("/events/stream"), lambda route: route.abort())
     tab.reload()
     expect(tab.locator("#live")).to_contain_text("Polling every 2 s", timeout=PATIENCE)
-    ends_as_a_fresh_page(tab)
+    expect_same_as_reloaded_page(tab)
 
 
-def test_what_comes_twice_is_dropped_and_a_hole_is_filled(tab: Page, embedded: Stack) -> None:
-    """A proxy that doubles every third frame and swallows every fourth."""
+def test_duplicate_frames_are_dropped_and_missing_ones_fetched(tab: Page, embedded: Stack) -> None:
+    """Behind a proxy that duplicates every third frame and drops every fourth."""
     count = {"frames": 0}
 
     def unreliable(socket):  # type: ignore[no-untyped-def]
@@ -66,7 +64,7 @@ def test_what_comes_twice_is_dropped_and_a_hole_is_filled(tab: Page, embedded: S
     job_id = embedded.submit(epochs=30, patience=30, name="Unreliable")
     tab.goto(f"{embedded.url}/jobs/{job_id}")
     expect(tab.locator("#epochs tbody tr")).to_have_count(30, timeout=PATIENCE)
-    # The last frame may be the swallowed one: the next contact fills even that.
+    # The last frame may have been dropped; the next connection fetches it.
     count["frames"] = 0
     tab.reload()
     expect(tab.locator("#epochs tbody tr")).to_have_count(30)
@@ -86,13 +84,13 @@ def test_unreachable_server_is_shown_and_the_chart_stays(
     tab.route_web_socket(re.compile("/ws/"), lambda socket: socket.close())
     tab.reload()
     expect(tab.locator("#live")).to_contain_text("Reconnecting", timeout=PATIENCE)
-    assert tab.locator("canvas").count() == 2
+    assert tab.locator("[id$=-chart] canvas").count() == 2
 
 
 @pytest.fixture
 def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
-    """With a broker to kill."""
-    with served(tmp_path, private_broker.url, workers=1) as running:
+    """A stack with its own broker, which the test kills."""
+    with running_stack(tmp_path, private_broker.url, workers=1) as running:
         yield running
 
 
@@ -101,7 +99,7 @@ def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
 def test_broker_killed_and_web_restarted_while_the_page_is_open(
     chromium: Browser, own_stack: Stack, private_broker: PrivateBroker
 ) -> None:
-    job_id = own_stack.submit(epochs=often(160, 600), patience=600, **{**SMALL, "batch_size": 8})
+    job_id = own_stack.submit(epochs=scaled(160, 600), patience=600, **{**SMALL, "batch_size": 8})
     with person(chromium, own_stack) as tab:
         tab.goto(f"{own_stack.url}/jobs/{job_id}")
         expect(tab.locator("#epochs tbody tr").first).to_be_visible(timeout=PATIENCE)
@@ -110,8 +108,8 @@ def test_broker_killed_and_web_restarted_while_the_page_is_open(
         web.terminate()
         web.wait(timeout=15)
         expect(tab.locator("#live")).to_contain_text("Reconnecting")
-        tab.wait_for_timeout(1000 * often(0, 20))
+        tab.wait_for_timeout(1000 * scaled(0, 20))
         own_stack.start_web()
         expect(tab.locator("#live")).to_contain_text("Live", timeout=PATIENCE)
         private_broker.start()
-        ends_as_a_fresh_page(tab)
+        expect_same_as_reloaded_page(tab)

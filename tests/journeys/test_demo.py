@@ -1,4 +1,4 @@
-"""The one command, as it is typed."""
+"""The demo command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.broker import free_port
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 
 
-# As in a terminal: what a shell starts in the background ignores Ctrl-C, and what that starts too.
+# As in a terminal: background processes of a shell, and their children, ignore SIGINT.
 INTERRUPTIBLE = ["env", "--default-signal=INT"]
 
 
@@ -39,7 +39,7 @@ def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def test_it_trains_shows_the_result_and_exits(tmp_path: Path) -> None:
+def test_demo_trains_shows_the_result_and_exits(tmp_path: Path) -> None:
     with demo(tmp_path, "--exit", "--epochs", "2") as running:
         assert running.stdout is not None
         output = running.stdout.read()
@@ -48,12 +48,12 @@ def test_it_trains_shows_the_result_and_exits(tmp_path: Path) -> None:
     assert address
     assert output.index(address[0]) < output.index("epoch 1/2") < output.index("epoch 2/2")
     assert "Using SQLite and an in-process broker (embedded)." in output
-    for line in ("this model", "weighted centroid", "nearest neighbours", "Cramér-Rao bound"):
+    for line in ("this model", "weighted centroid", "nearest neighbors", "Cramér-Rao bound"):
         assert line in output
     assert "Traceback" not in output
 
 
-def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_processes_and_the_next_start_resumes_the_job(tmp_path: Path) -> None:
     with demo(tmp_path, "--epochs", "200") as running:
         assert running.stdout is not None
         output = ""
@@ -66,15 +66,15 @@ def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> No
     assert running.returncode == 0, output
     assert "the job continues at the next start" in output
     assert "Traceback" not in output
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert left.stdout == b""
+    remaining = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
+    assert remaining.stdout == b""
 
     with demo(tmp_path, "--epochs", "1") as again:
         time.sleep(1)
-        attempts = tmp_path / "jobs"
+        jobs = tmp_path / "jobs"
         until = time.monotonic() + 60
-        while not list(attempts.glob("*/attempt-002")):
-            assert time.monotonic() < until, "the interrupted job was not taken up again"
+        while not list(jobs.glob("*/attempt-002")):
+            assert time.monotonic() < until, "the interrupted job was not resumed"
             time.sleep(0.1)
         again.terminate()
         assert again.stdout is not None
@@ -84,7 +84,11 @@ def test_ctrl_c_ends_everything_and_the_next_start_goes_on(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--dataset", "/nowhere", "--dataset /nowhere: receivers.csv is missing"),
+        (
+            "--dataset",
+            "/nowhere",
+            "--dataset /nowhere: the folder cannot be read: No such file or directory",
+        ),
         ("--epochs", "0", "--epochs"),
     ],
 )

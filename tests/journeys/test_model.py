@@ -1,4 +1,4 @@
-"""What a training leaves behind: a model to ask, files to take home."""
+"""The page of a trained model: predictions and downloads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def test_predicted_position_on_the_page_equals_the_api_response(
 ) -> None:
     tab.goto(f"{embedded.url}/models")
     tab.get_by_role("link", name="Small step").first.click()
-    asked = tab.locator("#readings")
+    form = tab.locator("#readings")
     answer = tab.locator("#answer")
-    asked.get_by_role("button", name="Estimate position").click()
+    form.get_by_role("button", name="Estimate position").click()
     expect(answer).to_contain_text("Enter at least one reading.")
-    names = [row.get_attribute("data-receiver") for row in asked.locator("tbody tr").all()[:3]]
+    names = [row.get_attribute("data-receiver") for row in form.locator("tbody tr").all()[:3]]
     for index, name in enumerate(names):
-        asked.get_by_label(f"RSSI at {name}").fill(str(HEARD["rssi_dbm"] - index))
-        asked.get_by_label(f"Arrival time at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
-    asked.get_by_role("button", name="Estimate position").click()
+        form.get_by_label(f"RSSI at {name}").fill(str(HEARD["rssi_dbm"] - index))
+        form.get_by_label(f"Arrival time at {name}").fill(str(HEARD["toa_ns"] + 9000 * index))
+    form.get_by_role("button", name="Estimate position").click()
     expect(answer.locator("ellipse.prediction")).to_be_visible(timeout=PATIENCE)
-    expect(answer).to_contain_text(re.compile(r"68 % confidence ellipse [\d.]+ k?m × [\d.]+ k?m"))
+    expect(answer).to_contain_text(re.compile(r"68 % confidence ellipse [\d.,]+ k?m × [\d.,]+ k?m"))
     measurements = [
         {"receiver_id": name, "rssi_dbm": HEARD["rssi_dbm"] - index,
          "toa_ns": HEARD["toa_ns"] + 9000 * index}
@@ -53,13 +53,13 @@ def test_artifacts_are_downloaded_completely(
     with embedded.api() as api:
         listed = api.get(f"/jobs/{finished[0]}/artifacts").json()["results"]
     assert {"model.safetensors", "card.json", "best.safetensors", "model.onnx"} <= {
-        one["name"] for one in listed
+        artifact["name"] for artifact in listed
     }
     expect(panel.get_by_role("link")).to_have_count(len(listed))
-    for one in (one for one in listed if one["bytes"]):
+    for artifact in (artifact for artifact in listed if artifact["bytes"]):
         with tab.expect_download(timeout=PATIENCE) as started:
-            panel.get_by_role("link", name=one["name"], exact=True).click()
-        kept = tmp_path / one["name"]
+            panel.get_by_role("link", name=artifact["name"], exact=True).click()
+        kept = tmp_path / artifact["name"]
         started.value.save_as(kept)
-        assert kept.stat().st_size == one["bytes"]
+        assert kept.stat().st_size == artifact["bytes"]
         assert MAGIC[kept.suffix] in kept.read_bytes()[:8]

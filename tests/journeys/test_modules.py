@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from django.http import QueryDict
 from django.utils import timezone
 from playwright.sync_api import Page
 
 from tests.journeys.conftest import JOURNEY
-from tests.unit.training.jobs.test_status import epochs
+from tests.unit.training.jobs.test_status import ends_of, epochs
 from training.jobs import progress
 from training.jobs.chart_series import downsample_minmax
 from training.models import Job
@@ -25,21 +27,34 @@ from training.programs.registry import get_program
 from training.web import formatting
 from training.web.charts.line_charts import sparkline
 from training.web.charts.ticks import tick_formatter
+from training.web.terminal import plain_lines
 from training.web.views.job_page import progress_text
+from training.web.views.models import read_form
 
 pytestmark = JOURNEY
-NUMBERS = [None, 0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 10_000, 123_456.7,
+NUMBERS = [None, 1e200, -1.5e12,
+           0, 0.00001234, 0.5, 9.949, 12.34, 99.96, 123.4, 2344.4, 9999, 10_000, 123_456.7,
            7_654_321.0, -3.4567]  # fmt: skip
-SECONDS = [0, 3.2, 9.4, 12, 54, 59, 61, 130, 3599, 3661, 5399, 7300, 90_000]
+# At halves, at the neighbors of powers of ten, and elsewhere.
+GRID = [
+    sign * number * 10.0**exponent
+    for exponent in range(-7, 13)
+    for number in (1, 1.15, 1.25, 1.5, 2.5, 4.5, 7.35, 9.5, 9.95, 9.995, 9.9995, 9.99995, math.pi)
+    for sign in (1, -1)
+] + [0.0, 5e-324, 1e-300, 1e22, 1.7e308, *(whole / 8 for whole in range(1000))]
+HALVES = [whole + 0.5 for whole in range(0, 90_000, 29)]
+SECONDS = [0, 0.5, 3.2, 9.4, 12, 54, 59, 61, 130, 3599, 3661, 5399, 7300, 90_000]
 
 # JavaScript and Python have functions of the same meaning: formatDistance and format_distance.
-FORMATTERS = {
-    "formatDistance": (formatting.format_distance, NUMBERS),
-    "formatNumber": (formatting.format_number, NUMBERS),
-    "formatPercent": (formatting.format_percent, NUMBERS[:5]),
-    "formatDuration": (formatting.format_duration, SECONDS),
-    "formatEta": (formatting.format_eta, SECONDS),
-    "formatRate": (formatting.format_rate, [None, 0, 0.04, 0.47, 1, 2.35, 12.3, *SECONDS]),
+FORMATTERS: dict[str, tuple[Callable[[Any], object], Sequence[float | None]]] = {
+    "formatDistance": (formatting.format_distance, [*NUMBERS, *GRID]),
+    "formatNumber": (formatting.format_number, [*NUMBERS, *GRID]),
+    "formatFixed": (formatting.format_fixed, GRID),
+    "formatPercent": (formatting.format_percent, [*NUMBERS[:5], *GRID]),
+    "formatDuration": (formatting.format_duration, SECONDS + GRID + HALVES),
+    "formatEta": (formatting.format_eta, SECONDS + GRID + HALVES),
+    "formatSize": (formatting.format_size, [*range(0, 12_000, 50), 1_234_567, 5 * 10**9, 10**15]),
+    "formatRate": (formatting.format_rate, [None, 0, 0.04, 0.47, 1, 2.35, 12.3, *SECONDS, *GRID]),
 }
 
 
@@ -52,21 +67,59 @@ def module(tab: Page, name: str, body: str, *arguments: Any) -> Any:
 @pytest.mark.parametrize("name", FORMATTERS)
 def test_page_and_server_format_numbers_alike(tab: Page, name: str) -> None:
     function, values = FORMATTERS[name]
-    formatted = module(tab, "formatting", f"return a[0].map((one) => m.{name}(one));", values)
+    formatted = module(tab, "formatting", f"return a[0].map((value) => m.{name}(value));", values)
     assert formatted == json.loads(json.dumps([function(value) for value in values]))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["-69,0", " 0,001 ", ",5", "12345,678", "1,5e-3", "\N{MINUS SIGN}70,5", "0.5", "1e-4", "7",
+     "1,000", "-69,125", "1,234.5", "1.234,5", "1,2,3", "", "x", "0x10", "Infinity", "1_0"],
+)  # fmt: skip
+def test_page_and_server_read_typed_numbers_alike(tab: Page, typed: str) -> None:
+    script = "try { return m.parseNumber(a[0]); } catch (error) { return null; }"
+    readings, _ = read_form(QueryDict(urlencode({"toa_ns-0": typed})), ["hill"], ["toa_ns"])
+    expected = readings[0]["toa_ns"] if readings else None
+    assert module(tab, "numbers", script, typed) == expected
+
+
+def test_arrival_times_keep_the_digits_that_a_number_does_not_hold(tab: Page) -> None:
+    script = "return a[0].map((text) => m.numberAsJson(text));"
+    typed = ["1764183600123456789", "1764183600123456789,5", "-0,5", ".5", "+7"]
+    expected = ["1764183600123456789", "1764183600123456789.5", "-0.5", "0.5", "7"]
+    assert module(tab, "numbers", script, typed) == expected
+
+
+def test_page_and_server_show_lines_of_output_alike(tab: Page) -> None:
+    lines = ["plain", "\x1b[1;31mred\x1b[0m", " 1%\r 50%\r100%\r", "\r\x1b[K", "a\x00b\tc",
+             "\x1b]8;;http://a\x1b\\link\x1b]8;;\x1b\\", "50%\r\x1b[K", ""]  # fmt: skip
+    shown = module(tab, "ansi", "return a[0].map((one) => m.plainText(one));", lines)
+    assert shown == [plain_lines(f"{line}\n")[0] for line in lines]
+
+
+def test_colors_of_output_become_classes_and_never_markup(tab: Page) -> None:
+    line = "a\x1b[1;31m<b>\x1b[39mb\x1b[0m\x1b[38;5;196mc\x1b[48;2;10;200;10md"
+    found = module(tab, "ansi", "return m.parseLine(a[0]).spans;", line)
+    assert [(span["text"], span["classes"]) for span in found] == [
+        ("a", ""),
+        ("<b>", "ansi-bold ansi-fg-1"),
+        ("b", "ansi-bold"),
+        ("c", "ansi-fg-9"),
+        ("d", "ansi-bg-10 ansi-fg-9"),
+    ]
 
 
 @pytest.mark.parametrize("metric", get_program().metrics.values(), ids=attrgetter("name"))
 def test_page_and_server_format_each_metric_alike(tab: Page, metric: Metric) -> None:
-    script = "const format = m.formatter(a[0]); return a[1].map((one) => format(one));"
+    script = "const format = m.formatter(a[0]); return a[1].map((value) => format(value));"
     formatted = module(tab, "formatting", script, metric.as_json(), NUMBERS)
     assert formatted == [formatting.formatter(metric)(value) for value in NUMBERS]
 
 
 @pytest.mark.parametrize("name", ["val_loss", "val_rmse", "val_coverage_68"])
 def test_page_and_server_format_ticks_alike(tab: Page, name: str) -> None:
-    metric, ticks = get_program().metrics[name], [-2, 0, 0.05, 0.5, 20, 500, 1000, 2500, 40_000]
-    script = "const format = m.tickFormatter(a[0]); return a[1].map((one) => format(one));"
+    metric, ticks = get_program().metrics[name], [-2, 0, 0.05, 500, 1e5, 1e6, 2.5e-5, *GRID]
+    script = "const format = m.tickFormatter(a[0]); return a[1].map((value) => format(value));"
     formatted = module(tab, "formatting", script, metric.as_json(), ticks)
     assert formatted == [tick_formatter(metric)(tick) for tick in ticks]
 
@@ -82,7 +135,7 @@ def test_page_and_server_format_ticks_alike(tab: Page, name: str) -> None:
         ({"status": "paused", "current_epoch": 1200, "total_epochs": 5000,}, []),
     ],
 )  # fmt: skip
-def test_page_and_server_write_the_progress_alike(
+def test_page_and_server_format_the_progress_alike(
     tab: Page, fields: dict[str, Any], epochs_ago: list[int]
 ) -> None:
     values = {"kind": "training", "total_epochs": 20, "config": {"patience": 5}, **fields}
@@ -144,14 +197,14 @@ def test_columns_stay_bounded_and_keep_their_peaks(tab: Page) -> None:
     assert (peak, last, added_again) == (99, 5000, False)
 
 
-def test_a_logarithmic_axis_is_ticked_at_round_values(tab: Page) -> None:
+def test_logarithmic_axis_has_ticks_at_round_values(tab: Page) -> None:
     ticks = module(tab, "chart", "return a.map(([low, high]) => m.decadeTicks(low, high));",
                    [300, 60_000], [-4, 4.5], [2, 3])  # fmt: skip
     assert ticks == [[500, 1000, 2000, 5000, 10_000, 20_000, 50_000],
                      [-2, -1, 0, 1, 2], [2]]  # fmt: skip
 
 
-def test_a_gap_interrupts_the_curve(tab: Page) -> None:
+def test_gap_interrupts_the_curve(tab: Page) -> None:
     result = module(
         tab,
         "columns",
@@ -165,7 +218,7 @@ def test_a_gap_interrupts_the_curve(tab: Page) -> None:
 
 
 def test_page_and_server_measure_the_same_speed(tab: Page) -> None:
-    ends = list(accumulate(epochs(130), initial=datetime(2026, 1, 1, tzinfo=UTC)))[1:]
+    ends = ends_of(epochs(130))
     counts = [1, 2, 10, 50, 121, 130]
     script = """
         const grown = new m.Speed();

@@ -36,7 +36,7 @@ def start(tab: Page, name: str) -> None:
 
 def test_sweep_page_shows_trials_live(tab: Page) -> None:
     start(tab, "Rates")
-    # Nobody reloads: what comes, comes over the socket.
+    # Without a reload: updates arrive over the WebSocket.
     tab.evaluate("window.untouched = true")
     expect(tab.locator("#trials tbody tr")).to_have_count(3, timeout=PATIENCE)
     expect(tab.locator("#curves canvas")).to_be_visible(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""With JavaScript off everything can still be done, and is still seen."""
+"""Without JavaScript every action works and every page is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = JOURNEY
 
 
 def until(tab: Page, word: str) -> None:
-    """The page reloads by itself; here we need not wait for it."""
+    """Reload the page at once instead of waiting for its own reload."""
     for _ in range(120):
         if tab.locator("#pill").inner_text() == word:
             return

@@ -72,7 +72,7 @@ def test_deploy_files_contain_no_secret() -> None:
     secrets = re.findall(
         r"^.*(?:SECRET|PASSWORD).*$", (DEPLOY / "systemd/heimdall.env").read_text(), re.MULTILINE
     )
-    assert [one for one in secrets if not re.search(r"(=|:PASSWORD@.*)$", one)] == []
+    assert [secret for secret in secrets if not re.search(r"(=|:PASSWORD@.*)$", secret)] == []
 
 
 def test_compose_dependencies_exist_and_have_health_checks() -> None:
@@ -83,10 +83,12 @@ def test_compose_dependencies_exist_and_have_health_checks() -> None:
             ), name
         for mount in service.get("volumes", []):
             assert mount.partition(":")[0] in parsed("compose.yaml")["volumes"]
-    commands = [one["command"] for one in SERVICES.values() if "command" in one]
+    commands = [service["command"] for service in SERVICES.values() if "command" in service]
     (image,) = re.findall(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert [
-        one for one in [*commands, json.loads(image)] if not runs_something_that_is_there(one)
+        command
+        for command in [*commands, json.loads(image)]
+        if not runs_something_that_is_there(command)
     ] == []
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
 
@@ -97,11 +99,11 @@ def test_image_runs_as_a_user_and_copies_existing_files() -> None:
     kept = [
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"
     ]
-    assert [one for one in kept if not (ROOT / one).exists()] == []
+    assert [pattern for pattern in kept if not (ROOT / pattern).exists()] == []
     copied = [
         word for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for word in line.split()
     ]
-    assert [one for one in copied if not (ROOT / one).exists()] == []
+    assert [path for path in copied if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
@@ -160,7 +162,9 @@ def test_alerts_and_panels_use_exported_metrics() -> None:
         assert expression.count("(") == expression.count(")"), expression
         named = re.findall(r"\b((?:heimdall|process|python)_\w+|up)\b(?:\{(.*?)\})?", expression)
         assert named, expression
-        grouped = {one for by in re.findall(r"by \((.*?)\)", expression) for one in by.split(", ")}
+        grouped = {
+            label for by in re.findall(r"by \((.*?)\)", expression) for label in by.split(", ")
+        }
         for name, labels in named:
             assert name in there, expression
             assert set(re.findall(r"(\w+)[=!]~?\"", labels)) <= there[name], expression
@@ -176,7 +180,12 @@ def test_every_alert_is_documented() -> None:
 
 
 def test_proxies_pass_websockets_and_hide_metrics() -> None:
-    nginx, caddy = (DEPLOY / "nginx.conf").read_text(), (DEPLOY / "Caddyfile").read_text()
+    check_proxy("nginx.conf", "Caddyfile")
+    check_proxy("nginx-base-path.conf", "Caddyfile-base-path")
+
+
+def check_proxy(nginx_file: str, caddy_file: str) -> None:
+    nginx, caddy = (DEPLOY / nginx_file).read_text(), (DEPLOY / caddy_file).read_text()
     assert nginx.count("{") == nginx.count("}") and caddy.count("{") == caddy.count("}")
     for directive in ("Upgrade $http_upgrade", "proxy_buffering off", "X-Forwarded-Proto $scheme"):
         assert directive in nginx

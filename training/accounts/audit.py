@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from django.contrib.auth import signals
 from django.contrib.auth.models import User
@@ -13,6 +13,7 @@ from training import request_context
 from training.models import AuditEntry
 
 SYSTEM = "system"
+MAX_NAME = 150
 
 
 def record(action: str, target: Model | str, actor: str = "", **detail: Any) -> None:
@@ -33,7 +34,7 @@ def _describe(instance: Model) -> str:
     return f"{type(instance).__name__.lower()} {instance.pk} {instance}"
 
 
-def _record_sign_in(user: User, **_: Any) -> None:
+def _record_sign_in(user: User, request: HttpRequest | None = None, **_: Any) -> None:
     record("sign in", user, user.username)
 
 
@@ -42,11 +43,18 @@ def _record_sign_out(user: User | None, **_: Any) -> None:
         record("sign out", user, user.username)
 
 
+class Credentials(TypedDict, total=False):
+    username: str
+
+
 def _record_failed_sign_in(
-    credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
+    credentials: Credentials, request: HttpRequest | None = None, **_: Any
 ) -> None:
-    # The name is stored as the target, not the actor: the client has not proved who it is.
-    record("sign in refused", str(credentials.get("username", ""))[:150])
+    # As the target, not the actor: the client has not proved who it is. A name without an account
+    # is not kept, because it is often a password in the wrong field.
+    name = str(credentials.get("username", ""))
+    is_known = len(name) <= MAX_NAME and User.objects.filter(username=name).exists()
+    record("sign in refused", name if is_known else "unknown name")
 
 
 def connect_signals() -> None:

@@ -17,9 +17,11 @@ from django.utils import timezone
 from training.models import IdempotencyKey
 
 RETENTION = timedelta(hours=24)
-# Longer than the longest import. An older claim belongs to a process that died; if that process is
-# alive after all, `complete` raises and its work is rolled back.
-ORPHANED_AFTER = timedelta(minutes=5)
+# An older claim belongs to a process that died, or could not release it without the database. If
+# its work goes on after all, `complete` raises and it is rolled back.
+ORPHANED_AFTER = timedelta(seconds=30)
+# Longer than the longest import.
+IMPORT_ORPHANED_AFTER = timedelta(minutes=5)
 
 
 class InProgressError(Exception):
@@ -30,7 +32,9 @@ class KeyReusedError(Exception):
     """The key was used for a different request."""
 
 
-def acquire(user: User, key: str, digest: str) -> IdempotencyKey:
+def acquire(
+    user: User, key: str, digest: str, orphaned_after: timedelta = ORPHANED_AFTER
+) -> IdempotencyKey:
     """Claim the key. With `status` None the caller does the work, else it has the response."""
     now = timezone.now()
     IdempotencyKey.objects.filter(created_at__lt=now - RETENTION).delete()
@@ -45,7 +49,9 @@ def acquire(user: User, key: str, digest: str) -> IdempotencyKey:
         raise KeyReusedError(
             f"The Idempotency-Key {key!r} was used for another request; use a new key for each."
         )
-    if existing is not None and (existing.status is not None or _take_over_orphan(existing)):
+    if existing is not None and (
+        existing.status is not None or _take_over_orphan(existing, orphaned_after)
+    ):
         return existing
     raise InProgressError(f"The first request with the Idempotency-Key {key!r} is still running.")
 
@@ -58,16 +64,15 @@ def complete(acquired: IdempotencyKey, status: int, body: str) -> None:
 
 
 def release(acquired: IdempotencyKey) -> None:
-    """Free the key of a request that failed."""
     # If the database is unavailable the claim stays behind, and is taken over later.
     with contextlib.suppress(DatabaseError):
         IdempotencyKey.objects.filter(pk=acquired.pk, claim=acquired.claim, status=None).delete()
 
 
-def _take_over_orphan(row: IdempotencyKey) -> bool:
+def _take_over_orphan(row: IdempotencyKey, orphaned_after: timedelta) -> bool:
     now = timezone.now()
     orphan = IdempotencyKey.objects.filter(
-        pk=row.pk, claim=row.claim, status=None, claimed_at__lt=now - ORPHANED_AFTER
+        pk=row.pk, claim=row.claim, status=None, claimed_at__lt=now - orphaned_after
     )
     row.claim = uuid.uuid4()
     return bool(orphan.update(claim=row.claim, claimed_at=now))

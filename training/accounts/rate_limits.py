@@ -77,13 +77,18 @@ def _reserve_batch(key: str, minute: int, limit: int) -> tuple[int, int]:
     """Return the size of the batch, and how many requests can still be reserved."""
     batch = max(1, limit // BATCHES)
     row = Allowance.objects.filter(who=key)
-    available = row.filter(window=minute, drawn__lte=limit - batch)
+    # A process whose clock is behind uses the later minute that another one has begun: if each
+    # reset the row to its own minute, there would be no limit.
+    available = row.filter(window__gte=minute, drawn__lte=limit - batch)
     while not available.update(drawn=F("drawn") + batch):
-        # A row of an earlier minute is reset; if two processes try, one of them succeeds.
-        if row.exclude(window=minute).update(window=minute, drawn=batch):
+        # A row of an earlier minute is reset; if two processes try, one of them succeeds, and the
+        # other one reserves again.
+        if row.filter(window__lt=minute).update(window=minute, drawn=batch):
             return batch, limit - batch
-        if row.exists():
+        if row.filter(window__gte=minute, drawn__gt=limit - batch).exists():
             return 0, 0
+        if row.exists():
+            continue
         try:
             with transaction.atomic():
                 Allowance.objects.create(who=key, window=minute, drawn=batch)

@@ -1,5 +1,5 @@
-"""The admin site: rows are read-only, and every action goes through `lifecycle`."""
+"""The admin site: rows are read-only but for limits of users; actions go through `lifecycle`."""
 
-from training.admin import jobs, registry, sweeps, webhooks
+from training.admin import jobs, limits, registry, sweeps, teams, users, webhooks
 
-__all__ = ["jobs", "registry", "sweeps", "webhooks"]
+__all__ = ["jobs", "limits", "registry", "sweeps", "teams", "users", "webhooks"]

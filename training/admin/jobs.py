@@ -6,23 +6,29 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import signed_in_user
+from training.admin.filters import CreationTimeFilter, RequestedActionFilter
 from training.admin.readonly import ReadOnly
 from training.jobs import lifecycle, results
 from training.jobs.attempts import Attempt, SupersededError
+from training.jobs.search import search_for_staff
 from training.models import Job
 from training.models.states import Status
 from training.programs.registry import get_program
+from training.storage import disk_usage
 from training.templatetags.formatting import ago, headline, headline_attributes, state_pill
 from training.web import formatting
 from training.web.actions import JOB_ACTIONS, Action, perform_action
+from training.web.create_once import create_once
 from training.web.forms import JobForm
+from training.web.views.responses import HttpResponseSeeOther
 
 
 def _perform_on_each(request: HttpRequest, rows: QuerySet[Job], action: Action[Job]) -> None:
@@ -45,17 +51,23 @@ def requeue(job: Job, actor: str) -> None:
         raise lifecycle.ConflictError(Job.objects.get(pk=job.pk), "requeue") from None
 
 
+_BEST = formatting.short_headline_title(get_program())
+
+
 @admin.register(Job)
 class JobAdmin(ReadOnly):
     list_display = ("name_and_page", "state", "progress", "best", "heartbeat", "owner_name",
                     "created")  # fmt: skip
     list_display_links = None
-    list_filter = ("status", "kind", "stop_requested", "owner", "team", "dataset", "created_at")
-    search_fields = ("name", "id", "error_message", "worker")
+    list_filter = ("status", "kind", ("stop_requested", RequestedActionFilter), "owner", "team",
+                   ("created_at", CreationTimeFilter))  # fmt: skip
+    # Shows the search; `get_search_results` decides what is searched.
+    search_fields = ("name",)
+    search_help_text = "Name, dataset, owner, tag, ID, worker, or a part of an error message"
+    show_full_result_count = False
     list_select_related = ("owner", "dataset")
     list_per_page = 50
-    date_hierarchy = "created_at"
-    actions = ("pause", "resume", "cancel", "requeue", "delete_at_rest")
+    actions = ("pause", "resume", "cancel", "requeue", "delete_inactive")
     change_list_template = "admin/training/job/change_list.html"
     fieldsets: ClassVar = [
         (None, {"fields": ["live_page", "state", "progress", "best", "heartbeat",
@@ -64,9 +76,16 @@ class JobAdmin(ReadOnly):
                                            "parent", "notes", "labels", "settings"]}),
         ("Execution", {"fields": ["created_at", "started_at", "finished_at", "attempt",
                                     "crashes", "worker", "lease_expires_at", "seq", "sent_seq",
-                                    "checkpoint_path"]}),
+                                    "checkpoint_path", "disk"]}),
     ]  # fmt: skip
-    readonly_fields = ("live_page", "state", "progress", "best", "heartbeat", "labels", "settings")
+    readonly_fields = ("live_page", "state", "progress", "best", "heartbeat", "labels", "settings",
+                       "disk")  # fmt: skip
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        text = search_term.strip()
+        return search_for_staff(queryset, text) if text else queryset, False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_staff)
@@ -74,9 +93,12 @@ class JobAdmin(ReadOnly):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        form = JobForm(signed_in_user(request), request.POST or None)
+        form = JobForm(signed_in_user(request), get_program(), request.POST or None)
         if form.is_valid():
-            return HttpResponseRedirect(reverse("job", args=[form.submit().pk]), status=303)
+            try:
+                return HttpResponseSeeOther(create_once(request, "job", form.submit).url)
+            except LimitReachedError as error:
+                form.add_error(None, str(error))
         context = {**self.admin_site.each_context(request), "title": "New job",
                    "form": form, "opts": self.opts}  # fmt: skip
         return TemplateResponse(request, "admin/training/job/launch.html", context,
@@ -104,12 +126,12 @@ class JobAdmin(ReadOnly):
             job.status,
             f"{job.progress_percent:.2f}",
             str(job),
-            done,
-            total,
-            f"{job.progress_percent:.0f}",
+            f"{done:,}",
+            f"{total:,}",
+            formatting.format_fixed(job.progress_percent, 0),
         )
 
-    @admin.display(description=formatting.headline_title(get_program()), ordering="headline_value")
+    @admin.display(description=_BEST, ordering="headline_value")
     def best(self, job: Job) -> SafeString:
         return format_html("<span {}>{}</span>", headline_attributes(job), headline(job))
 
@@ -129,13 +151,20 @@ class JobAdmin(ReadOnly):
     def live_page(self, job: Job) -> SafeString:
         return format_html('<a href="{}">Open {}</a>', reverse("job", args=[job.pk]), job)
 
+    @admin.display(description="on disk")
+    def disk(self, job: Job) -> str:
+        return formatting.format_size(disk_usage.job_bytes(job.pk))
+
     @admin.display(description="tags")
     def labels(self, job: Job) -> str:
         return ", ".join(job.tags) or "-"
 
     @admin.display(description="configuration")
     def settings(self, job: Job) -> SafeString:
-        parameters = ((name.replace("_", " "), value) for name, value in job.config.items())
+        parameters = (
+            (name.replace("_", " "), formatting.format_parameter(value))
+            for name, value in job.config.items()
+        )
         rows = format_html_join("", "<li>{} <b>{}</b></li>", parameters)
         return format_html('<ul class="settings">{}</ul>', rows)
 
@@ -156,7 +185,7 @@ class JobAdmin(ReadOnly):
         _perform_on_each(request, rows, Action(requeue, "Requeued."))
 
     @admin.action(description="Delete selected jobs (finished or paused only)")
-    def delete_at_rest(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+    def delete_inactive(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         _perform_on_each(
             request, rows, Action(lambda job, _: lifecycle.delete_job(job), "Deleted.")
         )

@@ -8,9 +8,11 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from training.accounts import tokens
+from training.admin.filters import CreationTimeFilter, TimeFilter
 from training.admin.readonly import ReadOnly
 from training.datasets import service as datasets
 from training.models import ApiToken, AuditEntry, Dataset, TrainedModel, Worker
+from training.storage import disk_usage
 from training.templatetags.formatting import ago, state_pill
 from training.web import formatting
 from training.workers import registry
@@ -18,8 +20,8 @@ from training.workers import registry
 
 @admin.register(Dataset)
 class DatasetAdmin(ReadOnly):
-    list_display = ("name", "kind", "state", "samples", "owner", "team", "created_at")
-    list_filter = ("kind", "status", "owner", "created_at")
+    list_display = ("name", "kind", "state", "samples", "disk", "owner", "team", "created_at")
+    list_filter = ("kind", "status", "owner", ("created_at", CreationTimeFilter))
     search_fields = ("name", "id", "content_hash")
     list_select_related = ("owner", "team")
     actions = ("delete_unused",)
@@ -28,6 +30,10 @@ class DatasetAdmin(ReadOnly):
     def state(self, dataset: Dataset) -> SafeString:
         return state_pill(dataset.status)
 
+    @admin.display(description="on disk")
+    def disk(self, dataset: Dataset) -> str:
+        return formatting.format_size(disk_usage.dataset_bytes(dataset.pk))
+
     @admin.action(description="Delete unused datasets")
     def delete_unused(self, request: HttpRequest, rows: QuerySet[Dataset]) -> None:
         for dataset in rows:
@@ -35,6 +41,8 @@ class DatasetAdmin(ReadOnly):
                 datasets.delete_dataset(dataset)
             except datasets.DatasetInUseError as error:
                 messages.warning(request, str(error))
+            else:
+                messages.success(request, f"Deleted dataset {dataset.name!r}.")
 
 
 @admin.register(TrainedModel)
@@ -62,7 +70,7 @@ class WorkerAdmin(ReadOnly):
 
     @admin.display(description="status")
     def state(self, worker: Worker) -> str:
-        return next((one.state for one in registry.list_workers() if one.name == worker.name), "")
+        return next((row.state for row in registry.list_workers() if row.name == worker.name), "")
 
     @admin.display(description="last seen", ordering="seen_at")
     def seen(self, worker: Worker) -> SafeString:
@@ -82,12 +90,13 @@ class ApiTokenAdmin(ReadOnly):
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:
         for row in rows.select_related("user"):
             tokens.revoke_token(row)
+            messages.success(request, f"Revoked a token of {row.user.username}.")
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnly):
     list_display = ("at", "actor", "action", "target", "address", "request_id")
-    list_filter = ("action", "at")
+    list_filter = ("action", ("at", TimeFilter))
     search_fields = ("actor", "target", "request_id", "address")
     date_hierarchy = "at"
     show_full_result_count = False

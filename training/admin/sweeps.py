@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from training.admin.filters import CreationTimeFilter
 from training.admin.readonly import ReadOnly
 from training.models import Sweep
 from training.templatetags.formatting import ago, state_pill
@@ -18,7 +19,7 @@ from training.web.actions import SWEEP_ACTIONS, Action, perform_action
 @admin.register(Sweep)
 class SweepAdmin(ReadOnly):
     list_display = ("name", "live_page", "state", "trials", "method", "owner", "created")
-    list_filter = ("status", "method", "owner", "created_at")
+    list_filter = ("status", "method", "owner", ("created_at", CreationTimeFilter))
     search_fields = ("name", "id")
     list_select_related = ("owner",)
     actions = ("pause", "resume", "cancel")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from training.accounts import audit
+from training.accounts.limits import LimitReachedError
+from training.admin.filters import CreationTimeFilter
 from training.admin.readonly import ReadOnly
 from training.models.webhooks import Delivery, Webhook
 from training.templatetags.formatting import ago
-from training.webhooks import outbox
+from training.webhooks import outbox, service
+
+MAX_REASONS = 5
 
 
 @admin.register(Webhook)
@@ -25,15 +32,17 @@ class WebhookAdmin(ReadOnly):
 
     @admin.action(description="Disable selected webhooks")
     def disable(self, request: HttpRequest, rows: QuerySet[Webhook]) -> None:
-        count = rows.update(enabled=False, disabled_reason="Disabled by an operator.")
-        messages.success(request, f"{count} webhooks disabled.")
+        enabled = list(rows.filter(enabled=True))
+        for webhook in enabled:
+            service.disable_webhook(webhook, "Disabled by an operator.")
+        messages.success(request, f"{len(enabled)} webhooks disabled.")
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnly):
     list_display = ("event", "webhook", "status", "attempts", "response_code", "duration_ms",
                     "attempted", "error")  # fmt: skip
-    list_filter = ("status", "event", "webhook", "created_at")
+    list_filter = ("status", "event", "webhook", ("created_at", CreationTimeFilter))
     search_fields = ("id", "body", "webhook__url")
     list_select_related = ("webhook",)
     date_hierarchy = "created_at"
@@ -45,6 +54,19 @@ class DeliveryAdmin(ReadOnly):
 
     @admin.action(description="Redeliver selected deliveries")
     def resend(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
-        for delivery in rows:
-            outbox.redeliver(delivery)
-        messages.success(request, f"{len(rows)} queued for redelivery.")
+        deliverable = list(rows.filter(webhook__enabled=True).select_related("webhook__owner"))
+        refusals, queued = Counter[str](), 0
+        for delivery in deliverable:
+            try:
+                outbox.redeliver(delivery)
+            except (outbox.AttemptInProgressError, LimitReachedError) as error:
+                refusals[str(error)] += 1
+            else:
+                queued += 1
+                target = f"delivery {delivery.pk}"
+                audit.record("redelivered", target, webhook=str(delivery.webhook_id))
+        if skipped := len(rows) - len(deliverable):
+            refusals["the webhook is disabled."] = skipped
+        for reason, count in refusals.most_common(MAX_REASONS):
+            messages.warning(request, f"{count} not queued: {reason}")
+        messages.success(request, f"{queued} queued for redelivery.")

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from training.api import errors, etags
+from training.request_thread import stream_file
 
 BLOCK_SIZE = 1 << 18
+# Pages show these. SVG is not among them, because it can contain scripts.
+IMAGES = {
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
 # A single range. Several ranges are answered with the whole file, which RFC 9110 allows.
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
@@ -45,31 +53,32 @@ def download(request: Request, path: Path, name: str) -> HttpResponseBase:
     if conditional.status_code == HTTPStatus.NOT_MODIFIED:
         return conditional
     try:
-        byte_range = _requested_range(request, stat.st_size, etag)
+        byte_range = requested_range(request, stat.st_size, etag)
     except RangeNotSatisfiableError:
-        return _range_not_satisfiable(stat.st_size)
+        return range_not_satisfiable(stat.st_size)
     first, last = byte_range or (0, stat.st_size - 1)
     length = last - first + 1
-    response: HttpResponseBase
-    if request.method == "HEAD":
-        response = HttpResponse()
-    elif isinstance(request._request, ASGIRequest):  # noqa: SLF001
-        response = StreamingHttpResponse(_blocks_async(path, first, length))
-    else:
-        response = StreamingHttpResponse(_blocks(path, first, length))
+    response = streamed(request, _blocks(path, first, length))
     if byte_range:
         response.status_code = HTTPStatus.PARTIAL_CONTENT
         response["Content-Range"] = f"bytes {first}-{last}/{stat.st_size}"
     response["Content-Length"] = str(length)
-    response["Content-Type"] = "application/octet-stream"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Content-Type"] = IMAGES.get(path.suffix.lower(), "application/octet-stream")
+    response["Content-Disposition"] = str(content_disposition_header(True, name.rpartition("/")[2]))
     response["Content-Encoding"] = "identity"  # a compressed response has no ranges
     response["Accept-Ranges"] = "bytes"
     response["ETag"], response["Cache-Control"] = etag, etags.CACHE_CONTROL
     return response
 
 
-def _requested_range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
+def streamed(request: Request, blocks: Iterator[bytes]) -> HttpResponseBase:
+    """The blocks as the body; under ASGI they are read in a thread."""
+    if request.method == "HEAD":
+        return HttpResponse()
+    return StreamingHttpResponse(stream_file(request._request, blocks))  # noqa: SLF001
+
+
+def requested_range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
     """The first and last byte requested; None for the whole file."""
     match = RANGE.match(request.headers.get("Range", "").replace(" ", ""))
     if match is None or match.groups() == ("", "") or request.method not in {"GET", "HEAD"}:
@@ -88,8 +97,9 @@ def _requested_range(request: Request, size: int, etag: str) -> tuple[int, int] 
     return start, end
 
 
-def _range_not_satisfiable(size: int) -> Response:
-    problem = errors.problem_body(416, f"The range starts beyond the file's {size} bytes.")
+def range_not_satisfiable(size: int, detail: str = "") -> Response:
+    detail = detail or f"The range starts beyond the file's {size} bytes."
+    problem = errors.problem_body(416, detail)
     response = Response(problem, status=416, content_type=errors.CONTENT_TYPE)
     response["Content-Range"] = f"bytes */{size}"
     return response
@@ -101,10 +111,5 @@ def _blocks(path: Path, first: int, length: int) -> Iterator[bytes]:
         while length > 0 and (block := file.read(min(BLOCK_SIZE, length))):
             length -= len(block)
             yield block
-
-
-async def _blocks_async(path: Path, first: int, length: int) -> AsyncIterator[bytes]:
-    """Read in a thread, so that the event loop is not blocked."""
-    blocks = _blocks(path, first, length)
-    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-        yield block
+    if length > 0:  # its client, which waits for the rest, has to be cut off
+        raise OSError(f"{path} became shorter while it was sent")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.core.exceptions import (
+    BadRequest,
     ObjectDoesNotExist,
     RequestDataTooBig,
     SuspiciousOperation,
@@ -15,54 +17,92 @@ from django.core.exceptions import (
     TooManyFilesSent,
     ValidationError,
 )
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, OperationalError
 from django.http import HttpRequest, JsonResponse
 from django.http.multipartparser import MultiPartParserError
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from training import request_context
+from training.accounts import limits
 from training.accounts.idempotency import InProgressError, KeyReusedError
 from training.accounts.permissions import NoSuchTeamError
 from training.datasets.service import ArchiveTooLargeError, DatasetInUseError
 from training.inference.client import InferenceError
 from training.jobs.lifecycle import ConflictError
+from training.jobs.reports import LogTooLongError
+from training.models.scopes import MissingScopeError
+from training.outages import Outage, describe_outage
 from training.programs.datasets import DatasetImportError, InvalidRowError
 from training.validation import InvalidInputError
+from training.webhooks.outbox import AttemptInProgressError
 
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 # Exceptions that DRF does not handle, with status and detail; the first match applies.
 KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], str]]] = [
-    ((ConflictError, DatasetInUseError, InferenceError, InProgressError), 409, str),
+    (
+        (
+            AttemptInProgressError,
+            ConflictError,
+            DatasetInUseError,
+            InferenceError,
+            InProgressError,
+        ),
+        409,
+        str,
+    ),
+    ((MissingScopeError,), 403, str),
+    ((LogTooLongError,), 413, str),
     ((KeyReusedError,), 422, str),
     ((ObjectDoesNotExist,), 404, lambda _: "It was deleted meanwhile."),
-    (
-        (OperationalError, InterfaceError),
-        503,
-        lambda _: "The database cannot be reached. Nothing was changed; try again.",
-    ),
     ((RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent), 413, str),
     ((MultiPartParserError, SuspiciousOperation), 400, str),
     ((ValidationError, DataError), 400, lambda _: "Invalid value in the request."),
 ]
 RETRY_SECONDS = "2"
+# SQLite's messages for queries beyond its limits.
+_TOO_COMPLEX = ("Expression tree is too large", "too many SQL variables", "parser stack overflow")
 
 
-def problem_body(status: int, detail: str, **more: Any) -> dict[str, Any]:
+class ProblemExtensions(TypedDict, total=False):
+    """`errors` maps each invalid field to sentences; `file`, `line` and `reason` locate a row.
+
+    `limit` names a limit per user, of which `used` are in use and `maximum` are allowed.
+    """
+
+    errors: Mapping[str, object]
+    file: str
+    line: int
+    reason: str
+    limit: str
+    used: int
+    maximum: int
+
+
+class Problem(ProblemExtensions):
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def problem_body(status: int, detail: str, **more: Unpack[ProblemExtensions]) -> Problem:
     title = HTTPStatus(status).phrase
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler; None if the exception is a bug, which becomes a 500."""
-    response = _known_problem(error) or _rest_framework_problem(error, context)
+    response = _known_problem(error) or _as_problem(error, exception_handler(error, context))
     if response is not None:
-        _render_as_json(context)
+        _render_as_json(context.get("request"))
     return response
 
 
@@ -72,33 +112,63 @@ def _known_problem(error: Exception) -> Response | None:
             return _problem_response(400, "Some fields are invalid.", errors=error.errors)
         case NoSuchTeamError():
             return _problem_response(400, "Some fields are invalid.", errors={"team": [str(error)]})
+        case limits.LimitReachedError():
+            return _limit_problem(error)
         case DatasetImportError():
             return _import_problem(error)
+        case OperationalError() if is_query_invalid(error):
+            return _problem_response(400, "The request has too many conditions; use fewer.")
+        case OSError() | DatabaseError() if outage := describe_outage(error):
+            return _outage_problem(outage, error)
     for types, status, detail_of in KNOWN_EXCEPTIONS:
         if isinstance(error, types):
             response = _problem_response(status, detail_of(error) or HTTPStatus(status).description)
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                log.warning("The database is unavailable: %s", error)
-            if isinstance(error, (OperationalError, InterfaceError, InProgressError)):
+            if isinstance(error, InProgressError):
                 response["Retry-After"] = RETRY_SECONDS
             return response
     return None
 
 
-def _rest_framework_problem(error: Exception, context: dict[str, Any]) -> Response | None:
-    response = exception_handler(error, context)
-    return None if response is None else _as_problem(error, response)
+def is_query_invalid(error: DatabaseError) -> bool:
+    """Whether the request asked for what the database cannot compare or nest so deeply."""
+    if isinstance(error, DataError):
+        return True
+    return isinstance(error, OperationalError) and str(error).startswith(_TOO_COMPLEX)
+
+
+def _outage_problem(outage: Outage, error: Exception) -> Response:
+    log.warning("%s: %s", outage.title, error)
+    response = _problem_response(outage.status, outage.text)
+    if outage.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+def _limit_problem(error: limits.LimitReachedError) -> Response:
+    """429 if it frees up by itself soon, so that clients try again; else 409."""
+    response = _problem_response(
+        429 if error.limit.at_once else 409,
+        str(error),
+        limit=error.limit.name,
+        used=error.used,
+        maximum=error.maximum,
+    )
+    if error.limit.at_once:
+        response["Retry-After"] = RETRY_SECONDS
+    return response
 
 
 def _import_problem(error: DatasetImportError) -> Response:
-    row = {}
+    more: ProblemExtensions = {"errors": {"file": [f"{error}."]}}
     if isinstance(error, InvalidRowError):
-        row = {"file": error.file, "line": error.line, "reason": error.reason}
+        more = {"file": error.file, "line": error.line, "reason": error.reason, **more}
     status = 413 if isinstance(error, ArchiveTooLargeError) else 400
-    return _problem_response(status, f"{error}.", **row, errors={"file": [f"{error}."]})
+    return _problem_response(status, f"{error}.", **more)
 
 
-def _as_problem(error: Exception, response: Response) -> Response:
+def _as_problem(error: Exception, response: Response | None) -> Response | None:
+    if response is None:
+        return None
     if isinstance(error, exceptions.ValidationError):
         errors = response.data if isinstance(response.data, dict) else {"": response.data}
         response.data = problem_body(400, "Some fields are invalid.", errors=errors)
@@ -110,13 +180,12 @@ def _as_problem(error: Exception, response: Response) -> Response:
     return response
 
 
-def _problem_response(status: int, detail: str, **more: Any) -> Response:
+def _problem_response(status: int, detail: str, **more: Unpack[ProblemExtensions]) -> Response:
     return Response(problem_body(status, detail, **more), status=status, content_type=CONTENT_TYPE)
 
 
-def _render_as_json(context: Mapping[str, Any]) -> None:
+def _render_as_json(request: Request | None) -> None:
     """An error is JSON even if the view renders YAML, HTML or a stream."""
-    request = context.get("request")
     if request is not None:
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = JSONRenderer.media_type
@@ -129,15 +198,21 @@ def problem(status: int, detail: str) -> JsonResponse:
 
 @csrf_exempt  # else a POST to an unknown path is answered with a page about cookies
 def unknown_path(request: HttpRequest) -> JsonResponse:
-    return problem(404, f"There is no endpoint {request.path}; /api/v1/docs lists all of them.")
+    return problem(
+        404, f"There is no endpoint {request.path}; {reverse('docs')} lists all of them."
+    )
 
 
-def bad_request(request: HttpRequest) -> JsonResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    if isinstance(exception, BadRequest):
+        return problem(400, str(exception))
     return problem(
         400, "The request is malformed, or its Host header names a host that is not allowed."
     )
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
+    if outage := describe_outage(sys.exc_info()[1]):
+        return problem(outage.status, outage.text)
     request_id = request_context.request_id.get()
     return problem(500, f"Internal server error. See the log for request ID {request_id}.")

@@ -27,6 +27,9 @@ IF_MATCH = OpenApiParameter(
 )
 # A cache may store the response, but has to revalidate it each time.
 CACHE_CONTROL = "private, no-cache"
+# What follows in a tag is shown and does not make a version: `If-Match` ignores it, or a heartbeat
+# would refuse each change of a running job.
+_SHOWN = "."
 
 
 class PreconditionFailed(APIException):
@@ -43,8 +46,9 @@ def make_etag(*parts: object) -> str:
 def job_etag(job: Job, waits_for: str) -> str:
     """Includes fields from elsewhere, which change without a change of `updated_at`: the workers
     online, the parent, the dataset, the owner and the team's name."""
-    related = waits_for, job.dataset.content_hash, job.owner.username, job.team
-    return make_etag("job", job.pk, job.seq, job.updated_at, job.parent_id, *related)
+    related = job.dataset_hash, job.owner.username, job.team, job.project
+    version = make_etag("job", job.pk, job.seq, job.updated_at, job.parent_id, *related)
+    return f'{version[:-1]}{_SHOWN}{make_etag(job.heartbeat_at, waits_for)[1:9]}"'
 
 
 def dataset_etag(dataset: Dataset) -> str:
@@ -55,7 +59,7 @@ def dataset_etag(dataset: Dataset) -> str:
 def model_etag(model: TrainedModel) -> str:
     """A model never changes, but the shown fields of its job may."""
     job = model.job
-    shown = job.name, job.owner.username, job.dataset.content_hash
+    shown = job.name, job.owner.username, job.dataset_hash
     return make_etag("model", model.pk, model.created_at, *shown)
 
 
@@ -74,7 +78,6 @@ def conditional_page(
     row_etag: Callable[[Any], str],
     make_data: Callable[[], Any],
 ) -> Response:
-    """conditional_response for a page of rows."""
     # The URL is part of the tag: the links to other pages contain its host name.
     return conditional_response(
         request, make_etag(request.build_absolute_uri(), *map(row_etag, rows)), make_data
@@ -86,15 +89,15 @@ def require_match(request: Request, etag: str) -> bool:
     header = request.headers.get("If-Match")
     if header is None:
         return False
-    if not _matches(header, etag):
+    if not any(tag == "*" or _version(tag) == _version(etag) for tag in parse_etags(header)):
         raise PreconditionFailed
     return header.strip() != "*"
 
 
-def _matches(header: str, etag: str) -> bool:
-    """Whether the header lists the tag.
+def _version(tag: str) -> str:
+    """Weak tags match too: a proxy makes ours weak, without a change, if it compresses."""
+    return tag.removeprefix("W/").strip('"').partition(_SHOWN)[0]
 
-    Weak tags match in `If-Match` too: our tags are strong, and a proxy makes them weak only if it
-    compresses the response.
-    """
+
+def _matches(header: str, etag: str) -> bool:
     return any(tag == "*" or tag.removeprefix("W/") == etag for tag in parse_etags(header))

@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from django.db.models import JSONField, Lookup, QuerySet
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
-from rest_framework.filters import BaseFilterBackend
+from rest_framework.filters import BaseFilterBackend, SearchFilter
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from training.api.query_params import Schema
+from training.jobs.projects import jobs_in_project
+from training.jobs.search import contains, ids_from, with_tag
 from training.models import Job
 from training.models.states import Status
 from training.validation import InvalidInputError
 
-
-@JSONField.register_lookup
-class HasItem(Lookup):
-    """`tags__has_item="x"`: the JSON array contains this string."""
-
-    lookup_name = "has_item"
-    prepare_rhs = False
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        lhs, params = self.process_lhs(compiler, connection)
-        sql = f"EXISTS (SELECT 1 FROM json_each({lhs}) WHERE value = %s)"  # noqa: S608
-        return sql, (*params, self.rhs)
-
-    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, tuple[str | int, ...]]:
-        lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} @> %s::jsonb", (*params, json.dumps([self.rhs]))
+MAX_SEARCH_TERMS = 12
 
 
 class JobFilter(filters.FilterSet):
+    id = filters.CharFilter(method="filter_id", label="How the ID begins.")
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     kind = filters.ChoiceFilter(choices=Job.Kind.choices)
     dataset_id = filters.UUIDFilter(field_name="dataset_id")
     sweep_id = filters.UUIDFilter(field_name="sweep_id")
     owner = filters.CharFilter(field_name="owner__username")
+    program = filters.CharFilter(field_name="program")
+    project = filters.CharFilter(
+        method="filter_project", label="ID or name of a project; Default: jobs without one."
+    )
+
+    def filter_id(self, rows: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
+        try:
+            return rows.filter(pk__range=ids_from(value))
+        except ValueError as error:
+            raise InvalidInputError({name: [str(error)]}) from None
+
+    def filter_project(self, rows: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
+        return jobs_in_project(rows, value)
+
+
+class BoundedSearchFilter(SearchFilter):
+    """`search`: each term, separated by white space, is a condition of the query."""
+
+    def get_search_terms(self, request: Request) -> list[str]:
+        terms = list(super().get_search_terms(request))
+        if len(terms) > MAX_SEARCH_TERMS:
+            message = f"{len(terms):,} search terms are too many: at most {MAX_SEARCH_TERMS}."
+            raise InvalidInputError({self.search_param: [message]})
+        return terms
+
+
+class JobSearchFilter(BoundedSearchFilter):
+    """Reads indexes instead of all jobs."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        for term in self.get_search_terms(request):
+            queryset = contains(queryset, term)
+        return queryset
 
 
 class StrictFilterBackend(filters.DjangoFilterBackend):
@@ -65,12 +88,10 @@ class TagFilterBackend(BaseFilterBackend):
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
         for tag in request.query_params.getlist("tag"):
-            if "\0" in tag:
-                raise InvalidInputError({"tag": ["A tag cannot contain null characters."]})
-            queryset = queryset.filter(tags__has_item=tag)
+            queryset = with_tag(queryset, tag)
         return queryset
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        schema = {"type": "array", "items": {"type": "string"}}
+    def get_schema_operation_parameters(self, view: APIView) -> list[Schema]:
+        schema: Schema = {"type": "array", "items": {"type": "string"}}
         description = "Only rows with this tag; repeat it to require several tags."
         return [{"name": "tag", "in": "query", "schema": schema, "description": description}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar, cast
 
 from django.contrib.auth.models import User
@@ -17,7 +18,7 @@ from rest_framework.response import Response
 
 from training.accounts import idempotency
 from training.api.serializers.problems import ProblemSerializer
-from training.validation import InvalidInputError
+from training.validation import TOO_DEEP, InvalidInputError
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
@@ -35,13 +36,16 @@ Creation = TypeVar("Creation")
 
 
 def create_once(
-    request: Request, prepare: Callable[[], Creation], create: Callable[[Creation], Response]
+    request: Request,
+    prepare: Callable[[], Creation],
+    create: Callable[[Creation], Response],
+    orphaned_after: timedelta = idempotency.ORPHANED_AFTER,
 ) -> Response:
     """`prepare` validates outside a transaction; `create` writes inside one, with the key."""
     key = _key(request)
     if key is None:
         return create(prepare())
-    claim = idempotency.acquire(cast(User, request.user), key, _digest(request))
+    claim = idempotency.acquire(cast(User, request.user), key, _digest(request), orphaned_after)
     if claim.status is not None:
         replay = Response(json.loads(claim.body), status=claim.status)
         replay["Idempotency-Replayed"] = "true"
@@ -87,5 +91,12 @@ def _digest(request: Request) -> str:
                 else:
                     digest.update(json.dumps(value).encode())
     else:
-        digest.update(json.dumps(request.data, sort_keys=True).encode())
+        digest.update(_canonical_json(request.data))
     return digest.hexdigest()
+
+
+def _canonical_json(data: object) -> bytes:
+    try:
+        return json.dumps(data, sort_keys=True).encode()
+    except RecursionError:
+        raise InvalidInputError({"": [TOO_DEEP]}) from None

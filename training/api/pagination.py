@@ -8,6 +8,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
 from training.api import query_params
+from training.api.query_params import Schema
 from training.validation import InvalidInputError
 
 
@@ -21,8 +22,8 @@ class _PageSizePagination(CursorPagination):
             raise InvalidInputError({"page_size": [f"{size} is too small: at least 1."]})
         return min(size, self.max_page_size)
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
+        parameters: list[Schema] = super().get_schema_operation_parameters(view)
         for parameter in parameters:
             if parameter["name"] == self.page_size_query_param:
                 parameter["schema"] = {

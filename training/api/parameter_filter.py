@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
-from django.db.models import QuerySet
-from pydantic import ConfigDict, create_model
+from django.db.models import Q, QuerySet
+from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.json_schema import models_json_schema
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from training.api.query_params import Schema
 from training.models.expressions import Parameter
-from training.programs.registry import get_program
+from training.programs.registry import list_programs
+from training.typed_numbers import NumberFormatError, require_plain_digits
 from training.validation import InvalidInputError, validate
 
 PREFIX = "param."
-# Types without bounds: a job of an earlier version may lie outside today's bounds.
-_fields: dict[str, Any] = {
-    name: (info.annotation, None) for name, info in get_program().parameters.model_fields.items()
-}
-RequestedParameters = create_model(
-    "RequestedParameters", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **_fields
-)
 
 
 class ParameterFilter(BaseFilterBackend):
@@ -31,34 +29,91 @@ class ParameterFilter(BaseFilterBackend):
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        values = {
-            name.removeprefix(PREFIX): value
-            for name, value in request.query_params.items()
-            if name.startswith(PREFIX)
-        }
-        if not values:
-            return queryset
-        try:
-            requested = validate(RequestedParameters, values, strict=False).model_dump(
-                exclude_unset=True
-            )
-        except InvalidInputError as error:
-            raise InvalidInputError(
-                {PREFIX + name: sentences for name, sentences in error.errors.items()}
-            ) from None
-        for name, value in requested.items():
-            alias = f"param_{name}"
-            queryset = queryset.alias(**{alias: Parameter(name, "config")}).filter(**{alias: value})
-        return queryset
+        return filter_by_parameters(queryset, request.query_params.dict())
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        schema = models_json_schema([(RequestedParameters, "validation")])[1]["$defs"][
-            "RequestedParameters"
-        ]["properties"]
+    def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
+        described: dict[str, str] = {}
+        for program in list_programs():
+            for name, info in program.parameters.model_fields.items():
+                described.setdefault(name, (info.title or name).lower())
         return [
             {"name": PREFIX + name, "in": "query", "required": False,
-             "description": f"Only jobs with this {(info.title or name).lower()}.",
-             "schema": {key: value for key, value in schema[name].items()
-                        if key in ("type", "enum", "anyOf")}}
-            for name, info in get_program().parameters.model_fields.items()
+             "description": f"Only jobs with this {title}.",
+             "schema": _schema(_models(name))}
+            for name, title in described.items()
         ]  # fmt: skip
+
+
+def filter_by_parameters(jobs: QuerySet[Any], query: Mapping[str, str]) -> QuerySet[Any]:
+    """The jobs that match each `param.NAME` of the query string; raises InvalidInputError."""
+    for key, text in query.items():
+        if key.startswith(PREFIX):
+            name = key.removeprefix(PREFIX)
+            values = _values(name, text)
+            jobs = jobs.alias(**{f"param_{name}": Parameter(name, "config")}).filter(
+                reduce(operator.or_, (Q(**{f"param_{name}": value}) for value in values))
+            )
+    return jobs
+
+
+def _values(name: str, text: str) -> list[Any]:
+    """The text as a value of each type that a program declares for the parameter."""
+    models = _models(name) or [_every_parameter()]
+    values: list[Any] = []
+    problems: list[InvalidInputError] = []
+    for model in models:
+        try:
+            value = getattr(validate(model, {name: text}, strict=False), name)
+            if isinstance(value, int | float):
+                require_plain_digits(text)
+        except InvalidInputError as error:
+            problems.append(error)
+        except NumberFormatError as error:
+            problems.append(InvalidInputError({name: [str(error)]}))
+        else:
+            if not any(type(value) is type(other) and value == other for other in values):
+                values.append(value)
+    if not values:
+        raise InvalidInputError(
+            {PREFIX + field: sentences for field, sentences in problems[0].errors.items()}
+        )
+    return values
+
+
+def _models(name: str) -> list[type[BaseModel]]:
+    """A model with this parameter alone for each program that declares it."""
+    annotations: list[Any] = []
+    for program in list_programs():
+        info = program.parameters.model_fields.get(name)
+        if info and info.annotation not in annotations:
+            annotations.append(info.annotation)
+    return [_model({name: annotation}) for annotation in annotations]
+
+
+def _every_parameter() -> type[BaseModel]:
+    return _model(
+        {
+            name: info.annotation
+            for program in list_programs()
+            for name, info in program.parameters.model_fields.items()
+        }
+    )
+
+
+def _model(annotations: Mapping[str, Any]) -> type[BaseModel]:
+    # Types without bounds: a job of an earlier version may lie outside today's bounds.
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    fields: dict[str, Any] = {name: (kind, None) for name, kind in annotations.items()}
+    return create_model("RequestedParameters", __config__=config, **fields)
+
+
+def _schema(models: list[type[BaseModel]]) -> Schema:
+    """What the query parameter accepts: the JSON Schema of any of the types."""
+    shapes: list[Schema] = []
+    for model in models:
+        definitions = models_json_schema([(model, "validation")])[1]["$defs"]
+        (field,) = definitions["RequestedParameters"]["properties"].values()
+        shape = {key: field[key] for key in ("type", "enum", "anyOf") if key in field}
+        if shape not in shapes:
+            shapes.append(shape)
+    return shapes[0] if len(shapes) == 1 else {"anyOf": [*shapes]}

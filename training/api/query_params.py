@@ -2,70 +2,129 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.auth.models import User
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
+from pydantic import JsonValue
 from rest_framework.request import Request
 
+from realtime.protocol import Cursor
 from training.accounts.permissions import visible_to
 from training.models import Dataset
 from training.validation import InvalidInputError
 
+# A JSON Schema, or another object of an OpenAPI document.
+Schema = dict[str, JsonValue]
 MAX_INTEGER = 2**31 - 1  # of an integer column in the database
+MAX_BYTES = 2**53 - 1  # exact in JavaScript
 AFTER_PARAMETER = OpenApiParameter(
     "after",
     {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
     description="Only events after this sequence number; default 0: all.",
 )
+TIMESTAMP_PARAMETER = OpenApiParameter(
+    "timestamp",
+    OpenApiTypes.STR,
+    description="The `timestamp` of the event `after`, to detect a restore from a backup.",
+)
+DRY_RUN_PARAMETER = OpenApiParameter(
+    "dry_run", bool, description="Check the request and store nothing."
+)
+MIN_POINTS, MAX_POINTS, DEFAULT_POINTS = 10, 10_000, 1000
+MAX_POINTS_PARAMETER = OpenApiParameter(
+    "max_points",
+    {"type": "integer", "minimum": MIN_POINTS, "maximum": MAX_POINTS},
+    description=f"{MIN_POINTS} to {MAX_POINTS}; default {DEFAULT_POINTS}.",
+)
+SERIES_PARAMETER = OpenApiParameter(
+    "series",
+    OpenApiTypes.STR,
+    description="Metric names, separated by commas; default: all. Repeat it for names with commas.",
+)
 
 
-def json_object(request: Request) -> dict[str, Any]:
+def json_object(request: Request) -> dict[str, JsonValue]:
     if not isinstance(request.data, dict):
         raise InvalidInputError({"": ["The body must be a JSON object."]})
     # A form's values are lists; `items` gives the last of each. JSON passes unchanged.
     return dict(request.data.items())
 
 
-def after(request: Request) -> int:
-    return integer(request, "after", 0)
+def boolean(request: Request, name: str) -> bool:
+    """False if it is absent; raises InvalidInputError."""
+    text = request.query_params.get(name, "").lower()
+    if text not in ("", "0", "1", "false", "true"):
+        raise InvalidInputError({name: [f"{text[:60]!r} is not a boolean; use 1 or 0."]})
+    return text in ("1", "true")
 
 
-def last_event_id(request: Request) -> int:
+def after(request: Request, maximum: int = MAX_INTEGER) -> int:
+    return integer(request, "after", 0, maximum)
+
+
+def last_event_id(request: Request, maximum: int = MAX_INTEGER) -> int:
     """The header that an EventSource sends when it reconnects, else `after`."""
     header = request.headers.get("Last-Event-ID", "")
     if header.isascii() and header.isdigit():
-        return min(int(header), MAX_INTEGER)
-    return after(request)
+        # Python converts no more than 4,300 digits.
+        return min(int(header), maximum) if len(header) <= len(str(maximum)) else maximum
+    return after(request, maximum)
 
 
-def integer(request: Request, name: str, default: int) -> int:
+def cursor(request: Request) -> Cursor:
+    """The last event that a client of the event stream has."""
+    if request.headers.get("Last-Event-ID"):
+        # An EventSource that reconnects repeats the parameters of its first request.
+        return Cursor(last_event_id(request))
+    return Cursor(after(request), request.query_params.get("timestamp", ""))
+
+
+def integer(request: Request, name: str, default: int, maximum: int = MAX_INTEGER) -> int:
     text = request.query_params.get(name, str(default))
     if (
         not text.isascii()
         or not text.isdigit()
-        or len(text) > len(str(MAX_INTEGER))
-        or int(text) > MAX_INTEGER
+        or len(text) > len(str(maximum))
+        or int(text) > maximum
     ):
-        raise InvalidInputError(
-            {name: [f"{text!r} is not a whole number from 0 to {MAX_INTEGER}."]}
-        )
+        raise InvalidInputError({name: [f"{text!r} is not a whole number from 0 to {maximum}."]})
     return int(text)
+
+
+def max_points(request: Request) -> int:
+    limit = integer(request, "max_points", DEFAULT_POINTS)
+    if not MIN_POINTS <= limit <= MAX_POINTS:
+        raise InvalidInputError(
+            {"max_points": [f"{limit} is not between {MIN_POINTS} and {MAX_POINTS}."]}
+        )
+    return limit
 
 
 def requested_series(request: Request, known: list[str]) -> list[str]:
     """The names in `series`, or all. Before the first epoch, when none is known, all are valid."""
-    requested = [name for name in request.query_params.get("series", "").split(",") if name]
-    unknown = [name for name in requested if known and name not in known]
+    valid = set(known)
+    requested = [
+        name
+        for text in request.query_params.getlist("series")
+        for name in ([text] if text in valid else text.split(","))
+        if name
+    ]
+    unknown = [name for name in requested if valid and name not in valid]
     if unknown:
         raise InvalidInputError(
             {
                 "series": [
-                    f"There is no {name!r}; choose from {', '.join(known)}." for name in unknown
+                    f"There is no {name[:100]!r}; choose from {_first(known)}."
+                    for name in unknown[:10]
                 ]
             }
         )
     return list(dict.fromkeys(requested)) or known
+
+
+def _first(names: list[str], count: int = 30) -> str:
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
 
 
 def usable_dataset(user: User, pk: str) -> Dataset:

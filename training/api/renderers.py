@@ -18,7 +18,11 @@ class OrjsonRenderer(JSONRenderer):
     ) -> bytes:
         if data is None:
             return b""
-        return orjson.dumps(data, default=self._default, option=orjson.OPT_NON_STR_KEYS)
+        try:
+            return orjson.dumps(data, default=self._default, option=orjson.OPT_NON_STR_KEYS)
+        except orjson.JSONEncodeError:  # integers of more than 64 bits, and deep nesting
+            rendered: bytes = super().render(data, accepted_media_type, renderer_context)
+            return rendered
 
     def _default(self, value: Any) -> Any:
         """Encode types that orjson does not support, such as lazy strings, like DRF does."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from training.jobs.metadata import Metadata
 from training.jobs.policy import QueuePolicy
+from training.programs.measurements import COLUMNS, MAX_ID_LENGTH
 from training.programs.registry import get_program
+from training.text import Name, Text
 from training.validation import extract
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -18,33 +20,86 @@ Request = TypeVar("Request", bound=BaseModel)
 class JobPatch(Metadata):
     """Changes to a job's metadata; omitted fields stay as they are."""
 
-    team: str | None = Field(
+    team: Name | None = Field(
         None,
         max_length=150,
         description="A team whose members can view and control it; null: not shared.",
     )
 
 
-class JobRequest(QueuePolicy, JobPatch):
-    """A training job: its dataset and hyperparameters."""
+class JobChanges(JobPatch):
+    """Changes to a job; omitted fields stay as they are."""
+
+    priority: int = Field(
+        0,
+        ge=-100,
+        le=100,
+        description="Of a queued or paused job. Higher-priority jobs start first; above 0 is for "
+        "staff.",
+    )
+
+
+class _NewJob(QueuePolicy, JobPatch):
+    project: Name | None = Field(
+        None,
+        max_length=200,
+        description="ID or name of a project; a new name creates one. Default: your default "
+        "project.",
+    )
+
+    def policy(self) -> QueuePolicy:
+        return extract(QueuePolicy, self)
+
+
+class JobRequest(_NewJob):
+    """A training job of the built-in program: its dataset and hyperparameters."""
 
     dataset_id: UUID = Field(description="A ready dataset that you can use.")
+    program: Literal["localizer"] = Field("localizer", description="The built-in program.")
 
     def parameters(self) -> BaseModel:
         """The hyperparameters, validated by the program."""
         return extract(get_program().parameters, self)
 
-    def policy(self) -> QueuePolicy:
-        return extract(QueuePolicy, self)
 
-    def metadata(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("name", "notes", "tags")}
+class ProgramJobRequest(_NewJob):
+    """A training job of an installed program."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    program: str = Field(max_length=100, description="Its name, as in GET /programs.")
+    # JsonValue instead of Any would become an empty component of the OpenAPI schema.
+    parameters: dict[str, Any] = Field(
+        {}, description="Parameters of the program, as in GET /programs/{name}."
+    )
+    init_from: UUID | None = Field(
+        None,
+        description="A job of the same program whose newest checkpoint the training starts from.",
+    )
+
+
+class ProjectRequest(BaseModel):
+    """A group of jobs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name = Field(min_length=1, max_length=200, description="Unique among your projects.")
+    description: Text = Field("", max_length=20_000)
+    team: Name | None = Field(
+        None, max_length=150, description="A team whose members can view it; null: not shared."
+    )
+
+
+class ProjectPatch(ProjectRequest):
+    """Changes to a project; omitted fields stay as they are."""
+
+    name: Name = Field("", min_length=1, max_length=200, description="Unique among your projects.")
 
 
 class DatasetRequest(BaseModel):
     """A synthetic dataset to generate."""
 
-    name: str = Field(min_length=1, max_length=200, description="Shown in lists.")
+    name: Name = Field(min_length=1, max_length=200, description="Shown in lists.")
 
     def options(self) -> BaseModel:
         options: BaseModel = extract(get_program().dataset_format.generation_options, self)
@@ -68,9 +123,15 @@ class DatasetPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    team: str | None = Field(
+    team: Name | None = Field(
         max_length=150, description="A team whose members can use it; null: not shared."
     )
+
+
+def _measured(name: str, description: str) -> Any:
+    """A field with the bounds of the column in a table."""
+    column = COLUMNS[name]
+    return Field(None, ge=column.minimum, le=column.maximum, description=description)
 
 
 class Measurement(BaseModel):
@@ -78,23 +139,27 @@ class Measurement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    sample_id: str | None = Field(
-        None, max_length=200, description="The transmission; omit if all rows belong to one."
+    sample_id: Name | None = Field(
+        None,
+        max_length=MAX_ID_LENGTH,
+        description="The transmission; omit if all rows belong to one.",
     )
-    receiver_id: str = Field(
-        min_length=1, max_length=200, description="A receiver the model was trained with."
+    receiver_id: Name = Field(
+        min_length=1,
+        max_length=MAX_ID_LENGTH,
+        description="A receiver the model was trained with.",
     )
-    rssi_dbm: float | None = Field(None, description="Received signal strength.")
-    snr_db: float | None = Field(None, description="Signal-to-noise ratio.")
-    toa_ns: float | None = Field(
-        None, description="Time of arrival on a clock shared by all receivers."
+    rssi_dbm: float | None = _measured("rssi_dbm", "Received signal strength.")
+    snr_db: float | None = _measured("snr_db", "Signal-to-noise ratio.")
+    toa_ns: float | None = _measured(
+        "toa_ns",
+        "Time of arrival on a clock shared by all receivers, such as nanoseconds since 1970; every "
+        "digit counts.",
     )
-    rx_lat: float | None = Field(None, ge=-90, le=90, description="Position of a mobile receiver.")
-    rx_lon: float | None = Field(
-        None, ge=-180, le=180, description="Position of a mobile receiver."
-    )
-    rx_alt_m: float | None = Field(
-        None, ge=-500, le=9000, description="Altitude of a mobile receiver, metres above sea level."
+    rx_lat: float | None = _measured("rx_lat", "Position of a mobile receiver.")
+    rx_lon: float | None = _measured("rx_lon", "Position of a mobile receiver.")
+    rx_alt_m: float | None = _measured(
+        "rx_alt_m", "Altitude of a mobile receiver, meters above sea level."
     )
 
 
@@ -106,7 +171,7 @@ class Predict(BaseModel):
     measurements: list[Measurement] = Field(
         min_length=1, max_length=200_000, description="Rows as in measurements.csv."
     )
-    out_of_service: list[str] = Field(
+    out_of_service: list[Name] = Field(
         [],
         max_length=1000,
         description="Receivers that were not listening. Other receivers without a row count as "

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.files import File
+from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import Model, ProtectedError
 from pydantic import BaseModel
 
-from training.accounts import audit
+from training.accounts import audit, limits
+from training.datasets.import_process import preview_in_process, read_in_process
 from training.models import Dataset
-from training.programs.datasets import DatasetFormat, DatasetImportError, ReadDataset
+from training.programs.datasets import (
+    DatasetFormat,
+    DatasetImportError,
+    ImportPreview,
+    ReadDataset,
+    Upload,
+)
 from training.programs.registry import get_program
+from training.storage.disk_usage import dataset_bytes
 from training.validation import validate
+
+MAX_NAMED = 10  # jobs and sweeps in a message
 
 
 class DatasetInUseError(Exception):
@@ -34,83 +46,108 @@ def _format() -> DatasetFormat[Any, Any]:
     return get_program().dataset_format
 
 
-def import_options(sent: Mapping[str, Any]) -> BaseModel:
-    """The validated options of an import; raises InvalidInputError."""
+def import_options(sent: Mapping[str, object]) -> BaseModel:
     options: BaseModel = validate(_format().import_options, sent)
     return options
 
 
-def import_folder(
-    owner: User, name: str, folder: Path, options: BaseModel | None = None
-) -> Dataset:
-    """Import measured data from a folder of tables; raises DatasetImportError."""
-    options = options or import_options({})
-    return store_dataset(owner, name, _format().read_folder(folder, options))
+def read_folder(folder: Path, options: BaseModel | None = None) -> ReadDataset:
+    """Read a folder of tables without storing it; raises DatasetImportError."""
+    return _format().read_folder(folder, options or import_options({}))
 
 
-def read_zip(archive: Path, options: BaseModel | None = None) -> ReadDataset:
-    """Read a zip of such a folder without storing it; raises DatasetImportError."""
-    with tempfile.TemporaryDirectory(prefix="import-") as workspace:
-        limit = settings.UPLOAD_MAX_BYTES
-        return _format().read_zip(archive, Path(workspace), limit, options or import_options({}))
+@contextmanager
+def read_upload(
+    owner: User, file: File[Any], options: BaseModel | None = None
+) -> Iterator[ReadDataset]:
+    """Read an upload; what was read can be stored until the context ends.
+
+    LimitReachedError if the owner has other imports under way.
+    """
+    with transaction.atomic():
+        limits.require(owner, limits.STORED_BYTES)  # before the work of reading it
+    with (
+        _receive(owner, file) as upload,
+        read_in_process(upload, options or import_options({})) as read,
+    ):
+        yield read
 
 
-def read_upload(file: File[Any], options: BaseModel | None = None) -> ReadDataset:
-    """Like `read_zip`, from an upload."""
+def preview_upload(owner: User, file: File[Any], options: BaseModel | None = None) -> ImportPreview:
+    """What the import would give, without storing it. LimitReachedError as for an import."""
+    with _receive(owner, file) as upload:
+        return preview_in_process(upload, options or import_options({}))
+
+
+@contextmanager
+def _receive(owner: User, file: File[Any]) -> Iterator[Upload]:
     if file.size > settings.UPLOAD_MAX_BYTES:
         raise ArchiveTooLargeError(
             f"The file has {file.size:,} bytes; the limit is {settings.UPLOAD_MAX_BYTES:,}"
         )
-    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
-        archive = Path(folder) / "upload.zip"
-        with archive.open("wb") as target:
+    name = Path(file.name or "file").name
+    with limits.importing(owner):
+        if isinstance(file, TemporaryUploadedFile):
+            yield Upload(Path(file.temporary_file_path()), name)
+            return
+        with tempfile.NamedTemporaryFile(prefix="upload-") as copy:
             for chunk in file.chunks():
-                target.write(chunk)
-        return read_zip(archive, options)
+                copy.write(chunk)
+            copy.flush()
+            yield Upload(Path(copy.name), name)
 
 
 def import_upload(
     owner: User, name: str, file: File[Any], options: BaseModel | None = None
 ) -> Dataset:
-    return store_upload(owner, name, file, read_upload(file, options))
+    with read_upload(owner, file, options) as read:
+        return store_upload(owner, name, file, read)
 
 
 def store_upload(owner: User, name: str, file: File[Any], read: ReadDataset) -> Dataset:
-    """Store what was read from an upload, with an audit entry."""
     dataset = store_dataset(owner, name, read)
     audit.record("import", dataset, owner.username, bytes=file.size, sha256=dataset.content_hash)
     return dataset
 
 
 def store_dataset(owner: User, name: str, read: ReadDataset) -> Dataset:
-    """Save the dataset to the data folder and create its row."""
     pk = uuid.uuid4()
     path = Path(settings.DATA_DIR) / "datasets" / f"{pk}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     read.save(path)
     try:
-        return Dataset.objects.create(
-            id=pk,
-            owner=owner,
-            name=name,
-            kind=read.kind,
-            status=Dataset.State.READY,
-            path=str(path),
-            content_hash=read.content_hash,
-            samples=read.facts["samples"],
-            facts=read.facts,
-        )
+        size = dataset_bytes(pk)
+        with transaction.atomic():
+            limits.require(owner, limits.STORED_BYTES, size)
+            return Dataset.objects.create(
+                id=pk,
+                owner=owner,
+                name=name,
+                kind=read.kind,
+                status=Dataset.State.READY,
+                path=str(path),
+                content_hash=read.content_hash,
+                samples=read.facts["samples"],
+                facts=read.facts,
+                disk_bytes=size,
+            )
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
 def share_dataset(dataset: Dataset, team: Group | None) -> None:
-    """Share the dataset with a team; None makes it private."""
     with transaction.atomic():
         audit.record("share", dataset, team=str(team or ""))
         dataset.team = team
         dataset.save(update_fields=["team"])
+
+
+def _describe_holder(row: Model) -> str:
+    """Also of other users, who must be asked to delete it."""
+    owner: User = row.owner  # type: ignore[attr-defined]
+    kind = type(row).__name__.lower()
+    return f"{kind} {str(row)!r} of {owner.username} ({row.pk})"
 
 
 def delete_dataset(dataset: Dataset) -> None:
@@ -120,9 +157,9 @@ def delete_dataset(dataset: Dataset) -> None:
             audit.record("delete", dataset)
             dataset.delete()
     except ProtectedError as error:
+        holders = sorted(map(_describe_holder, error.protected_objects))
+        more = len(holders) - MAX_NAMED
+        named = ", ".join(holders[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
         raise DatasetInUseError(
-            f"Dataset {dataset.name!r} is used by {len(error.protected_objects)} job(s) or "
-            "sweep(s); delete those first."
+            f"Dataset {dataset.name!r} is used by {named}; delete those first."
         ) from error
-    if dataset.path:
-        Path(dataset.path).unlink(missing_ok=True)

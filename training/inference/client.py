@@ -12,25 +12,31 @@ import subprocess
 import sys
 import threading
 from functools import cache
-from typing import Any
 
 from django.conf import settings
+from pydantic import JsonValue
 from rest_framework.exceptions import APIException
 
+from training.data_paths import without_data_dir
 from training.programs import messages
 from training.programs.messages import InferenceRequest, InferenceResponse
 from training.programs.registry import get_program
-from training.subprocess_env import scrubbed
+from training.request_thread import release_database
+from training.subprocess_env import without_secrets
 
 START_SECONDS = 60.0  # importing torch takes long on a loaded machine
 RESPONSE_SECONDS = 60.0
 EXPORT_SECONDS = 600.0
+# Requests under way, all but one of which wait; each holds a thread.
+MAX_REQUESTS = 8
+RETRY_AFTER_SECONDS = 5
 
 
 class InferenceUnavailableError(APIException):
-    """The inference process could not be started, died, or took too long."""
+    """The inference process could not be started, died, took too long, or has too much to do."""
 
     status_code = 503
+    wait = RETRY_AFTER_SECONDS  # DRF sends it as Retry-After
 
 
 class InferenceError(Exception):
@@ -46,13 +52,26 @@ class InferenceClient:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(MAX_REQUESTS)
         self._process: subprocess.Popen[bytes] | None = None
         self._responses = -1
 
     def request(
         self, request: InferenceRequest, seconds: float = RESPONSE_SECONDS
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, JsonValue]]:
         """Return the results; raise InferenceError or InferenceUnavailableError."""
+        if not self._slots.acquire(blocking=False):
+            raise InferenceUnavailableError(
+                f"{MAX_REQUESTS} predictions and exports are under way; try again in "
+                f"{RETRY_AFTER_SECONDS} seconds."
+            )
+        try:
+            release_database()
+            return self._request(request, seconds)
+        finally:
+            self._slots.release()
+
+    def _request(self, request: InferenceRequest, seconds: float) -> list[dict[str, JsonValue]]:
         with self._lock:
             response = self._exchange(request, seconds)
             if response is None:  # it had exited when idle, or was killed: start it again, once
@@ -63,11 +82,10 @@ class InferenceClient:
                 "The inference process exited without a response. See its log."
             )
         if response.error is not None:
-            raise InferenceError(response.error, response.field)
+            raise InferenceError(without_data_dir(response.error), response.field)
         return response.results
 
     def close(self) -> None:
-        """Kill the process, if there is one."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -109,7 +127,7 @@ class InferenceClient:
                 cwd=settings.BASE_DIR,
                 start_new_session=True,
                 pass_fds=(responses,),
-                env=scrubbed(OMP_NUM_THREADS="1", **{messages.FD_VARIABLE: str(responses)}),
+                env=without_secrets(OMP_NUM_THREADS="1", **{messages.FD_VARIABLE: str(responses)}),
             )
         except OSError:
             os.close(self._responses)
@@ -120,5 +138,4 @@ class InferenceClient:
 
 @cache
 def inference_client() -> InferenceClient:
-    """Return the client that all threads of this process share."""
     return InferenceClient()

@@ -1,16 +1,22 @@
-"""The downloadable files of a job: checkpoints, the model, its card, exports."""
+"""The files of a job: checkpoints, the model, its card, exports, and what its run saved."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.inference.client import EXPORT_SECONDS, inference_client
+from training.jobs.directories import attempt_directory, job_directory
 from training.models import Job
 from training.programs.checkpoint_files import BESTS, MODEL, SUFFIX, newest_first
+from training.programs.durable_write import move_durably, temporary_path
 from training.programs.messages import ExportRequest
 
 BEST = f"best{SUFFIX}"
+SAVED = "artifacts"  # the folder of a run's own files, as in the SDK
+MAX_NAME, MAX_DEPTH, MAX_FILES = 400, 20, 10_000
 _KNOWN = {
     MODEL: ("model", "Calibrated model for inference"),
     "card.json": ("card", "Model card: data, settings, seed, versions, metrics"),
@@ -34,9 +40,80 @@ class Artifact:
     def bytes(self) -> int | None:
         return self.path.stat().st_size if self.path.exists() else None
 
+    @property
+    def needs_export(self) -> bool:
+        return self.kind == "export" and not self.path.exists()
+
+
+class ArtifactNameError(ValueError):
+    """The name cannot be the path of a file below the job's folder."""
+
+
+class ArtifactQuotaError(ValueError):
+    """The job's files would exceed the limit."""
+
 
 def list_artifacts(job: Job) -> list[Artifact]:
-    """The artifacts of the newest attempt; none before its first checkpoint."""
+    return [*_of_program(job), *_saved(job)]
+
+
+def check_name(name: str) -> None:
+    """A path with folders, separated by slashes. Raises ArtifactNameError with the reason."""
+    parts = name.split("/")
+    if len(name) > MAX_NAME or len(parts) > MAX_DEPTH:
+        raise ArtifactNameError(
+            f"The name is too long: at most {MAX_NAME} characters and {MAX_DEPTH} folders."
+        )
+    if any(part in ("", ".", "..") for part in parts):
+        raise ArtifactNameError(f"{name!r} has an empty part, '.' or '..'.")
+    if "\\" in name or not name.isprintable():
+        raise ArtifactNameError(f"{name!r} has a backslash or a character that is not printable.")
+
+
+def store_artifact(job: Job, name: str, blocks: Iterable[bytes], max_bytes: int) -> Artifact:
+    """Write a file of a reported job; an existing one of this name is replaced.
+
+    Raises ArtifactNameError, or ArtifactQuotaError if the job's files exceed `max_bytes`.
+    """
+    check_name(name)
+    root = attempt_directory(job.pk, max(job.attempt, 1)) / SAVED
+    path = root / name
+    others = sum(saved.bytes or 0 for saved in _saved(job) if saved.name != name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise ArtifactNameError(f"{name!r} is a file and a folder at once.") from error
+    temporary = temporary_path(path)
+    try:
+        with temporary.open("wb") as file:
+            for block in blocks:
+                file.write(block)
+                if others + file.tell() > max_bytes:
+                    raise ArtifactQuotaError(
+                        f"The files of this job would exceed {max_bytes:,} bytes."
+                    )
+        move_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Artifact(name, "file", "", path)
+
+
+def _saved(job: Job) -> list[Artifact]:
+    """What the run saved in any attempt; of files with one name, that of the newest attempt."""
+    found: dict[str, Artifact] = {}
+    for folder in sorted(job_directory(job.pk).glob(f"attempt-*/{SAVED}")):
+        for path in sorted(folder.rglob("*"))[:MAX_FILES]:
+            if path.is_file() and not path.is_symlink() and path.suffix != ".part":
+                name = path.relative_to(folder).as_posix()
+                with suppress(ArtifactNameError):  # of a script that wrote it here itself
+                    check_name(name)
+                    found[name] = Artifact(name, "file", "", path)
+    return list(found.values())
+
+
+def _of_program(job: Job) -> list[Artifact]:
     if not job.checkpoint_path:
         return []
     newest = Path(job.checkpoint_path)
@@ -48,8 +125,8 @@ def list_artifacts(job: Job) -> list[Artifact]:
         if newest.name != best.name:
             what = "checkpoint", "Latest checkpoint (resumable)"
             found.append(Artifact(newest.name, *what, newest))
-    there = [one for one in found if one.path.exists()]
-    if (folder / MODEL) in {one.path for one in there}:
+    there = [artifact for artifact in found if artifact.path.exists()]
+    if (folder / MODEL) in {artifact.path for artifact in there}:
         there += [Artifact(name, *what, folder / name) for name, what in _EXPORTS.items()]
     return there
 
@@ -59,7 +136,7 @@ def ensure_exported(artifact: Artifact) -> Path:
 
     Raises InferenceError or InferenceUnavailableError if the export fails.
     """
-    if not artifact.path.exists():
+    if artifact.needs_export:
         request = ExportRequest(
             model=str(artifact.path.with_name(MODEL)), output=str(artifact.path)
         )

@@ -6,25 +6,29 @@ stops. The lease is kept on the database's clock, so the clocks of workers do no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
+from training.accounts import limits
+from training.data_paths import without_data_dir
 from training.jobs import queue
 from training.jobs.lifecycle import EventBuilder, change, status_event
 from training.models import Epoch, Job
 from training.models.states import Status, Stop
-from training.programs.registry import DEFAULT_PROGRAM, get_program
+from training.programs.registry import DEFAULT_PROGRAM, describe_program
 
 
 class SupersededError(Exception):
@@ -53,13 +57,17 @@ class Attempt:
         return job
 
     def end(self, *builders: EventBuilder, **values: Any) -> Job:
-        """The attempt's last change, which releases the lease."""
         return self.must_change(
             *builders, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
         )
 
 
-def _lease() -> dict[str, Any]:
+class Lease(TypedDict):
+    heartbeat_at: Now
+    lease_expires_at: Combinable
+
+
+def lease() -> Lease:
     return {
         "heartbeat_at": Now(),
         "lease_expires_at": Now() + timedelta(seconds=settings.LEASE_SECONDS),
@@ -67,41 +75,50 @@ def _lease() -> dict[str, Any]:
 
 
 def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
-    """Claim a queued job; None if it is not queued or needs other hardware."""
-    job = change(
-        job_id,
-        Q(status=Status.QUEUED) & queue.runnable_on(settings.WORKER_HAS),
-        status_event(worker, "claimed"),
-        status=Status.RUNNING,
-        worker=worker,
-        attempt=F("attempt") + 1,
-        **_lease(),
-    )
+    """Claim a queued job; None if it is not queued, needs other hardware, or may not run yet."""
+    owner_id = Job.objects.filter(pk=job_id).values_list("owner", flat=True).first()
+    if owner_id is None:
+        return None
+    with transaction.atomic():
+        limits.lock_owner(owner_id)
+        if not limits.has_room(owner_id, limits.RUNNING_JOBS):
+            return None
+        job = change(
+            job_id,
+            Q(status=Status.QUEUED) & queue.runnable_on(settings.WORKER_HAS),
+            status_event(worker, "claimed"),
+            status=Status.RUNNING,
+            worker=worker,
+            attempt=F("attempt") + 1,
+            **lease(),
+        )
+        if job:
+            queue.end_turn(owner_id)
     return (Attempt(job.pk, job.attempt, job.program), job) if job else None
 
 
-def heartbeat(attempt: Attempt) -> Stop:
-    """Renew the lease; return the requested stop."""
-    return Stop(attempt.must_change(**_lease()).stop_requested)
+def extend_lease(attempt: Attempt) -> bool:
+    """Whether the job still belongs to the attempt; its lease then begins anew."""
+    return attempt.change(**lease()) is not None
 
 
 def requested_stop(attempt: Attempt) -> Stop:
     """The requested stop; raises SupersededError if the job no longer belongs to the attempt."""
     rows = Job.objects.filter(attempt.fence, pk=attempt.job_id)
-    asked = rows.values_list("stop_requested", flat=True).first()
-    if asked is None:
+    stop_requested = rows.values_list("stop_requested", flat=True).first()
+    if stop_requested is None:
         raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} no longer has it")
-    return Stop(asked)
+    return Stop(stop_requested)
 
 
 def record_started(
     attempt: Attempt,
-    dataset_size: int,
-    train_samples: int = 0,
-    val_samples: int = 0,
+    dataset_size: int | None = None,
+    train_samples: int | None = None,
+    val_samples: int | None = None,
     resumed_from_epoch: int | None = None,
+    total_epochs: int | None = None,
 ) -> None:
-    """Record that the trainer has loaded its dataset."""
     # `started_at` is the first start: later attempts keep it.
     attempt.change(when=Q(started_at=None), started_at=Now())
     attempt.must_change(
@@ -113,7 +130,8 @@ def record_started(
             val_samples=val_samples,
             resumed_from_epoch=resumed_from_epoch,
         ),
-        **_lease(),
+        total_epochs=F("total_epochs") if total_epochs is None else total_epochs,
+        **lease(),
     )
 
 
@@ -121,13 +139,12 @@ class EpochReport(NamedTuple):
     """The report of one epoch. In a batch of reports, only the last has a checkpoint path."""
 
     epoch: int
-    metrics: dict[str, float | None]
+    metrics: Mapping[str, float | None]
     seconds: float
     is_best: bool
     checkpoint_path: str
 
     def event_builders(self) -> list[EventBuilder]:
-        """A new best epoch has a second event, with `is_best`."""
         return [partial(self._event, best) for best in (False, True)[: 1 + self.is_best]]
 
     def _event(self, is_best: bool, job: Job) -> events.Event:
@@ -146,10 +163,10 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
     Epochs that are stored already, and were computed again after a resume, are skipped.
     """
     first, last = reports[0], reports[-1]
-    bests = [one for one in reports if one.is_best]
+    bests = [report for report in reports if report.is_best]
     best = {
         "best_epoch": bests[-1].epoch,
-        **get_program(attempt.program).at_best_epoch(bests[-1].metrics),
+        **describe_program(attempt.program).at_best_epoch(bests[-1].metrics),
     } if bests else {}  # fmt: skip
     with transaction.atomic():
         job = attempt.change(
@@ -157,8 +174,9 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
             when=Q(current_epoch=first.epoch - 1),
             current_epoch=last.epoch,
             crashes=0,
+            summary=_newest_metrics(reports),
             **_newest_path(reports),
-            **_lease(),
+            **lease(),
             **best,
         )
         if job is None:
@@ -167,29 +185,37 @@ def record_epochs(attempt: Attempt, *reports: EpochReport) -> None:
         Epoch.objects.bulk_create(
             Epoch(
                 job=job,
-                epoch=one.epoch,
-                metrics=one.metrics,
-                is_best=one.is_best,
-                seconds=one.seconds,
+                epoch=report.epoch,
+                metrics=report.metrics,
+                is_best=report.is_best,
+                seconds=report.seconds,
                 attempt=attempt.number,
                 at=timezone.now(),
             )
-            for one in reports
+            for report in reports
         )
 
 
+def _newest_metrics(reports: Sequence[EpochReport]) -> dict[str, float | None]:
+    newest = {name: value for report in reports for name, value in report.metrics.items()}
+    # JSON has no NaN and no infinities.
+    return {
+        name: value if value is not None and math.isfinite(value) else None
+        for name, value in newest.items()
+    }
+
+
 def _newest_path(reports: Sequence[EpochReport]) -> dict[str, str]:
-    """The last reported checkpoint; without one, the job keeps its present path."""
-    paths = [one.checkpoint_path for one in reports if one.checkpoint_path]
+    paths = [report.checkpoint_path for report in reports if report.checkpoint_path]
     return {"checkpoint_path": paths[-1]} if paths else {}
 
 
 def _record_replayed_epochs(attempt: Attempt, reports: Sequence[EpochReport]) -> None:
     last = reports[-1].epoch
-    if attempt.change(when=Q(current_epoch__gte=last), **_newest_path(reports), **_lease()):
+    if attempt.change(when=Q(current_epoch__gte=last), **_newest_path(reports), **lease()):
         return
-    job = attempt.must_change(**_lease())
-    new = [one for one in reports if one.epoch > job.current_epoch]
+    job = attempt.must_change(**lease())
+    new = [report for report in reports if report.epoch > job.current_epoch]
     if new == list(reports):
         raise RuntimeError(
             f"The trainer reported epoch {reports[0].epoch} of job {job.pk} after epoch "
@@ -204,10 +230,9 @@ def record_generation(attempt: Attempt, current: int, total: int, message: str) 
             job_id=job.pk, current=current, total=total, message=message
         ),
         generated=current,
-        **_lease(),
+        **lease(),
     )
 
 
 def record_note(attempt: Attempt, actor: str, message: str) -> None:
-    """Record a message of the trainer, which continues."""
-    attempt.must_change(status_event(actor, "note", message), **_lease())
+    attempt.must_change(status_event(actor, "note", without_data_dir(message)), **lease())

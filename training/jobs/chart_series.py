@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.jobs import history
 from training.models import Job
+from training.points import columns as point_columns
+from training.points import store
+from training.points.columns import PointColumns
 
 DIGITS = 6
 MAX_DECIMALS = 300
+
+
+class ColumnsJson(TypedDict):
+    epoch: list[int]
+    seconds: list[float]
+    series: dict[str, list[float | None]]
+    total: int
+
+
+class MetricsJson(TypedDict):
+    """`not_finite` names the values that are not numbers, by position: JSON has null for them."""
+
+    step: list[int | None]
+    epoch: list[int | None]
+    seconds: list[float | None]
+    series: dict[str, list[float | None]]
+    not_finite: dict[str, dict[str, str]]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +47,7 @@ class Columns:
     series: dict[str, list[float | None]]
     total: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ColumnsJson:
         return {
             "epoch": self.epoch, "seconds": self.seconds, "series": self.series,
             "total": self.total,
@@ -34,12 +55,79 @@ class Columns:
 
 
 def series_names(job: Job) -> list[str]:
-    """The names of the metrics that the newest epoch of this job reports."""
-    return list(history.read(job.pk).newest)
+    return store.series_names(job.pk) if job.has_points else list(history.read(job.pk).newest)
+
+
+def metrics_json(job: Job, names: Sequence[str], max_points: int) -> MetricsJson:
+    """The columns of the API: by step where points are stored, else by epoch."""
+    if job.has_points:
+        return _points_json(names, point_columns.read_columns(job.pk, names, max_points))
+    found = columns(job, names, max_points)
+    return {
+        "step": [None] * len(found.epoch),
+        "epoch": [*found.epoch],
+        "seconds": [*found.seconds],
+        "series": found.series,
+        "not_finite": {},
+        "total": found.total,
+    }
+
+
+def x_axis(found: MetricsJson) -> tuple[str, list[int]]:
+    """Epochs if each row has one of its own, else steps; series.js decides the same."""
+    epochs = [epoch for epoch in found["epoch"] if epoch is not None]
+    if len(set(epochs)) == len(found["epoch"]):
+        return "epoch", epochs
+    return "step", [step or 0 for step in found["step"]]
+
+
+def _points_json(names: Sequence[str], found: PointColumns) -> MetricsJson:
+    seconds = np.round(found.seconds, 3).tolist()
+    return {
+        "step": found.steps.tolist(),
+        "epoch": _epochs(found),
+        "seconds": [value if value == value else None for value in seconds],
+        "series": {name: _round_significant(found.values[row]) for row, name in enumerate(names)},
+        "not_finite": {
+            name: special
+            for row, name in enumerate(names)
+            if (special := _not_finite(found.values[row], found.present[row]))
+        },
+        "total": found.total,
+    }
+
+
+def _epochs(found: PointColumns) -> list[int | None]:
+    return [int(value) if value == value else None for value in found.epochs.tolist()]
+
+
+def _not_finite(values: NDArray[np.float64], present: NDArray[np.bool_]) -> dict[str, str]:
+    odd = np.flatnonzero(present & ~np.isfinite(values)).tolist()
+    return {
+        str(column): "NaN"
+        if np.isnan(values[column])
+        else "Infinity"
+        if values[column] > 0
+        else "-Infinity"
+        for column in odd
+    }
+
+
+def _columns_by_epoch(names: Sequence[str], found: PointColumns) -> Columns:
+    """For a page; the steps stand for the epochs where some have none."""
+    epochs = [epoch for epoch in _epochs(found) if epoch is not None]
+    return Columns(
+        epoch=epochs if len(epochs) == len(found.steps) else found.steps.tolist(),
+        seconds=np.round(np.nan_to_num(found.seconds), 2).tolist(),
+        series={name: _round_significant(found.values[row]) for row, name in enumerate(names)},
+        total=found.total,
+    )
 
 
 def columns(job: Job, names: Sequence[str], max_points: int) -> Columns:
     """At most `max_points` epochs; `seconds` counts the training time up to each one's end."""
+    if job.has_points:
+        return _columns_by_epoch(names, point_columns.read_columns(job.pk, names, max_points))
     found = history.read(job.pk)
     values = np.array([found.series(name) for name in names])
     values = values.reshape(len(names), len(found.epochs))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -52,7 +51,7 @@ class History:
         if not rows:
             return self
         # Parsing one joined text takes half the time of parsing ten thousand.
-        metrics_by_epoch: list[dict[str, Any]] = orjson.loads(
+        metrics_by_epoch: list[dict[str, float | None]] = orjson.loads(
             f"[{','.join(text for _, _, text in rows)}]"
         )
         new = sorted(set().union(*metrics_by_epoch).difference(self.names))
@@ -60,7 +59,7 @@ class History:
         before = np.vstack([self.metrics, np.full((len(new), len(self.epochs)), np.nan)])
         # None becomes NaN.
         since = np.array(
-            [[one.get(name) for one in metrics_by_epoch] for name in names], np.float64
+            [[metrics.get(name) for metrics in metrics_by_epoch] for name in names], np.float64
         )
         return History(
             epochs=np.append(self.epochs, [number for number, _, _ in rows]),
@@ -82,7 +81,6 @@ class HistoryCache:
         self._histories: OrderedDict[UUID, History] = OrderedDict()
 
     def read(self, job_id: UUID) -> History:
-        """All stored epochs of the job; one query fetches those not yet cached."""
         known = self._histories.get(job_id, EMPTY)
         last = int(known.epochs[-1]) if len(known.epochs) else 0
         rows = Epoch.objects.filter(job_id=job_id, epoch__gt=last).order_by("epoch")
@@ -99,7 +97,7 @@ class HistoryCache:
                 self._histories.popitem(last=False)
 
     def _numbers(self) -> int:
-        return sum(one.numbers for one in self._histories.values())
+        return sum(history.numbers for history in self._histories.values())
 
 
 _cache = HistoryCache()

@@ -21,16 +21,21 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from realtime import events
-from training.accounts import audit
-from training.events import publisher
-from training.jobs import directories, queue
+from training.accounts import audit, limits
+from training.events.publisher import get_publisher
+from training.jobs import queue
+from training.jobs.access import lost_access
 from training.jobs.policy import QueuePolicy
-from training.models import Dataset, Job, JobEvent, Sweep
+from training.models import Dataset, Job, JobEvent, Project, Sweep
 from training.models.states import DELETABLE, Status, Stop, direct_sources, sources
-from training.programs.registry import DEFAULT_PROGRAM, get_program
+from training.programs.registry import DEFAULT_PROGRAM, describe_program, get_program
+from training.storage import file_removal
+from training.validation import InvalidInputError
 from training.webhooks import outbox
 
 DEFAULT_POLICY = QueuePolicy()
+# They say that a job goes on, and change nothing that a user could overwrite.
+HEARTBEAT = frozenset({"heartbeat_at", "lease_expires_at"})
 EventBuilder = Callable[[Job], events.Event]
 
 
@@ -51,7 +56,9 @@ def change(job_id: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job
         when &= Q(status__in=sources(values["status"]))
     with transaction.atomic(savepoint=False):
         row = Job.objects.filter(when, pk=job_id)
-        if not row.update(seq=F("seq") + len(builders), updated_at=Now(), **values):
+        if builders or values.keys() - HEARTBEAT:
+            values["updated_at"] = Now()
+        if not row.update(seq=F("seq") + len(builders), **values):
             return None
         job = Job.objects.get(pk=job_id)
         _store_events(job, [build(job) for build in builders])
@@ -59,7 +66,6 @@ def change(job_id: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job
 
 
 def _store_events(job: Job, new_events: list[events.Event]) -> None:
-    """Store the events that end at the job's current seq, and notify the publisher."""
     first, at = job.seq - len(new_events) + 1, timezone.now()
     JobEvent.objects.bulk_create(
         JobEvent(job=job, seq=seq, event=event.event, data=event.data(), at=at)
@@ -67,11 +73,10 @@ def _store_events(job: Job, new_events: list[events.Event]) -> None:
     )
     if new_events:
         outbox.enqueue_job_events(job, new_events)
-        transaction.on_commit(partial(publisher.notify, job.pk))
+        transaction.on_commit(partial(get_publisher().notify, job.pk))
 
 
 def status_event(actor: str, cause: events.StatusCause, reason: str = "") -> EventBuilder:
-    """Build the event that reports the job's present status."""
     return lambda job: events.Status(
         job_id=job.pk,
         status=job.status,
@@ -91,9 +96,17 @@ def paused_event(job: Job) -> events.Event:
     return events.Paused(job_id=job.pk, checkpoint_path=job.checkpoint_path or None)
 
 
+def require_allowed_priority(priority: int, user: User, field: str = "priority") -> None:
+    """Raise InvalidInputError if only staff may use this priority."""
+    if priority > 0 and not user.is_staff:
+        raise InvalidInputError(
+            {field: [f"A priority above 0, such as {priority}, is for staff; use 0 or less."]}
+        )
+
+
 def submit(
     owner: User,
-    dataset: Dataset,
+    dataset: Dataset | None,
     parameters: BaseModel,
     name: str = "",
     *,
@@ -105,17 +118,19 @@ def submit(
     sweep: Sweep | None = None,
     trial: int | None = None,
     team: Group | None = None,
+    project: Project | None = None,
+    init_from: str = "",
 ) -> Job:
-    """Queue a training."""
     config = parameters.model_dump(mode="json")
-    objective = get_program(program).objective
+    manifest = get_program(program)
+    require_allowed_priority(policy.priority, owner)
     return _create_queued(
         Job(
             owner=owner,
             kind=Job.Kind.TRAINING,
             program=program,
-            objective_metric=objective.metric,
-            objective_direction=objective.direction,
+            objective_metric=manifest.objective_metric,
+            objective_direction=manifest.objective_direction,
             name=name,
             notes=notes,
             tags=list(tags),
@@ -124,15 +139,16 @@ def submit(
             sweep=sweep,
             trial=trial,
             config=config,
-            total_epochs=config["epochs"],
+            total_epochs=config.get("epochs", 0),
             team=team,
+            project=project,
+            init_from=init_from,
             **policy.model_dump(),
         )
     )
 
 
 def submit_generation(owner: User, name: str, options: BaseModel, team: Group | None = None) -> Job:
-    """Queue the generation of a synthetic dataset, whose row is created now."""
     config = options.model_dump(mode="json")
     with transaction.atomic():
         dataset = Dataset.objects.create(
@@ -154,14 +170,61 @@ def submit_generation(owner: User, name: str, options: BaseModel, team: Group | 
 def _create_queued(job: Job) -> Job:
     job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
     with transaction.atomic():
+        limits.require(job.owner, limits.QUEUED_JOBS)
+        limits.require(job.owner, limits.STORED_BYTES)
         job.save(force_insert=True)
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
     return job
 
 
+def create_reported(job: Job, *builders: EventBuilder) -> Job:
+    """Store a job that already runs elsewhere; no worker claims it."""
+    job.reported, job.status, job.attempt = True, Status.RUNNING, 1
+    job.seq, job.updated_at = len(builders), timezone.now()
+    job.heartbeat_at = timezone.now()
+    job.started_at = job.started_at or job.heartbeat_at
+    with transaction.atomic():
+        limits.require(job.owner, limits.REPORTED_JOBS)
+        limits.require(job.owner, limits.STORED_BYTES)
+        job.save(force_insert=True)
+        _store_events(job, [build(job) for build in builders])
+    return job
+
+
+class ReportedElsewhereError(ConflictError):
+    """Heimdall cannot start a training that runs elsewhere."""
+
+    def __init__(self, action: str) -> None:
+        Exception.__init__(
+            self,
+            f"Cannot {action} this job: its training runs elsewhere and reports to Heimdall. "
+            "Start the script again there.",
+        )
+
+
+class LostAccessError(ConflictError):
+    """The job's owner may no longer use its dataset."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        Exception.__init__(self, f"Cannot {action} this job: {reason}")
+
+
+class NotResumableError(ConflictError):
+    """A running job of a program without checkpoints would lose its work if it was paused."""
+
+    def __init__(self, job: Job) -> None:
+        Exception.__init__(
+            self,
+            f"Cannot pause this job: its program {job.program!r} declares resumable = false, so it "
+            "would start again from the beginning. Cancel it, or let it finish.",
+        )
+
+
 def request_pause(job: Job, actor: str) -> Job:
     """Pause a queued job at once; ask a running one to stop after its epoch's checkpoint."""
+    if job.status == Status.RUNNING and not describe_program(job.program).resumable:
+        raise NotResumableError(job)
     return (
         change(
             job.pk,
@@ -177,7 +240,7 @@ def request_pause(job: Job, actor: str) -> Job:
 
 def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
     """Cancel a queued or paused job at once; ask a running one to stop within seconds."""
-    why = {"cancel_reason": reason} if reason else {}
+    values = {"cancel_reason": reason} if reason else {}
     with transaction.atomic():
         cancelled = change(
             job.pk,
@@ -186,27 +249,33 @@ def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
             cancelled_event,
             status=Status.CANCELLED,
             finished_at=Now(),
-            **why,
+            **values,
         )
         if cancelled:
             discard_dataset(cancelled)
     return (
         cancelled
-        or _request_stop(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor, reason, **why)
+        or _request_stop(job, ~Q(stop_requested=Stop.CANCEL), Stop.CANCEL, actor, reason, **values)
         or _return_if_already(job, Q(status=Status.RUNNING, stop_requested=Stop.CANCEL), "cancel")
     )
 
 
 def discard_dataset(cancelled: Job) -> None:
-    """Mark the dataset of a cancelled generation as failed, and remove its files."""
-    if cancelled.kind == Job.Kind.GENERATION:
+    if cancelled.kind == Job.Kind.GENERATION and cancelled.dataset_id:
         Dataset.objects.filter(pk=cancelled.dataset_id).update(status=Dataset.State.FAILED)
-        transaction.on_commit(partial(directories.remove_dataset, cancelled.dataset_id))
+        file_removal.schedule_dataset(cancelled.dataset_id)
 
 
 def resume(job: Job, actor: str) -> Job:
-    """Queue a paused or failed job again; it continues from its last checkpoint."""
+    if job.reported:
+        raise ReportedElsewhereError("resume")
+    if reason := lost_access(job):
+        raise LostAccessError("resume", reason)
     with transaction.atomic():
+        limits.lock_owner(job.owner_id)
+        if Job.objects.filter(pk=job.pk, status__in=direct_sources(Status.QUEUED)).exists():
+            limits.require(job.owner, limits.QUEUED_JOBS)
+            limits.require(job.owner, limits.STORED_BYTES)
         queued = change(
             job.pk,
             Q(status__in=direct_sources(Status.QUEUED)),
@@ -220,21 +289,33 @@ def resume(job: Job, actor: str) -> Job:
         )
         if queued is None:
             return _return_if_already(job, Q(pk=None), "resume")
-        if queued.kind == Job.Kind.GENERATION:
+        if queued.kind == Job.Kind.GENERATION and queued.dataset_id:
             Dataset.objects.filter(pk=queued.dataset_id).update(status=Dataset.State.GENERATING)
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
     return queued
 
 
+def set_priority(job: Job, priority: int, user: User, when: Q | None = None) -> Job:
+    """Change the place of a job that waits; ConflictError if it does not."""
+    require_allowed_priority(priority, user)
+    waits = Q(status__in=[Status.QUEUED, Status.PAUSED])
+    before = job.priority
+    changed = change(
+        job.pk,
+        (when or Q()) & waits,
+        status_event(user.username, "note", f"Priority changed from {before} to {priority}."),
+        priority=priority,
+    )
+    return changed or _return_if_already(job, Q(pk=None), "change the priority of")
+
+
 def unchanged_since(job: Job) -> Q:
-    """A condition that is true until the job is changed."""
     # A range instead of equality: SQLite stores text, and its clock writes fewer digits than Django
     # compares with.
     return Q(seq=job.seq, updated_at__lt=job.updated_at + timedelta(milliseconds=1))
 
 
 def update_metadata(job: Job, when: Q | None = None, **labels: Any) -> Job:
-    """Change name, notes, tags or team; no event reports it."""
     with transaction.atomic():
         if "team" in labels:
             audit.record("share", job, team=str(labels["team"] or ""))
@@ -250,7 +331,6 @@ def delete_job(job: Job, when: Q | None = None) -> None:
             raise ConflictError(Job.objects.get(pk=job.pk), "delete")
         audit.record("delete", deletable)
         deletable.delete()
-        transaction.on_commit(partial(directories.remove_job, job.pk))
 
 
 def _request_stop(
@@ -264,7 +344,6 @@ def _request_stop(
 
 
 def _return_if_already(job: Job, satisfied: Q, action: str) -> Job:
-    """Return the job if it matches `satisfied`; raise ConflictError otherwise."""
     found = Job.objects.select_related("dataset").filter(satisfied, pk=job.pk).first()
     if found is None:
         raise ConflictError(Job.objects.get(pk=job.pk), action)

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.text import Name, Text
+
 Tags = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=50)]],
+    list[Annotated[Name, Field(min_length=1, max_length=50)]],
     Field(max_length=20, description="Labels for searching."),
 ]
 
@@ -15,6 +17,6 @@ Tags = Annotated[
 class Metadata(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field("", max_length=200, description="Shown in lists.")
-    notes: str = Field("", max_length=20_000, description="Free text.")
+    name: Name = Field("", max_length=200, description="Shown in lists.")
+    notes: Text = Field("", max_length=20_000, description="Free text.")
     tags: Tags = []

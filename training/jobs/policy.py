@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
+from django.contrib.auth.models import User
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.models import Job
@@ -20,7 +21,11 @@ class QueuePolicy(BaseModel):
         description="auto: any worker; gpu: a worker with a GPU; cpu: no GPU is used.",
     )
     priority: int = Field(
-        0, ge=-100, le=100, title="Priority", description="Higher-priority jobs start first."
+        0,
+        ge=-100,
+        le=100,
+        title="Priority",
+        description="Higher-priority jobs start first. Above 0 is for staff.",
     )
     processes: int = Field(
         1,
@@ -30,6 +35,12 @@ class QueuePolicy(BaseModel):
         description="Processes for data-parallel training (torchrun). Results are the same up to "
         "rounding.",
     )
+
+    def allowed_for(self, user: User) -> Self:
+        """The same, but that only staff may use a priority above 0."""
+        if user.is_staff:
+            return self
+        return self.model_copy(update={"priority": min(self.priority, 0)})
 
     @classmethod
     def of(cls, job: Job) -> Self:

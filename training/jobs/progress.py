@@ -16,7 +16,6 @@ MIN_PACE_EPOCHS, MAX_PACE_EPOCHS = 20, 120
 
 
 def epoch_ends(job: Job) -> list[datetime]:
-    """When the newest epochs of the present attempt ended, in order."""
     rows = job.epochs.filter(attempt=job.attempt).order_by("-epoch")
     return sorted(rows.values_list("at", flat=True)[:MAX_PACE_EPOCHS])
 
@@ -30,22 +29,21 @@ def seconds_per_epoch(ends: list[datetime]) -> float | None:
 
 
 def seconds_left(job: Job, ends: list[datetime]) -> float | None:
-    """Seconds until the last epoch; None if the job is not running or has no speed yet."""
     each = seconds_per_epoch(ends)
-    if job.status != Status.RUNNING or each is None:
+    if job.status != Status.RUNNING or each is None or not job.total_epochs:
         return None
     since = (timezone.now() - ends[-1]).total_seconds()
     return max(0.0, each * (job.total_epochs - job.current_epoch) - min(since, each))
 
 
 def may_stop_early(job: Job) -> bool:
-    """Whether early stopping ends the job before its last epoch if no epoch is better."""
-    patience = int(job.config.get("patience", job.total_epochs))
+    patience = job.config.get("patience")
+    if type(patience) is not int:  # another program, or a reported job, may mean something else
+        return False
     return (job.best_epoch or 0) + patience < job.total_epochs
 
 
 def resumed_epochs(job: Job) -> list[int]:
-    """The epochs from which the training was resumed, in order."""
     rows = job.events.filter(event="training:started").order_by("seq")
     found = (row["resumed_from_epoch"] for row in rows.values_list("data", flat=True))
     return [epoch for epoch in found if epoch]

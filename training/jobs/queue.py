@@ -7,17 +7,21 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
 from celery import current_app
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Min, Q, QuerySet
+from django.db.models.functions import Now
 
 from training import request_context
-from training.models import Job
+from training.accounts import limits
+from training.models import Job, QueueTurn
 from training.models.states import Needs, Status
 
 TASK = "training.run"
@@ -25,6 +29,8 @@ TASK = "training.run"
 EXPIRES_SECONDS = 60
 # Enough for any burst; while the broker is unreachable, more would only wait.
 MAX_OUTGOING = 100
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 REQUEST = "request_id"  # header with the request that caused the message
 
@@ -50,10 +56,50 @@ def enqueue(job_id: UUID, needs: str) -> None:
 def next_job(has: Collection[str]) -> UUID | None:
     """The next queued job that this hardware can run.
 
-    A message only signals that there is work; the database decides which job is first.
+    A message only signals that there is work; the database decides which job is first: the oldest
+    job of the owner whose turn it is, among those with the highest priority. It is the turn of the
+    owner with the fewest running jobs, and then of the one who has waited for a turn the longest.
     """
-    rows = Job.objects.filter(runnable_on(has), status=Status.QUEUED)
-    return rows.order_by("-priority", "created_at").values_list("pk", flat=True).first()
+    queued = Job.objects.filter(runnable_on(has), status=Status.QUEUED)
+    heads = list(_heads(queued))
+    owners = {head.owner_id for head in heads}
+    running = limits.count_running_jobs(owners)
+    allowed = limits.maximums(limits.RUNNING_JOBS, owners)
+    turns = dict(QueueTurn.objects.filter(user__in=owners).values_list("user_id", "claimed_at"))
+
+    def order(head: _Head) -> tuple[int, int, datetime, datetime]:
+        turn = turns.get(head.owner_id, NEVER)
+        return -head.priority, running.get(head.owner_id, 0), turn, head.oldest
+
+    waiting = [head for head in heads if running.get(head.owner_id, 0) < allowed[head.owner_id]]
+    if not waiting:
+        return None
+    first = min(waiting, key=order)
+    jobs = queued.filter(owner=first.owner_id, priority=first.priority)
+    return jobs.order_by("created_at", "pk").values_list("pk", flat=True).first()
+
+
+def end_turn(owner_id: int) -> None:
+    """The owner's job was claimed: the others come first now."""
+    QueueTurn.objects.bulk_create(
+        [QueueTurn(user_id=owner_id, claimed_at=Now())],
+        update_conflicts=True,
+        unique_fields=["user"],
+        update_fields=["claimed_at"],
+    )
+
+
+class _Head(NamedTuple):
+    """The oldest queued job of an owner with this priority."""
+
+    priority: int
+    owner_id: int
+    oldest: datetime
+
+
+def _heads(queued: QuerySet[Job]) -> Iterator[_Head]:
+    groups = queued.order_by().values("priority", "owner_id").annotate(oldest=Min("created_at"))
+    return (_Head(*row) for row in groups.values_list("priority", "owner_id", "oldest"))
 
 
 @cache
@@ -77,7 +123,8 @@ def _send(message: Message) -> None:
             args=[str(message.job_id)],
             queue=message.queue,
             headers={REQUEST: message.request_id},
-            expires=EXPIRES_SECONDS,
+            expires=EXPIRES_SECONDS,  # for the worker
+            expiration=EXPIRES_SECONDS,  # for RabbitMQ, where no worker reads the queue
             # Retry once without delay: RabbitMQ closes a connection that was idle for long.
             retry=True,
             retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0},
@@ -88,5 +135,4 @@ def _send(message: Message) -> None:
 
 
 def runnable_on(has: Collection[str]) -> Q:
-    """A condition: a worker with this hardware can run the job."""
-    return Q(needs__in=[Needs.AUTO, *has])
+    return Q(needs__in=[Needs.AUTO, *has], reported=False)

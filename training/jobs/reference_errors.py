@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from training.models import Job, TrainedModel
+from training.models.evaluation import Evaluation
+
+
+class ReferenceErrorsJson(TypedDict):
+    bound: float | None
+    baseline: float | None
+    baseline_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceErrors:
-    """RMSE in metres on the test split of the job's dataset; None if unknown."""
+    """RMSE in meters on the test split of the job's dataset; None if unknown."""
 
     bound: float | None = None
     baseline: float | None = None
     baseline_name: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ReferenceErrorsJson:
         return {
             "bound": self.bound, "baseline": self.baseline, "baseline_name": self.baseline_name,
         }  # fmt: skip
 
 
-def reference_errors(job: Job, evaluation: dict[str, Any] | None) -> ReferenceErrors:
+def reference_errors(job: Job, evaluation: Evaluation | None) -> ReferenceErrors:
     """Bound and best baseline of the job, or else of another model on the same dataset.
 
     Neither depends on the network, so they apply to a job that is still training.
@@ -36,12 +43,16 @@ def reference_errors(job: Job, evaluation: dict[str, Any] | None) -> ReferenceEr
     return ReferenceErrors(evaluation.get("bound_rmse_m"), baseline, name)
 
 
-def best_baseline(evaluation: dict[str, Any]) -> tuple[str, float] | None:
-    """Name and RMSE of the baseline with the lowest RMSE."""
+def baseline_title(name: str) -> str:
+    """The name of a baseline on pages; the API keeps the British spelling that it started with."""
+    return name.replace("_", " ").replace("neighbour", "neighbor")
+
+
+def best_baseline(evaluation: Evaluation) -> tuple[str, float] | None:
     rmse = {
-        name: baseline["rmse_m"]
+        name: value
         for name, baseline in evaluation.get("baselines", {}).items()
-        if baseline.get("rmse_m") is not None
+        if (value := baseline.get("rmse_m")) is not None
     }
     name = min(rmse, key=lambda name: rmse[name], default=None)
-    return (name.replace("_", " "), rmse[name]) if name else None
+    return (baseline_title(name), rmse[name]) if name else None

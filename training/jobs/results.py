@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from pydantic import JsonValue
 
 from realtime import events
+from training.data_paths import without_data_dir
 from training.jobs import queue
 from training.jobs.attempts import Attempt
 from training.jobs.lifecycle import cancelled_event, discard_dataset, paused_event, status_event
 from training.jobs.objective import value_at_best_epoch
 from training.models import Dataset, Job, TrainedModel
 from training.models.states import Status, Stop
+from training.storage.disk_usage import dataset_bytes
 
 # Why an attempt ended without a result.
 Interruption = Literal["requeued", "worker_lost", "worker_stopped", "crashed"]
-# Those that count towards MAX_CRASHES: the job itself may be what killed its worker.
+# Those that count toward MAX_CRASHES: the job itself may be what killed its worker.
 CRASHES: tuple[Interruption, ...] = ("worker_lost", "crashed")
 
 
-def complete_training(attempt: Attempt, checkpoint_path: str, evaluation: dict[str, Any]) -> None:
-    """Complete the job and create its model."""
+def complete_training(
+    attempt: Attempt, checkpoint_path: str, evaluation: dict[str, JsonValue]
+) -> None:
     with transaction.atomic():
         job = attempt.end(
-            _completed_event,
+            completed_event,
             status=Status.COMPLETED,
             finished_at=Now(),
             checkpoint_path=checkpoint_path,
@@ -36,21 +40,33 @@ def complete_training(attempt: Attempt, checkpoint_path: str, evaluation: dict[s
         TrainedModel.objects.create(job=job, checkpoint_path=checkpoint_path, evaluation=evaluation)
 
 
+def complete_program(attempt: Attempt, checkpoint_path: str = "") -> None:
+    """Complete a job that leaves no model of ours; without a path, its newest checkpoint stays."""
+    attempt.end(
+        completed_event,
+        status=Status.COMPLETED,
+        finished_at=Now(),
+        **({"checkpoint_path": checkpoint_path} if checkpoint_path else {}),
+    )
+
+
 def complete_generation(
-    attempt: Attempt, path: str, content_hash: str, facts: dict[str, Any]
+    attempt: Attempt, path: str, content_hash: str, facts: dict[str, JsonValue]
 ) -> None:
     with transaction.atomic():
-        job = attempt.end(_completed_event, status=Status.COMPLETED, finished_at=Now())
+        job = attempt.end(completed_event, status=Status.COMPLETED, finished_at=Now())
+        assert job.dataset_id
         Dataset.objects.filter(pk=job.dataset_id).update(
             status=Dataset.State.READY,
             path=path,
             content_hash=content_hash,
             facts=facts,
             samples=facts["samples"],
+            disk_bytes=dataset_bytes(job.dataset_id),
         )
 
 
-def _completed_event(job: Job) -> events.Event:
+def completed_event(job: Job) -> events.Event:
     return events.Completed(
         job_id=job.pk,
         best_epoch=job.best_epoch,
@@ -60,6 +76,7 @@ def _completed_event(job: Job) -> events.Event:
 
 
 def fail_attempt(attempt: Attempt, message: str) -> None:
+    message = without_data_dir(message)
     with transaction.atomic():
         job = attempt.end(
             lambda job: events.Failed(job_id=job.pk, error_message=message),
@@ -67,7 +84,7 @@ def fail_attempt(attempt: Attempt, message: str) -> None:
             error_message=message,
             finished_at=Now(),
         )
-        if job.kind == Job.Kind.GENERATION:
+        if job.kind == Job.Kind.GENERATION and job.dataset_id:
             Dataset.objects.filter(pk=job.dataset_id).update(status=Dataset.State.FAILED)
 
 
@@ -88,6 +105,7 @@ def requeue_or_fail(
     A requested stop still applies: the job is then cancelled or paused instead. Raise
     SupersededError if the job no longer belongs to this attempt or no longer matches `when`.
     """
+    reason = without_data_dir(reason)
     with transaction.atomic():
         job = attempt.must_change(when=when)
         _requeue_or_fail_once(attempt, job, actor, cause, reason)

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+
 from training.models import Job, JobEvent
 from training.models.states import Status, Stop, direct_sources
+from training.programs.registry import describe_program
 
 # By `Job.display_status`. Pages derive "silent" themselves: no event reports a missing heartbeat.
 STATUS_LABELS = {
@@ -20,14 +23,21 @@ SILENT_AFTER_LEASE_SHARE = 0.75
 FREQUENT_EVENTS = ("training:progress", "dataset:generation_progress")
 
 
+def lease_seconds(job: Job) -> int:
+    """How long the job stays with its worker or its reporter without a heartbeat."""
+    return int(settings.REPORT_SILENCE_SECONDS if job.reported else settings.LEASE_SECONDS)
+
+
 def allowed_actions(job: Job) -> dict[str, bool]:
     training = job.kind == Job.Kind.TRAINING
     active = job.status in (Status.QUEUED, Status.RUNNING)
     return {
-        "pause": active and not job.stop_requested,
-        "resume": job.status in direct_sources(Status.QUEUED),
+        "pause": active
+        and not job.stop_requested
+        and (job.status == Status.QUEUED or describe_program(job.program).resumable),
+        "resume": job.status in direct_sources(Status.QUEUED) and not job.reported,
         "cancel": (active or job.status == Status.PAUSED) and job.stop_requested != Stop.CANCEL,
-        "clone": training,
+        "clone": training and not job.reported,
     }
 
 
@@ -40,7 +50,6 @@ class TimelineEntry:
 
 
 def timeline(job: Job, limit: int = 60) -> list[TimelineEntry]:
-    """The newest events except progress, newest first."""
     rows = job.events.exclude(event__in=FREQUENT_EVENTS).order_by("-seq")[:limit]
     return [TimelineEntry(row, _kind(row)) for row in rows]
 
@@ -57,7 +66,7 @@ def _status_kind(data: Mapping[str, Any]) -> str:
     """What a status event reports. Events of version 0.1 have no `cause`, only a `reason`."""
     status, reason = data.get("status"), data.get("reason", "")
     cause = data.get("cause") or reason
-    if cause in ("note", "claimed", "resumed"):
+    if cause in ("note", "claimed", "resumed", "registered", "silent", "reconnected"):
         return str(cause)
     if data.get("stop_requested"):
         return "stop_requested"

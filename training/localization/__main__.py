@@ -20,8 +20,10 @@ from training.programs import messages
 from training.programs.messages import FinalError, GenerateSpec, Message, TrainSpec
 
 if TYPE_CHECKING:
+    from training.localization.checkpoints.store import Store
     from training.localization.fit.distributed import DistributedContext
     from training.localization.fit.loop import EpochResult, Step
+    from training.localization.fit.state import TrainState
 
 # One batch message a second is enough to show that the training moves.
 BATCH_SECONDS = 1.0
@@ -61,7 +63,6 @@ class Channel:
                 line = line[os.write(self.fd, line) :]
 
     def send_batch_progress(self, step: Step) -> None:
-        """Send the batch's progress, at most once a second."""
         if self._is_rank_zero and time.monotonic() >= self._next_batch:
             self._next_batch = time.monotonic() + BATCH_SECONDS
             self.send(
@@ -89,7 +90,7 @@ def train(spec: TrainSpec, channel: Channel) -> None:
     from training.localization.fit.distributed import DistributedContext
 
     torch.use_deterministic_algorithms(True)
-    # Otherwise every new tensor is filled with NaN first. No code here reads uninitialised memory.
+    # Otherwise every new tensor is filled with NaN first. No code here reads uninitialized memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if spec.threads:
         # Waiting threads spin: two jobs that both use all cores take a multiple of the time. The
@@ -109,19 +110,14 @@ def _train(spec: TrainSpec, channel: Channel, context: DistributedContext) -> No
     from training.localization.fit.state import TrainState
     from training.localization.inference import saved_model
 
+    assert spec.dataset is not None  # the manifest declares datasets
     dataset = Dataset.load(Path(spec.dataset))
     store = checkpoint.Store(Path(spec.run_dir), tuple(map(Path, spec.earlier_runs)))
+    resumed = None
     if spec.resume_from:
-        newest = Path(spec.resume_from)
         # Only rank 0 copies the best checkpoint; the other ranks read it where it is.
-        resumed = (store if context.is_rank_zero else replace(store, folder=newest.parent)).resume(
-            newest
-        )
-        state = resumed.state
-        for damage in resumed.damaged:
-            channel.send(messages.Note(message=f"{damage}; going on from epoch {state.epoch}."))
-    else:
-        state = TrainState.initial(TrainConfig.model_validate(spec.parameters), dataset)
+        resumed = _resume(spec.resume_from, store, channel, copies_best=context.is_rank_zero)
+    state = resumed or TrainState.initial(TrainConfig.model_validate(spec.parameters), dataset)
     if state.dataset_hash != dataset.content_hash:
         raise checkpoint.CheckpointError(
             "The dataset is not the one that the checkpoint was trained on"
@@ -156,6 +152,19 @@ def _train(spec: TrainSpec, channel: Channel, context: DistributedContext) -> No
         )
 
 
+def _resume(
+    resume_from: str, store: Store, channel: Channel, *, copies_best: bool
+) -> TrainState | None:
+    """None if no checkpoint exists; a note says why each newer one is not used."""
+    newest = Path(resume_from)
+    resumed = (store if copies_best else replace(store, folder=newest.parent)).resume(newest)
+    state = resumed.state
+    where = f"resuming from epoch {state.epoch}" if state else "starting from the beginning"
+    for reason in resumed.unusable:
+        channel.send(messages.Note(message=f"{reason}; {where}."))
+    return state
+
+
 def epoch_message(result: EpochResult) -> messages.EpochEnded:
     return messages.EpochEnded(
         epoch=result.epoch,
@@ -166,13 +175,12 @@ def epoch_message(result: EpochResult) -> messages.EpochEnded:
 
 
 def generate(spec: GenerateSpec, channel: Channel) -> None:
-    """Generate a synthetic dataset and write it; parts made by an interrupted run are reused."""
     from training.localization.config import GenerateConfig
     from training.localization.evaluation import dataset_summary
     from training.localization.synthetic import resumable
 
     config, output = GenerateConfig.model_validate(spec.parameters), Path(spec.output)
-    channel.send(messages.Started(dataset_size=config.samples))
+    channel.send(messages.Started(dataset_size=config.samples, train_samples=0, val_samples=0))
 
     def report(current: int, total: int, message: str) -> None:
         channel.send(messages.GenerationProgress(current=current, total=total, message=message))
@@ -180,6 +188,12 @@ def generate(spec: GenerateSpec, channel: Channel) -> None:
             channel.raise_if_paused()
 
     dataset = resumable.generate_resumable(config, output, report)
+    if not dataset.heard.any():
+        output.unlink()
+        raise FinalError(
+            "No receiver detects any of the transmissions; raise the transmit power, or lower the "
+            "noise floor or the detection SNR"
+        )
     channel.send(
         messages.GenerationCompleted(
             path=str(output),
@@ -220,7 +234,7 @@ if __name__ == "__main__":
 
         responses_fd = messages.open_messages_fd()
         sys.stdout = sys.stderr
-        serve(sys.stdin, responses_fd)
+        serve(sys.stdin.fileno(), responses_fd)
         sys.exit()
     if len(sys.argv) != 3 or sys.argv[1] not in ("train", "generate"):
         sys.exit("usage: python -m training.localization train|generate SPEC.json, or serve")

@@ -12,10 +12,13 @@ from typing import Literal, NotRequired, Self, TypedDict, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from training.localization.receivers import ITALY, ReceiverSpec, check_receivers
+from training.localization.table_mapping import TableMapping
 
 LossKind = Literal["distance", "squared"]
 _QUEUE_POLICY = frozenset({"needs", "priority", "processes"})
 _MODEL_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+# Samples x receivers of a dataset: about 200 MB on disk, and a few times that while it is made.
+MAX_CELLS = 16_000_000
 
 
 class TrainConfig(BaseModel):
@@ -240,6 +243,19 @@ class GenerateConfig(BaseModel):
         check_receivers(receivers)
         return receivers
 
+    @field_validator("receivers")
+    @classmethod
+    def _arrays_fit(
+        cls, receivers: tuple[ReceiverSpec, ...], info: ValidationInfo
+    ) -> tuple[ReceiverSpec, ...]:
+        samples = info.data.get("samples")  # absent if it is invalid itself
+        if samples is not None and samples * len(receivers) > MAX_CELLS:
+            raise ValueError(
+                f"{samples:,} samples x {len(receivers)} receivers are more than the limit of "
+                f"{MAX_CELLS:,}; use fewer of either"
+            )
+        return receivers
+
     def physics(self) -> Physics:
         return cast(Physics, self.model_dump(mode="json", exclude={"receivers"}))
 
@@ -253,7 +269,7 @@ class ImportConfig(BaseModel):
         "auto",
         title="Split by",
         description="auto: the split column, else whole groups, else whole grid squares; place: "
-        "grid squares; column: samples with the same value stay together; random: neighbouring "
+        "grid squares; column: samples with the same value stay together; random: neighboring "
         "samples leak, so results are too optimistic.",
     )
     split_column: str = Field(
@@ -265,4 +281,9 @@ class ImportConfig(BaseModel):
     )
     split_seed: int = Field(
         0, ge=0, le=2**31 - 1, title="Split seed", description="The same seed gives the same split."
+    )
+    mapping: TableMapping | None = Field(
+        None,
+        title="Columns",
+        description="What the columns of a single table hold. A dry run guesses it.",
     )

@@ -1,4 +1,4 @@
-"""Local plane coordinates: metres east and north of an origin."""
+"""Local plane coordinates: meters east and north of an origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WGS84_E2 = 6.694_379_990_14e-3  # first eccentricity squared
 
 
 def _geodetic_to_ecef(lat: ArrayLike, lon: ArrayLike) -> Floats:
-    """Degrees on the WGS-84 ellipsoid to earth-centred coordinates [..., 3] in metres."""
+    """Degrees on the WGS-84 ellipsoid to earth-centered coordinates [..., 3] in meters."""
     phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
     normal = _WGS84_A / np.sqrt(1.0 - _WGS84_E2 * np.sin(phi) ** 2)
     return np.stack(
@@ -33,7 +33,7 @@ class LocalFrame:
     """The plane that touches the WGS-84 ellipsoid at `lat0`, `lon0` (degrees).
 
     Transmitters are assumed to be on it, since their height is unknown. `alt0` is the height of
-    that ground in metres above sea level.
+    that ground in meters above sea level.
 
     The projection is orthographic (IOGP Guidance Note 7-2, EPSG method 9840): closed-form in both
     directions, at any latitude. At a distance d from the origin, lengths are too short by at most
@@ -46,24 +46,24 @@ class LocalFrame:
     alt0: float = 0.0
 
     def _enu_axes(self) -> Floats:
-        """[3, 3] rows: unit vectors east, north and up at the origin, earth-centred."""
+        """[3, 3] rows: unit vectors east, north and up at the origin, earth-centered."""
         phi, lam = np.radians(self.lat0), np.radians(self.lon0)
         s, c, sl, cl = np.sin(phi), np.cos(phi), np.sin(lam), np.cos(lam)
         return np.array([[-sl, cl, 0.0], [-s * cl, -s * sl, c], [c * cl, c * sl, s]])
 
     def to_local(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
-        """Degrees to [..., 2] metres east and north of the origin."""
+        """Degrees to [..., 2] meters east and north of the origin."""
         delta = _geodetic_to_ecef(lat, lon) - _geodetic_to_ecef(self.lat0, self.lon0)
         return np.asarray(delta @ self._enu_axes()[:2].T)
 
     def to_local_3d(self, lat: ArrayLike, lon: ArrayLike, alt: ArrayLike) -> Floats:
-        """Degrees and metres above sea level to [..., 3] metres: east, north, above `alt0`."""
+        """Degrees and meters above sea level to [..., 3] meters: east, north, above `alt0`."""
         east, north = np.moveaxis(self.to_local(lat, lon), -1, 0)
         height = np.asarray(alt, float) - self.alt0
         return np.stack(np.broadcast_arrays(east, north, height), axis=-1)
 
     def distance_from_origin(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
-        """Straight-line metres from the origin; valid at any distance, unlike the plane."""
+        """Straight-line meters from the origin; valid at any distance, unlike the plane."""
         chord = _geodetic_to_ecef(lat, lon) - _geodetic_to_ecef(self.lat0, self.lon0)
         return np.asarray(np.linalg.norm(chord, axis=-1))
 
@@ -76,7 +76,7 @@ class LocalFrame:
         return cls(float(lat.mean()), lon0, alt0)
 
     def to_geodetic(self, position: ArrayLike) -> tuple[Floats, Floats]:
-        """[..., 2] metres to latitude and longitude in degrees; NaN outside the globe."""
+        """[..., 2] meters to latitude and longitude in degrees; NaN outside the globe."""
         east_north, up = self._enu_axes()[:2], self._enu_axes()[2]
         on_plane = np.asarray(position, float) @ east_north + _geodetic_to_ecef(
             self.lat0, self.lon0
@@ -94,7 +94,7 @@ class LocalFrame:
 
 
 def distances(targets: Floats, receivers: Floats) -> Floats:
-    """Distances [N, R] in metres from targets [N, 2] to receivers [R, 3] or [N, R, 3].
+    """Distances [N, R] in meters from targets [N, 2] to receivers [R, 3] or [N, R, 3].
 
     At least 1; NaN where the receiver's position is unknown. Targets are on the ground; so is a
     receiver of unknown altitude.

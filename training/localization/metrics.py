@@ -1,4 +1,4 @@
-"""Position errors in metres, and calibration of the predicted uncertainty."""
+"""Position errors in meters, and calibration of the predicted uncertainty."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ErrorSummary(TypedDict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """Gaussians for N positions: mean [N, 2] in metres, covariance [N, 2, 2] in square metres."""
+    """Gaussians for N positions: mean [N, 2] in meters, covariance [N, 2, 2] in square meters."""
 
     mean: Floats
     covariance: Floats
@@ -65,7 +65,7 @@ def squared_mahalanobis(predicted: Predictions, target: Floats) -> Floats:
 
 
 def negative_log_likelihood(predicted: Predictions, target: Floats) -> float:
-    """Mean over N, in nats, of the density per square metre."""
+    """Mean over N, in nats, of the density per square meter."""
     _, log_det = np.linalg.slogdet(predicted.covariance)
     squared = squared_mahalanobis(predicted, target)
     return float(np.mean(0.5 * (squared + log_det)) + math.log(TWO_PI))
@@ -78,12 +78,10 @@ def coverage(predicted: Predictions, target: Floats, level: float) -> float:
 
 
 def mahalanobis_radius_squared(level: float) -> float:
-    """The squared Mahalanobis radius that contains `level` of a two-dimensional Gaussian."""
     return -2 * math.log(1 - level)
 
 
 def conformal_temperature(predicted: Predictions, target: Floats, level: float = 0.68) -> float:
-    """The factor on the covariance that makes ellipses of `level` cover that many targets."""
     return _conformal_factor(squared_mahalanobis(predicted, target), level)
 
 
@@ -119,7 +117,6 @@ def _conformal_factor(squared: Floats, level: float) -> float:
 
 
 def maximum_likelihood_temperature(predicted: Predictions, target: Floats) -> float:
-    """The factor on the covariance that maximizes the likelihood of the targets, in closed form."""
     return max(float(squared_mahalanobis(predicted, target).mean()) / 2, _MIN_TEMPERATURE)
 
 

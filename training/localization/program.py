@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from heimdall_sdk.messages import Objective
 from training.localization.config import GenerateConfig, ImportConfig, TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation.dataset_summary import summarize
 from training.localization.geometry import LocalFrame
 from training.localization.importing import importer
+from training.localization.importing.preview import preview_import
 from training.localization.synthetic.generate import generate_dataset
-from training.programs.datasets import DatasetFormat, ReadDataset
+from training.programs.datasets import DatasetFormat, ReadDataset, Upload
 from training.programs.manifest import Preset, Program
-from training.programs.metrics import Chart, Metric, MetricRegistry, Objective
+from training.programs.metrics import Chart, Metric, MetricRegistry
 
 _distance = partial(Metric, unit="m", direction="minimize", format="distance")
 _percent = partial(Metric, unit="%", format="percent")
@@ -83,8 +85,10 @@ def _read_folder(folder: Path, options: ImportConfig) -> ReadDataset:
     return to_read_dataset(importer.read_folder(folder, config=options))
 
 
-def _read_zip(archive: Path, workspace: Path, max_bytes: int, options: ImportConfig) -> ReadDataset:
-    return to_read_dataset(importer.read_zip(archive, workspace, max_bytes, options))
+def _read_upload(
+    upload: Upload, workspace: Path, max_bytes: int, options: ImportConfig
+) -> ReadDataset:
+    return to_read_dataset(importer.read_upload(upload, workspace, max_bytes, options))
 
 
 def _generate(options: GenerateConfig) -> ReadDataset:
@@ -101,7 +105,7 @@ def _project(
 PROGRAM = Program(
     name="localizer",
     title="Transmitter localization",
-    command=("-m", "training.localization"),
+    command=("python", "-m", "training.localization"),
     inference_command=("-m", "training.localization", "serve"),
     parameters=TrainConfig,
     metrics=METRICS,
@@ -112,7 +116,7 @@ PROGRAM = Program(
         Chart(name="loss", title="Loss", metrics=("train_loss", "val_loss")),
         Chart(
             name="error",
-            title="Position error",
+            title="Error",
             metrics=("train_rmse", "val_rmse", "val_rmse_good_geom"),
             logarithmic=True,
         ),
@@ -127,7 +131,8 @@ PROGRAM = Program(
         import_options=ImportConfig,
         generation_options=GenerateConfig,
         read_folder=_read_folder,
-        read_zip=_read_zip,
+        read_upload=_read_upload,
+        preview=partial(preview_import, summarize=summarize),
         generate=_generate,
         project=_project,
     ),

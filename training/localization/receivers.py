@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReceiverSpec(BaseModel):
-    """A fixed receiver, in degrees on WGS-84 and metres above sea level."""
+    """A fixed receiver, in degrees on WGS-84 and meters above sea level."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -23,7 +23,7 @@ class ReceiverSpec(BaseModel):
         ge=-500,
         le=9000,
         title="Altitude",
-        description="Metres above sea level. Transmitters are at 0.",
+        description="Meters above sea level. Transmitters are at 0.",
     )
 
 

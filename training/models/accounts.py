@@ -1,12 +1,23 @@
-"""API tokens, idempotency keys, rate limits and the audit log."""
+"""API tokens, sessions, idempotency keys, rate limits and the audit log."""
 
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+
+from training.models.scopes import DEFAULT_SCOPES
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+
+def default_scopes() -> list[str]:
+    return list(DEFAULT_SCOPES)
 
 
 class ApiToken(models.Model):
@@ -15,16 +26,68 @@ class ApiToken(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True)
     name = models.CharField(max_length=100, blank=True)
+    scopes = models.JSONField(default=default_scopes)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
+    # Of the program of this job: valid while the job runs.
+    job = models.ForeignKey("training.Job", models.CASCADE, null=True, related_name="+")
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         verbose_name = "API token"
 
     def __str__(self) -> str:
-        return f"token of {self.user_id}"
+        return self.name or "unnamed"
+
+
+class UserSession(AbstractBaseSession):
+    """A browser session, with what its user needs to recognize it (`training.accounts.sessions`).
+
+    `auth_hash` changes with the user's password, which ends the session's open connections.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="sessions"
+    )
+    auth_hash = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+    address = models.CharField(max_length=45, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+
+    class Meta(AbstractBaseSession.Meta):
+        abstract = False
+        ordering: ClassVar = ["-last_used_at", "session_key"]
+        verbose_name = "session"
+        verbose_name_plural = "sessions"
+
+    def __str__(self) -> str:
+        # The key would sign in whoever reads it.
+        return f"session of {self.user_id}"
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionBase]:
+        store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+        return store
+
+
+class SignInAttempts(models.Model):
+    """Failed sign-ins at one account, or at one account from one network
+    (`training.accounts.sign_in_limits`).
+
+    `key` is a digest: a mistyped name may be a password.
+    """
+
+    key = models.CharField(max_length=64, unique=True)
+    failures = models.PositiveIntegerField(default=0)
+    blocked_until = models.DateTimeField(null=True)
+    # The account was signed in to from this network before.
+    is_known = models.BooleanField(default=False)
+    updated_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"
 
 
 class IdempotencyKey(models.Model):
@@ -77,3 +140,34 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.target}"
+
+
+class LimitOverride(models.Model):
+    """The limit of one user instead of the operator's default (`training.accounts.limits`)."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="limit_overrides"
+    )
+    name = models.CharField("limit", max_length=40)
+    maximum = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["user", "name"]
+        verbose_name = "limit of a user"
+        verbose_name_plural = "limits of users"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "name"], name="limit_once_per_user")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
+
+
+class ImportInProgress(models.Model):
+    """An import that a web process is working on."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    started_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"import of {self.user}"

@@ -15,8 +15,10 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import Q
 
-from training.models.expressions import UNSENT, NullsAsInfinity, Parameter
+from training.models.expressions import UNSENT, NotEmpty, NullsAsInfinity, Parameter, SecondsBetween
+from training.models.path_field import DataPathField
 from training.models.states import Needs, Status, Stop
+from training.models.texts_index import TextsIndex
 
 
 class Dataset(models.Model):
@@ -40,14 +42,37 @@ class Dataset(models.Model):
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind)
     status = models.CharField(max_length=10, choices=State, default=State.READY)
-    path = models.CharField(max_length=500, blank=True)
+    path = DataPathField(max_length=500, blank=True)
     content_hash = models.CharField(max_length=64, blank=True)
     samples = models.PositiveIntegerField(default=0)
     facts = models.JSONField(default=dict)
+    disk_bytes = models.BigIntegerField(null=True)  # None: not measured yet
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["-created_at", "-id"], name="dataset_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Project(models.Model):
+    """A group of jobs. A job without one is in its owner's default project."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="projects")
+    # Its members can view it and control its jobs.
+    team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "name"], name="project_once_per_owner")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -66,7 +91,8 @@ class Sweep(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="sweeps")
     name = models.CharField(max_length=200)
-    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="sweeps")
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, related_name="sweeps")
+    project = models.ForeignKey(Project, models.SET_NULL, null=True, blank=True, related_name="+")
     # From `training.sweeps.spec.SweepSpec`.
     program = models.CharField(max_length=100, default="localizer")
     config = models.JSONField(default=dict)
@@ -109,9 +135,21 @@ class Job(models.Model):
     name = models.CharField(max_length=200, blank=True)
     notes = models.TextField(blank=True)
     tags = models.JSONField(default=list)
-    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="jobs")
+    # Only programs that declare a dataset format have one.
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="jobs")
+    project = models.ForeignKey(
+        Project, models.SET_NULL, null=True, blank=True, related_name="jobs"
+    )
     program = models.CharField(max_length=100, default="localizer")
+    # The training runs elsewhere and reports over HTTP; no worker claims the job.
+    reported = models.BooleanField(default=False)
+    # A reported job that failed because no report came; the next report continues it.
+    silent = models.BooleanField(default=False)
+    # Its metrics are points (`training.points`), and a later point may change a stored epoch.
+    has_points = models.BooleanField(default=False)
     config = models.JSONField(default=dict)
+    # The checkpoint of another job that the training starts from.
+    init_from = DataPathField(max_length=500, blank=True, default="")
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
     sweep = models.ForeignKey(Sweep, models.SET_NULL, null=True, blank=True, related_name="jobs")
     trial = models.PositiveIntegerField(null=True, blank=True)  # its number within the sweep
@@ -148,7 +186,11 @@ class Job(models.Model):
     objective_direction = models.CharField(max_length=8, blank=True)
     best_value = models.FloatField(null=True)
     headline_value = models.FloatField(null=True)
-    checkpoint_path = models.CharField(max_length=500, blank=True)
+    # The newest value of each metric; null where it is not finite.
+    summary = models.JSONField(default=dict)
+    checkpoint_path = DataPathField(max_length=500, blank=True)
+    # `training.jobs.disk_use`; None: to be measured.
+    disk_bytes = models.BigIntegerField(null=True)
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -160,8 +202,28 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-created_at", "-id"], name="job_newest"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_newest"),
+            # Counts by status of one's own jobs, and of those that are shared with one's teams.
+            models.Index(fields=["owner", "status"], name="job_owner_status"),
+            models.Index(
+                fields=["team", "owner", "status"],
+                condition=Q(team__isnull=False),
+                name="job_team_owner_status",
+            ),
+            models.Index(fields=["program", "status"], name="job_program_status"),
+            TextsIndex(fields=["tags", "id"], name="job_tags"),
+            models.Index(fields=["id"], condition=Q(NotEmpty("notes")), name="job_noted"),
+            models.Index(
+                fields=["id"], condition=Q(NotEmpty("error_message")), name="job_with_error"
+            ),
+            models.Index(fields=["worker"], name="job_worker"),
+            models.Index(fields=["owner", "disk_bytes"], name="job_owner_disk"),
             models.Index(NullsAsInfinity("headline_value"), "id", name="job_headline"),
             models.Index(NullsAsInfinity("best_value"), "id", name="job_best_value"),
+            # Orders of the list.
+            models.Index(fields=["name", "id"], name="job_name"),
+            models.Index(fields=["status", "created_at", "id"], name="job_status_newest"),
+            models.Index(fields=["current_epoch", "id"], name="job_epochs"),
+            models.Index(SecondsBetween("started_at", "finished_at"), "id", name="job_duration"),
             # Seeds may all differ, so that a scan in order of results would find one late.
             models.Index(Parameter("seed", "config"), name="job_seed"),
             # The most common filters, in the most common order. PostgreSQL keeps statistics of an
@@ -177,9 +239,14 @@ class Job(models.Model):
             ),
             models.Index(fields=["id"], condition=UNSENT, name="job_unsent"),
             models.Index(
-                fields=["-priority", "created_at"],
+                fields=["heartbeat_at"],
+                condition=Q(reported=True, status=Status.RUNNING),
+                name="job_reporting",
+            ),
+            models.Index(
+                fields=["-priority", "owner", "created_at"],
                 condition=Q(status=Status.QUEUED),
-                name="job_next",
+                name="job_next_of_owner",
             ),
         ]
         constraints: ClassVar = [
@@ -202,6 +269,14 @@ class Job(models.Model):
         return str(self.status)
 
     @property
+    def project_name(self) -> str:
+        return self.project.name if self.project else "Default"
+
+    @property
+    def dataset_hash(self) -> str:
+        return self.dataset.content_hash if self.dataset else ""
+
+    @property
     def progress_percent(self) -> float:
         """0 to 100; a job that stopped early is at 100 too."""
         if self.status == Status.COMPLETED:
@@ -211,6 +286,18 @@ class Job(models.Model):
         else:
             done, total = self.current_epoch, self.total_epochs
         return round(100.0 * done / total, 2) if total else 0.0
+
+
+class QueueTurn(models.Model):
+    """When a worker last claimed a job of this user; the queue takes the owners in turn."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="+"
+    )
+    claimed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.user} at {self.claimed_at}"
 
 
 class Epoch(models.Model):
@@ -253,12 +340,35 @@ class JobEvent(models.Model):
         return f"{self.seq} {self.event}"
 
 
+class SystemBlock(models.Model):
+    """Consecutive samples of what an attempt used of the machine (`training.jobs.system_figures`).
+
+    `samples` has a column for each figure, and `at` with their times.
+    """
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="system_blocks")
+    attempt = models.PositiveIntegerField()
+    first_at = models.DateTimeField()
+    samples = models.JSONField()
+    peak_memory = models.BigIntegerField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["first_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "attempt", "first_at"], name="system_block_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"samples of attempt {self.attempt} from {self.first_at}"
+
+
 class TrainedModel(models.Model):
     """The best checkpoint of a completed job, and its evaluation on the test split."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.OneToOneField(Job, models.CASCADE, related_name="model")
-    checkpoint_path = models.CharField(max_length=500)
+    checkpoint_path = DataPathField(max_length=500)
     evaluation = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -37,7 +37,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
         {Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PAUSED, Status.QUEUED}
     ),
     Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED}),
-    Status.FAILED: frozenset({Status.QUEUED}),
+    # To running: a reported job whose reporter was silent and reports again.
+    Status.FAILED: frozenset({Status.QUEUED, Status.RUNNING}),
     Status.COMPLETED: frozenset(),
     Status.CANCELLED: frozenset(),
 }
@@ -48,7 +49,6 @@ ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
 
 
 def sources(target: Status) -> frozenset[Status]:
-    """The statuses from which a job may change to `target`."""
     return frozenset(status for status, targets in TRANSITIONS.items() if target in targets)
 
 

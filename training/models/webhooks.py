@@ -59,7 +59,10 @@ class Delivery(models.Model):
     event = models.CharField(max_length=40)
     body = models.TextField()  # exactly the bytes that are signed
     status = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    # The number of attempts is the fencing token of the newest one. The retry schedule counts those
+    # after `attempts_before`, which were made before it was resent.
     attempts = models.PositiveIntegerField(default=0)
+    attempts_before = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     claimed_until = models.DateTimeField(null=True)
     response_code = models.PositiveIntegerField(null=True)
@@ -86,5 +89,4 @@ class Delivery(models.Model):
 
     @property
     def message_id(self) -> str:
-        """The `webhook-id`, the same at every attempt, so that receivers recognise repetitions."""
         return f"msg_{self.id.hex}"

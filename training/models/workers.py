@@ -1,4 +1,4 @@
-"""Worker processes."""
+"""Worker processes, and what one of them at a time does."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Claim(models.Model):
+    """Work that one process at a time does; a claim that is not renewed expires."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    holder = models.CharField(max_length=250)
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 ImportOptions = TypeVar("ImportOptions", bound=BaseModel)
 GenerationOptions = TypeVar("GenerationOptions", bound=BaseModel)
@@ -15,6 +15,17 @@ GenerationOptions = TypeVar("GenerationOptions", bound=BaseModel)
 
 class DatasetImportError(ValueError):
     """The data cannot be imported; the message says what is wrong, where, and how to fix it."""
+
+
+class MappingRequiredError(DatasetImportError):
+    """The upload is a single table, and the meaning of its columns was not given."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(
+            f"{file} is a single table; say in `mapping` what its columns hold. A check of the "
+            "import (`dry_run=1`) guesses it"
+        )
+        self.file = file
 
 
 class InvalidRowError(DatasetImportError):
@@ -34,18 +45,59 @@ class ReadDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that a user sent, and its name there."""
+
+    path: Path
+    name: str
+
+
+class PreviewError(BaseModel):
+    """Why the import would be refused; `file` and `line` of an invalid row."""
+
+    reason: str
+    file: str = ""
+    line: int = 0
+
+
+class PreviewColumn(BaseModel):
+    """`meaning` is what the column is read as; empty: it is not read."""
+
+    table: str
+    name: str
+    meaning: str = ""
+    examples: list[str] = []
+
+
+class ImportPreview(BaseModel):
+    """What an import would give. `dataset` has the facts if there are no errors.
+
+    `all_errors`: whether `errors` is all of them. `mapping` is a guess for a single table, to be
+    sent with the import.
+    """
+
+    dataset: dict[str, JsonValue] | None = None
+    errors: list[PreviewError] = []
+    all_errors: bool = True
+    columns: list[PreviewColumn] = []
+    mapping: dict[str, JsonValue] | None = None
+    notes: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetFormat(Generic[ImportOptions, GenerationOptions]):
     """Import, generation and display of a program's datasets.
 
-    `read_zip` takes the archive, an empty folder to unpack it in, the limit in bytes after
-    decompression, and the options. Reading raises DatasetImportError.
-    `project` maps latitudes and longitudes to metres east and north of an origin (lat, lon).
+    `read_upload` takes the upload, an empty folder to unpack it in, the limit in bytes after
+    decompression, and the options; it raises DatasetImportError. `preview` takes the same.
+    `project` maps latitudes and longitudes to meters east and north of an origin (lat, lon).
     """
 
     import_options: type[ImportOptions]
     generation_options: type[GenerationOptions]
     read_folder: Callable[[Path, ImportOptions], ReadDataset]
-    read_zip: Callable[[Path, Path, int, ImportOptions], ReadDataset]
+    read_upload: Callable[[Upload, Path, int, ImportOptions], ReadDataset]
+    preview: Callable[[Upload, Path, int, ImportOptions], ImportPreview]
     generate: Callable[[GenerationOptions], ReadDataset]
     project: Callable[
         [tuple[float, float], Sequence[float], Sequence[float]], list[tuple[float, float]]

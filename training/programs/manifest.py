@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from heimdall_sdk.messages import Objective
 from training.programs.datasets import DatasetFormat
-from training.programs.metrics import Chart, Direction, Metric, MetricRegistry, Objective
+from training.programs.metrics import Chart, Direction, Metric, MetricRegistry
 
 Needs = Literal["auto", "cpu", "gpu"]
 
@@ -33,24 +35,27 @@ class Program:
     """A training that can be chosen: its parameters, metrics and objective.
 
     `parameters` is the model that validates hyperparameters and generates forms, API schema and
-    sweep spaces; it has a field `epochs`. `headline` is the metric that lists show, as it was at
-    the best epoch by the objective; `figures` are those of the newest epoch that a job's page shows
-    in large type. `table` names the columns of the table of epochs. `command` and
-    `inference_command` are arguments of the Python interpreter; a run appends its kind and the path
-    of its spec.
+    sweep spaces. `headline` is the metric that lists show, as it was at the best epoch by the
+    objective; by default the objective itself. `figures` are those of the newest epoch that a job's
+    page shows in large type. `table` names the columns of the table of epochs. `command` runs in
+    `folder`; its first word "python" is replaced by `python`, by default the worker's interpreter.
+    `inference_command` holds arguments of the worker's interpreter.
     """
 
     name: str
     title: str
     command: tuple[str, ...]
     parameters: type[BaseModel]
-    metrics: MetricRegistry
-    objective: Objective
-    headline: str
+    metrics: MetricRegistry = field(default_factory=MetricRegistry)
+    objective: Objective | None = None
+    headline: str = ""
+    description: str = ""
+    folder: Path | None = None
+    python: str = ""
     figures: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     table: tuple[str, ...] = ()
-    main_parameters: tuple[str, ...] = ("epochs",)
+    main_parameters: tuple[str, ...] = ()
     presets: tuple[Preset, ...] = ()
     needs: Needs = "auto"
     resumable: bool = True
@@ -58,10 +63,10 @@ class Program:
     inference_command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if "epochs" not in self.parameters.model_fields:
-            raise ManifestError(f"Program {self.name!r}: parameters has no field 'epochs'.")
         drawn = {name for chart in self.charts for name in chart.metrics}
-        for name in {self.objective.metric, self.headline, *self.figures, *self.table, *drawn}:
+        chosen = {self.objective.metric} if self.objective else set()
+        chosen |= {self.headline} if self.headline else set()
+        for name in sorted(chosen | {*self.figures, *self.table, *drawn}):
             if name not in self.metrics:
                 raise ManifestError(f"Program {self.name!r}: metric {name!r} is not declared.")
         for preset in self.presets:
@@ -73,17 +78,31 @@ class Program:
                 )
 
     @property
+    def objective_metric(self) -> str:
+        return self.objective.metric if self.objective else ""
+
+    @property
+    def objective_direction(self) -> str:
+        return self.objective.direction if self.objective else ""
+
+    @property
+    def headline_name(self) -> str:
+        """The name of the headline metric; empty for a program without an objective."""
+        return self.headline or self.objective_metric
+
+    @property
     def headline_metric(self) -> Metric:
-        return self.metrics[self.headline]
+        return self.metrics.describe(self.headline_name)
 
     @property
     def objective_choices(self) -> tuple[str, ...]:
         """The metrics that a sweep can optimize: a job keeps their values at its best epoch."""
-        return tuple(dict.fromkeys((self.objective.metric, self.headline)))
+        names = (self.objective_metric, self.headline_name)
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def direction_of(self, metric: str) -> Direction:
         """Whether smaller or larger values of the metric are better; smaller if undeclared."""
-        if metric == self.objective.metric:
+        if self.objective and metric == self.objective.metric:
             return self.objective.direction
         return self.metrics.describe(metric).direction or "minimize"
 
@@ -100,6 +119,6 @@ class Program:
     def at_best_epoch(self, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
         """The columns of a job that hold its result, from the metrics of its best epoch."""
         return {
-            "best_value": metrics.get(self.objective.metric),
-            "headline_value": metrics.get(self.headline),
+            "best_value": metrics.get(self.objective_metric),
+            "headline_value": metrics.get(self.headline_name),
         }

@@ -1,7 +1,7 @@
-"""Messages between a training and its supervisor: one JSON object a line, without torch or Django.
+"""Encoding of the messages between a training and its supervisor, without torch or Django.
 
-A training writes messages to the file descriptor named by `HEIMDALL_MESSAGES_FD` and reads
-commands from stdin. Its stdout and stderr are its log.
+The message types are those of the SDK (`heimdall_sdk.messages`), so both sides share one
+definition. Requests to an inference process are declared here.
 """
 
 from __future__ import annotations
@@ -9,21 +9,79 @@ from __future__ import annotations
 import os
 import selectors
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
+
+from heimdall_sdk.messages import (
+    FD_VARIABLE,
+    PAUSE,
+    SPEC_VARIABLE,
+    BatchProgress,
+    Checkpointed,
+    EpochEnded,
+    Failed,
+    GenerateSpec,
+    GenerationCompleted,
+    GenerationProgress,
+    JsonObject,
+    Note,
+    Objective,
+    Paused,
+    Point,
+    Points,
+    Started,
+    Strict,
+    TrainingCompleted,
+    TrainSpec,
+)
+from heimdall_sdk.text import clean_values
+
+__all__ = [
+    "FD_VARIABLE",
+    "PAUSE",
+    "SPEC_VARIABLE",
+    "BatchProgress",
+    "Checkpointed",
+    "EpochEnded",
+    "ExportRequest",
+    "Failed",
+    "FinalError",
+    "GenerateSpec",
+    "GenerationCompleted",
+    "GenerationProgress",
+    "InferenceRequest",
+    "InferenceResponse",
+    "JsonObject",
+    "Message",
+    "MessageError",
+    "Note",
+    "Objective",
+    "Paused",
+    "Point",
+    "Points",
+    "PredictRequest",
+    "RunSpec",
+    "Started",
+    "TrainSpec",
+    "TrainingCompleted",
+    "decode",
+    "decode_request",
+    "decode_response",
+    "decode_spec",
+    "encode",
+    "open_messages_fd",
+    "read_lines",
+]
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-FD_VARIABLE = "HEIMDALL_MESSAGES_FD"
-PAUSE = "pause"  # the only command
 # orjson writes NaN and infinities as null.
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-
-JsonObject = dict[str, Any]
 
 
 class MessageError(ValueError):
@@ -34,138 +92,24 @@ class FinalError(Exception):
     """Another attempt would fail in the same way; the message says why, for people."""
 
 
-class _Strict:
-    """Undeclared fields are errors."""
-
-    __slots__ = ()
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started(_Strict):
-    """The data is loaded and training begins."""
-
-    type: Literal["started"] = "started"
-    dataset_size: int
-    train_samples: int = 0
-    val_samples: int = 0
-    resumed_from_epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note(_Strict):
-    """Something people should know; the training continues."""
-
-    type: Literal["note"] = "note"
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchProgress(_Strict):
-    type: Literal["batch"] = "batch"
-    epoch: int
-    batch: int
-    total_batches: int
-    loss: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochEnded(_Strict):
-    """An epoch is complete, and its checkpoint is on disk if it has one.
-
-    Short epochs share a checkpoint: then only the last of them has a path.
-    """
-
-    type: Literal["epoch"] = "epoch"
-    epoch: int
-    metrics: dict[str, float | None]
-    seconds: float
-    is_best: bool
-    checkpoint_path: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationProgress(_Strict):
-    type: Literal["generation"] = "generation"
-    current: int
-    total: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingCompleted(_Strict):
-    type: Literal["training_completed"] = "training_completed"
-    checkpoint_path: str
-    evaluation: JsonObject | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationCompleted(_Strict):
-    type: Literal["generation_completed"] = "generation_completed"
-    path: str
-    content_hash: str
-    facts: JsonObject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paused(_Strict):
-    """The training stopped as requested, after its checkpoint."""
-
-    type: Literal["paused"] = "paused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(_Strict):
-    """The training failed in a way that another attempt would repeat."""
-
-    type: Literal["failed"] = "failed"
-    error_message: str
-
-
 Message = (
     Started
     | Note
     | BatchProgress
     | EpochEnded
+    | Points
+    | Checkpointed
     | GenerationProgress
     | TrainingCompleted
     | GenerationCompleted
     | Paused
     | Failed
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSpec(_Strict):
-    """What to train. `parameters` belong to the program, `processes` and `needs` to the job."""
-
-    type: Literal["train"] = "train"
-    program: str
-    parameters: JsonObject
-    dataset: str
-    run_dir: str
-    resume_from: str | None = None
-    earlier_runs: list[str] = field(default_factory=list)
-    threads: int = 0  # 0: as many as the library chooses
-    processes: int = 1
-    needs: str = "auto"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateSpec(_Strict):
-    """Which dataset to generate, and the file to write."""
-
-    type: Literal["generate"] = "generate"
-    program: str
-    parameters: JsonObject
-    output: str
-
-
 RunSpec = TrainSpec | GenerateSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictRequest(_Strict):
+class PredictRequest(Strict):
     """Predict from `measurements`; `model` is the path of a saved model."""
 
     type: Literal["predict"] = "predict"
@@ -175,7 +119,7 @@ class PredictRequest(_Strict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRequest(_Strict):
+class ExportRequest(Strict):
     """Convert the saved model to the format that the suffix of `output` names."""
 
     type: Literal["export"] = "export"
@@ -187,7 +131,7 @@ InferenceRequest = PredictRequest | ExportRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceResponse(_Strict):
+class InferenceResponse(Strict):
     """Either `results`, or an `error` and the request's `field` at fault, if it is one field."""
 
     results: list[JsonObject] = field(default_factory=list)
@@ -201,7 +145,14 @@ def encode(message: Message | RunSpec | InferenceRequest | InferenceResponse) ->
 
 
 def decode(line: bytes) -> Message:
-    """Decode one message of a training; raise MessageError naming what is wrong."""
+    """Decode one message of a training; raise MessageError naming what is wrong.
+
+    A text with a character that a database cannot store gets U+FFFD in its place.
+    """
+    if b"\\u00" in line:
+        # A message that is not JSON, or nested too deeply, is refused below.
+        with suppress(orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
+            line = orjson.dumps(clean_values(orjson.loads(line)))
     message: Message = _validate(_adapters().message, line)
     return message
 
@@ -221,10 +172,10 @@ def decode_response(line: bytes) -> InferenceResponse:
     return response
 
 
-def read_lines(fd: int, timeout: float) -> Iterator[list[bytes]]:
+def read_lines(fd: int, timeout: float | None) -> Iterator[list[bytes]]:
     """Yield the complete lines read from `fd`, `[]` after each `timeout` s of silence, until EOF.
 
-    An incomplete last line is dropped: its writer was killed.
+    Without a timeout it waits. An incomplete last line is dropped: its writer was killed.
     """
     buffer = b""
     with selectors.DefaultSelector() as selector:

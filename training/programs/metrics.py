@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 Direction = Literal["minimize", "maximize"]
-# How pages print a value: distance in metres, percent from a fraction, duration in seconds.
+# How pages print a value: distance in meters, percent from a fraction, duration in seconds.
 Format = Literal["number", "distance", "percent", "duration"]
 
 
@@ -52,15 +52,7 @@ class Chart(BaseModel):
     title: str
     metrics: tuple[str, ...]
     logarithmic: bool = False
-
-
-class Objective(BaseModel):
-    """The metric that decides which epoch and which trial is best."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    metric: str
-    direction: Direction = "minimize"
+    section: str = ""  # charts of a section are shown together
 
 
 class MetricRegistry(Mapping[str, Metric]):

@@ -14,7 +14,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from training.accounts import audit, limits
+from training.accounts.permissions import lost_access
 from training.jobs import lifecycle
+from training.jobs.projects import project_for_job
 from training.models import Dataset, Job, Sweep
 from training.models.states import ACTIVE, Status
 from training.sweeps import trials
@@ -31,13 +34,23 @@ class SweepConflictError(lifecycle.ConflictError):
         Exception.__init__(self, f"Cannot {action} this sweep: it is {sweep.status}.")
 
 
-def create(owner: User, dataset: Dataset, spec: SweepSpec) -> Sweep:
-    """Create a running sweep; `scheduler.advance_sweep` starts its first trials."""
+class LostAccessError(SweepConflictError):
+    """The sweep's owner may no longer use its dataset."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        Exception.__init__(self, f"Cannot {action} this sweep: {reason}")
+
+
+def create(owner: User, dataset: Dataset | None, spec: SweepSpec) -> Sweep:
+    lifecycle.require_allowed_priority(spec.policy.priority, owner, "config.priority")
     with transaction.atomic():
+        limits.require(owner, limits.RUNNING_SWEEPS)
         sweep = Sweep.objects.create(
             owner=owner,
             name=spec.name,
+            program=spec.program,
             dataset=dataset,
+            project=project_for_job(owner, spec.project),
             config=spec.parameters,
             policy=spec.policy.model_dump(),
             space=spec.space,
@@ -48,6 +61,7 @@ def create(owner: User, dataset: Dataset, spec: SweepSpec) -> Sweep:
             early_stopping=spec.early_stopping.model_dump(),
             total_trials=spec.total,
         )
+        audit.record("sweep created", sweep, owner.username, trials=spec.total)
         outbox.enqueue_sweep_event(sweep, "started", None)
     return sweep
 
@@ -63,8 +77,12 @@ def pause(sweep: Sweep, actor: str) -> Sweep:
 
 
 def resume(sweep: Sweep, actor: str) -> Sweep:
-    """Continue the sweep and its paused trials."""
+    if reason := lost_access(sweep.owner, sweep.dataset):
+        raise LostAccessError("resume", reason)
     with transaction.atomic():
+        limits.lock_owner(sweep.owner_id)
+        if Sweep.objects.filter(pk=sweep.pk, status=State.PAUSED).exists():
+            limits.require(sweep.owner, limits.RUNNING_SWEEPS)
         running = transition(sweep, Q(status=State.PAUSED), State.RUNNING, notify=False)
         if running is None:
             return _return_if_already(sweep, State.RUNNING, "resume")
@@ -73,12 +91,12 @@ def resume(sweep: Sweep, actor: str) -> Sweep:
 
 
 def cancel(sweep: Sweep, actor: str) -> Sweep:
-    """Cancel the sweep and every unfinished trial; this cannot be undone."""
     with transaction.atomic():
         active = Q(status__in=[State.RUNNING, State.PAUSED])
         cancelled = transition(sweep, active, State.CANCELLED, finished_at=Now())
         if cancelled is None:
             return _return_if_already(sweep, State.CANCELLED, "cancel")
+        audit.record("sweep cancelled", sweep, actor)
         unfinished = Q(status__in=[*ACTIVE, Status.PAUSED])
         _request_each(sweep, unfinished, lifecycle.request_cancel, actor)
     return cancelled
@@ -90,12 +108,12 @@ def update_metadata(sweep: Sweep, **values: Any) -> Sweep:
 
 
 def delete(sweep: Sweep, *, with_jobs: bool = False) -> None:
-    """Delete a sweep that is not running, and with `with_jobs` its jobs too."""
     with transaction.atomic():
         idle = Sweep.objects.select_for_update().exclude(status=State.RUNNING)
         found = idle.filter(pk=sweep.pk).first()
         if found is None:
             raise SweepConflictError(Sweep.objects.get(pk=sweep.pk), "delete")
+        audit.record("delete", found, with_jobs=with_jobs)
         for job in list(found.jobs.all()) if with_jobs else []:
             lifecycle.delete_job(job)
         found.delete()

@@ -7,18 +7,26 @@ may run this at the same time, and may be killed at any point.
 from __future__ import annotations
 
 import logging
+import time
+from bisect import bisect_right
 from contextlib import suppress
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
-from django.db.models import Count, F, Q
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now
+from pydantic import BaseModel
 
+from training.accounts import limits
+from training.accounts.limits import LimitReachedError
+from training.accounts.permissions import lost_access, visible_to
 from training.jobs import lifecycle
 from training.jobs.policy import QueuePolicy
-from training.models import Job, Sweep
+from training.models import Job, Project, Sweep
 from training.models.states import ACTIVE, Status, Stop
+from training.programs.manifest import ManifestError
+from training.programs.registry import UnknownProgramError, get_program
 from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import pruners, trials
 from training.sweeps.search_space import suggest, with_point
@@ -30,11 +38,19 @@ MAX_INITIAL_FAILURES = 5
 
 log = logging.getLogger(__name__)
 _logged_failures: set[UUID] = set()  # sweeps whose current failure has been logged
+_last_advanced: list[UUID] = []  # at most one
 
 
-def run_once() -> None:
-    """Advance every running sweep; a failing sweep does not block the others."""
-    for pk in Sweep.objects.filter(status=State.RUNNING).values_list("pk", flat=True):
+def run_once(seconds: float = 10.0) -> None:
+    """Advance the sweeps that can move, for so long; the next call continues after the last one.
+
+    A failing sweep does not block the others.
+    """
+    deadline = time.monotonic() + seconds
+    movable = list(movable_sweeps().order_by("pk").values_list("pk", flat=True))
+    first = bisect_right(movable, _last_advanced[0]) if _last_advanced else 0
+    for pk in movable[first:] + movable[:first]:
+        _last_advanced[:] = [pk]
         try:
             advance_sweep(pk)
         except DatabaseError:
@@ -45,6 +61,25 @@ def run_once() -> None:
             _logged_failures.add(pk)
         else:
             _logged_failures.discard(pk)
+        if time.monotonic() >= deadline:
+            break
+
+
+def movable_sweeps() -> QuerySet[Sweep]:
+    """The running sweeps that `advance_sweep` may change: the others cost nothing."""
+    jobs = Job.objects.filter(sweep=OuterRef("pk")).order_by()
+    active = jobs.filter(status__in=ACTIVE).values("sweep").annotate(count=Count("pk"))
+    unfinished = Exists(jobs.filter(status__in=[*ACTIVE, Status.PAUSED]))
+    prunable = Exists(jobs.filter(status=Status.RUNNING, stop_requested=Stop.NONE))
+    return (
+        Sweep.objects.filter(status=State.RUNNING)
+        .annotate(active=Coalesce(Subquery(active.values("count")), 0))
+        .filter(
+            Q(started_trials__lt=F("total_trials"), active__lt=F("max_parallel"))
+            | Q(~unfinished, started_trials__gte=F("total_trials"))
+            | Q(prunable, ~Q(early_stopping__rule="none"))
+        )
+    )
 
 
 def advance_sweep(sweep_id: UUID) -> None:
@@ -59,7 +94,6 @@ def advance_sweep(sweep_id: UUID) -> None:
 
 
 def prune(sweep: Sweep) -> None:
-    """Request cancellation of each running trial that the early-stopping rule rejects."""
     rule = sweep.early_stopping["rule"]
     running = list(sweep.jobs.filter(status=Status.RUNNING, stop_requested=Stop.NONE))
     if rule == "none" or not running:
@@ -68,6 +102,9 @@ def prune(sweep: Sweep) -> None:
     direction = trials.objective_direction(sweep)
     for job in running:
         history = histories.get(job.pk)
+        # After its last epoch there is nothing to save: it is evaluated, and leaves a model.
+        if history and job.total_epochs and history.reached >= job.total_epochs:
+            continue
         others = [other for pk, other in histories.items() if pk != job.pk]
         reason = history and pruners.should_prune(
             rule,
@@ -93,18 +130,43 @@ def start_next_trial(sweep_id: UUID) -> bool:
     results = trials.trial_results(trials.list_trials(sweep)) if sweep.method == "tpe" else []
     direction = trials.objective_direction(sweep)
     try:
+        parameters = get_program(sweep.program).parameters
         point = suggest(
-            sweep.method, sweep.space, sweep.config, sweep.seed, number, results, direction
+            parameters,
+            sweep.method,
+            sweep.space,
+            sweep.config,
+            sweep.seed,
+            number,
+            results,
+            direction,
         )
-        config = with_point(sweep.config, point)
+        config = with_point(parameters, sweep.config, point)
+    except (UnknownProgramError, ManifestError) as error:
+        _fail(sweep, f"Trial {number} cannot start: {error}")
+        return False
     except InvalidInputError as error:
         _fail(sweep, f"No valid parameters for trial {number}: {error}")
         return False
     owner = User.objects.get(pk=sweep.owner_id)
+    if reason := lost_access(owner, sweep.dataset):
+        _fail(sweep, f"Trial {number} cannot start: {reason}")
+        return False
+    try:
+        _submit_trial(sweep, number, owner, config)
+    except LimitReachedError:
+        return False  # a later pass starts it
+    return True
+
+
+def _submit_trial(sweep: Sweep, number: int, owner: User, config: BaseModel) -> None:
+    # Who started the sweep may have left the staff.
+    policy = QueuePolicy.model_validate(sweep.policy).allowed_for(owner)
     with transaction.atomic():
+        limits.lock_owner(owner.pk)
         # The process that increments the counter submits the job, in the same transaction.
         row = Sweep.objects.filter(
-            pk=sweep_id, status=State.RUNNING, started_trials=sweep.started_trials
+            pk=sweep.pk, status=State.RUNNING, started_trials=sweep.started_trials
         )
         if row.update(started_trials=number):
             lifecycle.submit(
@@ -112,16 +174,22 @@ def start_next_trial(sweep_id: UUID) -> bool:
                 sweep.dataset,
                 config,
                 f"{sweep.name[:180]} #{number}",
-                policy=QueuePolicy.model_validate(sweep.policy),
+                policy=policy,
                 program=sweep.program,
+                project=_visible_project(sweep, owner),
                 sweep=sweep,
                 trial=number,
             )
-    return True
+
+
+def _visible_project(sweep: Sweep, owner: User) -> Project | None:
+    """The sweep's project, while its owner still sees it; else the default one."""
+    if sweep.project_id is None:
+        return None
+    return visible_to(Project.objects.filter(pk=sweep.project_id), owner).first()
 
 
 def finish(sweep_id: UUID) -> None:
-    """End a sweep whose trials have all ended; it fails if every trial failed."""
     sweep = Sweep.objects.filter(pk=sweep_id, status=State.RUNNING).first()
     if sweep is None:
         return
@@ -142,7 +210,6 @@ def finish(sweep_id: UUID) -> None:
 
 
 def _all_failed(sweep: Sweep) -> bool:
-    """Whether every trial failed or has not completed an epoch."""
     without_result = Q(status=Status.FAILED) | Q(status__in=ACTIVE, current_epoch=0)
     return not sweep.jobs.exclude(without_result).exists()
 

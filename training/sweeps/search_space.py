@@ -11,20 +11,38 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, final
 
 from pydantic import BaseModel
 
 from training.programs.metrics import Direction
-from training.programs.registry import get_program
 from training.validation import InvalidInputError, validate
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-Space = Mapping[str, Mapping[str, Any]]
-Point = dict[str, Any]
+ParameterValue = bool | int | float | str | None
+
+
+@final
+class Choices(TypedDict):
+    values: list[ParameterValue]
+
+
+@final
+class Range(TypedDict):
+    """From `min` to `max`, both included; whole numbers if the parameter is one."""
+
+    min: float
+    max: float
+    log: NotRequired[bool]
+    step: NotRequired[float]
+
+
+FieldSpace = Choices | Range
+Space = Mapping[str, FieldSpace]
+Point = dict[str, ParameterValue]
 MAX_TRIALS = 1000
 # A point that violates a rule over several fields is replaced by a new one, at most so often.
 MAX_DRAWS = 100
@@ -40,7 +58,7 @@ class TrialResult:
     state: Literal["completed", "pruned", "running"]
 
 
-def list_values(options: Mapping[str, Any]) -> list[Any] | None:
+def list_values(options: FieldSpace) -> Sequence[ParameterValue] | None:
     """Every value of a field; None for a range without a step."""
     if "values" in options:
         return list(options["values"])
@@ -65,15 +83,15 @@ def grid_size(space: Space) -> int:
     return math.prod(len(list_values(options) or []) for options in space.values())
 
 
-def with_point(base: Mapping[str, Any], point: Point) -> BaseModel:
-    """The parameters of a trial; raises InvalidInputError if they contradict each other."""
-    return validate(get_program().parameters, {**base, **point})
+def with_point(parameters: type[BaseModel], base: Mapping[str, object], point: Point) -> BaseModel:
+    return validate(parameters, {**base, **point})
 
 
 def suggest(
+    parameters: type[BaseModel],
     method: str,
     space: Space,
-    base: Mapping[str, Any],
+    base: Mapping[str, object],
     seed: int,
     trial: int,
     results: Sequence[TrialResult] = (),
@@ -85,9 +103,9 @@ def suggest(
     last_error = InvalidInputError({})
     for draw in range(MAX_DRAWS):
         draw_seed = (seed * 1_000_003 + trial * 101 + draw) % 2**32
-        point = _sample(method, space, draw_seed, results, direction)
+        point = _sample(parameters, method, space, draw_seed, results, direction)
         try:
-            with_point(base, point)
+            with_point(parameters, base, point)
         except InvalidInputError as error:
             last_error = error
         else:
@@ -96,7 +114,12 @@ def suggest(
 
 
 def _sample(
-    method: str, space: Space, seed: int, results: Sequence[TrialResult], direction: Direction
+    parameters: type[BaseModel],
+    method: str,
+    space: Space,
+    seed: int,
+    results: Sequence[TrialResult],
+    direction: Direction,
 ) -> Point:
     # Imported here, so that only a process that samples loads it (22 MB, 0.1 s).
     import optuna
@@ -108,26 +131,29 @@ def _sample(
     else:
         sampler = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(sampler=sampler, direction=direction)
-    distributions = {name: _distribution(name, options) for name, options in space.items()}
+    distributions = {
+        name: _distribution(options, is_integer_field(parameters, name))
+        for name, options in space.items()
+    }
     if method == "tpe":
         study.add_trials([_frozen_trial(result, distributions) for result in results])
     return dict(study.ask(distributions).params)
 
 
-def _distribution(name: str, options: Mapping[str, Any]) -> BaseDistribution:
+def _distribution(options: FieldSpace, is_integer: bool) -> BaseDistribution:
     from optuna import distributions
 
     if "values" in options:
         return distributions.CategoricalDistribution(options["values"])
     low, high, step = options["min"], options["max"], options.get("step")
     log = bool(options.get("log"))
-    if is_integer_field(name):
-        return distributions.IntDistribution(low, high, log=log, step=step or 1)
+    if is_integer:
+        return distributions.IntDistribution(int(low), int(high), log=log, step=int(step or 1))
     return distributions.FloatDistribution(low, high, log=log, step=step)
 
 
-def is_integer_field(name: str) -> bool:
-    return get_program().parameters.model_fields[name].annotation is int
+def is_integer_field(parameters: type[BaseModel], name: str) -> bool:
+    return parameters.model_fields[name].annotation is int
 
 
 def _frozen_trial(

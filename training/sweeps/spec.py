@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from training.jobs.policy import QueuePolicy
-from training.programs.registry import get_program
+from training.programs.manifest import ManifestError, Program
+from training.programs.registry import DEFAULT_PROGRAM, UnknownProgramError, get_program
 from training.sweeps.search_space import (
     MAX_TRIALS,
+    Space,
     grid,
     grid_size,
     is_integer_field,
     suggest,
     with_point,
 )
+from training.text import Name
 from training.validation import InvalidInputError, validate
 
-_PARAMETERS = get_program().parameters
-# Validates each field on its own; rules over several fields apply to complete points only.
-_FIELDS: dict[str, Any] = {
-    name: (info.annotation, info)
-    for model in (_PARAMETERS, QueuePolicy)
-    for name, info in model.model_fields.items()
-}
-_FIELD_MODEL = create_model("Fields", __config__=_PARAMETERS.model_config, **_FIELDS)
 _STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 DEFAULT_TRIALS = 20
 RANGE_KEYS = {"min", "max", "log", "step"}
 
-if TYPE_CHECKING:
-    ObjectiveName = str
-else:  # the choices are part of the type, so that forms and the API schema list them
-    ObjectiveName = Literal[get_program().objective_choices]
+
+@cache
+def _field_model(parameters: type[BaseModel]) -> type[BaseModel]:
+    """Validates each field on its own; rules over several apply to complete points only."""
+    fields: dict[str, Any] = {
+        name: (info.annotation, info)
+        for model in (parameters, QueuePolicy)
+        for name, info in model.model_fields.items()
+    }
+    return cast(
+        "type[BaseModel]", create_model("Fields", __config__=parameters.model_config, **fields)
+    )
 
 
 class EarlyStopping(BaseModel):
@@ -67,7 +71,7 @@ class SweepPatch(BaseModel):
 
     model_config = _STRICT
 
-    name: str = Field(min_length=1, max_length=200, title="Name", description="Shown in lists.")
+    name: Name = Field(min_length=1, max_length=200, title="Name", description="Shown in lists.")
     max_parallel: int = Field(
         2, ge=1, le=64, title="Parallel trials", description="Trials that run at the same time."
     )
@@ -76,11 +80,19 @@ class SweepPatch(BaseModel):
 class SweepSpec(SweepPatch):
     """A sweep to create: `space` is searched, `config` holds the fixed parameters."""
 
-    dataset_id: UUID = Field(description="A ready dataset that you can access.")
-    config: dict[str, Any] = Field(
+    program: str = Field(
+        DEFAULT_PROGRAM, max_length=100, description="Its name, as in GET /programs."
+    )
+    dataset_id: UUID | None = Field(
+        None, description="A ready dataset that you can access, if the program needs one."
+    )
+    project: Name | None = Field(
+        None, max_length=200, description="ID or name of the project of its jobs."
+    )
+    config: dict[str, object] = Field(
         {}, description="Parameters and queue policy that all trials share."
     )
-    space: dict[str, dict[str, Any]] = Field(
+    space: dict[str, dict[str, object]] = Field(
         min_length=1,
         description='By parameter: {"values": [...]} or {"min", "max", "log", "step"}.',
     )
@@ -105,17 +117,17 @@ class SweepSpec(SweepPatch):
         description="The same seed gives the same points (with tpe: if the trials end in the same "
         "order).",
     )
-    objective: ObjectiveName = Field(
-        get_program().objective.metric,
+    objective: str = Field(
+        "",
+        max_length=100,
         title="Objective",
-        description="The metric that ranks trials, at each trial's best epoch by "
-        f"{get_program().objective.metric}.",
+        description="The metric that ranks trials, at each trial's best epoch: the program's "
+        "objective or its headline metric. Empty: the objective.",
     )
     early_stopping: EarlyStopping = EarlyStopping.model_validate({})
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """The hyperparameters in `config`."""
+    def parameters(self) -> dict[str, object]:
         return {
             name: value
             for name, value in self.config.items()
@@ -124,35 +136,62 @@ class SweepSpec(SweepPatch):
 
     @property
     def policy(self) -> QueuePolicy:
-        """The queue policy in `config`."""
         return QueuePolicy.model_validate(
             {name: self.config[name] for name in QueuePolicy.model_fields if name in self.config}
         )
 
     @property
+    def search_space(self) -> Space:
+        """`space`, once `validate_spec` has checked it."""
+        return cast(Space, self.space)
+
+    @property
     def total(self) -> int:
         if self.method == "grid":
-            return min(grid_size(self.space), self.trials or MAX_TRIALS)
+            return min(grid_size(self.search_space), self.trials or MAX_TRIALS)
         return self.trials or DEFAULT_TRIALS
 
 
-def validate_spec(sent: Mapping[str, Any]) -> SweepSpec:
-    """The validated spec; raises InvalidInputError with a sentence for each invalid field."""
+def validate_spec(sent: Mapping[str, object]) -> SweepSpec:
     spec = validate(SweepSpec, sent)
+    program = _program(spec)
     errors: dict[str, list[str]] = {}
     try:
-        validate(_FIELD_MODEL, spec.config)
+        validate(_field_model(program.parameters), spec.config)
     except InvalidInputError as error:
         errors.update(_prefixed("config", error))
     for name, options in spec.space.items():
         try:
-            _check_field(name, options, spec.method)
+            _check_field(program, name, options, spec.method)
         except InvalidInputError as error:
             errors.update(_prefixed(f"space.{name}", error))
     if errors:
         raise InvalidInputError(errors)
-    _check_combinations(spec)
-    return spec
+    _check_combinations(program, spec)
+    return spec.model_copy(update={"objective": _objective(program, spec)})
+
+
+def _program(spec: SweepSpec) -> Program:
+    try:
+        program = get_program(spec.program)
+    except (UnknownProgramError, ManifestError) as error:
+        raise InvalidInputError({"program": [str(error)]}) from error
+    if program.datasets and spec.dataset_id is None:
+        raise InvalidInputError({"dataset_id": ["This field is required."]})
+    if not program.datasets and spec.dataset_id is not None:
+        raise InvalidInputError({"dataset_id": [f"Program {program.name!r} has no datasets."]})
+    return program
+
+
+def _objective(program: Program, spec: SweepSpec) -> str:
+    choices = program.objective_choices
+    if not choices:
+        sentence = f"Program {program.name!r} declares no objective to rank trials by."
+        raise InvalidInputError({"objective": [sentence]})
+    if spec.objective and spec.objective not in choices:
+        known = " or ".join(map(repr, choices))
+        raise InvalidInputError({"objective": [f"{spec.objective!r} is not one of {known}."]})
+    return spec.objective or choices[0]
 
 
 def _prefixed(prefix: str, error: InvalidInputError) -> dict[str, list[str]]:
@@ -166,10 +205,9 @@ def _field_error(sentence: str) -> InvalidInputError:
     return InvalidInputError({"": [sentence]})
 
 
-def _check_field(name: str, options: dict[str, Any], method: str) -> None:
-    """Raise InvalidInputError unless the field exists and accepts each value or both bounds."""
-    if name not in _PARAMETERS.model_fields:
-        known = ", ".join(_PARAMETERS.model_fields)
+def _check_field(program: Program, name: str, options: Mapping[str, object], method: str) -> None:
+    if name not in program.parameters.model_fields:
+        known = ", ".join(program.parameters.model_fields)
         raise _field_error(f"Unknown parameter; the program has {known}.")
     if set(options) == {"values"}:
         values = options["values"]
@@ -180,7 +218,7 @@ def _check_field(name: str, options: dict[str, Any], method: str) -> None:
         if len({repr(value) for value in values}) < len(values):
             raise _field_error("A value occurs twice; list each value once.")
     elif {"min", "max"} <= set(options) <= RANGE_KEYS:
-        _check_range(name, options)
+        _check_range(program, name, options)
         values = [options["min"], options["max"]]
         if method == "grid" and "step" not in options:
             raise _field_error('A grid search needs "values", or a range with a "step".')
@@ -189,50 +227,63 @@ def _check_field(name: str, options: dict[str, Any], method: str) -> None:
             'Use {"values": [...]} or {"min": ..., "max": ...}, optionally with "log" or "step".'
         )
     for value in values:
-        _check_value(name, value)
+        _check_value(program, name, value)
 
 
-def _check_range(name: str, options: dict[str, Any]) -> None:
-    integer = is_integer_field(name)
-    if not integer and _PARAMETERS.model_fields[name].annotation is not float:
+def _check_range(program: Program, name: str, options: Mapping[str, object]) -> None:
+    integer = is_integer_field(program.parameters, name)
+    if not integer and program.parameters.model_fields[name].annotation is not float:
         raise _field_error('Only numeric parameters can have a range; use {"values": [...]}.')
+    numbers: dict[str, float] = {}
     for bound in ("min", "max", "step"):
         number = options.get(bound, 1)
-        if isinstance(number, bool) or not isinstance(number, int if integer else int | float):
+        if isinstance(number, bool) or not isinstance(number, (int,) if integer else (int, float)):
             raise _field_error(
                 f'"{bound}" must be {"a whole" if integer else "a"} number, not {number!r}.'
             )
-    if options["min"] >= options["max"]:
-        raise _field_error(f'"min" ({options["min"]}) must be less than "max" ({options["max"]}).')
-    if options.get("step", 1) <= 0:
-        raise _field_error('"step" must be greater than 0.')
-    if "step" in options and (options["max"] - options["min"]) / options["step"] > MAX_TRIALS:
-        raise _field_error(f'"step" gives more than {MAX_TRIALS} values; use a larger one.')
+        numbers[bound] = number
+    for bound in ("min", "max"):
+        _check_value(program, name, options[bound])  # before arithmetic, which could overflow
+    low, high, step = numbers.values()
+    _check_order(low, high, step if "step" in options else None)
     if not isinstance(options.get("log", False), bool):
         raise _field_error('"log" must be true or false.')
-    if options.get("log") and ("step" in options or options["min"] <= 0):
+    if options.get("log") and ("step" in options or low <= 0):
         raise _field_error('"log" needs a "min" greater than 0 and no "step".')
 
 
-def _check_value(name: str, value: Any) -> None:
+def _check_order(low: float, high: float, step: float | None) -> None:
+    if low >= high:
+        raise _field_error(f'"min" ({low}) must be less than "max" ({high}).')
+    if step is None:
+        return
+    if not 0 < step <= high - low:
+        raise _field_error(
+            '"step" must be greater than 0, and at most the difference of "max" and "min".'
+        )
+    if (high - low) / step > MAX_TRIALS:
+        raise _field_error(f'"step" gives more than {MAX_TRIALS} values; use a larger one.')
+
+
+def _check_value(program: Program, name: str, value: object) -> None:
     try:
-        validate(_FIELD_MODEL, {name: value})
+        validate(_field_model(program.parameters), {name: value})
     except InvalidInputError as error:
         raise _field_error(" ".join(error.errors[name])) from None
 
 
-def _check_combinations(spec: SweepSpec) -> None:
-    """Check the rules over several fields, and the size of a grid."""
-    if spec.method == "grid" and grid_size(spec.space) > MAX_TRIALS and spec.trials is None:
+def _check_combinations(program: Program, spec: SweepSpec) -> None:
+    space = spec.search_space
+    if spec.method == "grid" and grid_size(space) > MAX_TRIALS and spec.trials is None:
         raise InvalidInputError(
-            {"space": [f"The grid has {grid_size(spec.space)} points; at most {MAX_TRIALS}."]}
+            {"space": [f"The grid has {grid_size(space)} points; at most {MAX_TRIALS}."]}
         )
     try:
         if spec.method == "grid":
-            for point in itertools.islice(grid(spec.space), spec.total):
-                with_point(spec.parameters, point)
+            for point in itertools.islice(grid(space), spec.total):
+                with_point(program.parameters, spec.parameters, point)
         else:
-            suggest(spec.method, spec.space, spec.parameters, spec.seed, 1)
+            suggest(program.parameters, spec.method, space, spec.parameters, spec.seed, 1)
     except InvalidInputError as error:
         sentences = [f"{name}: {' '.join(found)}" for name, found in error.errors.items()]
         raise InvalidInputError({"space": sentences}) from None

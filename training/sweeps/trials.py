@@ -13,12 +13,18 @@ from training.jobs.objective import value_at_best_epoch
 from training.models import Epoch, Job, Sweep
 from training.models.states import Status
 from training.programs.metrics import Direction
-from training.programs.registry import get_program
+from training.programs.registry import describe_program
 from training.sweeps.pruners import TrialHistory
 from training.sweeps.search_space import Point, TrialResult
 
 # A failed or cancelled trial leaves no model, so it cannot be the best.
 ELIGIBLE = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED, Status.COMPLETED})
+# The columns of a job that trials need: a thousand jobs have megabytes in the others.
+COLUMNS = (
+    "sweep", "trial", "name", "kind", "program", "reported", "has_points", "config", "status",
+    "stop_requested", "crashes", "cancel_reason", "seq", "current_epoch", "total_epochs",
+    "best_epoch", "best_value", "headline_value", "objective_metric", "objective_direction",
+)  # fmt: skip
 _RESULT_STATES: dict[Status, Literal["completed", "pruned", "running"]] = {
     Status.COMPLETED: "completed",
     Status.QUEUED: "running",
@@ -50,22 +56,27 @@ class Trial:
     value: float | None
     is_best: bool = False
 
+    @property
+    def was_stopped(self) -> bool:
+        """Not if it completed before the request to stop reached it."""
+        return bool(self.job.cancel_reason) and self.job.status != Status.COMPLETED
+
     def as_json(self) -> TrialJson:
         return {
             "trial": self.job.trial, "job_id": str(self.job.pk), "status": self.job.status,
             "parameters": self.point, "value": self.value, "best_epoch": self.job.best_epoch,
             "current_epoch": self.job.current_epoch, "total_epochs": self.job.total_epochs,
-            "cancel_reason": self.job.cancel_reason, "is_best": self.is_best,
+            "cancel_reason": self.job.cancel_reason if self.was_stopped else "",
+            "is_best": self.is_best,
         }  # fmt: skip
 
 
 def objective_direction(sweep: Sweep) -> Direction:
-    return get_program(sweep.program).direction_of(sweep.objective)
+    return describe_program(sweep.program).direction_of(sweep.objective)
 
 
 def list_trials(sweep: Sweep) -> list[Trial]:
-    """The trials whose jobs exist, in order of their numbers."""
-    jobs = list(sweep.jobs.select_related("owner", "dataset").order_by("trial"))
+    jobs = list(sweep.jobs.only(*COLUMNS).order_by("trial"))
     values = {job.pk: value_at_best_epoch(job, sweep.objective) for job in jobs}
     eligible: dict[UUID, float] = {
         job.pk: value
@@ -86,13 +97,11 @@ def list_trials(sweep: Sweep) -> list[Trial]:
 
 
 def best_trial(trials: Sequence[Trial]) -> TrialJson | None:
-    """None before the first epoch."""
     best = next((trial for trial in trials if trial.is_best), None)
     return best.as_json() if best else None
 
 
 def count_trials(trials: Sequence[Trial]) -> dict[str, int]:
-    """The number of trials by status."""
     return dict(Counter(str(trial.job.status) for trial in trials))
 
 
@@ -111,7 +120,6 @@ def trial_results(trials: Sequence[Trial]) -> list[TrialResult]:
 
 
 def trial_histories(sweep: Sweep) -> dict[UUID, TrialHistory]:
-    """The history of each trial, by job."""
     bests: defaultdict[UUID, list[tuple[int, float]]] = defaultdict(list)
     rows = Epoch.objects.filter(job__sweep=sweep, is_best=True).order_by("epoch")
     for pk, epoch, value in rows.values_list("job_id", "epoch", f"metrics__{sweep.objective}"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from django import template
 from django.templatetags.static import static
@@ -12,18 +14,22 @@ from django.utils.html import format_html, json_script
 from django.utils.safestring import SafeString
 
 from training.jobs import status
+from training.jobs.objective import headline_metric
+from training.jobs.reference_errors import baseline_title
 from training.models import Job
-from training.programs.manifest import Program
 from training.programs.metrics import Metric
-from training.programs.registry import get_program
-from training.web import formatting
+from training.programs.registry import describe_program, get_program
+from training.web import create_once, formatting
 
 register = template.Library()
 register.filter("distance", lambda value: formatting.format_distance(_number(value)))
 register.filter("number", lambda value, digits=4: formatting.format_number(_number(value), digits))
 register.filter("percent", lambda value: formatting.format_percent(_number(value)))
 register.filter("duration", lambda value: formatting.format_duration(_number(value)))
+register.filter("parameter", formatting.format_parameter)
+register.filter("area", formatting.format_area)
 register.filter("size", formatting.format_size)
+register.filter("baseline_title", baseline_title)
 register.filter("count", lambda value: f"{value:,}" if isinstance(value, int) else value)
 
 
@@ -32,20 +38,8 @@ def _number(value: Any) -> float | None:
 
 
 @register.filter
-def get(mapping: dict[str, Any] | None, key: str) -> Any:
+def get(mapping: Mapping[str, float | None] | None, key: str) -> float | None:
     return (mapping or {}).get(key)
-
-
-@register.filter
-def parameter(value: Any) -> str:
-    """Format the value of a parameter; sampled floats get four significant digits."""
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float)
-        else formatting.MISSING
-        if value is None
-        else str(value)
-    )
 
 
 @register.filter
@@ -55,45 +49,46 @@ def format_as(value: Any, metric: Metric) -> str:
 
 @register.filter
 def headline(job: Job) -> str:
-    """The value of a job that lists show."""
-    return formatting.formatter(get_program(job.program).headline_metric)(job.headline_value)
+    return formatting.formatter(headline_metric(job))(job.headline_value)
+
+
+@register.filter
+def program_title(job: Job) -> str:
+    return describe_program(job.program).title
+
+
+@register.filter
+def headline_label(job: Job) -> str:
+    """The name of the headline metric, where a list mixes programs."""
+    return headline_metric(job).label if job.headline_value is not None else ""
 
 
 @register.simple_tag
 def headline_attributes(job: Job) -> SafeString:
     """What jobs.js needs to update the cell of the headline metric."""
-    metric = get_program(job.program).headline_metric
+    metric = headline_metric(job)
     return format_html(
-        'data-field="best" data-metric="{}" data-format="{}" data-digits="{}"',
-        metric.name, metric.format, metric.digits,
+        'data-field="best" data-metric="{}" data-format="{}" data-digits="{}" data-label="{}" '
+        'title="{}"',
+        metric.name, metric.format, metric.digits, metric.label, metric.title,
     )  # fmt: skip
 
 
 @register.simple_tag
-def headline_title(program: Program | None = None) -> SafeString:
-    """The heading of the headline metric; lists mix programs and name that of the default one."""
-    shown = program or get_program()
+def headline_title() -> SafeString:
+    """The heading of the headline metric of the default program, for lists that have no other."""
+    shown = get_program()
     return format_html(
         '<span title="{}">{}</span>',
         formatting.headline_help(shown),
-        formatting.headline_title(shown),
+        formatting.short_headline_title(shown),
     )
-
-
-@register.simple_tag
-def headline_label() -> str:
-    return get_program().headline_metric.label
 
 
 @register.simple_tag
 def rate(seconds: float | None) -> SafeString:
     """The training speed; job.js renders the same."""
     return format_html("{} <small>{}</small>", *formatting.format_rate(seconds))
-
-
-@register.filter
-def spaced(name: str) -> str:
-    return str(name).replace("_", " ")
 
 
 @register.simple_tag
@@ -109,7 +104,6 @@ def icon(name: str, label: str = "") -> SafeString:
 
 @register.simple_tag
 def pill(job: Job) -> SafeString:
-    """The displayed status of a job as a colored label with an icon."""
     return state_pill(job.display_status)
 
 
@@ -126,6 +120,12 @@ def state_pill(state: str) -> SafeString:
 def status_labels() -> SafeString:
     """The labels as JSON, for the scripts that update pills (page.js)."""
     return json_script(status.STATUS_LABELS, "status-labels")
+
+
+@register.simple_tag
+def idempotency_key() -> SafeString:
+    """For each form that creates something (`training.web.create_once`)."""
+    return format_html('<input type="hidden" name="{}" value="{}">', create_once.FIELD, uuid4().hex)
 
 
 @register.simple_tag

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from django.contrib import messages
 from django.http import HttpRequest
 
+from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import signed_in_user
 from training.jobs import lifecycle as jobs
 from training.jobs.lifecycle import ConflictError
@@ -20,7 +21,10 @@ Row = TypeVar("Row", Job, Sweep)
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[Row]):
-    """`run(row, username)` raises ConflictError where the row's state forbids the action."""
+    """`run(row, username)` raises ConflictError where the row's state forbids the action.
+
+    LimitReachedError where a limit of its owner does.
+    """
 
     run: Callable[[Row, str], object]
     success: str
@@ -46,7 +50,7 @@ def perform_action(request: HttpRequest, row: Row, action: Action[Row], label: s
     prefix = f"{label}: " if label else ""
     try:
         action.run(row, signed_in_user(request).username)
-    except ConflictError as conflict:
+    except (ConflictError, LimitReachedError) as conflict:
         messages.warning(request, f"{prefix}{conflict}")
         return False
     messages.success(request, f"{prefix}{action.success}")

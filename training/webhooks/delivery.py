@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import close_old_connections, connection
-from django.db.models import Exists, F, OuterRef, Q
+from django.db import connection, transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from realtime.outage_log import OutageLog
 from training.models.webhooks import Delivery, Webhook
+from training.periodic_thread import PeriodicThread
 from training.webhooks.http_client import WebhookResponse, post
 from training.webhooks.signing import signed_headers
 
@@ -27,65 +27,81 @@ JITTER = 0.2
 MAX_RETRY_DELAY = 24 * 3600
 # Longer than an attempt takes; the claim of a sender that died expires then.
 CLAIM_SECONDS = 90
-CONCURRENCY = 4
+# Attempts at once in one process. Webhooks whose last attempt failed, which may take the whole time
+# that an attempt has, are kept to slots of their own.
+SLOTS, SLOTS_PER_OWNER = 12, 4
+FAILING_SLOTS, FAILING_SLOTS_PER_OWNER = 4, 2
+CANDIDATES = 4
 # A webhook is disabled after this many failed attempts in a row, over at least this time.
 DISABLE_AFTER_FAILURES, DISABLE_AFTER = 20, timedelta(days=1)
-RETENTION, CLEANUP_INTERVAL_SECONDS = timedelta(days=30), 3600
 
 log = logging.getLogger(__name__)
 
 
-class DeliveryThread:
-    """Sends due deliveries; a slow receiver does not delay the others."""
+class DeliveryThread(PeriodicThread):
+    """Sends due deliveries. The owners share its slots, so a slow receiver delays only its own."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
-        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="webhook")
-        self._in_flight: dict[Future[None], UUID] = {}
-        self._cleanup_at = 0.0
+        outage = OutageLog(
+            log,
+            failure="Cannot read the webhook outbox; retrying: %s",
+            recovery="The webhook outbox can be read again.",
+            traceback=True,
+        )
+        super().__init__("webhooks", outage)
+        self._lanes = (
+            _Lane("webhook", Q(failures=0), SLOTS, SLOTS_PER_OWNER),
+            _Lane("failing-webhook", Q(failures__gt=0), FAILING_SLOTS, FAILING_SLOTS_PER_OWNER),
+        )
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
+    def stop(self, timeout: float = 2.0) -> None:
         """Stop. Another process repeats unfinished deliveries once their claims expire."""
-        self._stop.set()
-        self._thread.join(timeout=2)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        super().stop(timeout)
+        for lane in self._lanes:
+            lane.shut_down()
 
-    def _run(self) -> None:
-        healthy = True
-        while not self._stop.wait(settings.MAINTENANCE_SECONDS if not self._in_flight else 0.1):
-            try:
-                close_old_connections()
-                self.run_once()
-            except Exception:
-                if healthy:
-                    log.exception("Cannot read the webhook outbox; retrying.")
-                healthy = False
-            else:
-                healthy = True
-        connection.close()
+    def interval(self) -> float:
+        return 0.1 if self.in_flight() else float(settings.MAINTENANCE_SECONDS)
 
     def run_once(self) -> None:
-        """Submit due deliveries to the pool, one per webhook; wait up to 1 s for a result."""
-        self._delete_old()
-        for webhook in _due_webhooks(set(self._in_flight.values())):
-            if len(self._in_flight) >= CONCURRENCY:
-                break
-            if (delivery := claim_delivery(webhook)) is not None:
-                self._in_flight[self._pool.submit(_send_and_close, delivery)] = webhook.pk
-        if self._in_flight:
-            done, _ = wait(self._in_flight, timeout=1, return_when=FIRST_COMPLETED)
-            for future in done:
-                del self._in_flight[future]
+        """Send due deliveries, one at a time per webhook; wait up to 1 s for a result."""
+        for lane in self._lanes:
+            lane.fill()
+        if in_flight := self.in_flight():
+            done, _ = wait(in_flight, timeout=1, return_when=FIRST_COMPLETED)
+            for lane in self._lanes:
+                lane.in_flight -= done
 
-    def _delete_old(self) -> None:
-        if time.monotonic() >= self._cleanup_at:
-            self._cleanup_at = time.monotonic() + CLEANUP_INTERVAL_SECONDS
-            old = Delivery.objects.filter(created_at__lt=Now() - RETENTION)
-            old.exclude(status=Delivery.State.PENDING).delete()
+    def in_flight(self) -> set[Future[None]]:
+        return {future for lane in self._lanes for future in lane.in_flight}
+
+
+class _Lane:
+    """Slots for the deliveries of the webhooks that match `which`."""
+
+    def __init__(self, name: str, which: Q, slots: int, per_owner: int) -> None:
+        self._which, self._slots, self._per_owner = which, slots, per_owner
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix=name)
+        self.in_flight: set[Future[None]] = set()
+
+    def fill(self) -> None:
+        """Give the owners one free slot each in turn, first those that have the fewest."""
+        if len(self.in_flight) >= self._slots or not (owners := due_owners(self._which)):
+            return
+        busy = _attempts_by_owner(self._which)
+        random.shuffle(owners)
+        while owners and len(self.in_flight) < self._slots:
+            owner = min(owners, key=lambda one: busy.get(one, 0))
+            if busy.get(owner, 0) >= self._per_owner:
+                return
+            if (delivery := _claim_of_owner(owner, self._which)) is None:
+                owners.remove(owner)
+                continue
+            busy[owner] = busy.get(owner, 0) + 1
+            self.in_flight.add(self._pool.submit(_send_and_close, delivery))
+
+    def shut_down(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _due() -> Q:
@@ -93,24 +109,60 @@ def _due() -> Q:
     return unclaimed & Q(status=Delivery.State.PENDING, next_attempt_at__lte=Now())
 
 
-def _due_webhooks(busy: set[UUID]) -> list[Webhook]:
-    due = Delivery.objects.filter(_due(), webhook=OuterRef("pk"))
-    rows = Webhook.objects.filter(Exists(due), enabled=True).exclude(pk__in=busy)
-    return list(rows.order_by("?")[: 2 * CONCURRENCY])
+def _claimed() -> Q:
+    return Q(status=Delivery.State.PENDING, claimed_until__gte=Now())
+
+
+def _due_webhooks(which: Q) -> QuerySet[Webhook]:
+    """The webhooks that have something to send, and no attempt under way in any process."""
+    deliveries = Delivery.objects.filter(webhook=OuterRef("pk"))
+    return Webhook.objects.filter(
+        which,
+        Exists(deliveries.filter(_due())),
+        ~Exists(deliveries.filter(_claimed())),
+        enabled=True,
+        owner__is_active=True,
+    )
+
+
+def due_owners(which: Q) -> list[int]:
+    return list(_due_webhooks(which).order_by().values_list("owner_id", flat=True).distinct())
+
+
+def _attempts_by_owner(which: Q) -> dict[int, int]:
+    """The attempts under way of each owner, in all processes."""
+    webhooks = Webhook.objects.filter(which)
+    rows = Delivery.objects.filter(_claimed(), webhook__in=webhooks).order_by()
+    counted = rows.values("webhook__owner_id").annotate(count=Count("pk"))
+    return dict(counted.values_list("webhook__owner_id", "count"))
+
+
+def _claim_of_owner(owner_id: int, which: Q) -> Delivery | None:
+    for webhook in _due_webhooks(which).filter(owner=owner_id).order_by("?")[:CANDIDATES]:
+        if (delivery := claim_delivery(webhook)) is not None:
+            return delivery
+    return None
 
 
 def claim_delivery(webhook: Webhook) -> Delivery | None:
-    """Claim the oldest due delivery of this webhook for CLAIM_SECONDS; None if there is none."""
-    due = Delivery.objects.filter(_due(), webhook=webhook).order_by("next_attempt_at", "pk")
-    for pk in due.values_list("pk", flat=True)[:CONCURRENCY]:
-        claimed = Delivery.objects.filter(_due(), pk=pk).update(
+    """Claim what is due first; None if there is nothing, or an attempt is under way."""
+    with transaction.atomic():
+        rows = Webhook.objects.select_for_update(skip_locked=True, no_key=True)
+        if not rows.filter(pk=webhook.pk, enabled=True, owner__is_active=True):
+            return None
+        deliveries = Delivery.objects.filter(webhook=webhook)
+        if deliveries.filter(_claimed()).exists():
+            return None
+        due = deliveries.filter(_due()).order_by("next_attempt_at", "pk")
+        pk = due.values_list("pk", flat=True).first()
+        # A resend may have come first.
+        if pk is None or not Delivery.objects.filter(_due(), pk=pk).update(
             claimed_until=Now() + timedelta(seconds=CLAIM_SECONDS),
             attempts=F("attempts") + 1,
             attempted_at=Now(),
-        )
-        if claimed:
-            return Delivery.objects.select_related("webhook").get(pk=pk)
-    return None
+        ):
+            return None
+    return Delivery.objects.select_related("webhook").get(pk=pk)
 
 
 def _send_and_close(delivery: Delivery) -> None:
@@ -127,7 +179,6 @@ def _send_and_close(delivery: Delivery) -> None:
 
 
 def send_delivery(delivery: Delivery) -> None:
-    """Make one attempt at a claimed delivery and record its result."""
     webhook, body, now = delivery.webhook, delivery.body.encode(), timezone.now()
     secrets = [webhook.secret]
     if webhook.old_secret and webhook.old_secret_until and webhook.old_secret_until > now:
@@ -151,7 +202,7 @@ def record_result(delivery: Delivery, response: WebhookResponse) -> None:
     if response.succeeded:
         own_claim.update(status=Delivery.State.DELIVERED, next_attempt_at=None, **result)
         webhook.update(failures=0, failing_since=None)
-    elif delay := retry_delay(delivery.attempts, response.retry_after):
+    elif delay := retry_delay(delivery.attempts - delivery.attempts_before, response.retry_after):
         own_claim.update(next_attempt_at=Now() + timedelta(seconds=delay), **result)
     else:
         own_claim.update(status=Delivery.State.DEAD, next_attempt_at=None, **result)
@@ -170,7 +221,6 @@ def retry_delay(attempts: int, retry_after: float = 0.0) -> float | None:
 
 
 def _disable_if_failing(webhook_id: UUID, response: WebhookResponse) -> None:
-    """Disable a webhook whose receiver answers 410 Gone or has failed for long."""
     webhook = Webhook.objects.filter(pk=webhook_id, enabled=True)
     if response.code == 410:
         reason = "The receiver returned 410 Gone."

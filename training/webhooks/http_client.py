@@ -99,7 +99,6 @@ def _retry_after(response: http.client.HTTPResponse) -> float:
 
 
 def _connect(addresses: list[str], port: int, deadline: float) -> socket.socket:
-    """Connect to the first address that accepts."""
     failure: OSError = OSError("The name has no address.")
     for address in addresses[:MAX_ADDRESSES]:
         timeout = min(STEP_SECONDS, deadline - time.monotonic())

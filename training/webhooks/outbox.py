@@ -5,22 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypedDict, cast
+from typing import Literal, TypedDict, cast
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
+from training.accounts import limits
 from training.models import Job, Sweep
 from training.models.webhooks import Delivery, Webhook
 
 TEST_EVENT = "webhook.test"
+TOO_MANY_PENDING = (
+    "Not sent: too many deliveries of the webhook's owner were pending. Resend it later."
+)
 # The events a webhook can subscribe to.
 EventName = Literal[
     "job.started", "job.completed", "job.failed", "job.cancelled", "job.paused",
     "sweep.started", "sweep.completed", "sweep.failed", "sweep.cancelled", "sweep.paused",
 ]  # fmt: skip
+
+
+class AttemptInProgressError(Exception):
+    """The delivery cannot be sent again while it is being sent."""
+
+    def __init__(self) -> None:
+        super().__init__("This delivery is being sent at the moment; try again when it has ended.")
 
 
 class JobPayload(TypedDict):
@@ -32,7 +44,7 @@ class JobPayload(TypedDict):
     status: str
     seq: int
     owner_id: int
-    dataset_id: str
+    dataset_id: str | None
     sweep_id: str | None
     trial: int | None
     current_epoch: int
@@ -54,13 +66,13 @@ class SweepPayload(TypedDict):
     name: str
     status: str
     owner_id: int
-    dataset_id: str
+    dataset_id: str | None
     method: str
     objective: str
     total_trials: int
     started_trials: int
     error_message: str | None
-    best: Mapping[str, Any] | None
+    best: Mapping[str, object] | None
 
 
 class TestPayload(TypedDict):
@@ -71,7 +83,6 @@ Payload = JobPayload | SweepPayload | TestPayload
 
 
 def enqueue_job_events(job: Job, recorded: Iterable[events.Event]) -> None:
-    """Enqueue those of a job's recorded events that webhooks can subscribe to."""
     for event in recorded:
         if isinstance(event, events.Started):
             _enqueue("job.started", job.owner_id, _job_payload(job))
@@ -80,10 +91,11 @@ def enqueue_job_events(job: Job, recorded: Iterable[events.Event]) -> None:
             _enqueue(name, job.owner_id, _job_payload(job))
 
 
-def enqueue_sweep_event(sweep: Sweep, status: str, best: Mapping[str, Any] | None) -> None:
+def enqueue_sweep_event(sweep: Sweep, status: str, best: Mapping[str, object] | None) -> None:
     payload: SweepPayload = {
         "sweep_id": str(sweep.pk), "name": sweep.name, "status": sweep.status,
-        "owner_id": sweep.owner_id, "dataset_id": str(sweep.dataset_id), "method": sweep.method,
+        "owner_id": sweep.owner_id, "method": sweep.method,
+        "dataset_id": str(sweep.dataset_id) if sweep.dataset_id else None,
         "objective": sweep.objective, "total_trials": sweep.total_trials,
         "started_trials": sweep.started_trials, "error_message": sweep.error_message or None,
         "best": best,
@@ -92,30 +104,49 @@ def enqueue_sweep_event(sweep: Sweep, status: str, best: Mapping[str, Any] | Non
 
 
 def send_test(webhook: Webhook) -> Delivery:
-    """Enqueue an event that only tests the connection."""
     body = _body(TEST_EVENT, {"webhook_id": str(webhook.pk)})
-    delivery = _create_delivery(webhook, TEST_EVENT, body)
+    with transaction.atomic():
+        limits.require(webhook.owner, limits.PENDING_DELIVERIES)
+        delivery = _create_delivery(webhook, TEST_EVENT, body)
     delivery.refresh_from_db()
     return delivery
 
 
 def redeliver(delivery: Delivery) -> None:
-    """Send it again under the same id, by which the receiver recognises a repetition."""
-    Delivery.objects.filter(pk=delivery.pk).update(
-        status=Delivery.State.PENDING, attempts=0, next_attempt_at=Now(), error="",
-        claimed_until=None,
-    )  # fmt: skip
+    """Send it again under the same id, by which the receiver recognizes a repetition.
+
+    `attempts` goes on, because an attempt that is not over yet is fenced by its number.
+    """
+    with transaction.atomic():
+        owner = delivery.webhook.owner
+        limits.lock_owner(owner.pk)
+        if delivery.status != Delivery.State.PENDING:
+            limits.require(owner, limits.PENDING_DELIVERIES)
+        idle = Q(claimed_until=None) | Q(claimed_until__lt=Now())
+        resent = Delivery.objects.filter(idle, pk=delivery.pk).update(
+            status=Delivery.State.PENDING, attempts_before=F("attempts"), next_attempt_at=Now(),
+            error="", claimed_until=None,
+        )  # fmt: skip
+    if not resent:
+        raise AttemptInProgressError
 
 
 def _enqueue(event: EventName, owner_id: int, payload: Payload) -> None:
-    """For the owner's webhooks, and for those of staff, who can see everything."""
     audience = Q(owner=owner_id) | Q(owner__is_staff=True)
     webhooks = Webhook.objects.filter(audience, enabled=True, owner__is_active=True)
     subscribed = [webhook for webhook in webhooks if event in webhook.events]
     if subscribed:
         body = _body(event, payload)
         for webhook in subscribed:
-            _create_delivery(webhook, event, body)
+            # Without a lock on the owner, because the job's row is locked already: transactions at
+            # the same moment may exceed the limit by one each.
+            if limits.has_room(webhook.owner_id, limits.PENDING_DELIVERIES):
+                _create_delivery(webhook, event, body)
+            else:
+                Delivery.objects.create(
+                    webhook=webhook, event=event, body=body, status=Delivery.State.DEAD,
+                    error=TOO_MANY_PENDING,
+                )  # fmt: skip
 
 
 def _create_delivery(webhook: Webhook, event: str, body: str) -> Delivery:
@@ -130,7 +161,8 @@ def _body(event: str, payload: Payload) -> str:
 def _job_payload(job: Job) -> JobPayload:
     return {
         "job_id": str(job.pk), "kind": job.kind, "name": job.name, "status": job.status,
-        "seq": job.seq, "owner_id": job.owner_id, "dataset_id": str(job.dataset_id),
+        "seq": job.seq, "owner_id": job.owner_id,
+        "dataset_id": str(job.dataset_id) if job.dataset_id else None,
         "sweep_id": str(job.sweep_id) if job.sweep_id else None, "trial": job.trial,
         "current_epoch": job.current_epoch, "total_epochs": job.total_epochs,
         "best_epoch": job.best_epoch, "best_val_loss": job.best_value,

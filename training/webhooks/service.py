@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypedDict, cast
 from urllib.parse import urlsplit
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models.functions import Now
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.accounts import audit
+from training.accounts import audit, limits
 from training.models.webhooks import Webhook, generate_secret
+from training.text import Text
 from training.validation import InvalidInputError
 from training.webhooks import url_policy
 from training.webhooks.outbox import EventName
 
-MAX_WEBHOOKS = 50  # per user
 # After a rotation both secrets sign for this long.
 ROTATION_OVERLAP = timedelta(days=1)
 
@@ -35,7 +36,7 @@ class WebhookPatch(BaseModel):
 
     url: Url = ""
     events: Events = []
-    description: str = Field("", max_length=500, description="Shown in lists.")
+    description: Text = Field("", max_length=500, description="Shown in lists.")
     enabled: bool = Field(True, description="If false, events are neither sent nor queued.")
 
 
@@ -44,6 +45,16 @@ class CreateWebhook(WebhookPatch):
 
     url: Url
     events: Events
+
+
+class _Columns(TypedDict, total=False):
+    url: str
+    events: list[EventName]
+    description: str
+    enabled: bool
+    disabled_reason: str
+    failures: int
+    failing_since: datetime | None
 
 
 def check_url(url: str) -> None:
@@ -56,17 +67,15 @@ def check_url(url: str) -> None:
 
 def create_webhook(owner: User, data: CreateWebhook) -> Webhook:
     """Create a webhook whose URL has been checked with `check_url`."""
-    if Webhook.objects.filter(owner=owner).count() >= MAX_WEBHOOKS:
-        message = f"You already have {MAX_WEBHOOKS} webhooks, the maximum; delete one first."
-        raise InvalidInputError({"url": [message]})
-    webhook = Webhook.objects.create(owner=owner, **_column_values(data.model_dump()))
-    _record("webhook made", webhook)
+    with transaction.atomic():
+        limits.require(owner, limits.WEBHOOKS)
+        webhook = Webhook.objects.create(owner=owner, **_column_values(data, exclude_unset=False))
+        _record("webhook made", webhook)
     return webhook
 
 
 def update_webhook(webhook: Webhook, patch: WebhookPatch) -> None:
-    """Apply the changes; enabling a webhook resets its failure count."""
-    values = _column_values(patch.model_dump(exclude_unset=True))
+    values = _column_values(patch, exclude_unset=True)
     if "url" in values:
         check_url(values["url"])
     if values.get("enabled"):
@@ -77,8 +86,12 @@ def update_webhook(webhook: Webhook, patch: WebhookPatch) -> None:
         _record("webhook changed", webhook, fields=sorted(patch.model_fields_set))
 
 
+def disable_webhook(webhook: Webhook, reason: str) -> None:
+    Webhook.objects.filter(pk=webhook.pk).update(enabled=False, disabled_reason=reason)
+    _record("webhook changed", webhook, fields=["enabled"])
+
+
 def rotate_secret(webhook: Webhook) -> str:
-    """Return the new secret; for a day the old one signs too."""
     secret = generate_secret()
     Webhook.objects.filter(pk=webhook.pk).update(
         secret=secret, old_secret=webhook.secret, old_secret_until=Now() + ROTATION_OVERLAP
@@ -98,7 +111,8 @@ def _record(action: str, webhook: Webhook, **detail: Any) -> None:
     audit.record(action, f"webhook {webhook.pk} to {host}", **detail)
 
 
-def _column_values(data: dict[str, Any]) -> dict[str, Any]:
-    if "events" in data:
-        data["events"] = list(dict.fromkeys(data["events"]))
-    return data
+def _column_values(data: WebhookPatch, *, exclude_unset: bool) -> _Columns:
+    values = cast(_Columns, data.model_dump(exclude_unset=exclude_unset))
+    if "events" in values:
+        values["events"] = list(dict.fromkeys(values["events"]))
+    return values

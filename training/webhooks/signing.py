@@ -23,7 +23,6 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 def signed_headers(
     secrets: Sequence[str], message_id: str, timestamp: int, body: bytes
 ) -> dict[str, str]:
-    """Sign with each secret: during a rotation receivers accept either of them."""
     signatures = [sign(secret, message_id, timestamp, body) for secret in secrets]
     return {
         "webhook-id": message_id,

@@ -14,9 +14,17 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from rest_framework.exceptions import APIException
+
+from training.request_thread import release_database
 
 Address = IPv4Address | IPv6Address
 RESOLVE_SECONDS = 10
+# Lookups under way in requests; a thread that was given up counts until it ends.
+MAX_LOOKUPS = 8
+RETRY_AFTER_SECONDS = 5
+# All others are special, and some of them are translated to IPv4 addresses (RFC 6052, RFC 7915).
+GLOBAL_UNICAST = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")
 # Special ranges that `is_global` of some supported Python versions accepts.
 BLOCKED_NETWORKS = tuple(
@@ -37,6 +45,21 @@ class ForbiddenUrlError(ValueError):
     """The URL or one of its addresses is not allowed; the message says why."""
 
 
+class ResolverBusyError(APIException):
+    """Too many names are being resolved."""
+
+    status_code = 503
+    wait = RETRY_AFTER_SECONDS  # DRF sends it as Retry-After
+    default_detail = (
+        f"{MAX_LOOKUPS} host names are being resolved; try again in {RETRY_AFTER_SECONDS} seconds."
+    )
+
+
+_lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
+# Deliveries have their own, so that slow names of some webhooks refuse no request.
+_delivery_lookups = threading.BoundedSemaphore(2 * MAX_LOOKUPS)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The parts of a webhook's URL."""
@@ -48,13 +71,11 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header (RFC 9110, 7.2)."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
 
 
 def parse_target(url: str) -> Target:
-    """Split the URL; ForbiddenUrlError if a webhook cannot have it."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -80,7 +101,16 @@ def _is_printable_ascii(url: str) -> bool:
 
 def resolve_addresses(target: Target, timeout: float = RESOLVE_SECONDS) -> list[str]:
     """Its addresses; ForbiddenUrlError if one is not allowed, OSError if there is none in time."""
-    addresses = _look_up(target, timeout)
+    try:
+        return _resolve_allowed(target, timeout, _delivery_lookups)
+    except ResolverBusyError as error:
+        raise OSError(str(error)) from None
+
+
+def _resolve_allowed(
+    target: Target, timeout: float, slots: threading.BoundedSemaphore
+) -> list[str]:
+    addresses = _look_up(target, timeout, slots)
     if not settings.WEBHOOK_ALLOW_PRIVATE:
         for address in addresses:
             if not is_public(ip_address(address.partition("%")[0])):
@@ -91,11 +121,13 @@ def resolve_addresses(target: Target, timeout: float = RESOLVE_SECONDS) -> list[
     return addresses
 
 
-def _look_up(target: Target, timeout: float) -> list[str]:
+def _look_up(target: Target, timeout: float, slots: threading.BoundedSemaphore) -> list[str]:
     """Resolve in a thread: getaddrinfo has no timeout, and a slow name server may take minutes.
 
     A thread that is given up ends when the system's resolver does.
     """
+    if not slots.acquire(blocking=False):
+        raise ResolverBusyError
     future: Future[list[str]] = Future()
 
     def resolve() -> None:
@@ -104,6 +136,8 @@ def _look_up(target: Target, timeout: float) -> list[str]:
             future.set_result(list(dict.fromkeys(str(row[4][0]) for row in rows)))
         except Exception as error:  # raised again by result()
             future.set_exception(error)
+        finally:
+            slots.release()
 
     threading.Thread(target=resolve, name="resolve", daemon=True).start()
     try:
@@ -113,10 +147,11 @@ def _look_up(target: Target, timeout: float) -> list[str]:
 
 
 def check_target(url: str) -> None:
-    """Raise ForbiddenUrlError unless a webhook may have this URL. Resolves the name."""
+    """Raise ForbiddenUrlError, or ResolverBusyError. Call it outside transactions."""
     target = parse_target(url)
+    release_database()
     try:
-        resolve_addresses(target)
+        _resolve_allowed(target, RESOLVE_SECONDS, _lookups)
     except (OSError, UnicodeError) as error:
         raise ForbiddenUrlError(f"{target.host} cannot be resolved: {error}.") from None
 
@@ -129,7 +164,7 @@ def is_public(address: Address) -> bool:
             embedded = IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(embedded)
-        if address.teredo is not None or address.is_site_local:
+        if address.teredo is not None or address not in GLOBAL_UNICAST:
             return False
     if any(address in network for network in BLOCKED_NETWORKS):
         return False

@@ -7,95 +7,100 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from datetime import timedelta
+from uuid import uuid4
 
 from django.conf import settings
-from django.db import close_old_connections, connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from realtime.outage_log import OutageLog
 from training.events import publisher
-from training.jobs import queue, results
+from training.jobs import queue, reports, results
 from training.jobs.attempts import Attempt, SupersededError
 from training.models import Job
 from training.models.states import Status
+from training.periodic_thread import PeriodicThread
+from training.retention.thread import RetentionThread
 from training.sweeps import scheduler
 from training.webhooks.delivery import DeliveryThread
+from training.workers import claims
 from training.workers import registry as workers
+from training.workers.heartbeat import HeartbeatThread
 
 # A queued job that was not claimed for this long is enqueued again.
 REENQUEUE_SECONDS = 5
+# The work whose extent depends on what users have created: one worker at a time does it.
+SCHEDULING = "scheduling"
 
 log = logging.getLogger(__name__)
 
 
-class MaintenanceThread:
-    """Runs maintenance every `MAINTENANCE_SECONDS` and sends the heartbeat of its worker."""
+class MaintenanceThread(PeriodicThread):
+    """Runs maintenance every `MAINTENANCE_SECONDS`, beside the other threads of its worker."""
 
     def __init__(self, worker: str, slots: int) -> None:
-        self.worker, self.slots = worker, slots
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
-        self._sender = DeliveryThread()
-        self._report_worker = workers.register
+        outage = OutageLog(
+            log,
+            failure="A maintenance pass failed; retrying: %s",
+            recovery="Maintenance works again.",
+            traceback=True,
+        )
+        super().__init__("maintenance", outage)
+        self.worker = worker
+        self._holder = f"{worker} {uuid4().hex}"  # names of workers need not be unique
+        self._heartbeat = HeartbeatThread(worker, slots)
+        self._deliveries = DeliveryThread()
+        self._retention = RetentionThread()
         self._leases_count_from = time.monotonic()
+        # The web processes may have been away as long as this one.
+        self._silence_counts_from = time.monotonic() + settings.REPORT_SILENCE_SECONDS
 
     def start(self) -> None:
-        self._thread.start()
-        self._sender.start()
+        self._heartbeat.start()
+        super().start()
+        self._deliveries.start()
+        self._retention.start()
 
-    def stop(self) -> None:
-        self._stop.set()
-        self._sender.stop()
-        self._thread.join(timeout=5)
+    def stop(self, timeout: float = 5.0) -> None:
+        super().stop(timeout)
+        self._deliveries.stop()
+        self._retention.stop()
+        self._heartbeat.stop()
 
-    def _run(self) -> None:
-        healthy = True
-        while True:
-            try:
-                close_old_connections()
-                if not healthy:
-                    # No worker could extend its lease while the database was unreachable: wait
-                    # for a full lease before any lease counts as expired.
-                    self._leases_count_from = time.monotonic() + settings.LEASE_SECONDS
-                self.run_once()
-            except Exception:
-                # Usually the database is unreachable: log it once and retry.
-                if healthy:
-                    log.exception("Maintenance pass failed; retrying.")
-                healthy = False
-            else:
-                if not healthy:
-                    log.warning("Maintenance works again.")
-                healthy = True
-            if self._stop.wait(settings.MAINTENANCE_SECONDS):
-                return self._deregister()
+    def interval(self) -> float:
+        return float(settings.MAINTENANCE_SECONDS)
 
     def run_once(self) -> None:
-        """One pass: worker heartbeat, expired leases, unclaimed jobs, sweeps, unsent events."""
-        self._report_worker(self.worker, self.slots, settings.WORKER_HAS)
-        self._report_worker = workers.heartbeat
+        if self._outage.ongoing:
+            # No worker could extend its lease while the database was unreachable: wait for a full
+            # lease before any lease counts as expired.
+            self._leases_count_from = time.monotonic() + settings.LEASE_SECONDS
+            self._silence_counts_from = time.monotonic() + settings.REPORT_SILENCE_SECONDS
         if time.monotonic() >= self._leases_count_from:
             expired = Q(lease_expires_at__lt=Now())
             requeue_expired(
                 self.worker, expired, "worker_lost", "The worker was lost: no heartbeat."
             )
-        reenqueue_stale()
-        scheduler.run_once()
+        if time.monotonic() >= self._silence_counts_from:
+            reports.fail_silent(self.worker)
         publisher.get_publisher().scan()
+        if claims.acquire(SCHEDULING, self._holder, settings.LEASE_SECONDS):
+            workers.delete_old()
+            reenqueue_stale()
+            # Ends well before the claim expires; the next pass continues.
+            scheduler.run_once(settings.LEASE_SECONDS / 4)
 
-    def _deregister(self) -> None:
-        # If the database is unreachable, the worker is later detected as lost.
+    def at_exit(self) -> None:
+        # If the database is unreachable, the claim expires.
         with contextlib.suppress(Exception):
-            workers.deregister(self.worker)
-        connection.close()
+            claims.release(SCHEDULING, self._holder)
+        super().at_exit()
 
 
 def requeue_expired(actor: str, whose: Q, cause: results.Interruption, reason: str) -> None:
-    """Requeue the running jobs that match `whose`, because their workers are lost."""
-    running = Job.objects.filter(whose, status=Status.RUNNING).order_by("pk")
+    running = Job.objects.filter(whose, status=Status.RUNNING, reported=False).order_by("pk")
     for pk, number in running.values_list("pk", "attempt"):
         # Another thread may have been first, or the worker has sent a heartbeat meanwhile.
         with contextlib.suppress(SupersededError):
@@ -103,11 +108,15 @@ def requeue_expired(actor: str, whose: Q, cause: results.Interruption, reason: s
 
 
 def reenqueue_stale() -> None:
-    """Enqueue again every queued job whose message seems to be lost."""
+    """Announce at most as many jobs of each need as there are slots for it.
+
+    Further messages would only wait: where no worker has a GPU, for ever.
+    """
     stale = Q(enqueued_at__lt=Now() - timedelta(seconds=REENQUEUE_SECONDS))
-    waiting = Job.objects.filter(stale, status=Status.QUEUED)
-    first = waiting.order_by("-priority", "created_at")
-    # Not more than the queue holds; the next pass sends the rest.
-    for pk, needs in first.values_list("pk", "needs")[: queue.MAX_OUTGOING]:
-        if waiting.filter(pk=pk).update(enqueued_at=Now()):
-            queue.enqueue(pk, needs)
+    waiting = Job.objects.filter(stale, status=Status.QUEUED, reported=False)
+    for need, slots in workers.slots_by_need().items():
+        first = waiting.filter(needs=need).order_by("-priority", "created_at")
+        # Not more than the queue holds; the next pass sends the rest.
+        for pk in first.values_list("pk", flat=True)[: min(slots, queue.MAX_OUTGOING)]:
+            if waiting.filter(pk=pk).update(enqueued_at=Now()):
+                queue.enqueue(pk, need)

@@ -1,4 +1,4 @@
-"""The registry of workers; each worker sends a heartbeat in every maintenance pass."""
+"""The registry of workers; each worker sends heartbeats (`training.workers.heartbeat`)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 
+from training.accounts import limits
 from training.models import Job, Worker
 from training.models.states import Needs, Status
 
@@ -19,12 +20,10 @@ RETENTION = timedelta(days=1)
 
 
 def stale() -> Q:
-    """The workers that sent no heartbeat for the length of a lease."""
     return Q(seen_at__lt=Now() - timedelta(seconds=settings.LEASE_SECONDS))
 
 
 def register(name: str, slots: int, has: Collection[str] = ("cpu",)) -> None:
-    """Register a starting worker; an earlier worker of the same name is replaced."""
     Worker.objects.bulk_create(
         [Worker(name=name, slots=slots, has=list(has), started_at=Now(), seen_at=Now())],
         update_conflicts=True,
@@ -34,19 +33,34 @@ def register(name: str, slots: int, has: Collection[str] = ("cpu",)) -> None:
 
 
 def heartbeat(name: str, slots: int, has: Collection[str] = ("cpu",)) -> None:
-    """Record that the worker is alive, and delete workers that were lost long ago."""
     if not Worker.objects.filter(name=name).update(seen_at=Now()):
         register(name, slots, has)
+
+
+def delete_old() -> None:
     Worker.objects.filter(seen_at__lt=Now() - RETENTION).delete()
 
 
+def slots_by_need() -> dict[Needs, int]:
+    """How many jobs of each need the available workers can run at a time."""
+    slots = dict.fromkeys(Needs, 0)
+    for worker in Worker.objects.exclude(stale()):
+        for need in (Needs.AUTO, *map(Needs, worker.has)):
+            slots[need] += worker.slots
+    return slots
+
+
 class Capacity:
-    """The hardware of the available workers; queried once, when it is needed."""
+    """What queued jobs wait for; each fact is queried once, when it is needed."""
 
     @cached_property
     def _hardware(self) -> set[str]:
         found = Worker.objects.exclude(stale()).values_list("has", flat=True)
-        return {one for has in found for one in has}
+        return {hardware for has in found for hardware in has}
+
+    @cached_property
+    def _owners_at_limit(self) -> set[int]:
+        return limits.owners_at_running_limit()
 
     def waits_for(self, job: Job) -> str:
         """Why no available worker can run a queued job; empty if one can."""
@@ -54,9 +68,11 @@ class Capacity:
             return ""
         if not self._hardware:
             return "No worker is there."
-        if job.needs == Needs.AUTO or job.needs in self._hardware:
-            return ""
-        return f"No worker with a {job.needs.upper()} is there."
+        if job.needs != Needs.AUTO and job.needs not in self._hardware:
+            return f"No worker with a {job.needs.upper()} is there."
+        if job.owner_id in self._owners_at_limit:
+            return f"{job.owner.username} has as many running jobs as the limit allows."
+        return ""
 
 
 def deregister(name: str) -> None:
@@ -79,10 +95,12 @@ def list_workers() -> list[WorkerStatus]:
     rows = Job.objects.filter(status=Status.RUNNING).order_by().values_list("worker")
     busy = dict(rows.annotate(count=Count("pk")).values_list("worker", "count"))
 
-    def state(one: Worker) -> str:
-        return "lost" if one.pk in lost else "busy" if busy.get(one.name) else "idle"
+    def state(worker: Worker) -> str:
+        return "lost" if worker.pk in lost else "busy" if busy.get(worker.name) else "idle"
 
     return [
-        WorkerStatus(one.name, one.slots, busy.get(one.name, 0), one.seen_at, state(one))
-        for one in Worker.objects.all()
+        WorkerStatus(
+            worker.name, worker.slots, busy.get(worker.name, 0), worker.seen_at, state(worker)
+        )
+        for worker in Worker.objects.all()
     ]

@@ -1,11 +1,13 @@
-"""One attempt from claim to end: starts the trainer, records its messages, keeps the lease."""
+"""One attempt from claim to end: starts the trainer and records its messages."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -13,23 +15,31 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from realtime import events
 from training.events import publisher
-from training.jobs import attempts, directories, results
+from training.jobs import attempts, directories, disk_use, points, results
+from training.jobs.access import lost_access
 from training.jobs.attempts import Attempt, EpochReport, SupersededError
 from training.models import Job
 from training.models.states import Stop
 from training.programs import messages
 from training.programs.messages import EpochEnded, GenerateSpec, Message, RunSpec, TrainSpec
+from training.programs.registry import get_program
 from training.sweeps import scheduler
 from training.workers.database_retry import retry_while_unavailable
+from training.workers.heartbeat import LeaseThread
+from training.workers.mlflow_variables import mlflow_variables
+from training.workers.run_monitor import RunMonitor
 from training.workers.trainer_process import TrainerProcess
 
 # A requested stop is noticed within a tick; its query takes 0.2 ms.
 TICK_SECONDS = 0.25
+STORE_SAMPLES_SECONDS = 3.0
 # How long a worker that shuts down waits for its trainers' running epochs.
 DRAIN_SECONDS = 8.0
+MAX_NOTED_REASONS = 10
 
 Finish = Callable[[Attempt], None]
 Result = TypeVar("Result")
@@ -46,17 +56,26 @@ def supervise(job_id: UUID, worker: str) -> bool:
         return False
     attempt, job = claimed
     try:
-        finish = _run(attempt, job, worker)
-        retry_while_unavailable(partial(finish, attempt), give_up=shutting_down.is_set)
+        with LeaseThread(attempt):
+            # The dataset may have been withdrawn while the job waited.
+            reason = lost_access(job)
+            finish: Finish = (
+                partial(results.fail_attempt, message=reason)
+                if reason
+                else _run(attempt, job, worker)
+            )
+            retry_while_unavailable(partial(finish, attempt), give_up=shutting_down.is_set)
     except SupersededError as error:
         log.warning("Stopped: %s", error)
+    # Unmeasured rows are measured later.
+    with contextlib.suppress(DatabaseError, OSError):
+        disk_use.record_job(job.pk)
     if job.sweep_id and not shutting_down.is_set():
         _start_next_trial(job.sweep_id)
     return True
 
 
 def _start_next_trial(sweep_id: UUID) -> None:
-    """Start the next trial at once instead of in the next maintenance pass."""
     try:
         scheduler.advance_sweep(sweep_id)
     except Exception:
@@ -69,15 +88,26 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
     The trainer has exited by then, so a job never has two trainers.
     """
     folder = directories.attempt_directory(job.pk, attempt.number)
+    with contextlib.suppress(DatabaseError):  # a note is not worth an attempt
+        _note_few_cores(attempt, job, worker)
     try:
-        with TrainerProcess(_run_spec(job, folder), folder) as trainer:
-            if finish := _Supervision(attempt, trainer, worker).follow():
+        with (
+            TrainerProcess(_run_spec(job, folder), folder, mlflow_variables(job)) as trainer,
+            RunMonitor(attempt, trainer.pid, trainer.log) as monitor,
+        ):
+            if finish := _Supervision(attempt, trainer, worker, monitor).follow():
                 return finish
+            if message := monitor.over_limit():
+                # It would happen again; resumed with other limits it goes on from its checkpoint.
+                return partial(results.fail_attempt, message=message)
+            if get_program(job.program).folder and trainer.exit_status() == 0:
+                # A script that does not use the SDK says nothing else.
+                return results.complete_program
             return partial(
                 results.requeue_or_fail,
                 actor=worker,
                 cause="crashed",
-                reason=trainer.exit_summary(),
+                reason=trainer.exit_summary(monitor.out_of_memory()),
             )
     except OSError as error:
         # The folder is not writable, the disk is full, or no process can be started.
@@ -90,6 +120,18 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
         return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
 
 
+def _note_few_cores(attempt: Attempt, job: Job, worker: str) -> None:
+    """Explain why a job of more processes than cores takes minutes before its first epoch."""
+    cores = os.cpu_count() or 1
+    if job.processes > cores:
+        attempts.record_note(
+            attempt,
+            worker,
+            f"{job.processes} processes share {cores} cores: starting them takes long, and the "
+            "training is slower than with fewer processes.",
+        )
+
+
 def _run_spec(job: Job, folder: Path) -> RunSpec:
     if job.kind == Job.Kind.GENERATION:
         output = Path(settings.DATA_DIR) / "datasets" / f"{job.dataset_id}.safetensors"
@@ -98,13 +140,16 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
     return TrainSpec(
         program=job.program,
         parameters=job.config,
-        dataset=job.dataset.path,
+        dataset=job.dataset.path if job.dataset else None,
         run_dir=str(folder),
         resume_from=job.checkpoint_path or None,
         earlier_runs=[str(path) for path in directories.earlier_attempts(job.pk, job.attempt)],
         threads=settings.TRAINER_THREADS or 0,
         processes=job.processes,
         needs=job.needs,
+        init_from=job.init_from or None,
+        job_id=str(job.pk),
+        objective=get_program(job.program).objective,
     )
 
 
@@ -116,14 +161,18 @@ def _batch_epochs(received: list[Message]) -> Iterator[list[Message]]:
 
 
 class _Supervision:
-    """Follows a trainer: records its messages, keeps the lease, passes on requested stops."""
+    """Follows a trainer: records its messages, passes on requested stops."""
 
-    def __init__(self, attempt: Attempt, trainer: TrainerProcess, worker: str) -> None:
+    def __init__(
+        self, attempt: Attempt, trainer: TrainerProcess, worker: str, monitor: RunMonitor
+    ) -> None:
         self._attempt, self._trainer, self._worker = attempt, trainer, worker
+        self._monitor = monitor
         self._requested = Stop.NONE
         self._training = False
+        self._noted: set[str] = set()
         self._drain_until: float | None = None
-        self._next_poll = self._next_heartbeat = time.monotonic()
+        self._next_poll = self._next_samples = time.monotonic()
 
     def follow(self) -> Finish | None:
         """Return how the attempt ends; None if the trainer exits without a final message."""
@@ -143,16 +192,14 @@ class _Supervision:
         return None
 
     def _poll(self) -> None:
-        """Keep the lease and read the requested stop; pass a pause on to the trainer, once."""
         now = time.monotonic()
         if now < self._next_poll:
             return
         self._next_poll = now + TICK_SECONDS
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + settings.LEASE_SECONDS / 4
-            requested = self._write(partial(attempts.heartbeat, self._attempt))
-        else:
-            requested = self._write(partial(attempts.requested_stop, self._attempt))
+        requested = self._write(partial(attempts.requested_stop, self._attempt))
+        if now >= self._next_samples:
+            self._next_samples = now + STORE_SAMPLES_SECONDS
+            self._monitor.store_samples()
         if requested != self._requested:
             self._requested = requested
             if requested == Stop.PAUSE:
@@ -176,8 +223,14 @@ class _Supervision:
     def _write(self, write: Callable[[], Result]) -> Result:
         return retry_while_unavailable(write, give_up=shutting_down.is_set)
 
+    def _note_rejected(self, rejected: Sequence[points.Rejection]) -> None:
+        """Report points that cannot be stored, each reason once."""
+        for reason in {one.reason for one in rejected} - self._noted:
+            if len(self._noted) < MAX_NOTED_REASONS:
+                self._noted.add(reason)
+                attempts.record_note(self._attempt, self._worker, f"Not stored: {reason}")
+
     def _record(self, batch: list[Message]) -> Finish | None:
-        """Store a message or a batch of epochs; return how the attempt finishes if that ends it."""
         match batch[-1]:
             case messages.Started() as started:
                 attempts.record_started(
@@ -186,6 +239,7 @@ class _Supervision:
                     train_samples=started.train_samples,
                     val_samples=started.val_samples,
                     resumed_from_epoch=started.resumed_from_epoch,
+                    total_epochs=started.total_epochs,
                 )
                 self._training = True
             case messages.Note(message=text):
@@ -203,21 +257,33 @@ class _Supervision:
             case EpochEnded(epoch=newest):
                 attempts.record_epochs(self._attempt, *map(_report, batch))
                 directories.prune_checkpoints(self._attempt.job_id, self._attempt.number, newest)
+            case messages.Points(points=found):
+                self._note_rejected(points.record_points(self._attempt, found))
+            case messages.Checkpointed(epoch=newest, path=path):
+                points.record_checkpointed(self._attempt, path)
+                directories.prune_checkpoints(self._attempt.job_id, self._attempt.number, newest)
             case messages.GenerationProgress(current=current, total=total, message=text):
                 attempts.record_generation(self._attempt, current, total, text)
-            case messages.TrainingCompleted(checkpoint_path=path, evaluation=evaluation):
-                return partial(
-                    results.complete_training, checkpoint_path=path, evaluation=evaluation or {}
-                )
-            case messages.GenerationCompleted(path=path, content_hash=content_hash, facts=facts):
-                return partial(
-                    results.complete_generation, path=path, content_hash=content_hash, facts=facts
-                )
-            case messages.Paused():
-                return results.pause_attempt
-            case messages.Failed(error_message=text):
-                return partial(results.fail_attempt, message=text)
+            case final:
+                return _finish(final)
         return None
+
+
+def _finish(final: Message) -> Finish | None:
+    match final:
+        case messages.TrainingCompleted(checkpoint_path=path, evaluation=evaluation):
+            if evaluation is None:
+                return partial(results.complete_program, checkpoint_path=path)
+            return partial(results.complete_training, checkpoint_path=path, evaluation=evaluation)
+        case messages.GenerationCompleted(path=path, content_hash=content_hash, facts=facts):
+            return partial(
+                results.complete_generation, path=path, content_hash=content_hash, facts=facts
+            )
+        case messages.Paused():
+            return results.pause_attempt
+        case messages.Failed(error_message=text):
+            return partial(results.fail_attempt, message=text)
+    return None
 
 
 def _report(message: Message) -> EpochReport:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from django.conf import settings
 
+from training.jobs.logs import AttemptLog
 from training.programs import messages
+from training.programs.manifest import Program
 from training.programs.messages import Message, RunSpec, TrainSpec
 from training.programs.registry import get_program
-from training.subprocess_env import scrubbed
+from training.subprocess_env import without_secrets
+from training.workers import end_with_parent
 
 # How long a process may take to exit after it closed its messages.
 EXIT_SECONDS = 2.0
+_TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
+LAST_LINE_BYTES = 4096
+# Messages that wait while the supervisor waits for the database: those of about 1,000 epochs.
+PIPE_BYTES = 1 << 20
 
 
 class TrainerProcess:
@@ -29,28 +39,25 @@ class TrainerProcess:
     It ends with its supervisor: its stdin closes, and on Linux the kernel kills it as well.
     """
 
-    def __init__(self, spec: RunSpec, folder: Path) -> None:
-        """Start the training; its spec and its log (stdout and stderr) are written to `folder`."""
+    def __init__(
+        self, spec: RunSpec, folder: Path, variables: Mapping[str, str] | None = None
+    ) -> None:
+        """`variables` are added to the environment."""
+        program = get_program(spec.program)
         folder.mkdir(parents=True, exist_ok=True)
         spec_file = folder / "spec.json"
         spec_file.write_bytes(messages.encode(spec))
-        self.log = folder / "trainer.log"
-        self._messages, writing = os.pipe()
+        self.log = AttemptLog(folder / "trainer.log")
+        self._messages, writing = _pipe()
         try:
-            with self.log.open("ab") as log:
+            with self.log.path.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        *_launcher(spec),
-                        *get_program(spec.program).command,
-                        spec.type,
-                        str(spec_file),
-                    ],
+                    _command(program, spec, spec_file),
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    cwd=settings.BASE_DIR,
-                    env=_environment(spec, writing),
+                    cwd=program.folder or settings.BASE_DIR,
+                    env={**_environment(program, spec, spec_file, writing), **(variables or {})},
                     pass_fds=(writing,),
                     start_new_session=True,
                 )
@@ -86,20 +93,28 @@ class TrainerProcess:
             self._process.stdin.write(f"{command}\n".encode())
             self._process.stdin.flush()
 
-    def exit_summary(self) -> str:
-        """Describe in one sentence how the process ended without a result."""
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """The status after its messages ended; None if it does not exit."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
-        status = self._process.poll()
+        return self._process.poll()
+
+    def exit_summary(self, out_of_memory: str = "") -> str:
+        status = self.exit_status()
         if status is None:
             return "The trainer closed its messages but did not exit."
         if status < 0:
             # The last line of its log is older than the signal and explains nothing.
             name = signal.Signals(-status).name
-            hint = ", possibly out of memory" if name == "SIGKILL" else ""
-            return f"The trainer was killed (signal {name}{hint})."
-        last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        details = ": ".join([f"exit status {status}", *last])
+            reason = out_of_memory or ("possibly out of memory" if name == "SIGKILL" else "")
+            return f"The trainer was killed (signal {', '.join(filter(None, [name, reason]))})."
+        end = self.log.tail(LAST_LINE_BYTES).data.decode(errors="replace")
+        last = end.strip().splitlines()[-1:]
+        details = ": ".join(filter(None, [f"exit status {status}", out_of_memory, *last]))
         return f"The trainer ended without a result ({details})."
 
     def _close(self) -> None:
@@ -113,17 +128,53 @@ class TrainerProcess:
             os.killpg(self._process.pid, which)
 
 
-def _environment(spec: RunSpec, messages_fd: int) -> dict[str, str]:
-    """The variables of the training; a job that needs only a CPU sees no GPU."""
-    on_cpu = isinstance(spec, TrainSpec) and spec.needs == "cpu"
-    return scrubbed(
-        **{messages.FD_VARIABLE: str(messages_fd)},
-        **({"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}),
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    # Elsewhere than on Linux, or beyond the limit of a user, the default size has to do.
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return ends
+
+
+def _command(program: Program, spec: RunSpec, spec_file: Path) -> list[str]:
+    """The program's command, under torchrun if several processes share each batch.
+
+    Rank 0 sends the messages then. A built-in program gets its kind and spec as arguments too, so
+    that the list of processes shows them.
+    """
+    words = list(program.command)
+    if words[0] == "python":
+        launcher = []
+        if isinstance(spec, TrainSpec) and spec.processes > 1:
+            launcher = [*_TORCHRUN, f"--nproc-per-node={spec.processes}"]
+        words = [program.python or sys.executable, *launcher, *words[1:]]
+    if program.folder is None:
+        return [*words, spec.type, str(spec_file)]
+    _require_executable(words[0], program.folder)
+    return [sys.executable, "-I", "-S", end_with_parent.__file__, str(os.getpid()), *words]
+
+
+def _require_executable(name: str, folder: Path) -> None:
+    path = folder / name if os.sep in name else name
+    if shutil.which(path) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def _environment(
+    program: Program, spec: RunSpec, spec_file: Path, messages_fd: int
+) -> dict[str, str]:
+    found = without_secrets(
+        PYTHONUNBUFFERED="1",  # a printed line is in the log at once
+        **{messages.FD_VARIABLE: str(messages_fd), messages.SPEC_VARIABLE: str(spec_file)},
     )
-
-
-def _launcher(spec: RunSpec) -> list[str]:
-    """torchrun if several processes share each batch; rank 0 sends the messages."""
-    if not isinstance(spec, TrainSpec) or spec.processes == 1:
-        return []
-    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.processes}"]
+    if isinstance(spec, TrainSpec) and spec.needs == "cpu":
+        found["CUDA_VISIBLE_DEVICES"] = ""
+    if program.folder:
+        # The script finds the SDK without installing it, and its prints are seen as they happen.
+        found["PYTHONPATH"] = os.pathsep.join(
+            [str(settings.BASE_DIR / "sdk"), *filter(None, [found.get("PYTHONPATH")])]
+        )
+        found["PYTHONUNBUFFERED"] = "1"
+        if isinstance(spec, TrainSpec) and spec.threads:
+            found.setdefault("OMP_NUM_THREADS", str(spec.threads))
+    return found

@@ -28,7 +28,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--port", type=int, default=8001, help="port of the web server (default 8001)"
+            "--port",
+            type=web_process.parse_port,
+            default=8001,
+            help="port of the web server (default 8001)",
         )
         parser.add_argument(
             "--epochs", type=int, default=30, help="number of epochs to train (default 30)"
@@ -59,7 +62,7 @@ class Command(BaseCommand):
         try:
             with _worker_process():
                 web_process.run_server("127.0.0.1", port, demo.start)
-        except AlreadyRunningError as error:
+        except (AlreadyRunningError, web_process.ListenError) as error:
             raise CommandError(str(error)) from error
         finally:
             demo.close()
@@ -76,7 +79,7 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise CommandError(
-                f"Port {port} is not available ({error.strerror}). Use another: --port {port + 1}."
+                f"Port {port} is not available ({error.strerror}). Choose another with --port."
             ) from error
 
 

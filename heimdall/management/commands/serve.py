@@ -20,7 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-        parser.add_argument("--port", type=int, default=8001, help="0: any free port")
+        parser.add_argument(
+            "--port", type=web_process.parse_port, default=8001, help="0: any free port"
+        )
         parser.add_argument(
             "--reload", action="store_true", help="for development: restart when a file changes"
         )
@@ -35,13 +37,13 @@ class Command(BaseCommand):
         from heimdall.embedded import AlreadyRunningError
 
         def ready(bound: int) -> None:
-            self.stdout.write(f"Serving on http://{host}:{bound}")
+            self.stdout.write(f"Serving on {web_process.web_address(host, bound)}")
             self.stdout.write(web_process.startup_banner())
             self.stdout.flush()
 
         try:
             web_process.run_server(host, port, ready)
-        except AlreadyRunningError as error:
+        except (AlreadyRunningError, web_process.ListenError) as error:
             raise CommandError(str(error)) from error
         from heimdall.daphne.server import exit_after_timeout
 

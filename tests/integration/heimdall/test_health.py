@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from heimdall import health
 from training.jobs import attempts, lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Worker
@@ -52,3 +55,21 @@ def test_readyz_is_503_without_a_broker(client: Client, settings) -> None:  # ty
     assert answer.status_code == 503
     assert "refused" in answer.json()["broker"]
     assert "guest" not in answer.json()["broker"]
+
+
+@pytest.mark.django_db
+def test_readyz_is_not_ready_while_the_disk_is_full(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "free_bytes", lambda: 0)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["disk"] == "full: 0 bytes are free"
+
+
+@pytest.mark.django_db
+def test_readyz_is_not_ready_where_the_data_folder_is_gone(
+    client: Client, settings: Any, tmp_path: Path
+) -> None:
+    settings.DATA_DIR = tmp_path / "gone"
+    assert client.get("/readyz").json()["disk"] == "No such file or directory"

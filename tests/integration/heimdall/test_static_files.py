@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import StaticFilesStorage
 
 from heimdall import static_files
@@ -49,7 +50,7 @@ def test_collect_runs_once_and_again_after_a_change(
         def list(self, ignored: list[str]):  # type: ignore[no-untyped-def]
             yield "a.css", StaticFilesStorage(str(source))
 
-    monkeypatch.setattr(static_files.finders, "get_finders", lambda: [Finder()])
+    monkeypatch.setattr(finders, "get_finders", lambda: [Finder()])
     static_files.collect()
     static_files.collect()
     assert calls == ["collectstatic"]

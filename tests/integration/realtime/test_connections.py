@@ -125,7 +125,7 @@ async def test_sign_out_and_deactivation_close_sockets(two: Stack) -> None:
         await frame(page)
         await frame(program)
         key = cookie["Cookie"].partition("=")[2]
-        write(two, "DELETE FROM django_session WHERE session_key = ?", key)
+        write(two, "DELETE FROM training_usersession WHERE session_key = ?", key)
         assert await closed_with(page) == 4401
         write(two, "UPDATE auth_user SET is_active = 0 WHERE username = 'grace'")
         assert await closed_with(program) == 4401

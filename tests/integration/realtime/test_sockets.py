@@ -12,9 +12,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.polling import eventually
-from tests.served import served
 from tests.sockets import closed_with, frame, open_socket, watch
-from tests.stack import PASSWORD, Stack
+from tests.stack import PASSWORD, Stack, running_stack
 
 pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
 
@@ -56,13 +55,13 @@ async def test_uncompressed_socket_gets_the_same_frames(embedded: Stack, done: s
     """Frames of each length that the protocol writes differently, the longest by a long name."""
     with embedded.api() as api:
         name = {"name": "x" * 200}
-        job_id = api.post("/jobs", json={"dataset_id": embedded.dataset, "epochs": 1, **name})
-    embedded.until(long := job_id.json()["id"], "completed")
-    for one in (done, long):
-        plain = open_socket(embedded, f"/training/{one}?after=0", compression=None)
+        made = api.post("/jobs", json={"dataset_id": embedded.dataset, "epochs": 1, **name})
+    embedded.until(long := made.json()["id"], "completed")
+    for job_id in (done, long):
+        plain = open_socket(embedded, f"/training/{job_id}?after=0", compression=None)
         async with plain as socket:
             await frame(socket)
-            assert [await frame(socket) for _ in embedded.events(one)] == embedded.events(one)
+            assert [await frame(socket) for _ in embedded.events(job_id)] == embedded.events(job_id)
             await send(socket, action="ping")
             assert (await frame(socket))["event"] == "pong"
 
@@ -70,8 +69,38 @@ async def test_uncompressed_socket_gets_the_same_frames(embedded: Stack, done: s
 async def test_running_job_is_followed_live_without_a_broker(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=5)
     frames = await watch(embedded, job_id)
-    assert [one["seq"] for one in frames] == list(range(1, len(frames) + 1))
+    assert [frame["seq"] for frame in frames] == list(range(1, len(frames) + 1))
     assert frames[-1]["data"]["status"] == "completed"
+
+
+def token_with(embedded: Stack, who: str, scopes: list[str]) -> str:
+    sent = {"username": who, "password": PASSWORD, "scopes": scopes}
+    answer = httpx.post(f"{embedded.url}/api/v1/auth/token", json=sent)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["token"])
+
+
+async def test_page_on_another_port_is_another_origin(embedded: Stack, done: str) -> None:
+    cookie = {"Cookie": session_cookie(embedded)}
+    for origin in ("http://127.0.0.1:1", embedded.url.replace("http:", "https:"), "null"):
+        for path in ("", f"/training/{done}"):
+            url = f"{embedded.ws}{path}"
+            async with connect(url, additional_headers=cookie, origin=origin) as socket:  # type: ignore[arg-type]
+                assert await closed_with(socket) == 4403
+
+
+async def test_new_password_closes_sockets_of_earlier_sessions(embedded: Stack, done: str) -> None:
+    cookie = {"Cookie": session_cookie(embedded, "bob")}
+    async with connect(embedded.ws, additional_headers=cookie, origin=embedded.url) as socket:  # type: ignore[arg-type]
+        assert (await frame(socket))["event"] == "connected"
+        embedded.python(
+            "-c",
+            "import django; django.setup()\n"
+            "from django.contrib.auth.models import User\n"
+            "bob = User.objects.get(username='bob')\n"
+            f"bob.set_password({PASSWORD!r}); bob.save()",
+        )
+        assert await closed_with(socket) == 4401
 
 
 async def test_session_cookie_counts_for_the_same_origin_only(embedded: Stack, done: str) -> None:
@@ -89,6 +118,34 @@ async def test_token_is_accepted_as_a_subprotocol(embedded: Stack, done: str) ->
     async with connect(f"{embedded.ws}/training/{done}", subprotocols=offered) as socket:  # type: ignore[arg-type]
         assert socket.subprotocol == "heimdall"
         assert (await frame(socket))["event"] == "connected"
+
+
+async def test_token_needs_the_scope_read(embedded: Stack, done: str) -> None:
+    for scopes, close_code in ((["report", "train"], 4403), (["read"], None)):
+        headers = {"Authorization": f"Bearer {token_with(embedded, 'ada', scopes)}"}
+        for path in ("", f"/training/{done}"):
+            async with connect(f"{embedded.ws}{path}", additional_headers=headers) as socket:
+                first = await frame(socket)
+                if close_code is None:
+                    assert first["event"] == "connected"
+                    continue
+                assert first["event"] == "error"
+                assert first["data"]["code"] == "missing_scope"
+                assert "lacks the scope 'read'" in first["data"]["message"]
+                assert await closed_with(socket) == close_code
+
+
+async def test_staff_without_the_scope_admin_follow_their_own_jobs(
+    embedded: Stack, done: str
+) -> None:
+    for scopes, is_visible in ((["read"], False), (["read", "admin"], True)):
+        headers = {"Authorization": f"Bearer {token_with(embedded, 'grace', scopes)}"}
+        url = f"{embedded.ws}/training/{done}"
+        async with connect(url, additional_headers=headers) as socket:
+            if is_visible:
+                assert (await frame(socket))["event"] == "connected"
+            else:
+                assert await closed_with(socket) == 4404
 
 
 async def test_missing_and_invalid_tokens_close_with_4401(embedded: Stack, done: str) -> None:
@@ -164,16 +221,16 @@ async def test_stalled_client_does_not_delay_others(embedded: Stack) -> None:
         # Nothing is read from it: its buffers fill, and its own task waits.
         frames = await asyncio.wait_for(watch(embedded, job_id), 150)
         assert frames[-1]["data"]["status"] == "completed"
-        seqs = []
+        seqs: list[int] = []
         while len(seqs) < len(frames):
-            one = await frame(stalled)
-            if "seq" in one:
-                seqs.append(one["seq"])
+            event = await frame(stalled)
+            if "seq" in event:
+                seqs.append(event["seq"])
     assert seqs == list(range(1, len(frames) + 1))
 
 
 async def test_server_shutdown_closes_sockets_with_1012(embedded: Stack, tmp_path: Any) -> None:
-    with served(tmp_path) as own:
+    with running_stack(tmp_path) as own:
         web = own.web
         assert web is not None
         async with open_socket(own) as socket:

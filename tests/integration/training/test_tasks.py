@@ -17,21 +17,21 @@ def test_who_comes_too_late_for_a_job_takes_the_next(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two workers that hear of two jobs at once both look at the first of them."""
-    one, two = (lifecycle.submit(ada, dataset, TrainConfig(epochs=1)) for _ in range(2))
+    first, second = (lifecycle.submit(ada, dataset, TrainConfig(epochs=1)) for _ in range(2))
     looked_at = []
 
     def supervise(job_id: UUID, worker: str) -> bool:
         looked_at.append(job_id)
-        if job_id == one.pk:
-            assert attempts.claim(one.pk, "the other worker")
+        if job_id == first.pk:
+            assert attempts.claim(first.pk, "the other worker")
             return False
         return attempts.claim(job_id, worker) is not None
 
     monkeypatch.setattr("training.tasks.supervise", supervise)
-    run(str(one.pk))
-    assert looked_at == [one.pk, two.pk]
-    run(str(two.pk))
-    assert looked_at == [one.pk, two.pk]
+    run(str(first.pk))
+    assert looked_at == [first.pk, second.pk]
+    run(str(second.pk))
+    assert looked_at == [first.pk, second.pk]
 
 
 def test_a_worker_that_may_take_nothing_asks_once(

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from heimdall import bootstrap
+
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from heimdall import bootstrap
 bootstrap._pip = lambda python, *words, quietly=False: print("pip", *words) or True
+bootstrap._available_versions = lambda *_: None
 bootstrap.ensure_installed(Path({folder!r}), ["requirements.txt"])
 print("inside", Path(sys.prefix).name)
 """
@@ -69,3 +72,37 @@ def test_bootstrap_imports_only_the_standard_library() -> None:
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("available", "chosen"),
+    [
+        ({"2.13.0", "2.13.0+cpu"}, "torch==2.13.0+cpu"),
+        ({"2.13.0"}, "torch==2.13.0"),
+        (None, "torch==2.13.0+cpu"),  # unknown: pip tries
+    ],
+)
+def test_build_of_torch_is_one_that_exists(
+    monkeypatch: pytest.MonkeyPatch, available: set[str] | None, chosen: str
+) -> None:
+    monkeypatch.setattr(bootstrap, "_available_versions", lambda *_: available)
+    monkeypatch.setattr("heimdall.bootstrap.shutil.which", lambda _: None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert bootstrap._choose_torch(Path("python")) == chosen
+
+
+def test_python_without_a_build_of_torch_is_refused_before_the_download(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bootstrap, "_available_versions", lambda *_: {"2.20.0"})
+    with pytest.raises(SystemExit, match=r"has no build for Python .* nothing was downloaded"):
+        bootstrap._choose_torch(Path("python"))
+
+
+def test_a_changed_lock_is_installed(folder: Path) -> None:
+    (folder / "requirements.txt").write_text("torch==2.13.0\n")
+    (folder / "requirements.lock").write_text("# nothing\n")
+    run(folder)
+    (folder / "requirements.lock").write_text("# nothing else\n")
+    again = run(folder)
+    assert "pip install --require-hashes --no-deps --requirement" in again

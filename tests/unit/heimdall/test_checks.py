@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -14,6 +15,16 @@ from heimdall import checks
 
 def test_checks_pass_in_the_default_environment() -> None:
     assert run_checks() == []
+
+
+def test_data_folder_open_to_others_is_a_warning(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    tmp_path.chmod(0o750)
+    (warning,) = checks.data_folder()
+    assert warning.id == "heimdall.W001"
+    assert "(mode 0750)" in warning.msg and "chmod 700" in str(warning.hint)
+    tmp_path.chmod(0o700)
+    assert checks.data_folder() == []
 
 
 def test_short_secret_key_is_an_error(settings) -> None:  # type: ignore[no-untyped-def]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from heimdall.env import (
+    BASE_DIR,
     Environment,
     Problem,
     check_data_dir,
@@ -45,7 +49,9 @@ def test_empty_variable_counts_as_unset() -> None:
     )
 
 
-@pytest.mark.parametrize("url", ["http://x", "amqp://", "localhost:5672", "amqp://h:port/"])
+@pytest.mark.parametrize(
+    "url", ["http://x", "amqp://", "localhost:5672", "amqp://h:port/", "amqp://[::1"]
+)
 def test_invalid_broker_url_is_a_problem_without_its_password(url: str) -> None:
     problem = read_problem(RABBITMQ_URL=url.replace("://", "://guest:geheim@", 1))
     assert problem.id == "heimdall.E002"
@@ -75,6 +81,32 @@ def test_data_dir_is_created(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "data" / "static").is_dir()
 
 
+def test_data_dir_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    code = (
+        "import os; os.umask(0)\n"
+        "import django; django.setup()\n"
+        "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+    )
+    environment = {
+        **os.environ, "HEIMDALL_DATA_DIR": str(folder), "DATABASE_URL": "",
+        "DJANGO_SETTINGS_MODULE": "heimdall.settings",
+    }  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], cwd=BASE_DIR, env=environment, check=True)
+    found = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    assert "heimdall.sqlite3" in found
+    assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+
+
+@pytest.mark.parametrize(
+    "origins", ["example.org", "https://", "https://example.org/path", "ftp://example.org", "*"]
+)
+def test_invalid_trusted_origin_is_a_problem(origins: str) -> None:
+    problem = read_problem(DJANGO_CSRF_TRUSTED_ORIGINS=f"https://ok.example.org,{origins}")
+    assert problem.id == "heimdall.E021"
+    assert origins in problem.message
+
+
 @pytest.mark.parametrize("host", ["https://example.org", "example.org:8001"])
 def test_host_with_scheme_or_port_is_a_problem(host: str) -> None:
     problem = read_problem(DJANGO_ALLOWED_HOSTS=f"localhost, {host}")
@@ -82,7 +114,7 @@ def test_host_with_scheme_or_port_is_a_problem(host: str) -> None:
     assert repr(host) in problem.message
 
 
-@pytest.mark.parametrize("value", ["soon", "0", "-1", "1.5", "²"])
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "1.5", "²", "2147483648", "9" * 5000])
 def test_invalid_integer_is_a_problem(value: str) -> None:
     problem = read_problem(HEIMDALL_LEASE_SECONDS=value)
     assert problem.id == "heimdall.E005"
@@ -98,6 +130,20 @@ def test_unknown_choice_is_a_problem_that_lists_the_choices(name: str) -> None:
 
 def test_unknown_hardware_is_a_problem() -> None:
     assert read_problem(HEIMDALL_WORKER_HAS="cpu,tpu").id == "heimdall.E009"
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [("80%", "80%"), ("8G", "8000000000"), ("500mb", "500000000"), ("1000", "1000")],
+)
+def test_memory_is_a_size_or_a_percentage(value: str, parsed: str) -> None:
+    environment, problems = read_environment({"HEIMDALL_TRAINER_MEMORY": value})
+    assert (environment.trainer_memory, problems) == (parsed, ())
+
+
+@pytest.mark.parametrize("value", ["0", "101%", "-1G", "8X", "much", "%"])
+def test_memory_in_another_form_is_a_problem(value: str) -> None:
+    assert read_problem(HEIMDALL_TRAINER_MEMORY=value).id == "heimdall.E013"
 
 
 def test_hardware_is_ordered() -> None:
@@ -126,3 +172,19 @@ def test_every_variable_is_described_and_documented() -> None:
     for name, field in Environment.model_fields.items():
         assert field.description
         assert f"`{variable_names(name)[0]}`" in CONFIGURATION
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [("/heimdall", "/heimdall"), ("/a/b-c.d/", "/a/b-c.d"), ("/", "")],
+)
+def test_base_path_has_no_slash_at_its_end(value: str, path: str) -> None:
+    environment, problems = read_environment({"HEIMDALL_BASE_PATH": value})
+    assert (environment.base_path, problems) == (path, ())
+
+
+@pytest.mark.parametrize("value", ["heimdall", "//evil", "/a//b", "/..", "/a b", "/ü", "/a?b"])
+def test_base_path_that_is_not_a_path_of_a_url_is_a_problem(value: str) -> None:
+    problem = read_problem(HEIMDALL_BASE_PATH=value)
+    assert problem.id == "heimdall.E012"
+    assert "/heimdall" in problem.hint

@@ -33,6 +33,11 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
          "metrics": {"train_loss": 1.5, "val_loss": None, "val_rmse": None}},
     ),
     (
+        events.Progress(job_id=JOB, epoch=1, total_epochs=2, metrics={"loss": 1.5}, step=7),
+        "training.progress",
+        {"epoch": 1, "total_epochs": 2, "is_best": False, "step": 7, "metrics": {"loss": 1.5}},
+    ),
+    (
         events.Completed(job_id=JOB, best_epoch=1, best_val_loss=0.5, checkpoint_path="/c"),
         "training.completed",
         {"status": "completed", "best_epoch": 1, "best_val_loss": 0.5, "checkpoint_path": "/c"},
@@ -54,6 +59,11 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
         "training.status",
         {"status": "running", "stop_requested": "pause", "display_status": "pausing",
          "actor": "ada", "reason": "", "cause": "pause_requested"},
+    ),
+    (
+        events.Log(job_id=JOB, attempt=2, after=70, text="caf\u00e9\n"),
+        "training.log",
+        {"attempt": 2, "after": 70, "text": "caf\u00e9\n"},
     ),
     (
         events.BatchProgress(job_id=JOB, epoch=1, batch=2, total_batches=3, loss=0.5),
@@ -90,4 +100,15 @@ def test_what_is_not_kept_carries_no_seq() -> None:
 
 def test_an_undeclared_field_does_not_exist() -> None:
     with pytest.raises(ValidationError):
-        events.Cancelled(job_id=JOB, why="because")  # type: ignore[call-arg]
+        events.Cancelled(job_id=JOB, unknown="because")  # type: ignore[call-arg]
+
+
+def test_data_that_json_cannot_hold_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    body = events.encode_stored("training:status", 3, AT, JOB, {"job_id": str(JOB), "x": math.nan})
+    assert json.loads(body) == {
+        "event": "training:status",
+        "seq": 3,
+        "timestamp": events.timestamp(AT),
+        "data": {"job_id": str(JOB)},
+    }
+    assert f"Left out the data of event 3 of job {JOB}" in caplog.text

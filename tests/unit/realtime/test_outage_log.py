@@ -17,3 +17,12 @@ def test_start_and_end_of_an_outage_are_logged_once(caplog: pytest.LogCaptureFix
         outage.record_success()
         assert not outage.ongoing
     assert caplog.messages == ["down: OSError(0)", "up"]
+
+
+def test_traceback_is_logged_on_request(caplog: pytest.LogCaptureFixture) -> None:
+    outage = OutageLog(logging.getLogger("test"), "down: %s", "up", traceback=True)
+    try:
+        raise ValueError("a defect")
+    except ValueError as error:
+        outage.record_failure(error)
+    assert "Traceback" in caplog.text

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from realtime import protocol
-from realtime.protocol import InvalidFrameError, Ping, Subscribe, Unsubscribe
+from realtime.protocol import Cursor, InvalidFrameError, Ping, Subscribe, Unsubscribe
 
 JOB = UUID("0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b")
 
@@ -14,7 +14,7 @@ JOB = UUID("0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b")
 def test_valid_actions_are_parsed() -> None:
     assert protocol.parse('{"action": "ping"}') == Ping()
     subscribe = json.dumps({"action": "subscribe", "job_id": str(JOB), "after": 4})
-    assert protocol.parse(subscribe) == Subscribe(JOB, 4)
+    assert protocol.parse(subscribe) == Subscribe(JOB, Cursor(4))
     unsubscribe = json.dumps({"action": "unsubscribe", "job_id": str(JOB)})
     assert protocol.parse(unsubscribe) == Unsubscribe(JOB)
 
@@ -25,6 +25,7 @@ def test_valid_actions_are_parsed() -> None:
         (None, "not_json", "one JSON object"),
         ("hello", "not_json", "one JSON object"),
         ("[1]", "not_json", "one JSON object"),
+        ("[" * 50_000, "not_json", "one JSON object"),
         ("{}", "unknown_action", "Unknown action None"),
         ('{"action": "dance"}', "unknown_action", "use ping, subscribe or unsubscribe"),
         ('{"action": "subscribe"}', "bad_job_id", "job_id is missing"),
@@ -33,6 +34,11 @@ def test_valid_actions_are_parsed() -> None:
             json.dumps({"action": "subscribe", "job_id": str(JOB), "after": -1}),
             "bad_after",
             "after must be an integer of at least 0, not -1",
+        ),
+        (
+            f'{{"action": "subscribe", "job_id": "{JOB}", "after": 1e999}}',
+            "bad_after",
+            "after must be an integer of at least 0, not inf",
         ),
     ],
 )
@@ -44,7 +50,7 @@ def test_invalid_frame_raises_with_code_and_message(
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", 1.0, True, None])
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", 1.0, float("inf"), "9" * 5000, True, None])
 def test_cursor_rejects_other_values_than_integers(value: object) -> None:
     with pytest.raises(InvalidFrameError):
         protocol.cursor(value)

@@ -9,6 +9,7 @@ import pytest
 
 from realtime.interfaces import Frame
 from realtime.publisher import Publisher
+from realtime.transport import MessageRefusedError
 from tests.polling import eventually
 
 JOB = uuid4()
@@ -165,3 +166,61 @@ def test_it_starts_again_after_a_stop(publisher: Publisher, outbox: MemoryOutbox
     outbox.write(1)
     publisher.notify(JOB)
     eventually(lambda: outbox.sent == 1)
+
+
+class ManyJobsOutbox:
+    """One unsent event for each job; those of `unreadable` cannot be read."""
+
+    def __init__(self, jobs: int, unreadable: int = 0) -> None:
+        self.jobs = [uuid4() for _ in range(jobs)]
+        self.unreadable = set(self.jobs[:unreadable])
+        self.sent: list[UUID] = []
+
+    def pending_jobs(self, limit: int) -> Sequence[UUID]:
+        return [job_id for job_id in self.jobs if job_id not in self.sent][:limit]
+
+    def claim(self, job_id: UUID, seconds: float) -> bool:
+        return True
+
+    def renew(self, job_id: UUID, seconds: float) -> None: ...
+
+    def unsent(self, job_id: UUID, after: int | None, limit: int) -> Sequence[Frame]:
+        if job_id in self.unreadable:
+            raise KeyError("training:something")
+        return [] if after else [Frame(job_id, 1, "training.progress.x", b"{}")]
+
+    def release(self, job_id: UUID, sent_seq: int | None) -> None:
+        if sent_seq:
+            self.sent.append(job_id)
+
+
+def test_jobs_that_cannot_be_sent_do_not_hold_up_the_others(transport: FakeTransport) -> None:
+    outbox = ManyJobsOutbox(jobs=10, unreadable=5)
+    publisher = Publisher(outbox, transport)
+    try:
+        for _ in range(4):
+            publisher.scan()
+            time.sleep(0.05)
+        eventually(lambda: len(outbox.sent) == 5)
+    finally:
+        publisher.stop(timeout=5)
+    assert not outbox.unreadable & set(outbox.sent)
+
+
+def test_event_that_the_broker_refuses_is_passed_over(
+    outbox: MemoryOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    class RefusingTransport(FakeTransport):
+        def send(self, routing_key: str, body: bytes) -> None:
+            if body == b"2":
+                raise MessageRefusedError("message size is larger than configured max size")
+            super().send(routing_key, body)
+
+    transport = RefusingTransport()
+    publisher = Publisher(outbox, transport)
+    outbox.write(3)
+    publisher.notify(JOB)
+    eventually(lambda: outbox.sent == 3)
+    publisher.stop(timeout=5)
+    assert transport.sent_bodies == [b"1", b"3"]
+    assert f"Passed over event 2 of job {JOB}: message size" in caplog.text

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from realtime import rate_limit
 from realtime.rate_limit import BURST, PER_SECOND, TokenBucket
 
 
 def test_bucket_allows_a_burst_and_then_refills(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(rate_limit.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     bucket = TokenBucket()
     assert [bucket.try_acquire() for _ in range(int(BURST) + 1)] == [True] * int(BURST) + [False]
     now += 1

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from training.localization.config import GenerateConfig, TrainConfig
-from training.validation import InvalidInputError, validate
+from training.validation import MAX_DEPTH, TOO_DEEP, InvalidInputError, validate
 
 
 def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
@@ -26,6 +28,7 @@ def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
         ({"epochs": True}, "True is not a whole number."),
         ({"learning_rate": 0}, "0 is too small: more than 0."),
         ({"learning_rate": "fast"}, "'fast' is not a number."),
+        ({"dropout": "a lot"}, "'a lot' is not a number."),
         ({"model": "magic"}, "'magic' is not one of 'mlp' or 'attention'."),
         (
             {"heads": 3},
@@ -41,10 +44,10 @@ def test_invalid_field_gets_a_sentence(sent: dict[str, Any], sentence: str) -> N
 
 
 def test_all_invalid_fields_are_reported_together() -> None:
-    assert set(errors({"epochs": 0, "batch_size": "x", "colour": 1})) == {
+    assert set(errors({"epochs": 0, "batch_size": "x", "color": 1})) == {
         "epochs",
         "batch_size",
-        "colour",
+        "color",
     }
 
 
@@ -84,3 +87,47 @@ def test_receivers_too_far_apart_are_reported_under_their_field() -> None:
         validate(GenerateConfig, {"receivers": receivers})
     (sentence,) = refused.value.errors["receivers"]
     assert sentence.startswith("'a' and 'b' are ")
+
+
+class Anything(BaseModel):
+    value: Any = None
+
+
+def error_of(value: object) -> dict[str, list[str]]:
+    with pytest.raises(InvalidInputError) as refused:
+        validate(Anything, {"value": value})
+    return refused.value.errors
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_nesting_that_no_encoder_refuses_is_accepted_and_more_is_an_error() -> None:
+    deep = nested(MAX_DEPTH - 1)
+    assert validate(Anything, {"value": deep}).value == deep
+    assert error_of(nested(MAX_DEPTH)) == {"": [TOO_DEEP]}
+    assert error_of(nested(100_000)) == {"": [TOO_DEEP]}
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**4000])
+def test_integer_of_more_than_64_bits_is_an_error(number: int) -> None:
+    assert error_of([number]) == {
+        "value.0": ["The number is too large: at most 9223372036854775807."]
+    }
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_float_that_json_does_not_know_is_an_error(number: float) -> None:
+    assert error_of({"lr": number}) == {"value.lr": [f"{number!r} is not a finite number."]}
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "a\x1bb", "a\uffffb"])
+@pytest.mark.parametrize("as_key", [False, True])
+def test_text_that_some_database_cannot_store_is_an_error_anywhere(text: str, as_key: bool) -> None:
+    (sentences,) = error_of({text: 1} if as_key else [text]).values()
+    assert sentences[0].startswith("Contains the ")
+    assert sentences[0].endswith("which is not allowed; remove it.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
 from training.api.exports import mlflow, tabular, tensorboard
 from training.models import Job
+from training.request_thread import stream_pages
 from training.validation import InvalidInputError
 
 
@@ -27,6 +26,7 @@ class ExportFormat:
 FORMATS = {
     "csv": ExportFormat("text/csv; charset=utf-8", "{job}.csv", tabular.epochs_csv),
     "jsonl": ExportFormat("application/jsonl", "{job}.jsonl", tabular.epochs_json_lines),
+    "points": ExportFormat("text/csv; charset=utf-8", "{job}-points.csv", tabular.points_csv),
     # TensorBoard recognizes its files by the prefix of their name.
     "tensorboard": ExportFormat(
         "application/octet-stream", "events.out.tfevents.{job}", tensorboard.event_file
@@ -40,20 +40,10 @@ def export_response(request: Request, job: Job) -> StreamingHttpResponse:
     export_format = FORMATS.get(name)
     if export_format is None:
         raise InvalidInputError({"format": [f"{name!r} is not one of {', '.join(FORMATS)}."]})
-    chunks = export_format.write(job)
-    # Under ASGI, Django collects a synchronous iterator completely before it sends the first byte.
-    is_async = isinstance(request._request, ASGIRequest)  # noqa: SLF001
-    response = StreamingHttpResponse(
-        _iterate(chunks) if is_async else chunks, content_type=export_format.media_type
-    )
+    content = stream_pages(request._request, export_format.write(job))  # noqa: SLF001
+    response = StreamingHttpResponse(content, content_type=export_format.media_type)
     # GZipMiddleware compresses each chunk separately, and many clients decode only the first.
     response["Content-Encoding"] = "identity"
     file_name = export_format.file_name.format(job=job.pk)
     response["Content-Disposition"] = f'attachment; filename="{file_name}"'
     return response
-
-
-async def _iterate(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    next_chunk = sync_to_async(lambda: next(chunks, None))
-    while (chunk := await next_chunk()) is not None:
-        yield chunk

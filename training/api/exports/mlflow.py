@@ -85,7 +85,7 @@ def _tags(job: Job) -> dict[str, str]:
         "mlflow.user": job.owner.username,
         "mlflow.note.content": job.notes,
         "heimdall.job_id": str(job.pk),
-        "heimdall.dataset": job.dataset.content_hash,
+        "heimdall.dataset": job.dataset_hash,
         "heimdall.tags": ", ".join(job.tags),
     }
 

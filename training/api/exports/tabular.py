@@ -1,21 +1,26 @@
-"""The epochs of a job as CSV or JSON Lines, read page by page."""
+"""The epochs of a job as CSV or JSON Lines, and its points as CSV, read part by part."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import numpy as np
 
 from training.jobs import chart_series
 from training.models import Epoch, Job
+from training.points import store
+from training.points.columns import read_series
 
 PAGE_SIZE = 1000
+POINTS_AT_ONCE = 10_000
 
 
 def epoch_pages(job: Job) -> Iterator[list[Epoch]]:
     """Pages of epochs; each is read when the one before has been sent."""
-    last = 0
+    last = -1
     while page := list(job.epochs.filter(epoch__gt=last).order_by("epoch")[:PAGE_SIZE]):
         yield page
         last = page[-1].epoch
@@ -34,10 +39,53 @@ def epochs_csv(job: Job) -> Iterator[bytes]:
         )
 
 
-def _csv_row(cells: list[object]) -> bytes:
+def points_csv(job: Job) -> Iterator[bytes]:
+    """One row a value, series by series: every point, which a chart of many shows in part.
+
+    `time` is in seconds since 1970. A job that reports epochs only has no steps.
+    """
+    yield _csv_row(["metric", "step", "epoch", "time", "value"])
+    if not job.has_points:
+        yield from _epoch_values_csv(job)
+        return
+    epochs, times = read_series(job.pk, store.EPOCH), read_series(job.pk, store.TIME)
+    epoch_by_step = dict(zip(epochs.steps.tolist(), epochs.values.tolist(), strict=True))
+    for name in store.series_names(job.pk):
+        series = read_series(job.pk, name)
+        for start in range(0, len(series), POINTS_AT_ONCE):
+            part = series.between(start, start + POINTS_AT_ONCE)
+            at = np.searchsorted(times.steps, part.steps)
+            rows = zip(
+                part.steps.tolist(), times.values[at].tolist(), part.values.tolist(), strict=True
+            )
+            yield _csv_rows(
+                [name, step, _whole(epoch_by_step.get(step)), time, value]
+                for step, time, value in rows
+            )
+
+
+def _epoch_values_csv(job: Job) -> Iterator[bytes]:
+    for name in chart_series.series_names(job):
+        for page in epoch_pages(job):
+            yield _csv_rows(
+                [name, None, epoch.epoch, epoch.at.timestamp(), epoch.metrics[name]]
+                for epoch in page
+                if name in epoch.metrics
+            )
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _csv_rows(rows: Iterable[list[object]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def _csv_row(cells: list[object]) -> bytes:
+    return _csv_rows([cells])
 
 
 def epochs_json_lines(job: Job) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from training.api.serializers.fields import JSONObject
+from training.api.serializers.fields import JSONObject, JSONText
+from training.api.serializers.inputs import InputSerializer, NameField
 from training.models import Dataset
 from training.programs.registry import get_program
 
@@ -41,11 +42,14 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         return dict(dataset.facts.get("split", {}))
 
 
-class UploadSerializer(serializers.Serializer[Any]):
-    """A zip of a folder in the import format."""
+class UploadSerializer(InputSerializer):
+    """A zip of a folder in the import format, or a single table with its mapping."""
 
-    name = serializers.CharField(max_length=200)
+    name = NameField(
+        max_length=200, required=False, default="", help_text="Required without `dry_run`."
+    )
     file = serializers.FileField()
     split_by = serializers.CharField(required=False, help_text=_description("split_by"))
     split_column = serializers.CharField(required=False, help_text=_description("split_column"))
     split_seed = serializers.IntegerField(required=False, help_text=_description("split_seed"))
+    mapping = JSONText(required=False, help_text=_description("mapping"))

@@ -15,8 +15,8 @@ class ModelSerializer(serializers.ModelSerializer[TrainedModel]):
     job_id = serializers.UUIDField(read_only=True)
     name = serializers.CharField(source="job.name", read_only=True)
     owner = serializers.CharField(source="job.owner.username", read_only=True)
-    dataset_id = serializers.UUIDField(source="job.dataset_id", read_only=True)
-    dataset_hash = serializers.CharField(source="job.dataset.content_hash", read_only=True)
+    dataset_id = serializers.UUIDField(source="job.dataset_id", read_only=True, allow_null=True)
+    dataset_hash = serializers.CharField(source="job.dataset_hash", read_only=True)
     test = serializers.SerializerMethodField()
 
     class Meta:
@@ -62,7 +62,7 @@ class PredictionsSerializer(serializers.Serializer[Any]):
 
 
 class PositionErrorsSerializer(serializers.Serializer[Any]):
-    """Position errors in metres."""
+    """Position errors in meters."""
 
     mean_m = serializers.FloatField()
     rmse_m = serializers.FloatField(allow_null=True)
@@ -78,7 +78,7 @@ class TestErrorsSerializer(PositionErrorsSerializer):
     )
     coverage_95 = serializers.FloatField()
     nll = serializers.FloatField(
-        help_text="Negative log-likelihood in nats, of a density per square metre."
+        help_text="Negative log-likelihood in nats, of a density per square meter."
     )
 
 

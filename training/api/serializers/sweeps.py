@@ -14,7 +14,7 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
     """A sweep with its configuration and progress."""
 
     owner = serializers.CharField(source="owner.username", read_only=True)
-    dataset_id = serializers.UUIDField(read_only=True)
+    dataset_id = serializers.UUIDField(read_only=True, allow_null=True)
     config = JSONObject(read_only=True, help_text="Hyperparameters shared by all trials.")
     space = JSONObject(
         read_only=True, help_text="Search space by field: `values`, or `min` and `max`."
@@ -24,7 +24,8 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
     class Meta:
         model = Sweep
         fields: ClassVar = [
-            "id", "name", "owner", "status", "dataset_id", "config", "space", "method", "seed",
+            "id", "name", "owner", "status", "program", "dataset_id", "config", "space",
+            "method", "seed",
             "max_parallel", "objective", "early_stopping", "total_trials", "started_trials",
             "error_message", "created_at", "finished_at",
         ]  # fmt: skip

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar, cast
 
 from django.contrib.auth.models import User
-from django.db.models import Model
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from training.accounts.tokens import TokenCredential
 from training.api import etags
+from training.models.scopes import MissingScopeError, Scope
 
 Row = TypeVar("Row", bound=Model)
 
 
 class UserViewSet(GenericViewSet[Row]):
     """A view set that requires a signed-in user."""
+
+    # What a token needs, of all actions or by action (`training.api.scopes`).
+    scope: ClassVar[Scope | None] = None
+    scopes: ClassVar[Mapping[str, Scope]] = {}
+
+    def get_object(self) -> Row:
+        try:
+            return super().get_object()
+        except Http404:
+            self._require_admin()
+            raise
+
+    def _require_admin(self) -> None:
+        """Raise MissingScopeError if staff would see the object with another token."""
+        credential = self.request.auth
+        if not isinstance(credential, TokenCredential) or not credential.withheld_staff:
+            return
+        if self._exists():
+            raise MissingScopeError("admin", credential.scopes)
+
+    def _exists(self) -> bool:
+        rows: QuerySet[Any] = QuerySet(self.get_queryset().model)
+        try:
+            return rows.filter(pk=self.kwargs["pk"]).exists()
+        except (ValueError, ValidationError):
+            return False
 
     @property
     def _user(self) -> User:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
+from pydantic import BaseModel
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.filters import SearchFilter
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from training.accounts import idempotency
 from training.accounts.permissions import get_team, require_owner, visible_to
 from training.api import etags, pagination
+from training.api.filters import BoundedSearchFilter
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
-from training.api.query_params import json_object
+from training.api.query_params import DRY_RUN_PARAMETER, boolean, json_object
 from training.api.schemas import CreateDataset, DatasetPatch, DatasetRequest
 from training.api.serializers.datasets import DatasetSerializer, UploadSerializer
 from training.api.serializers.jobs import JobSerializer
@@ -26,8 +29,8 @@ from training.api.views.base import ETagViewSet
 from training.datasets import service as datasets
 from training.jobs import lifecycle
 from training.models import Dataset
-from training.programs.datasets import ReadDataset
-from training.validation import validate
+from training.programs.datasets import ImportPreview, ReadDataset
+from training.validation import InvalidInputError, validate
 
 
 @extend_schema_view(
@@ -43,7 +46,7 @@ from training.validation import validate
 class DatasetViewSet(ETagViewSet[Dataset]):
     serializer_class = DatasetSerializer
     pagination_class = pagination.NewestFirstPagination
-    filter_backends = (SearchFilter,)
+    filter_backends = (BoundedSearchFilter,)
     search_fields = ("name",)
     queryset = Dataset.objects.none()
 
@@ -113,23 +116,45 @@ class DatasetViewSet(ETagViewSet[Dataset]):
     @extend_schema(
         summary="Import a dataset",
         description="Imports measured data from a zip of `receivers.csv`, `samples.csv` and "
-        "`measurements.csv`. If any row is invalid, nothing is imported, and the error names file "
-        "and line.",
+        "`measurements.csv`, or from a single table (CSV with any separator, XLSX, XLS, ODS) with "
+        "a `mapping` of its columns. If any row is invalid, nothing is imported, and the error "
+        "names file and line. With `dry_run=1` nothing is stored: the response has every error, "
+        "the columns, and for a single table a guessed `mapping`.",
         request={"multipart/form-data": UploadSerializer},
-        parameters=[PARAMETER],
-        responses={201: DatasetSerializer, 413: ProblemSerializer, **ERROR_RESPONSES},
+        parameters=[PARAMETER, DRY_RUN_PARAMETER],
+        responses={
+            200: ImportPreview,
+            201: DatasetSerializer,
+            413: ProblemSerializer,
+            **ERROR_RESPONSES,
+        },
     )
     @action(detail=False, methods=["post"], url_path="import", parser_classes=[MultiPartParser])
-    def import_zip(self, request: Request) -> Response:
+    def import_upload(self, request: Request) -> Response:
+        if boolean(request, "dry_run"):
+            _, file, options = self._read_form(request)
+            preview = datasets.preview_upload(self._user, file, options)
+            return Response(preview.model_dump(mode="json"))
+        # What was read is in files, until its rows are committed or it is given up.
+        files = ExitStack()
+
         def prepare() -> tuple[str, UploadedFile[Any], ReadDataset]:
-            upload = UploadSerializer(data=request.data)
-            upload.is_valid(raise_exception=True)
-            options = dict(upload.validated_data)
-            name, file = options.pop("name"), options.pop("file")
-            return name, file, datasets.read_upload(file, datasets.import_options(options))
+            name, file, options = self._read_form(request)
+            if not name:
+                raise InvalidInputError({"name": ["This field is required."]})
+            reading = datasets.read_upload(self._user, file, options)
+            return name, file, files.enter_context(reading)
 
         def create(prepared: tuple[str, UploadedFile[Any], ReadDataset]) -> Response:
             dataset = datasets.store_upload(self._user, *prepared)
             return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 
-        return create_once(request, prepare, create)
+        with files:
+            return create_once(request, prepare, create, idempotency.IMPORT_ORPHANED_AFTER)
+
+    def _read_form(self, request: Request) -> tuple[str, UploadedFile[Any], BaseModel]:
+        upload = UploadSerializer(data=request.data)
+        upload.is_valid(raise_exception=True)
+        options = dict(upload.validated_data)
+        name, file = options.pop("name"), options.pop("file")
+        return name, file, datasets.import_options(options)

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
+from pydantic import BaseModel
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
-from rest_framework.filters import SearchFilter
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from training.accounts.permissions import get_team, require_owner, visible_to
+from training.accounts.permissions import get_team, require_owner, visible_in_order, visible_to
 from training.api import etags, filters, ordering, query_params
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.keyset_pagination import KeysetPagination
+from training.api.metric_filter import MetricFilter
+from training.api.new_job import ANY_JOB, NewJob, installed_program, parse_new_job
 from training.api.parameter_filter import ParameterFilter
-from training.api.schemas import CreateJob, JobPatch, JobRequest
+from training.api.schemas import JobChanges
 from training.api.serializers.jobs import JobSerializer
 from training.api.serializers.problems import ProblemSerializer
 from training.api.views.job_data import JobDataViewSet
 from training.jobs import lifecycle
 from training.jobs.policy import QueuePolicy
+from training.jobs.projects import project_for_job
 from training.models import Dataset, Job
-from training.programs.registry import get_program
 from training.validation import validate
 from training.workers.registry import Capacity
 
-ACTION_SCHEMA: dict[str, Any] = {
-    "parameters": [etags.IF_MATCH],
-    "request": None,
-    "responses": {
+# The schema of an action on a job, but for its summary and description.
+action_schema = partial(
+    extend_schema,
+    parameters=[etags.IF_MATCH],
+    request=None,
+    responses={
         202: JobSerializer,
         404: ProblemSerializer,
         409: ProblemSerializer,
         412: ProblemSerializer,
     },
-}
+)
 
 
 class NotATrainingError(APIException):
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "A generation job cannot be cloned; use POST /datasets/generate."
+    default_detail = (
+        "Only a training that Heimdall runs can be cloned: this job generates a dataset or is "
+        "reported."
+    )
 
 
 @extend_schema_view(
@@ -67,8 +75,9 @@ class JobViewSet(JobDataViewSet):
     pagination_class = KeysetPagination
     filter_backends = (
         filters.StrictFilterBackend,
-        SearchFilter,
+        filters.JobSearchFilter,
         ParameterFilter,
+        MetricFilter,
         filters.TagFilterBackend,
     )
     filterset_class = filters.JobFilter
@@ -77,13 +86,15 @@ class JobViewSet(JobDataViewSet):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return visible_to(Job.objects.select_related("owner", "dataset", "team"), self._user)
+        rows = Job.objects.select_related("owner", "dataset", "team", "project")
+        visible = visible_in_order if self.action == "list" else visible_to
+        return visible(rows, self._user)
 
     @cached_property
     def _capacity(self) -> Capacity:
         return Capacity()
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> Mapping[str, object]:
         return {**super().get_serializer_context(), "capacity": self._capacity}
 
     def etag_of(self, row: Job) -> str:
@@ -93,20 +104,31 @@ class JobViewSet(JobDataViewSet):
         summary="Submit a training job",
         description="Validates the hyperparameters and queues a training job. Omitted fields have "
         "defaults.",
-        request=CreateJob,
+        request={"application/json": ANY_JOB},
         parameters=[PARAMETER],
         responses={201: JobSerializer, **ERROR_RESPONSES},
     )
     def create(self, request: Request) -> Response:
-        def prepare() -> tuple[JobRequest, Dataset]:
-            data = validate(CreateJob, query_params.json_object(request))
-            return data, query_params.usable_dataset(self._user, str(data.dataset_id))
+        def prepare() -> NewJob:
+            return parse_new_job(self._user, query_params.json_object(request))
 
-        def create(prepared: tuple[JobRequest, Dataset]) -> Response:
-            data, dataset = prepared
-            metadata = {**data.metadata(), "team": get_team(self._user, data.team)}
+        @transaction.atomic  # what is refused leaves no new project
+        def create(new: NewJob) -> Response:
+            data = new.request
+            project = project_for_job(self._user, data.project)
+            team = get_team(self._user, data.team) or (project.team if project else None)
             job = lifecycle.submit(
-                self._user, dataset, data.parameters(), policy=data.policy(), **metadata
+                self._user,
+                new.dataset,
+                new.parameters,
+                data.name,
+                policy=data.policy(),
+                program=data.program,
+                project=project,
+                init_from=new.init_from,
+                team=team,
+                notes=data.notes,
+                tags=data.tags,
             )
             return self._job_response(job, status.HTTP_201_CREATED)
 
@@ -114,21 +136,22 @@ class JobViewSet(JobDataViewSet):
 
     @extend_schema(
         summary="Update a job",
-        description="Changes name, notes, tags or team. Only the owner and staff can change the "
-        "team.",
+        description="Changes name, notes, tags or team, and the priority of a job that is queued "
+        "or paused. Only the owner and staff can change the team.",
         parameters=[etags.IF_MATCH],
-        request=JobPatch,
-        responses={200: JobSerializer, 412: ProblemSerializer},
+        request=JobChanges,
+        responses={200: JobSerializer, 409: ProblemSerializer, 412: ProblemSerializer},
     )
     def partial_update(self, request: Request, pk: str) -> Response:
-        patch = validate(JobPatch, query_params.json_object(request)).model_dump(exclude_unset=True)
+        patch = validate(JobChanges, query_params.json_object(request)).model_dump(
+            exclude_unset=True
+        )
         with self._conditional_change() as (job, condition):
             if "team" in patch:
                 require_owner(job, self._user)
                 patch["team"] = get_team(self._user, patch["team"])
-            return self._job_response(
-                lifecycle.update_metadata(job, condition, **patch), status.HTTP_200_OK
-            )
+            changed = self._change(job, condition, patch)
+        return self._job_response(changed, status.HTTP_200_OK)
 
     @extend_schema(
         summary="Delete a job",
@@ -148,11 +171,10 @@ class JobViewSet(JobDataViewSet):
             lifecycle.delete_job(job, condition)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(
+    @action_schema(
         summary="Pause a job",
         description="Requests a pause. A running job saves a checkpoint and stops after the "
         "current epoch, a queued job is paused at once.",
-        **ACTION_SCHEMA,
     )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
@@ -160,20 +182,18 @@ class JobViewSet(JobDataViewSet):
             lifecycle.request_pause(self._matching_job(), self._user.username)
         )
 
-    @extend_schema(
+    @action_schema(
         summary="Resume a job",
         description="Queues a paused or failed job again. It continues from its last valid "
         "checkpoint.",
-        **ACTION_SCHEMA,
     )
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         return self._job_response(lifecycle.resume(self._matching_job(), self._user.username))
 
-    @extend_schema(
+    @action_schema(
         summary="Cancel a job",
         description="Stops the job permanently. Its metrics and best checkpoint are kept.",
-        **ACTION_SCHEMA,
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
@@ -190,28 +210,44 @@ class JobViewSet(JobDataViewSet):
     )
     @action(detail=True, methods=["post"])
     def clone(self, request: Request, pk: str) -> Response:
-        def prepare() -> tuple[Job, Dataset]:
+        def prepare() -> tuple[Job, Dataset | None, BaseModel]:
             job = self.get_object()
-            if job.kind != Job.Kind.TRAINING:
+            if job.kind != Job.Kind.TRAINING or job.reported:
                 raise NotATrainingError
-            return job, query_params.usable_dataset(self._user, str(job.dataset_id))
+            # A job of an earlier version may lie outside today's bounds.
+            parameters = validate(installed_program(job.program).parameters, job.config)
+            if job.dataset_id is None:
+                return job, None, parameters
+            dataset = query_params.usable_dataset(self._user, str(job.dataset_id))
+            return job, dataset, parameters
 
-        def create(prepared: tuple[Job, Dataset]) -> Response:
-            job, dataset = prepared
-            metadata = {"notes": job.notes, "tags": job.tags, "parent": job, "team": job.team}
-            program = get_program(job.program)
+        def create(prepared: tuple[Job, Dataset | None, BaseModel]) -> Response:
+            job, dataset, parameters = prepared
             clone = lifecycle.submit(
                 self._user,
                 dataset,
-                program.parameters.model_validate(job.config),
+                parameters,
                 job.name,
-                policy=QueuePolicy.of(job),
-                program=program.name,
-                **metadata,
+                policy=QueuePolicy.of(job).allowed_for(self._user),
+                program=job.program,
+                notes=job.notes,
+                tags=job.tags,
+                parent=job,
+                team=job.team,
+                project=job.project,
+                init_from=job.init_from,
             )
             return self._job_response(clone, status.HTTP_201_CREATED)
 
         return create_once(request, prepare, create)
+
+    def _change(self, job: Job, condition: Q, patch: dict[str, Any]) -> Job:
+        if "priority" not in patch:
+            return lifecycle.update_metadata(job, condition, **patch)
+        with transaction.atomic():
+            priority = patch.pop("priority")
+            changed = lifecycle.set_priority(job, priority, self._user, condition)
+            return lifecycle.update_metadata(changed, **patch) if patch else changed
 
     def _matching_job(self) -> Job:
         """The job. Raises PreconditionFailed if `If-Match` does not match."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
+from pydantic import JsonValue
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from training.accounts.permissions import visible_to
 from training.api import etags, pagination
+from training.api.parsers import ExactJSONParser
+from training.api.predictions import model_file, predict
 from training.api.query_params import json_object
 from training.api.schemas import Predict
 from training.api.serializers.models import (
@@ -25,11 +25,7 @@ from training.api.serializers.models import (
 )
 from training.api.serializers.problems import ProblemSerializer
 from training.api.views.base import ETagViewSet
-from training.inference.client import InferenceError, inference_client
 from training.models import TrainedModel
-from training.programs.checkpoint_files import MODEL
-from training.programs.messages import PredictRequest
-from training.validation import InvalidInputError, validate
 
 
 @extend_schema_view(
@@ -42,6 +38,7 @@ from training.validation import InvalidInputError, validate
 class ModelViewSet(ETagViewSet[TrainedModel]):
     serializer_class = ModelSerializer
     pagination_class = pagination.NewestFirstPagination
+    scopes: ClassVar = {"predict": "read"}
     queryset = TrainedModel.objects.none()
 
     def get_queryset(self) -> QuerySet[TrainedModel]:
@@ -59,8 +56,8 @@ class ModelViewSet(ETagViewSet[TrainedModel]):
     def retrieve(self, request: Request, pk: str) -> Response:
         model = self.get_object()
 
-        def model_with_card() -> dict[str, Any]:
-            path = _model_file(model).with_name("card.json")
+        def model_with_card() -> dict[str, JsonValue]:
+            path = model_file(model).with_name("card.json")
             card = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
             return {**ModelSerializer(model).data, "card": card}
 
@@ -73,20 +70,7 @@ class ModelViewSet(ETagViewSet[TrainedModel]):
         request=Predict,
         responses={200: PredictionsSerializer, 400: ProblemSerializer, 503: ProblemSerializer},
     )
-    @action(detail=True, methods=["post"], parser_classes=[JSONParser])
+    @action(detail=True, methods=["post"], parser_classes=[ExactJSONParser])
     def predict(self, request: Request, pk: str) -> Response:
-        file = _model_file(self.get_object())
-        data = validate(Predict, json_object(request)).model_dump(exclude_none=True)
-        if not file.exists():
-            raise NotFound(
-                "This model's file is missing: it was deleted, or made by an older version."
-            )
-        try:
-            predictions = inference_client().request(PredictRequest(model=str(file), **data))
-        except InferenceError as error:
-            raise InvalidInputError({error.field or "": [str(error)]}) from error
+        predictions = predict(self._user, self.get_object(), json_object(request))
         return Response({"predictions": predictions})
-
-
-def _model_file(model: TrainedModel) -> Path:
-    return Path(model.checkpoint_path).with_name(MODEL)

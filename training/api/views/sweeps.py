@@ -8,7 +8,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.filters import SearchFilter
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
@@ -16,7 +15,7 @@ from rest_framework.response import Response
 
 from training.accounts.permissions import visible_to
 from training.api import pagination, query_params
-from training.api.filters import StrictFilterBackend
+from training.api.filters import BoundedSearchFilter, StrictFilterBackend
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.serializers.problems import ProblemSerializer
 from training.api.serializers.sweeps import SweepDetailSerializer, SweepSerializer
@@ -43,7 +42,7 @@ ACTION_RESPONSES = {202: SweepDetailSerializer, 404: ProblemSerializer, 409: Pro
 class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
     serializer_class = SweepSerializer
     pagination_class = pagination.NewestFirstPagination
-    filter_backends = (StrictFilterBackend, SearchFilter)
+    filter_backends = (StrictFilterBackend, BoundedSearchFilter)
     filterset_class = SweepFilter
     search_fields = ("name",)
     queryset = Sweep.objects.none()
@@ -60,11 +59,13 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
         responses={201: SweepDetailSerializer, **ERROR_RESPONSES},
     )
     def create(self, request: Request) -> Response:
-        def prepare() -> tuple[Dataset, SweepSpec]:
+        def prepare() -> tuple[Dataset | None, SweepSpec]:
             spec = validate_spec(query_params.json_object(request))
+            if spec.dataset_id is None:
+                return None, spec
             return query_params.usable_dataset(self._user, str(spec.dataset_id)), spec
 
-        def create(prepared: tuple[Dataset, SweepSpec]) -> Response:
+        def create(prepared: tuple[Dataset | None, SweepSpec]) -> Response:
             sweep = lifecycle.create(self._user, *prepared)
             scheduler.advance_sweep(sweep.pk)
             return self._sweep_response(sweep, status.HTTP_201_CREATED)

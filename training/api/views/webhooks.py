@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -10,10 +11,12 @@ from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveModelMixin
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from training.accounts.permissions import visible_to
+from training.accounts.tokens import TokenCredential
 from training.api import pagination, query_params
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.serializers.problems import ProblemSerializer
@@ -47,6 +50,14 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, User
     serializer_class = WebhookSerializer
     pagination_class = pagination.NewestFirstPagination
     queryset = Webhook.objects.none()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # A webhook of staff receives the events of all users.
+        credential = request.auth
+        is_change = request.method not in SAFE_METHODS
+        if is_change and isinstance(credential, TokenCredential) and credential.withheld_staff:
+            credential.require("admin")
 
     def get_queryset(self) -> QuerySet[Webhook]:
         return visible_to(Webhook.objects.select_related("owner"), self._user)

@@ -12,15 +12,16 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import orjson
 import torch
 
+from training.localization.checkpoints.checkpoint_format import SharedCheckpoint, WriteOrder
 from training.localization.checkpoints.state_vector import ParameterViews, describe
 from training.localization.fit.state import TrainState
 from training.programs.checkpoint_files import BESTS, EPOCHS, CheckpointError
-from training.programs.messages import EpochEnded
+from training.programs.messages import EpochEnded, read_lines
 
 # Epochs that end within this time are written and reported together. One by one, epochs of 15 ms
 # take a tenth longer; together 1 to 4 %. No page redraws more often.
@@ -36,16 +37,15 @@ class AsyncCheckpointWriter:
     checkpoint of the last of them. At most one write is in progress; the next one waits for it, so
     a kill loses hardly more than if training itself waited for the disk. An error of the writer
     (such as a full disk) is raised by the next call. Leaving the context, also after an error,
-    waits until everything kept has been reported. `writer_process` does the work.
+    waits until all epochs have been reported. `writer_process` does the work.
     """
 
     def __init__(self, folder: Path, messages_fd: int, pace: float = PACE_SECONDS) -> None:
-        """Write checkpoints to `folder` and messages to the file descriptor `messages_fd`."""
         self._folder, self._messages_fd, self._pace = folder, messages_fd, pace
-        self._due, self._under_way = 0.0, False
-        self._memory, self._remembered = _SharedMemory(), -1
+        self._due, self._writing = 0.0, False
+        self._memory, self._optimizer_entries = _SharedMemory(), -1
         self._messages: list[EpochEnded] = []
-        self._held: dict[str, dict[str, Any]] = {}
+        self._copies: dict[str, SharedCheckpoint] = {}
         self._writer_process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -73,29 +73,29 @@ class AsyncCheckpointWriter:
         is this epoch's own.
         """
         self._await()  # the write in progress still reads the shared memory
-        if len(state.optimizer.state) != self._remembered:
-            self._numbers, self._remembered = ParameterViews.of(state), len(state.optimizer.state)
-        self._held[EPOCHS] = {
-            "about": describe(state, self._numbers.kinds),
-            "size": self._numbers.size,
+        if len(state.optimizer.state) != self._optimizer_entries:
+            self._parameters = ParameterViews.of(state)
+            self._optimizer_entries = len(state.optimizer.state)
+        self._copies[EPOCHS] = {
+            "metadata": describe(state, self._parameters.kinds),
+            "size": self._parameters.size,
             # The best has its own half, which later epochs do not overwrite before it is written.
-            "at": self._memory.hold(self._numbers, half=int(is_best)),
+            "offset": self._memory.copy(self._parameters, half=int(is_best)),
         }
         if is_best:
-            self._held[BESTS] = self._held[EPOCHS]
+            self._copies[BESTS] = self._copies[EPOCHS]
         self._messages.append(message)
         self._write_when_due()
 
     def is_idle(self) -> bool:
         """Whether all epochs so far have been reported; raises an error of the writer."""
-        if self._under_way and select.select([self._replies], [], [], 0)[0]:
+        if self._writing and select.select([self._replies], [], [], 0)[0]:
             self._await()
-        if not self._under_way:
+        if not self._writing:
             self._write_when_due()
-        return not (self._under_way or self._messages)
+        return not (self._writing or self._messages)
 
     def finish(self) -> None:
-        """Wait until all epochs have been reported; raises an error of the writer."""
         self._await()
         self._due = 0.0
         self._write_when_due()
@@ -104,33 +104,32 @@ class AsyncCheckpointWriter:
     def _write_when_due(self) -> None:
         if not self._messages or (now := time.monotonic()) < self._due:
             return
-        order = {
+        order: WriteOrder[EpochEnded] = {
             "folder": str(self._folder),
             # The best first: after an interruption, each checkpoint still has its best.
-            "held": [(kind, self._held[kind]) for kind in (BESTS, EPOCHS) if kind in self._held],
+            "checkpoints": [
+                (kind, self._copies[kind]) for kind in (BESTS, EPOCHS) if kind in self._copies
+            ],
             "messages": self._messages,
         }
-        self._due, self._held, self._messages = now + self._pace, {}, []
+        self._due, self._copies, self._messages = now + self._pace, {}, []
         writer_process = self._writer_process or self._start()
         assert writer_process.stdin is not None
-        self._under_way = True
-        # Where it is gone, that is heard when its reply is awaited.
+        self._writing = True
+        # If the process has ended, `_await` reports it.
         with contextlib.suppress(BrokenPipeError):
             writer_process.stdin.write(orjson.dumps(order, option=_OPTIONS))
             writer_process.stdin.flush()
 
     def _await(self) -> None:
-        if not self._under_way:
+        if not self._writing:
             return
-        reply = b""
-        while not reply.endswith(b"\n"):
-            more = os.read(self._replies, 1 << 16)
-            if not more:
-                raise RuntimeError("The process that writes the checkpoints ended.")
-            reply += more
-        self._under_way = False
-        if wrong := reply.decode().strip():
-            raise CheckpointError(wrong)
+        reply = next(read_lines(self._replies, timeout=None), None)
+        self._writing = False
+        if reply is None:
+            raise RuntimeError("The process that writes the checkpoints ended.")
+        if error := b"\n".join(reply).decode():
+            raise CheckpointError(error)
 
     def _end(self, writer_process: subprocess.Popen[bytes]) -> None:
         assert writer_process.stdin is not None
@@ -140,30 +139,30 @@ class AsyncCheckpointWriter:
         os.close(self._replies)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._replies, replying = os.pipe()
-        shared = self._memory.handle
+        self._replies, replies_fd = os.pipe()
+        memory_fd = self._memory.fd
         self._writer_process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
                 "training.localization.checkpoints.writer_process",
-                str(shared),
+                str(memory_fd),
                 str(self._messages_fd),
-                str(replying),
+                str(replies_fd),
             ],
             stdin=subprocess.PIPE,
-            stdout=2,  # what it prints is log
-            pass_fds=(shared, self._messages_fd, replying),
+            stdout=2,  # its output belongs to the log
+            pass_fds=(memory_fd, self._messages_fd, replies_fd),
         )
-        os.close(replying)
+        os.close(replies_fd)
         return self._writer_process
 
 
 class _SharedMemory:
-    """Floats that another process can read without anything being sent."""
+    """Two halves of floats, which the writer process reads."""
 
     def __init__(self) -> None:
-        # Memory without a name where there is such a thing: no disk, and nothing to clean up.
+        # Anonymous memory where the system has it: no disk, and nothing to clean up.
         self._file: IO[bytes] = (
             os.fdopen(os.memfd_create("checkpoint"), "w+b")
             if hasattr(os, "memfd_create")
@@ -172,20 +171,20 @@ class _SharedMemory:
         self._floats = torch.empty(0)
 
     @property
-    def handle(self) -> int:
+    def fd(self) -> int:
         return self._file.fileno()
 
-    def hold(self, numbers: ParameterViews, half: int) -> int:
-        """Copy them as they are now into one half of it; at which byte they lie."""
-        if self._floats.nbytes != 2 * numbers.size:
-            self._file.truncate(2 * numbers.size)
-            memory = mmap.mmap(self.handle, 2 * numbers.size)
+    def copy(self, parameters: ParameterViews, half: int) -> int:
+        """Copy the parameters into one half; return its offset in bytes."""
+        if self._floats.nbytes != 2 * parameters.size:
+            self._file.truncate(2 * parameters.size)
+            memory = mmap.mmap(self.fd, 2 * parameters.size)
             self._floats = torch.frombuffer(memory, dtype=torch.float32).view(2, -1)
-        if numbers.rows[0].is_cpu:
-            torch.cat(numbers.rows, out=self._floats[half])
+        if parameters.views[0].is_cpu:
+            torch.cat(parameters.views, out=self._floats[half])
         else:
-            self._floats[half].copy_(torch.cat(numbers.rows))
-        return half * numbers.size
+            self._floats[half].copy_(torch.cat(parameters.views))
+        return half * parameters.size
 
     def close(self) -> None:
         self._file.close()

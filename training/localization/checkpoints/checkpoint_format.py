@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from training.localization.checkpoints import safetensors_file
 
-FORMAT, NUMBERS = 4, "numbers"
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from training.localization.localizer.normalizer import StoredNormalizer
+
+FORMAT, VECTOR = 4, "numbers"
+
+Message = TypeVar("Message")
 
 
-def pack(about: dict[str, Any], numbers: bytes) -> bytes:
-    """Encode the fields of a `Snapshot`."""
-    return safetensors_file.row(NUMBERS, numbers, {"format": FORMAT, **about})
+class StoredRun(TypedDict):
+    """What is the same in all checkpoints of a run."""
+
+    config: dict[str, JsonValue]
+    normaliser: StoredNormalizer
+    receivers: Sequence[str]
+    dataset_hash: str
+
+
+class StoredState(StoredRun):
+    """A `TrainState` without its tensors; `kinds` names the optimizer's tensors per weight."""
+
+    kinds: list[str]
+    epoch: int
+    best_epoch: int | None
+    best_val_loss: float | None
+    threads: int
+
+
+class SharedCheckpoint(TypedDict):
+    """A state whose vector is in the shared memory: `size` bytes at `offset`."""
+
+    metadata: StoredState
+    size: int
+    offset: int
+
+
+class WriteOrder(TypedDict, Generic[Message]):
+    """A line to the writer process: checkpoints by their kind, and the messages to send then."""
+
+    folder: str
+    checkpoints: list[tuple[str, SharedCheckpoint]]
+    messages: list[Message]
+
+
+def pack(metadata: StoredState, vector: bytes) -> bytes:
+    return safetensors_file.pack_vector(VECTOR, vector, {"format": FORMAT, **metadata})

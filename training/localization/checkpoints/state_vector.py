@@ -1,15 +1,16 @@
-"""A training as one row of numbers and a few words: taken in next to no time, and made again."""
+"""The state of a training as one vector and metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from training.localization.checkpoints.checkpoint_format import StoredRun, StoredState
 from training.localization.config import TrainConfig
 from training.localization.fit.state import TrainState
 from training.localization.localizer.normalizer import Normalizer
@@ -17,88 +18,90 @@ from training.localization.localizer.normalizer import Normalizer
 
 @dataclass(frozen=True, slots=True)
 class ParameterViews:
-    """Where the numbers of a training lie: all weights, then what the optimiser remembers of them.
+    """Flat views of all weights, then of the optimizer's state, kind by kind.
 
-    `rows` are views, kind by kind, of what training goes on changing: found once, for to look for
-    them takes longer than to copy them.
+    Training changes what the views show. They are collected once, because that takes longer than
+    copying them.
     """
 
     kinds: list[str]
-    rows: list[Tensor]
+    views: list[Tensor]
     size: int  # bytes
 
     @classmethod
     def of(cls, state: TrainState) -> Self:
         weights = list(state.model.parameters())
-        memory = [state.optimizer.state[one] for one in weights if one in state.optimizer.state]
-        kinds = list(memory[0]) if memory else []  # nothing before the first step
-        parts = [*weights, *(one[kind] for kind in kinds for one in memory)]
-        rows = [part.detach().view(-1) for part in parts]
-        return cls(kinds, rows, sum(row.nbytes for row in rows))
+        optimizer = state.optimizer.state
+        states = [optimizer[weight] for weight in weights if weight in optimizer]
+        kinds = list(states[0]) if states else []  # empty before the first step
+        tensors = [*weights, *(tensors[kind] for kind in kinds for tensors in states)]
+        views = [tensor.detach().view(-1) for tensor in tensors]
+        return cls(kinds, views, sum(view.nbytes for view in views))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state as it was, in memory of its own, so that training may go on.
+    """A copy of a state that training does not change.
 
-    `numbers` are in one row: dozens of small tensors take ten times as long to write. `about` is
-    plain types.
+    One vector, because dozens of small tensors take ten times as long to write.
     """
 
-    about: dict[str, Any]
-    numbers: Tensor
+    metadata: StoredState
+    vector: Tensor
 
     @classmethod
     def of(cls, state: TrainState) -> Self:
-        numbers = ParameterViews.of(state)
-        return cls(describe(state, numbers.kinds), torch.cat(numbers.rows).cpu())
+        parameters = ParameterViews.of(state)
+        return cls(describe(state, parameters.kinds), torch.cat(parameters.views).cpu())
 
     def restore(self) -> TrainState:
-        """The very state; it sets the number of threads, too."""
-        about = self.about
-        torch.set_num_threads(about["threads"])
+        metadata = self.metadata
+        torch.set_num_threads(metadata["threads"])
         state = TrainState.build(
-            TrainConfig.from_stored(about["config"]),
-            Normalizer.from_dict(about["normaliser"]),
-            tuple(about["receivers"]),
-            about["dataset_hash"],
+            TrainConfig.from_stored(metadata["config"]),
+            Normalizer.from_dict(metadata["normaliser"]),
+            tuple(metadata["receivers"]),
+            metadata["dataset_hash"],
         )
         weights = list(state.model.parameters())
-        # The number of steps is one figure for each tensor, the rest is as large as it.
-        steps = [torch.empty(())] * len(weights)
-        like = [steps if kind == "step" else weights for kind in about["kinds"]]
-        parts = iter(_parts(self.numbers, [*weights, *(one for some in like for one in some)]))
+        # The number of steps is a scalar for each weight; other kinds have the weight's shape.
+        scalars = [torch.empty(())] * len(weights)
+        like: list[Tensor] = [*weights]
+        for kind in metadata["kinds"]:
+            like += scalars if kind == "step" else weights
+        parts = iter(_split(self.vector, like))
         with torch.no_grad():
             for weight in weights:
                 weight.copy_(next(parts))
-        for kind in about["kinds"]:
+        for kind in metadata["kinds"]:
             for weight in weights:
                 state.optimizer.state[weight][kind] = next(parts).clone()
-        state.epoch = about["epoch"]
-        if about["best_epoch"] is not None:
-            state.best_epoch, state.best_val_loss = about["best_epoch"], about["best_val_loss"]
+        state.epoch = metadata["epoch"]
+        if metadata["best_epoch"] is not None and metadata["best_val_loss"] is not None:
+            state.best_epoch, state.best_val_loss = (
+                metadata["best_epoch"],
+                metadata["best_val_loss"],
+            )
         return state
 
 
-def describe(state: TrainState, kinds: list[str]) -> dict[str, Any]:
-    """All but the numbers."""
+def describe(state: TrainState, kinds: list[str]) -> StoredState:
     return {
-        **_lasting(state.config, state.normalizer, state.receivers, state.dataset_hash),
+        **_constant_metadata(state.config, state.normalizer, state.receivers, state.dataset_hash),
         "kinds": kinds,
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
-        # JSON knows no infinity, which it is before the first one.
+        # JSON has no infinity, which is the loss before the first epoch.
         "best_val_loss": None if state.best_epoch is None else state.best_val_loss,
-        # Another number of threads adds up in another order: the last bits would differ.
+        # With another number of threads sums have another order, and the last bits differ.
         "threads": torch.get_num_threads(),
     }
 
 
 @lru_cache(maxsize=1)
-def _lasting(
+def _constant_metadata(
     config: TrainConfig, normalizer: Normalizer, receivers: tuple[str, ...], dataset_hash: str
-) -> dict[str, Any]:
-    """Made once: it is the same from epoch to epoch."""
+) -> StoredRun:
     return {
         "config": config.model_dump(mode="json"),
         "normaliser": normalizer.to_dict(),
@@ -107,7 +110,7 @@ def _lasting(
     }
 
 
-def _parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """A vector cut into the shapes of `like`."""
-    parts = vector.split([one.numel() for one in like])
-    return [part.view(one.shape) for part, one in zip(parts, like, strict=True)]
+def _split(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Split the vector into tensors with the shapes of `like`."""
+    parts = vector.split([tensor.numel() for tensor in like])
+    return [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]

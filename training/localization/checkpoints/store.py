@@ -1,15 +1,16 @@
-"""A training on disk, and back: never loaded without its checksum."""
+"""Saves and loads checkpoints; a file is loaded only if its checksum matches."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import safetensors.torch
 
 from training.localization.checkpoints import safetensors_file
-from training.localization.checkpoints.checkpoint_format import FORMAT, NUMBERS, pack
+from training.localization.checkpoints.checkpoint_format import FORMAT, VECTOR, StoredState, pack
 from training.localization.checkpoints.state_vector import Snapshot
 from training.localization.fit.state import TrainState
 from training.programs.checkpoint_files import (
@@ -28,18 +29,19 @@ __all__ = ["CheckpointError", "Resumed", "Store", "load_checkpoint"]
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Where a training goes on; `damaged` says of each newer checkpoint why it was passed over."""
+    """The state to resume from, None to start anew; `unusable` says why each newer checkpoint is
+    not used."""
 
-    state: TrainState
-    damaged: list[str]
+    state: TrainState | None
+    unusable: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The folder of one run, and those of the runs before it.
+    """The folder of one run, and those of the earlier runs.
 
-    Each run writes into a folder of its own, so that a worker that was given up for dead cannot
-    touch what its successor wrote.
+    Each run has a folder of its own, so that a worker that was declared lost cannot overwrite the
+    checkpoints of its successor.
     """
 
     folder: Path
@@ -47,39 +49,54 @@ class Store:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the best epoch so far; CheckpointError where there is none."""
+        """The checkpoint of the best epoch so far; raises CheckpointError without one."""
         found = newest_first([self.folder], BESTS)
         if not found:
             raise CheckpointError(f"{self.folder} has no best checkpoint")
         return found[0]
 
     def save(self, state: TrainState, is_best: bool) -> Path:
-        """Write it in this process; AsyncCheckpointWriter does so in another."""
-        taken = Snapshot.of(state)
-        content = pack(taken.about, taken.numbers.numpy().tobytes())
+        snapshot = Snapshot.of(state)
+        content = pack(snapshot.metadata, snapshot.vector.numpy().tobytes())
         if is_best:
             write_checkpoint(self.folder, BESTS, state.epoch, content)
         return write_checkpoint(self.folder, EPOCHS, state.epoch, content)
 
     def resume(self, path: Path) -> Resumed:
-        """The state at `path`, or where it is damaged the one before; the best comes along."""
-        older = [one for one in newest_first(self._all_runs(path), EPOCHS) if one.name < path.name]
-        damaged: list[str] = []
-        for candidate in [path, *older]:
+        """Load `path`, or the newest older checkpoint that is not damaged.
+
+        If all are missing, the training starts anew: after a restore, the rows may be older than
+        the files. Checkpoints of later epochs are of no use, since their epochs have no rows.
+        The best checkpoint is copied to this run's folder.
+        """
+        unusable: list[str] = []
+        is_damaged = False
+        for candidate in self._candidates(path):
+            if not candidate.is_file():
+                unusable.append(f"{candidate} is missing")
+                continue
             try:
                 state = load_checkpoint(candidate)
             except CheckpointError as error:
-                damaged.append(str(error))
+                unusable.append(str(error))
+                is_damaged = True
                 continue
-            if state.best_epoch is not None:
-                self._bring_best(state.best_epoch, self._all_runs(path))
-            return Resumed(state, damaged)
-        raise CheckpointError("No checkpoint can be loaded: " + "; ".join(damaged))
+            if state.best_epoch is None or self._copy_best(state.best_epoch, self._all_runs(path)):
+                return Resumed(state, unusable)
+            unusable.append(f"The best checkpoint up to {candidate} is missing")
+        if is_damaged:
+            raise CheckpointError("No checkpoint can be loaded: " + "; ".join(unusable))
+        return Resumed(None, unusable)
 
-    def _bring_best(self, epoch: int, folders: set[Path]) -> None:
-        """A damaged one is found here, not when all the work is done.
+    def _candidates(self, path: Path) -> list[Path]:
+        found = newest_first(self._all_runs(path), EPOCHS)
+        return [path, *(other for other in found if other.name <= path.name and other != path)]
 
-        One of a later epoch will do: the training comes to that epoch again.
+    def _copy_best(self, epoch: int, folders: set[Path]) -> bool:
+        """Find a best checkpoint that loads, so that a damaged one fails now and not at the end.
+
+        One of a later epoch is valid too, because the training repeats that epoch. Return False if
+        there is none.
         """
         problems: list[str] = []
         bests = [path for path in newest_first(folders, BESTS) if checkpoint_epoch(path) >= epoch]
@@ -88,19 +105,19 @@ class Store:
                 load_checkpoint(best)
                 if best.parent != self.folder:
                     write_with_checksum(self.folder / best.name, best.read_bytes())
-                return
+                return True
             except CheckpointError as error:
                 problems.append(str(error))
-        raise CheckpointError(
-            "The best model cannot be loaded: " + ("; ".join(problems) or "its file is gone")
-        )
+        if problems:
+            raise CheckpointError("The best model cannot be loaded: " + "; ".join(problems))
+        return False
 
     def _all_runs(self, path: Path) -> set[Path]:
         return {path.parent, self.folder, *self.earlier}
 
 
 def load_checkpoint(path: Path) -> TrainState:
-    """One checkpoint; CheckpointError where it is missing, damaged or of another kind."""
+    """Load one checkpoint; raises CheckpointError if it is missing, damaged or of another kind."""
     try:
         content = path.read_bytes()
         expected = checksum_path(path).read_text(encoding="ascii").split()[0]
@@ -109,11 +126,12 @@ def load_checkpoint(path: Path) -> TrainState:
     if hashlib.sha256(content).hexdigest() != expected:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     try:
-        about = safetensors_file.about(content)
+        metadata = safetensors_file.read_metadata(content)
     except ValueError as error:
-        raise CheckpointError(f"{path} is no checkpoint: {error}") from error
-    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
+    if metadata.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {about.get('format')}, this version reads {FORMAT}"
+            f"{path} has format {metadata.get('format')}, this version reads {FORMAT}"
         )
-    return Snapshot(about, safetensors.torch.load(content)[NUMBERS]).restore()
+    vector = safetensors.torch.load(content)[VECTOR]
+    return Snapshot(cast(StoredState, metadata), vector).restore()

@@ -14,11 +14,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import orjson
 
-from training.localization.checkpoints.checkpoint_format import pack
+from training.localization.checkpoints.checkpoint_format import WriteOrder, pack
 from training.programs.checkpoint_files import CheckpointError, write_checkpoint
 
 
@@ -30,13 +29,13 @@ def main(memory_fd: int, messages_fd: int, replies_fd: int) -> None:
         os.write(replies_fd, f"{error}\n".encode())
 
 
-def _execute(order: dict[str, Any], memory_fd: int, messages_fd: int) -> str:
-    """Return what went wrong, or an empty string."""
+def _execute(order: WriteOrder[dict[str, object]], memory_fd: int, messages_fd: int) -> str:
+    """Return the error message, or an empty string."""
     try:
-        for kind, held in order["held"]:
-            numbers = os.pread(memory_fd, held["size"], held["at"])
-            content = pack(held["about"], numbers)
-            path = write_checkpoint(Path(order["folder"]), kind, held["about"]["epoch"], content)
+        for kind, shared in order["checkpoints"]:
+            vector = os.pread(memory_fd, shared["size"], shared["offset"])
+            content, epoch = pack(shared["metadata"], vector), shared["metadata"]["epoch"]
+            path = write_checkpoint(Path(order["folder"]), kind, epoch, content)
     except CheckpointError as error:
         return str(error)
     # The checkpoint is that of the last epoch. A resume after an earlier one starts further back.

@@ -31,7 +31,7 @@ class DatasetFileError(FinalError):
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Degrees on WGS-84 and metres; None if it is mobile or its position is unknown."""
+    """Degrees on WGS-84 and meters; None if it is mobile or its position is unknown."""
 
     id: str
     lat: float | None = None
@@ -47,10 +47,10 @@ class Receiver:
 class Dataset:
     """N samples, heard by up to R receivers.
 
-    * `target` f32 [N, 2]: metres in `frame`.
+    * `target` f32 [N, 2]: meters in `frame`.
     * `rssi` (dBm), `snr` (dB), `toa` (ns, on a clock shared by the receivers of a sample) f32
       [N, R]: NaN where absent.
-    * `rx` f32 [N, R, 3]: receiver positions in metres, the third above ground; NaN where unknown.
+    * `rx` f32 [N, R, 3]: receiver positions in meters, the third above ground; NaN where unknown.
     * `in_service` bool [N, R]: in service without a signal means below the detection threshold,
       which is information; out of service means nothing is known.
     * `split` i8 [N]: index into SPLITS. `group` i32 [N]: samples of a group share a split.
@@ -82,7 +82,6 @@ class Dataset:
         return ~(np.isnan(self.rssi) & np.isnan(self.snr) & np.isnan(self.toa))
 
     def rows(self, split: Split) -> NDArray[np.intp]:
-        """Indices of the samples in `train`, `val` or `test`."""
         return np.flatnonzero(self.split == SPLITS.index(split))
 
     @cached_property
@@ -94,7 +93,6 @@ class Dataset:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write the file atomically, synced to disk."""
         temporary = temporary_path(path)
         metadata = {"heimdall": self._header(), "sha256": self.content_hash}
         try:

@@ -1,4 +1,4 @@
-"""Assign samples to the training, validation and test splits so that neighbours do not leak."""
+"""Assign samples to the training, validation and test splits so that neighbors do not leak."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INDEPENDENT = "at random: each sample is drawn for itself, so neighbours tell no
 _DESCRIPTIONS = {
     GIVEN: "split column of samples.csv",
     BY_PLACE: "by place, in whole grid squares",
-    AT_RANDOM: "random; neighbouring samples leak",
+    AT_RANDOM: "random; neighboring samples leak",
     INDEPENDENT: "random; samples are independent, so nothing leaks",
 }
 
@@ -49,7 +49,7 @@ def split_by_group(group: NDArray[np.integer], seed: int) -> NDArray[np.int8]:
     code = np.zeros(len(names), np.int8)
     for name, fraction in HELD_OUT_FRACTIONS.items():
         remaining = fraction * len(group)
-        for candidate in [one for one in order if code[one] == 0]:
+        for candidate in [candidate for candidate in order if code[candidate] == 0]:
             # Take the group if the split is closer to its size with it than without.
             if sizes[candidate] / 2 <= remaining:
                 code[candidate] = _CODE[name]

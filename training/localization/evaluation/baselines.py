@@ -19,13 +19,13 @@ _CENTROID_DEGREES = (0.5, 1.0, 2.0, 4.0)
 _BELOW_WEAKEST_DB = 5.0
 _CHUNK = 512
 _MAX_SELECTION_SAMPLES = 4 * _CHUNK  # of the validation split, to choose a variant
-_MAX_FINGERPRINTS = 50_000  # training samples to search for neighbours
+_MAX_FINGERPRINTS = 50_000  # training samples to search for neighbors
 Rows = NDArray[np.intp]
 Estimator = Callable[[Rows], Floats]
 
 
 def evaluate_baselines(dataset: Dataset) -> dict[str, Floats]:
-    """Errors [n] in metres on the test split; parameters are chosen on the validation split."""
+    """Errors [n] in meters on the test split; parameters are chosen on the validation split."""
     test = dataset.rows("test")
     estimates = {
         "centroid": centroid(dataset, test),
@@ -136,7 +136,7 @@ def _best_estimate(dataset: Dataset, variants: list[Estimator], test: Rows) -> F
     val = dataset.rows("val")
     if len(val) > _MAX_SELECTION_SAMPLES:
         val = np.random.default_rng(0).choice(val, _MAX_SELECTION_SAMPLES, replace=False)
-    scores = [position_errors(one(val), dataset.target[val]).mean() for one in variants]
+    scores = [position_errors(estimate(val), dataset.target[val]).mean() for estimate in variants]
     return variants[int(np.argmin(scores))](test)
 
 

@@ -27,7 +27,7 @@ _ERFC = (
 
 
 def position_error_bound(dataset: Dataset, rows: NDArray[np.intp]) -> Floats | None:
-    """The lowest RMS error [n] in metres of any unbiased estimator; inf where none exists.
+    """The lowest RMS error [n] in meters of any unbiased estimator; inf where none exists.
 
     The expectation is over everything that could be heard at the position, not only the receivers
     that heard this sample. None if the physics is unknown.

@@ -14,7 +14,6 @@ from training.localization.localizer.localizer import Localizer, predict_split
 
 
 def evaluate_localizer(localizer: Localizer, dataset: Dataset) -> Evaluation:
-    """On the test split, which neither training nor calibration used."""
     rows = dataset.rows("test")
     target = dataset.target[rows].astype(float)
     predicted = predict_split(localizer, dataset, rows)

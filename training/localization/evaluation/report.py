@@ -32,7 +32,7 @@ def error_cdf(errors: Floats, baselines: dict[str, Floats]) -> ErrorCdf:
         "share": [round(float(probability), 2) for probability in _PROBABILITIES],
         "model": np.quantile(errors, _PROBABILITIES).tolist(),
         "baselines": {
-            name: np.quantile(one, _PROBABILITIES).tolist() for name, one in baselines.items()
+            name: np.quantile(values, _PROBABILITIES).tolist() for name, values in baselines.items()
         },
     }
 
@@ -92,9 +92,9 @@ def sample_predictions(dataset: Dataset, rows: Rows, predicted: Predictions) -> 
     covariance = predicted.covariance[chosen]
     triangle = np.stack([covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]], axis=1)
     receivers = [
-        (dataset.frame.to_local(one.lat, one.lon), one.id)
-        for one in dataset.receivers
-        if one.lat is not None and one.lon is not None
+        (dataset.frame.to_local(receiver.lat, receiver.lon), receiver.id)
+        for receiver in dataset.receivers
+        if receiver.lat is not None and receiver.lon is not None
     ]
     return {
         "target": _round_rows(dataset.target[rows[chosen]]),
@@ -120,5 +120,5 @@ def _summarize(errors: Floats) -> _Summary:
 
 
 def _round_rows(values: Floats) -> list[list[float]]:
-    # [n, k] rounded to centimetres, which keeps pages small.
+    # [n, k] rounded to centimeters, which keeps pages small.
     return cast(list[list[float]], np.round(np.asarray(values, float), 2).tolist())

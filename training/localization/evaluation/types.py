@@ -23,7 +23,7 @@ class GoodGeometryMetrics(TypedDict):
 
 
 class ErrorCdf(TypedDict):
-    """Errors in metres at each cumulative probability in `share`."""
+    """Errors in meters at each cumulative probability in `share`."""
 
     share: list[float]
     model: list[float]
@@ -59,7 +59,7 @@ class FrameOrigin(TypedDict):
 
 
 class SamplePredictions(TypedDict):
-    """Positions in metres [n, 2], covariances [n, 3] as (ee, en, nn), receivers as (x, y, name)."""
+    """Positions in meters [n, 2], covariances [n, 3] as (ee, en, nn), receivers as (x, y, name)."""
 
     target: list[list[float]]
     mean: list[list[float]]

@@ -14,7 +14,6 @@ from training.localization.metrics import Predictions
 def calibrate(
     state: TrainState, dataset: Dataset, context: DistributedContext = SINGLE_PROCESS
 ) -> Localizer:
-    """Keep the refinement with arrival times only if it lowers the error, and fit temperatures."""
     val = EncodedSplit.from_dataset(dataset, state.normalizer, "val", context.device)
     localizer = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
     network, predicted = predict_encoded(localizer, val)
@@ -22,7 +21,7 @@ def calibrate(
         localizer.refined, predicted = False, network
     group = dataset.group[dataset.rows("val")]
     localizer.temperature, temperature_95 = (
-        metrics.conservative_temperature(predicted, val.target_metres, group, level)
+        metrics.conservative_temperature(predicted, val.target_meters, group, level)
         for level in (0.68, 0.95)
     )
     localizer.stretch_95 = temperature_95 / localizer.temperature
@@ -30,4 +29,4 @@ def calibrate(
 
 
 def _rmse(predicted: Predictions, val: EncodedSplit) -> float:
-    return metrics.rmse(metrics.position_errors(predicted.mean, val.target_metres)) or 0.0
+    return metrics.rmse(metrics.position_errors(predicted.mean, val.target_meters)) or 0.0

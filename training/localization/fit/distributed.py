@@ -28,7 +28,6 @@ class DistributedContext:
     @classmethod
     @contextmanager
     def from_environment(cls) -> Iterator[DistributedContext]:
-        """Join the process group of torchrun, if any; use a GPU if there is one."""
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         cuda = torch.cuda.is_available()
@@ -52,7 +51,6 @@ class DistributedContext:
         return slice(start, (self.rank + 1) * total // self.world_size)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in one message."""
         if self.world_size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -63,7 +61,6 @@ class DistributedContext:
             start += tensor.numel()
 
     def broadcast(self, value: bool) -> bool:
-        """The value of rank zero, on every process."""
         if self.world_size == 1:
             return value
         shared = torch.tensor([float(value)], device=self.device)

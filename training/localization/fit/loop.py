@@ -54,7 +54,6 @@ class EpochResult:
 def fit(
     state: TrainState, dataset: Dataset, context: DistributedContext = SINGLE_PROCESS
 ) -> Iterator[Step | EpochResult]:
-    """Train `state` epoch by epoch until it is finished or the caller stops iterating."""
     state.to(context.device)
     train, val = (
         EncodedSplit.from_dataset(dataset, state.normalizer, split, context.device)
@@ -70,10 +69,10 @@ def fit(
         # The loss uses the network's output, the metrics the refined predictions. Both RMSE are
         # measured without dropout, so that they can be compared.
         val_loss = calibrated_loss(
-            network, val, state.normalizer.metres_per_unit, state.config.loss
+            network, val, state.normalizer.meters_per_unit, state.config.loss
         )
         train_errors = metrics.position_errors(
-            predict_encoded(localizer, train_eval)[1].mean, train_eval.target_metres
+            predict_encoded(localizer, train_eval)[1].mean, train_eval.target_meters
         )
         rate = learning_rate(state.config, state.epoch / state.config.epochs)
         is_best = state.finish_epoch(val_loss)
@@ -81,26 +80,26 @@ def fit(
             "train_loss": train_loss,
             "val_loss": val_loss,
             "train_rmse": metrics.rmse(train_errors),
-            **metrics.validation_metrics(refined, val.target_metres, good),
+            **metrics.validation_metrics(refined, val.target_meters, good),
             "learning_rate": rate,
         }
         yield EpochResult(state.epoch, epoch_metrics, is_best, time.perf_counter() - started)
 
 
 def calibrated_loss(
-    predicted: Predictions, val: EncodedSplit, metres_per_unit: float, kind: LossKind = "distance"
+    predicted: Predictions, val: EncodedSplit, meters_per_unit: float, kind: LossKind = "distance"
 ) -> float:
     """The loss in units, after the temperature scaling that every model gets before use.
 
     Without it, an epoch with smaller errors can have a higher loss than one that is only less
     confident.
     """
-    error = metrics.position_errors(predicted.mean, val.target_metres) / metres_per_unit
+    error = metrics.position_errors(predicted.mean, val.target_meters) / meters_per_unit
     mean_error = float((error**2 / 2 if kind == "squared" else error).mean())
-    temperature = metrics.maximum_likelihood_temperature(predicted, val.target_metres)
+    temperature = metrics.maximum_likelihood_temperature(predicted, val.target_meters)
     calibrated = predicted.with_temperature(temperature)
-    nll = metrics.negative_log_likelihood(calibrated, val.target_metres)
-    return mean_error + (nll - 2 * math.log(metres_per_unit))
+    nll = metrics.negative_log_likelihood(calibrated, val.target_meters)
+    return mean_error + (nll - 2 * math.log(meters_per_unit))
 
 
 def _train_epoch(
@@ -160,7 +159,9 @@ def _train_batch(
     state.optimizer.zero_grad()
     value.backward()
     mean_loss = value.detach() / len(members)
-    gradients = [one.grad for member in members for one in member if one.grad is not None]
+    gradients = [
+        parameter.grad for member in members for parameter in member if parameter.grad is not None
+    ]
     context.all_reduce([*gradients, mean_loss])
     for member in members:
         nn.utils.clip_grad_norm_(member, state.config.gradient_clip)

@@ -71,7 +71,6 @@ class TrainState:
                     parameter_state[name] = value.to(device)
 
     def finish_epoch(self, val_loss: float) -> bool:
-        """Count the epoch, and return whether it is the best so far."""
         self.epoch += 1
         if not val_loss < self.best_val_loss:
             return False
@@ -95,8 +94,8 @@ def seed_everything(seed: int, epoch: int) -> None:
 
 def _build_optimizer(model: Ensemble, config: TrainConfig) -> torch.optim.AdamW:
     # No weight decay for norms and biases.
-    matrices = [one for one in model.parameters() if one.ndim > 1]
-    others = [one for one in model.parameters() if one.ndim <= 1]
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": config.weight_decay},

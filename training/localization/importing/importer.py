@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,67 +16,126 @@ from training.localization.config import ImportConfig
 from training.localization.data import splits
 from training.localization.data.dataset import SPLITS, Dataset, Receiver
 from training.localization.geometry import Floats, LocalFrame
-from training.localization.importing.csv_tables import open_table
+from training.localization.importing.csv_tables import Row, open_table
+from training.localization.importing.mapped_table import MappedTable
+from training.localization.importing.row_errors import RowErrors
 from training.localization.importing.rows import (
     MEASUREMENTS,
     RECEIVERS,
     SAMPLES,
-    Cell,
     MeasurementRows,
     SampleRows,
     read_receivers,
 )
+from training.localization.importing.upload import open_single_table
 from training.localization.importing.zip_archive import extract_tables
-from training.programs.datasets import DatasetImportError
+from training.programs.datasets import DatasetImportError, MappingRequiredError, Upload
+from training.programs.measurements import MeasurementError
 
-_RECEIVER_COLUMNS = ("receiver_id", "lat", "lon", "alt_m")
-_SAMPLE_COLUMNS = ("sample_id", "lat", "lon")
-_MEASUREMENT_COLUMNS = ("sample_id", "receiver_id")
-_OPTIONAL_MEASUREMENT_COLUMNS = (
-    "rssi_dbm", "snr_db", "toa_ns", "frequency_offset_hz", "rx_lat", "rx_lon", "rx_alt_m",
-)  # fmt: skip
+# Required and optional columns of each table.
+_COLUMNS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    RECEIVERS: (("receiver_id", "lat", "lon", "alt_m"), ()),
+    SAMPLES: (("sample_id", "lat", "lon"), ()),
+    MEASUREMENTS: (
+        ("sample_id", "receiver_id"),
+        ("rssi_dbm", "snr_db", "toa_ns", "frequency_offset_hz", "rx_lat", "rx_lon", "rx_alt_m"),
+    ),
+}
 _DEFAULT_CONFIG = ImportConfig()
 _MAX_EXTENT_M = 500_000.0  # positions are computed on a plane, which is accurate within this
 
 
-def read_zip(
-    path: Path, workspace: Path, max_bytes: int, config: ImportConfig = _DEFAULT_CONFIG
-) -> Dataset:
-    """`read_folder` of a zip, extracted to the empty folder `workspace`."""
-    return read_folder(extract_tables(path, workspace, max_bytes), max_bytes, config)
+class Source(Protocol):
+    """Measured data as rows of receivers, samples and measurements.
+
+    Each method may raise DatasetImportError; invalid rows go to `errors`.
+    """
+
+    def read_receivers(self, errors: RowErrors) -> dict[str, Receiver]: ...
+
+    def samples(self, errors: RowErrors) -> Generator[Row]: ...
+
+    def measurements(self, errors: RowErrors) -> Generator[Row]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """The three tables of the import format; `max_bytes` limits the uncompressed size of each."""
+
+    folder: Path
+    max_bytes: float = math.inf
+
+    def read_receivers(self, errors: RowErrors) -> dict[str, Receiver]:
+        with self._open(RECEIVERS, errors) as rows:
+            return read_receivers(rows, errors)
+
+    def samples(self, errors: RowErrors) -> Generator[Row]:
+        with self._open(SAMPLES, errors) as rows:
+            yield from rows
+
+    def measurements(self, errors: RowErrors) -> Generator[Row]:
+        with self._open(MEASUREMENTS, errors) as rows:
+            yield from rows
+
+    def read_header(self, name: str) -> tuple[str, ...]:
+        """Raises DatasetImportError if the table lacks a column or has unknown ones."""
+        with self._open(name, RowErrors()) as rows:
+            first = next(rows, None)
+            return tuple(first.fields) if first else ()
+
+    def _open(self, name: str, errors: RowErrors) -> AbstractContextManager[Iterator[Row]]:
+        required, optional = _COLUMNS[name]
+        return open_table(
+            self.folder,
+            name,
+            required,
+            optional,
+            allow_other_columns=name == SAMPLES,
+            max_bytes=self.max_bytes,
+            errors=errors,
+        )
 
 
 def read_folder(
     folder: Path, max_bytes: float = math.inf, config: ImportConfig = _DEFAULT_CONFIG
 ) -> Dataset:
-    """Read receivers, samples and measurements; raise DatasetImportError if any is invalid.
+    return read_source(FolderSource(folder, max_bytes), config, RowErrors())
 
-    `max_bytes` limits the uncompressed size of each table.
-    """
-    with open_table(folder, RECEIVERS, _RECEIVER_COLUMNS, max_bytes=max_bytes) as rows:
-        receivers = read_receivers(rows)
+
+def read_upload(
+    upload: Upload, workspace: Path, max_bytes: int, config: ImportConfig = _DEFAULT_CONFIG
+) -> Dataset:
+    """A zip of the three tables, or a single table with the mapping of `config`."""
+    mapping = config.mapping
+    table = open_single_table(upload, workspace, max_bytes, mapping.sheet if mapping else "")
+    if table is None:
+        folder = extract_tables(upload.path, workspace, max_bytes)
+        return read_folder(folder, max_bytes, config)
+    if mapping is None:
+        raise MappingRequiredError(table.file)
+    return read_source(MappedTable(table, mapping), config, RowErrors())
+
+
+def read_source(source: Source, config: ImportConfig, errors: RowErrors) -> Dataset:
+    """The dataset; raises DatasetImportError if `errors` has invalid rows in the end."""
+    receivers = source.read_receivers(errors)
     by_column = config.split_by == "column"
     samples = SampleRows(
+        len(receivers),
         group_column=config.split_column if by_column else "group",
         use_split_column=config.split_by == "auto",
     )
-    with open_table(
-        folder, SAMPLES, _SAMPLE_COLUMNS, allow_other_columns=True, max_bytes=max_bytes
-    ) as rows:
-        for row in rows:
-            samples.add(row)
-    if not samples.index:
+    with closing(source.samples(errors)) as rows:
+        errors.collect(samples.add, rows)
+    if not samples.index and not errors.found:
         raise DatasetImportError(f"{SAMPLES} has no rows")
     measurements = MeasurementRows(samples.index, receivers)
-    with open_table(
-        folder,
-        MEASUREMENTS,
-        _MEASUREMENT_COLUMNS,
-        _OPTIONAL_MEASUREMENT_COLUMNS,
-        max_bytes=max_bytes,
-    ) as rows:
-        for row in rows:
-            measurements.add(row)
+    with closing(source.measurements(errors)) as rows:
+        errors.collect(measurements.add, rows)
+    if errors.found:
+        raise errors.found[0]
+    if not len(measurements.cells):
+        raise DatasetImportError(f"{MEASUREMENTS} has no rows; nothing was heard of any sample")
     if by_column and not samples.groups:
         raise DatasetImportError(f"{SAMPLES} has no column {config.split_column!r} to split by")
     return _build_dataset(list(receivers.values()), samples, measurements, config)
@@ -92,8 +153,17 @@ def _build_dataset(
     target = frame.to_local(lat, lon)
     group, split_by = _assign_groups(samples, target, config)
     shape = len(samples.index), len(receivers)
-    rssi, snr = _to_dense(shape, measurements.readings, 2)
-    (toa,) = _to_dense(shape, _since_first_arrival(measurements.arrivals), 1)
+    try:
+        rssi, snr, toa = measurements.dense()
+    except MeasurementError as error:
+        raise DatasetImportError(f"{MEASUREMENTS}: {error}") from None
+    split = _assign_splits(samples, group, config.split_seed)
+    heard = np.unique(measurements.cells // len(receivers))
+    if not (split[heard] == SPLITS.index("train")).any():
+        raise DatasetImportError(
+            f"{MEASUREMENTS} has no row for a sample of the training split, so nothing can be "
+            "learned; measure more samples, or assign them to other splits"
+        )
     return Dataset(
         receivers=tuple(receivers),
         frame=frame,
@@ -104,7 +174,7 @@ def _build_dataset(
         toa=toa,
         rx=_receiver_positions(frame, receivers, measurements, shape),
         in_service=_in_service(receivers, measurements, shape),
-        split=_assign_splits(samples, group, config.split_seed),
+        split=split,
         group=group,
         sample_ids=tuple(samples.index),
         split_by=split_by,
@@ -137,24 +207,6 @@ def _assign_splits(samples: SampleRows, group: NDArray[np.int32], seed: int) -> 
     return codes
 
 
-def _to_dense(
-    shape: tuple[int, int], cells: Mapping[Cell, tuple[float, ...]], width: int
-) -> NDArray[np.float32]:
-    """[width, N, R], NaN for cells that are not given."""
-    dense = np.full((*shape, width), np.nan, np.float32)
-    if cells:
-        dense[tuple(np.array(list(cells)).T)] = np.array(list(cells.values()))
-    return np.ascontiguousarray(np.moveaxis(dense, -1, 0))
-
-
-def _since_first_arrival(arrivals: dict[Cell, Decimal]) -> dict[Cell, tuple[float]]:
-    # Nanoseconds since the first arrival of the sample, small enough for float32.
-    first: dict[int, Decimal] = {}
-    for (sample, _), arrival in arrivals.items():
-        first[sample] = min(arrival, first.get(sample, arrival))
-    return {cell: (float(arrival - first[cell[0]]),) for cell, arrival in arrivals.items()}
-
-
 def _receiver_positions(
     frame: LocalFrame,
     receivers: list[Receiver],
@@ -163,15 +215,16 @@ def _receiver_positions(
 ) -> NDArray[np.float32]:
     """[N, R, 3]: from the measurement row if given, else from receivers.csv, else NaN."""
     names = [receiver.id for receiver in receivers]
-    fixed = np.array([(one.lat, one.lon, one.alt_m) for one in receivers], float)
+    fixed = np.array(
+        [(receiver.lat, receiver.lon, receiver.alt_m) for receiver in receivers], float
+    )
     constant = np.broadcast_to(_to_local(frame, RECEIVERS, names, fixed), (*shape, 3))
-    if not measurements.positions:
+    moved = measurements.moved_cells
+    if not len(moved):
         return constant
     rx = constant.copy()
-    row_names = [names[receiver] for _, receiver in measurements.positions]
-    positions = np.array(list(measurements.positions.values()))
-    cells = tuple(np.array(list(measurements.positions)).T)
-    rx[cells] = _to_local(frame, MEASUREMENTS, row_names, positions)
+    row_names = [names[cell] for cell in moved % len(names)]
+    rx.reshape(-1, 3)[moved] = _to_local(frame, MEASUREMENTS, row_names, measurements.positions)
     return rx
 
 
@@ -184,14 +237,15 @@ def _to_local(
 
 
 def _ground_altitude(receivers: list[Receiver], measurements: MeasurementRows) -> float:
-    """Assumed altitude of the transmitters: the median of the receivers, in metres.
+    """Assumed altitude of the transmitters: the median of the receivers, in meters.
 
-    The height of transmitters is not measured. Sea level would put a city on a plateau a kilometre
+    The height of transmitters is not measured. Sea level would put a city on a plateau a kilometer
     and a half below its receivers. The median tolerates a single wrong altitude.
     """
-    fixed = [one.alt_m for one in receivers if one.alt_m is not None]
-    mobile = [alt for _, _, alt in measurements.positions.values() if not math.isnan(alt)]
-    return float(np.median(fixed or mobile or [0.0]))
+    fixed = [receiver.alt_m for receiver in receivers if receiver.alt_m is not None]
+    mobile = measurements.positions[:, 2]
+    mobile = mobile[~np.isnan(mobile)]
+    return float(np.median(fixed or mobile if fixed or len(mobile) else [0.0]))
 
 
 def _check_extent(frame: LocalFrame, file: str, names: list[str], lat: Floats, lon: Floats) -> None:
@@ -209,9 +263,8 @@ def _in_service(
 ) -> NDArray[np.bool_]:
     """[N, R]: a receiver that never moves heard nothing where it has no row, even if its position
     is unknown; the state of a mobile receiver without a row is unknown."""
-    mobile = {receiver for _, receiver in measurements.positions}
-    always = [one.fixed or column not in mobile for column, one in enumerate(receivers)]
+    mobile = set((measurements.moved_cells % shape[1]).tolist())
+    always = [receiver.fixed or column not in mobile for column, receiver in enumerate(receivers)]
     in_service = np.broadcast_to(always, shape).copy()
-    if measurements.readings:
-        in_service[tuple(np.array(list(measurements.readings)).T)] = True
+    in_service.reshape(-1)[measurements.cells] = True
     return in_service

@@ -1,4 +1,4 @@
-"""A trained model for other programs: `torch.export` and ONNX, each checked before it is kept."""
+"""Export of a model to `torch.export` and ONNX; each file is compared with the model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from training.programs.durable_write import move_durably
 
 INPUTS = ("rssi", "snr", "toa", "rx", "in_service")
 OUTPUTS = ("position_m", "covariance_m2")
-_CHECKED = 37  # samples, another number than the one it is traced with
-_TOLERANCE = 1e-3  # of an error in metres, relative to the standard deviation
+_TRACE_SAMPLES = 5
+_CHECK_SAMPLES = 37  # not _TRACE_SAMPLES, to check the dynamic dimension
+_TOLERANCE = 1e-3  # standard deviations
 
 Run = Callable[[tuple[Tensor, ...]], tuple[Floats, Floats]]
 
@@ -29,40 +30,40 @@ class ExportError(Exception):
 
 
 def export(model: Path, output: Path) -> None:
-    """Write `model` as `output`: `.pt2` (torch.export) or `.onnx`; any number of samples goes in.
+    """Export `model` to `output`: `.pt2` (torch.export) or `.onnx`, for any number of samples.
 
-    Inputs are those of `features.Signals` with arrivals less each sample's mean, outputs metres in
-    the plane that the model card's dataset names. Raises ExportError where the answers differ.
+    Inputs are `features.Signals`, with the sample's mean subtracted from arrival times; outputs are
+    meters in the model's local frame. Raises ExportError if the outputs differ.
     """
     trained = load_model(model)
-    make = {".pt2": _as_torch, ".onnx": _as_onnx}[output.suffix]
-    # A name of its own, so that two makers never write one file.
-    aside = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
+    convert = {".pt2": _as_torch, ".onnx": _as_onnx}[output.suffix]
+    # One file per process: two may export at once.
+    temporary = output.with_name(f".{output.stem}-{os.getpid()}{output.suffix}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries, about themselves
-            run = make(trained.answer, _example(trained, 5), aside)
-            _check(trained.answer, run, _example(trained, _CHECKED))
-        move_durably(aside, output)
+            warnings.simplefilter("ignore")  # deprecations inside the libraries
+            run = convert(trained.localizer, _random_inputs(trained, _TRACE_SAMPLES), temporary)
+            _check(trained.localizer, run, _random_inputs(trained, _CHECK_SAMPLES))
+        move_durably(temporary, output)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _as_torch(answer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
+def _as_torch(localizer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
     batch = torch.export.Dim("samples")
     shapes = tuple({0: batch} for _ in example)
-    program = torch.export.export(answer, example, dynamic_shapes=shapes)
+    program = torch.export.export(localizer, example, dynamic_shapes=shapes)
     torch.export.save(program, path)
     loaded = torch.export.load(path).module()
 
-    def run(asked: tuple[Tensor, ...]) -> tuple[Floats, Floats]:
-        mean, covariance = loaded(*asked)
+    def run(inputs: tuple[Tensor, ...]) -> tuple[Floats, Floats]:
+        mean, covariance = loaded(*inputs)
         return mean.detach().numpy(), covariance.detach().numpy()
 
     return run
 
 
-def _as_onnx(answer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
+def _as_onnx(localizer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
@@ -72,7 +73,7 @@ def _as_onnx(answer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
         ) from error
     batch = torch.export.Dim("samples")
     torch.onnx.export(
-        answer,
+        localizer,
         example,
         str(path),
         input_names=list(INPUTS),
@@ -84,49 +85,48 @@ def _as_onnx(answer: Localizer, example: tuple[Tensor, ...], path: Path) -> Run:
     )
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def run(asked: tuple[Tensor, ...]) -> tuple[Floats, Floats]:
-        fed = {
-            one.name: tensor.numpy()
-            for one, tensor in zip(session.get_inputs(), asked, strict=True)
+    def run(inputs: tuple[Tensor, ...]) -> tuple[Floats, Floats]:
+        feeds = {
+            node.name: tensor.numpy()
+            for node, tensor in zip(session.get_inputs(), inputs, strict=True)
         }
-        mean, covariance = session.run(None, fed)
+        mean, covariance = session.run(None, feeds)
         return np.asarray(mean), np.asarray(covariance)
 
     return run
 
 
 @torch.no_grad()
-def _check(answer: Localizer, run: Run, asked: tuple[Tensor, ...]) -> None:
-    mean, covariance = (one.numpy() for one in answer(*asked))
-    exported_mean, exported_covariance = run(asked)
+def _check(localizer: Localizer, run: Run, inputs: tuple[Tensor, ...]) -> None:
+    mean, covariance = (output.numpy() for output in localizer(*inputs))
+    exported_mean, exported_covariance = run(inputs)
     sigma = np.sqrt(np.trace(covariance, axis1=1, axis2=2))
-    off = np.abs(exported_mean - mean).max(axis=1) / sigma
-    off_covariance = np.abs(exported_covariance - covariance).max(axis=(1, 2)) / sigma**2
-    worst = float(max(off.max(), off_covariance.max()))
+    mean_deviation = np.abs(exported_mean - mean).max(axis=1) / sigma
+    covariance_deviation = np.abs(exported_covariance - covariance).max(axis=(1, 2)) / sigma**2
+    worst = float(max(mean_deviation.max(), covariance_deviation.max()))
     if not worst <= _TOLERANCE:
         raise ExportError(
-            f"The export answers otherwise than the model, by {worst:.2g} standard deviations; "
-            "it was not kept"
+            f"The export differs from the model by {worst:.2g} standard deviations; its file was "
+            "deleted"
         )
 
 
-def _example(trained: SavedModel, samples: int) -> tuple[Tensor, ...]:
-    """Made-up signals of the model's receivers, some of them missing."""
-    draw = torch.Generator().manual_seed(samples)
+def _random_inputs(trained: SavedModel, samples: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(samples)
     shape = samples, len(trained.receivers)
-    encoder = trained.answer.encoder
+    encoder = trained.localizer.encoder
 
-    def some(values: Tensor) -> Tensor:
-        kept = torch.rand(shape, generator=draw) < 0.7
-        return torch.where(kept, values, torch.full(shape, torch.nan))
+    def with_gaps(values: Tensor) -> Tensor:
+        present = torch.rand(shape, generator=generator) < 0.7
+        return torch.where(present, values, torch.full(shape, torch.nan))
 
-    noise = [torch.randn(shape, generator=draw) for _ in range(3)]
-    place = torch.randn((*shape, 3), generator=draw) * trained.answer.metres_per_unit
-    place[..., :2] += encoder.center
+    noise = [torch.randn(shape, generator=generator) for _ in range(3)]
+    position = torch.randn((*shape, 3), generator=generator) * trained.localizer.meters_per_unit
+    position[..., :2] += encoder.center
     return (
-        some(encoder.get_buffer("rssi_level") + 5 * noise[0]),
-        some(encoder.get_buffer("snr_level") + 5 * noise[1]),
-        some(1e3 * noise[2]),
-        place,
-        torch.rand(shape, generator=draw) < 0.9,
+        with_gaps(encoder.get_buffer("rssi_level") + 5 * noise[0]),
+        with_gaps(encoder.get_buffer("snr_level") + 5 * noise[1]),
+        with_gaps(1e3 * noise[2]),
+        position,
+        torch.rand(shape, generator=generator) < 0.9,
     )

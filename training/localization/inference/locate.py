@@ -1,10 +1,12 @@
-"""Questions to a trained model: rows of measurements in, places with their uncertainty out."""
+"""Inference: rows of measurements in, positions with their uncertainty out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import unicodedata
+from collections.abc import Sequence
+from itertools import islice
+from typing import Required, TypedDict
 
 import numpy as np
 import torch
@@ -16,12 +18,49 @@ from training.localization.localizer.clock_offsets import subtract_emission_time
 from training.localization.localizer.features import Signals
 from training.localization.metrics import mahalanobis_radius_squared
 
-Row = Mapping[str, Any]
+# A request may have 200,000 samples, and a model 1,000 receivers: arrays of all of them at once
+# would take 10 GB.
+MAX_BATCH_SAMPLES, MAX_BATCH_CELLS = 4096, 1_000_000
 _SIGNALS = ("rssi_dbm", "snr_db", "toa_ns")
 
 
+class Row(TypedDict, total=False):
+    """A row of measurements.csv. Without `sample_id`, all rows are one sample.
+
+    `rx_lat`, `rx_lon` and `rx_alt_m` are the position of a mobile receiver.
+    """
+
+    sample_id: str | None
+    receiver_id: Required[str]
+    rssi_dbm: float | None
+    snr_db: float | None
+    toa_ns: float | None
+    rx_lat: float | None
+    rx_lon: float | None
+    rx_alt_m: float | None
+
+
+class Ellipse(TypedDict):
+    """Semi-axes in meters; azimuth of the major axis, clockwise from north, 0 to 180 degrees."""
+
+    semi_major_m: float
+    semi_minor_m: float
+    azimuth_deg: float
+
+
+class Prediction(TypedDict):
+    """A position in degrees; rows and columns of the covariance are east and north."""
+
+    sample_id: str
+    lat: float
+    lon: float
+    covariance_m2: list[list[float]]
+    ellipse_68: Ellipse
+    ellipse_95: Ellipse
+
+
 class InvalidMeasurementError(ValueError):
-    """`field` and what is wrong with it."""
+    """A field of the measurements is invalid."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -31,49 +70,81 @@ class InvalidMeasurementError(ValueError):
 @torch.no_grad()
 def locate(
     model: SavedModel, rows: Sequence[Row], out_of_service: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """For each sample of `rows`, in the order of first mention, where it was sent.
+) -> list[Prediction]:
+    """Locate each sample of `rows`, in the order of their first rows.
 
-    A row is one of measurements.csv: `sample_id` (left out: all rows are of one sample),
-    `receiver_id`, `rssi_dbm`, `snr_db`, `toa_ns`, and `rx_lat`, `rx_lon`, `rx_alt_m` where the
-    receiver moves. A receiver that stands still and has no row was silent, unless it is named as
-    out of service. BadQuestion says which row is wrong.
+    A fixed receiver without a row was in service and received nothing, unless it is listed in
+    `out_of_service`. Raises InvalidMeasurementError.
     """
-    column = {receiver.id: index for index, receiver in enumerate(model.receivers)}
-    samples: dict[str, int] = {}
-    for row in rows:
-        samples.setdefault(_sample(row), len(samples))
-    signals = np.full((3, len(samples), len(column)), np.nan)
-    rx = np.tile(_places(model), (len(samples), 1, 1))
-    in_service = np.tile([one.fixed for one in model.receivers], (len(samples), 1))
+    # Names in requests are normalized; those of older models may not be.
+    column = {
+        unicodedata.normalize("NFC", receiver.id): index
+        for index, receiver in enumerate(model.receivers)
+    }
     for name in out_of_service:
-        in_service[:, _column(column, name, "out_of_service")] = False
+        _column(column, name, "out_of_service")
+    samples: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        where = f"measurements.{index}"
-        cell = samples[_sample(row)], _column(column, row["receiver_id"], f"{where}.receiver_id")
-        if not np.isnan(signals[:, *cell]).all():
-            raise InvalidMeasurementError(where, f"Receiver {row['receiver_id']!r} is there twice.")
-        signals[:, *cell] = [_number(row, name) for name in _SIGNALS]
-        if np.isnan(signals[:, *cell]).all():
-            raise InvalidMeasurementError(
-                where, f"No signal: give at least one of {', '.join(_SIGNALS)}."
-            )
-        in_service[cell] = True
-        if row.get("rx_lat") is not None and row.get("rx_lon") is not None:
-            rx[cell] = model.frame.to_local_3d(
-                row["rx_lat"], row["rx_lon"], _number(row, "rx_alt_m")
-            )
+        samples.setdefault(_sample(row), []).append(index)
+    size = max(1, min(MAX_BATCH_SAMPLES, MAX_BATCH_CELLS // len(column)))
+    names, predictions = iter(samples), list[Prediction]()
+    while batch := list(islice(names, size)):
+        indices = [samples[name] for name in batch]
+        inputs = _to_signals(model, column, rows, indices, out_of_service)
+        mean, covariance = model.localizer(*inputs)
+        predictions += _predictions(model, batch, mean.numpy(), covariance.numpy())
+    return predictions
+
+
+def _to_signals(
+    model: SavedModel,
+    column: dict[str, int],
+    rows: Sequence[Row],
+    samples: Sequence[Sequence[int]],
+    out_of_service: Sequence[str],
+) -> Signals:
+    """The measurements of the samples, each given by the indices of its rows."""
+    signals = np.full((3, len(samples), len(column)), np.nan)
+    rx = np.tile(_fixed_positions(model), (len(samples), 1, 1))
+    in_service = np.tile([receiver.fixed for receiver in model.receivers], (len(samples), 1))
+    in_service[:, [column[name] for name in out_of_service]] = False
+    for sample, indices in enumerate(samples):
+        for index in indices:
+            row, where = rows[index], f"measurements.{index}"
+            cell = sample, _column(column, row["receiver_id"], f"{where}.receiver_id")
+            if not np.isnan(signals[:, *cell]).all():
+                raise InvalidMeasurementError(
+                    where,
+                    f"Receiver {row['receiver_id']!r} occurs twice in a sample; send one row.",
+                )
+            values = (row.get("rssi_dbm"), row.get("snr_db"), row.get("toa_ns"))
+            signals[:, *cell] = [_number(value) for value in values]
+            if np.isnan(signals[:, *cell]).all():
+                raise InvalidMeasurementError(
+                    where, f"No signal: give at least one of {', '.join(_SIGNALS)}."
+                )
+            in_service[cell] = True
+            position = _position(model, row, where)
+            if position is not None:
+                rx[cell] = position
     rssi, snr, toa = signals
     arrays = (rssi, snr, subtract_emission_time(toa), rx)
-    tensors = [torch.from_numpy(one.astype(np.float32)) for one in arrays]
-    asked = Signals._make([*tensors, torch.from_numpy(in_service)])
-    mean, covariance = model.answer(*asked)
-    return _predictions(model, list(samples), mean.numpy(), covariance.numpy())
+    tensors = [torch.from_numpy(array.astype(np.float32)) for array in arrays]
+    return Signals._make([*tensors, torch.from_numpy(in_service)])
+
+
+def _position(model: SavedModel, row: Row, where: str) -> Floats | None:
+    lat, lon = row.get("rx_lat"), row.get("rx_lon")
+    if (lat is None) != (lon is None):
+        raise InvalidMeasurementError(where, "Give both rx_lat and rx_lon, or neither.")
+    if lat is None or lon is None:
+        return None
+    return model.frame.to_local_3d(lat, lon, _number(row.get("rx_alt_m")))
 
 
 def _predictions(
     model: SavedModel, names: list[str], mean: Floats, covariance: Floats
-) -> list[dict[str, Any]]:
+) -> list[Prediction]:
     lat, lon = model.frame.to_geodetic(mean)
     return [
         {
@@ -82,15 +153,14 @@ def _predictions(
             "lon": float(lon[index]),
             "covariance_m2": covariance[index].tolist(),
             "ellipse_68": ellipse(covariance[index], 0.68),
-            "ellipse_95": ellipse(covariance[index] * model.answer.stretch_95, 0.95),
+            "ellipse_95": ellipse(covariance[index] * model.localizer.stretch_95, 0.95),
         }
         for index, name in enumerate(names)
     ]
 
 
-def ellipse(covariance: Floats, share: float) -> dict[str, float]:
-    """The ellipse that holds `share`: half axes in metres, and where the longer one points, in
-    degrees clockwise from north (0 to 180)."""
+def ellipse(covariance: Floats, share: float) -> Ellipse:
+    """The ellipse that contains `share` of a Gaussian with this covariance [2, 2]."""
     variances, axes = np.linalg.eigh(covariance)
     radius = math.sqrt(mahalanobis_radius_squared(share))
     east, north = axes[:, 1]
@@ -108,21 +178,20 @@ def _sample(row: Row) -> str:
 def _column(columns: dict[str, int], name: str, field: str) -> int:
     if name not in columns:
         raise InvalidMeasurementError(
-            field, f"This model knows no receiver {name!r}; it knows {', '.join(columns)}."
+            field, f"The model has no receiver {name!r}; it has {', '.join(columns)}."
         )
     return columns[name]
 
 
-def _number(row: Row, name: str) -> float:
-    value = row.get(name)
+def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _places(model: SavedModel) -> NDArray[np.float64]:
-    """[R, 3] metres, NaN where a receiver has no place of its own."""
-    places = np.full((len(model.receivers), 3), np.nan)
-    for index, one in enumerate(model.receivers):
-        if one.lat is not None and one.lon is not None:
-            alt = math.nan if one.alt_m is None else one.alt_m
-            places[index] = model.frame.to_local_3d(one.lat, one.lon, alt)
-    return places
+def _fixed_positions(model: SavedModel) -> NDArray[np.float64]:
+    """[R, 3] meters, NaN for mobile receivers."""
+    positions = np.full((len(model.receivers), 3), np.nan)
+    for index, receiver in enumerate(model.receivers):
+        if receiver.lat is not None and receiver.lon is not None:
+            alt = math.nan if receiver.alt_m is None else receiver.alt_m
+            positions[index] = model.frame.to_local_3d(receiver.lat, receiver.lon, alt)
+    return positions

@@ -1,28 +1,34 @@
-"""A trained model on disk: `model.safetensors` for answers, `card.json` for people."""
+"""A trained model on disk: `model.safetensors` and its model card, `card.json`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 import safetensors.torch
 import torch
+from pydantic import JsonValue
 
 from training.localization.checkpoints import safetensors_file
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset, Receiver
+from training.localization.evaluation.types import (
+    Evaluation,
+    GoodGeometryMetrics,
+    SplitMetrics,
+)
 from training.localization.fit.state import TrainState
 from training.localization.geometry import LocalFrame
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.localizer import Localizer
 from training.localization.localizer.networks import Ensemble
-from training.localization.localizer.normalizer import Normalizer
+from training.localization.localizer.normalizer import Normalizer, StoredNormalizer
+from training.localization.metrics import ErrorSummary
 from training.programs.checkpoint_files import MODEL
 from training.programs.durable_write import write_durably
 
@@ -30,41 +36,109 @@ FORMAT = 2
 CARD = "card.json"
 
 
+class StoredReceiver(TypedDict):
+    id: str
+    lat: float | None
+    lon: float | None
+    alt_m: float | None
+
+
+class StoredFrame(TypedDict):
+    lat0: float
+    lon0: float
+    alt0: float
+
+
+class StoredModel(TypedDict):
+    """The metadata of a model file, whose keys never change."""
+
+    format: int
+    config: dict[str, JsonValue]
+    normaliser: StoredNormalizer
+    receivers: list[StoredReceiver]
+    frame: StoredFrame
+    refined: bool
+    temperature: float
+    stretch_95: float
+
+
+class CardDataset(TypedDict):
+    samples: int
+    train_samples: int
+    kind: str
+    split: str
+    receivers: list[str]
+
+
+class CardMetrics(TypedDict):
+    test: SplitMetrics
+    baselines: dict[str, ErrorSummary]
+    bound_rmse_m: float | None
+    bayes_rmse_m: float | None
+    good_geometry: GoodGeometryMetrics
+
+
+class ModelCard(TypedDict):
+    model_sha256: str
+    dataset_sha256: str
+    dataset: CardDataset
+    config: dict[str, JsonValue]
+    seed: int
+    best_epoch: int | None
+    parameters: int
+    refined_by_arrival_times: bool
+    temperature: float
+    stretch_95: float
+    metrics: CardMetrics
+    versions: dict[str, str]
+
+
 class ModelError(Exception):
-    """The model cannot be read; the message says why."""
+    """The model cannot be read; the message names file and reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedModel:
-    """An answer, and the receivers and the plane that it speaks of."""
+    """A localizer with the receivers and the local frame of its dataset."""
 
-    answer: Localizer
+    localizer: Localizer
     receivers: tuple[Receiver, ...]
     frame: LocalFrame
 
 
 def save_model(
     folder: Path,
-    answer: Localizer,
+    localizer: Localizer,
     state: TrainState,
     dataset: Dataset,
-    evaluation: Mapping[str, object],
+    evaluation: Evaluation,
 ) -> None:
-    """Write the model and its card."""
-    about = {
+    metadata: StoredModel = {
         "format": FORMAT,
         "config": state.config.model_dump(mode="json"),
         "normaliser": state.normalizer.to_dict(),
-        "receivers": [asdict(receiver) for receiver in dataset.receivers],
-        "frame": asdict(dataset.frame),
-        "refined": answer.refined,
-        "temperature": answer.temperature,
-        "stretch_95": answer.stretch_95,
+        "receivers": [
+            {
+                "id": receiver.id,
+                "lat": receiver.lat,
+                "lon": receiver.lon,
+                "alt_m": receiver.alt_m,
+            }
+            for receiver in dataset.receivers
+        ],
+        "frame": {
+            "lat0": dataset.frame.lat0,
+            "lon0": dataset.frame.lon0,
+            "alt0": dataset.frame.alt0,
+        },
+        "refined": localizer.refined,
+        "temperature": localizer.temperature,
+        "stretch_95": localizer.stretch_95,
     }
-    weights = {name: one.contiguous() for name, one in state.model.state_dict().items()}
-    packed = safetensors.torch.save(weights, safetensors_file.metadata(about))
-    summed = hashlib.sha256(packed).hexdigest()
-    card = _card(state, dataset, evaluation, answer, summed)
+    weights = {name: weight.contiguous() for name, weight in state.model.state_dict().items()}
+    packed = safetensors.torch.save(weights, safetensors_file.encode_metadata(metadata))
+    sha256 = hashlib.sha256(packed).hexdigest()
+    card = _card(state, dataset, evaluation, localizer, sha256)
     write_durably((folder / MODEL, packed), (folder / CARD, json.dumps(card, indent=1).encode()))
 
 
@@ -78,36 +152,35 @@ def load_model(path: Path) -> SavedModel:
     if hashlib.sha256(packed).hexdigest() != card.get("model_sha256"):
         raise ModelError(f"{path} is damaged: its content does not match its card")
     try:
-        kept = safetensors_file.about(packed)
+        header = safetensors_file.read_metadata(packed)
     except ValueError as error:
-        raise ModelError(f"{path} is no model: {error}") from error
-    if kept.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {kept.get('format')}, this version reads {FORMAT}")
-    receivers = tuple(Receiver(**one) for one in kept["receivers"])
-    config = TrainConfig.model_validate(kept["config"])
-    locator = Ensemble(len(FEATURES), 1 + len(receivers), config)
-    locator.load_state_dict(safetensors.torch.load(packed))
-    answer = Localizer(
-        locator,
-        Normalizer.from_dict(kept["normaliser"]),
-        kept["refined"],
-        kept["temperature"],
-        kept["stretch_95"],
+        raise ModelError(f"{path} is not a model: {error}") from error
+    if header.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {header.get('format')}, this version reads {FORMAT}")
+    metadata = cast(StoredModel, header)
+    receivers = tuple(Receiver(**receiver) for receiver in metadata["receivers"])
+    config = TrainConfig.model_validate(metadata["config"])
+    network = Ensemble(len(FEATURES), 1 + len(receivers), config)
+    network.load_state_dict(safetensors.torch.load(packed))
+    localizer = Localizer(
+        network,
+        Normalizer.from_dict(metadata["normaliser"]),
+        metadata["refined"],
+        metadata["temperature"],
+        metadata["stretch_95"],
     )
-    return SavedModel(answer.eval(), receivers, LocalFrame(**kept["frame"]))
+    return SavedModel(localizer.eval(), receivers, LocalFrame(**metadata["frame"]))
 
 
 def _card(
     state: TrainState,
     dataset: Dataset,
-    evaluation: Mapping[str, object],
-    answer: Localizer,
-    summed: str,
-) -> dict[str, Any]:
-    """What it was made of, with what, and how good it is."""
-    reported = ("test", "baselines", "bound_rmse_m", "bayes_rmse_m", "good_geometry")
+    evaluation: Evaluation,
+    localizer: Localizer,
+    sha256: str,
+) -> ModelCard:
     return {
-        "model_sha256": summed,
+        "model_sha256": sha256,
         "dataset_sha256": state.dataset_hash,
         "dataset": {
             "samples": len(dataset),
@@ -119,11 +192,17 @@ def _card(
         "config": state.config.model_dump(mode="json"),
         "seed": state.config.seed,
         "best_epoch": state.best_epoch,
-        "parameters": sum(one.numel() for one in state.model.parameters()),
-        "refined_by_arrival_times": answer.refined,
-        "temperature": answer.temperature,
-        "stretch_95": answer.stretch_95,
-        "metrics": {name: evaluation[name] for name in reported},
+        "parameters": sum(weight.numel() for weight in state.model.parameters()),
+        "refined_by_arrival_times": localizer.refined,
+        "temperature": localizer.temperature,
+        "stretch_95": localizer.stretch_95,
+        "metrics": {
+            "test": evaluation["test"],
+            "baselines": evaluation["baselines"],
+            "bound_rmse_m": evaluation["bound_rmse_m"],
+            "bayes_rmse_m": evaluation["bayes_rmse_m"],
+            "good_geometry": evaluation["good_geometry"],
+        },
         "versions": {
             "python": platform.python_version(),
             "torch": str(torch.__version__),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import cast
 
 import torch
 
@@ -23,23 +21,17 @@ _CACHED_MODELS = 8
 _ModelCache = OrderedDict[tuple[str, int], SavedModel]
 
 
-def serve(requests: TextIO, responses_fd: int, idle: float = IDLE_SECONDS) -> None:
-    """Respond until `requests` ends or is silent for `idle` seconds."""
+def serve(requests_fd: int, responses_fd: int, idle: float = IDLE_SECONDS) -> None:
+    """Respond until the requests end or pause for `idle` seconds."""
     torch.set_num_threads(1)
     models: _ModelCache = OrderedDict()
     with os.fdopen(responses_fd, "wb", closefd=False) as responses:
-        for line in _read_lines(requests, idle):
-            request = messages.decode_request(line.encode())
-            responses.write(messages.encode(_respond(request, models)))
-            responses.flush()
-
-
-def _read_lines(requests: TextIO, idle: float) -> Iterator[str]:
-    while select.select([requests], [], [], idle)[0]:
-        line = requests.readline()
-        if not line:
-            return
-        yield line
+        for lines in messages.read_lines(requests_fd, idle):
+            if not lines:
+                return
+            for line in lines:
+                responses.write(messages.encode(_respond(messages.decode_request(line), models)))
+                responses.flush()
 
 
 def _respond(request: InferenceRequest, models: _ModelCache) -> InferenceResponse:
@@ -49,9 +41,9 @@ def _respond(request: InferenceRequest, models: _ModelCache) -> InferenceRespons
             export.export(path, Path(request.output))
             return InferenceResponse()
         model = _load_cached(path, models)
-        return InferenceResponse(
-            results=locate.locate(model, request.measurements, request.out_of_service)
-        )
+        rows = cast(list[locate.Row], request.measurements)  # the web process has validated them
+        predictions = locate.locate(model, rows, request.out_of_service)
+        return InferenceResponse(results=[{**prediction} for prediction in predictions])
     except locate.InvalidMeasurementError as error:
         return InferenceResponse(error=error.reason, field=error.field)
     except (saved_model.ModelError, export.ExportError) as error:
@@ -62,7 +54,6 @@ def _respond(request: InferenceRequest, models: _ModelCache) -> InferenceRespons
 
 
 def _load_cached(path: Path, models: _ModelCache) -> SavedModel:
-    """Load the model, from memory if its file is unchanged."""
     try:
         key = str(path), path.stat().st_mtime_ns
     except OSError as error:

@@ -24,7 +24,7 @@ class StoredClockOffsets(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ClockOffsets:
-    """Range errors [R] in metres to subtract from arrivals, and their standard deviation.
+    """Range errors [R] in meters to subtract from arrivals, and their standard deviation.
 
     `sigma_m` is None if there are no arrival times, or too few to estimate it.
     """
@@ -34,7 +34,6 @@ class ClockOffsets:
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> ClockOffsets:
-        """From samples of known position: arrivals minus the time of flight."""
         distance = distances(dataset.target[rows], dataset.rx[rows])
         residual = relative_ranges(dataset.toa[rows]) - distance
         valid = ~np.isnan(residual)
@@ -64,7 +63,7 @@ class ClockOffsets:
 
 
 def relative_ranges(toa: Floats) -> Floats:
-    """[N, R] ns to metres relative to the sample's mean arrival, small enough for float32."""
+    """[N, R] ns to meters relative to the sample's mean arrival, small enough for float32."""
     return subtract_emission_time(np.asarray(toa, float) * 1e-9 * SPEED_OF_LIGHT)
 
 

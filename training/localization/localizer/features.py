@@ -24,7 +24,7 @@ _NO_SIGNAL_DB = -1e9
 
 
 class Signals(NamedTuple):
-    """rssi (dBm), snr (dB), toa (ns) f32 [B, R], NaN where absent; rx f32 [B, R, 3] metres, NaN
+    """rssi (dBm), snr (dB), toa (ns) f32 [B, R], NaN where absent; rx f32 [B, R, 3] meters, NaN
     where unknown; in_service bool [B, R]."""
 
     rssi: Tensor
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
 
     def __init__(self, normalizer: Normalizer) -> None:
         super().__init__()
-        self._metres_per_unit, self._toa_ns = normalizer.metres_per_unit, normalizer.toa_ns
+        self._meters_per_unit, self._toa_ns = normalizer.meters_per_unit, normalizer.toa_ns
         self.register_buffer("center", torch.tensor(normalizer.center, dtype=torch.float32))
         self.register_buffer("mobile", torch.tensor(normalizer.mobile, dtype=torch.float32))
         self._rssi_spread, self._snr_spread = normalizer.rssi.spread, normalizer.snr.spread
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
 
     def _normalize_positions(self, rx: Tensor) -> tuple[Tensor, Tensor]:
         """[B, R, 2] in units, 0 where unknown; and [B, R] whether it is known."""
-        position = (rx[..., :2] - self.center) / self._metres_per_unit
+        position = (rx[..., :2] - self.center) / self._meters_per_unit
         return position.nan_to_num(), ~rx[..., 0].isnan()
 
     def _aggregate(

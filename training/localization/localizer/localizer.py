@@ -1,4 +1,4 @@
-"""The complete model: signals to calibrated Gaussians in metres."""
+"""The complete model: signals to calibrated Gaussians in meters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MIN_VARIANCE_M2 = 1e-4  # added to variances, so that rounding cannot make a co
 class Localizer(nn.Module):
     """Encoder, ensemble, refinement with arrival times (if `refined`) and calibration.
 
-    Signals (see `features.Signals`) to mean f64 [B, 2] in metres of the dataset's frame, and
+    Signals (see `features.Signals`) to mean f64 [B, 2] in meters of the dataset's frame, and
     covariance f64 [B, 2, 2]. `temperature` scales the covariance so that 68 % ellipses cover 68 %;
     `stretch_95` is a further factor for 95 % ellipses, since errors have longer tails than a
     Gaussian.
@@ -45,7 +45,7 @@ class Localizer(nn.Module):
         super().__init__()
         self.encoder = Encoder(normalizer)
         self.ensemble = ensemble
-        self.metres_per_unit = normalizer.metres_per_unit
+        self.meters_per_unit = normalizer.meters_per_unit
         self.temperature, self.stretch_95 = temperature, stretch_95
         clock = normalizer.clock_offsets
         self.refined = refined and clock.sigma_m is not None
@@ -57,18 +57,18 @@ class Localizer(nn.Module):
         self, rssi: Tensor, snr: Tensor, toa: Tensor, rx: Tensor, in_service: Tensor
     ) -> tuple[Tensor, Tensor]:
         signals = Signals(rssi, snr, toa, rx, in_service)
-        mean, covariance = self.to_metres(*self.ensemble(*self.encoder(signals)))
+        mean, covariance = self.to_meters(*self.ensemble(*self.encoder(signals)))
         if self.refined:
             mean, covariance = self.refine(mean, covariance, signals)
         return mean, covariance * self.temperature
 
-    def to_metres(self, means: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool the Gaussians of the members [K, B, ...], and convert from units to metres."""
+    def to_meters(self, means: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool the Gaussians of the members [K, B, ...], and convert from units to meters."""
         mean, covariance = pool_gaussians(means.double(), factors.double())
         regularization = _MIN_VARIANCE_M2 * torch.eye(2, dtype=torch.float64, device=mean.device)
         return (
-            mean * self.metres_per_unit + self.center,
-            covariance * self.metres_per_unit**2 + regularization,
+            mean * self.meters_per_unit + self.center,
+            covariance * self.meters_per_unit**2 + regularization,
         )
 
     def refine(self, mean: Tensor, covariance: Tensor, signals: Signals) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,7 @@ def predict_split(localizer: Localizer, dataset: Dataset, rows: NDArray[np.intp]
     means, covariances = [], []
     for batch in _batches(rows):
         signals = Signals.from_dataset(dataset, batch)
-        mean, covariance = localizer(*(one.to(device) for one in signals))
+        mean, covariance = localizer(*(signal.to(device) for signal in signals))
         means.append(mean.cpu().numpy())
         covariances.append(covariance.cpu().numpy())
     return Predictions(np.concatenate(means), np.concatenate(covariances))

@@ -52,7 +52,6 @@ class Scale:
 
     @classmethod
     def fit(cls, signal: Floats) -> Scale:
-        """Of readings [N, R], NaN where absent."""
         valid = ~np.isnan(signal)
         overall_mean = float(signal[valid].mean(dtype=float)) if valid.any() else 0.0
         count = valid.sum(axis=0)
@@ -83,12 +82,12 @@ class Scale:
 class Normalizer:
     """Fitted to the training split only, and stored in checkpoints.
 
-    Positions have one isotropic scale, `metres_per_unit`, which preserves ratios of distances.
+    Positions have one isotropic scale, `meters_per_unit`, which preserves ratios of distances.
     `mobile` [R]: which receivers have no fixed position.
     """
 
     center: tuple[float, float]
-    metres_per_unit: float
+    meters_per_unit: float
     rssi: Scale
     snr: Scale
     toa_ns: float
@@ -102,7 +101,7 @@ class Normalizer:
         relative = subtract_emission_time(dataset.toa[rows])
         return cls(
             center=(float(center[0]), float(center[1])),
-            metres_per_unit=_rms(target - center),
+            meters_per_unit=_rms(target - center),
             rssi=Scale.fit(dataset.rssi[rows]),
             snr=Scale.fit(dataset.snr[rows]),
             toa_ns=_rms(relative[~np.isnan(relative)]),
@@ -111,12 +110,12 @@ class Normalizer:
         )
 
     def positions_to_units(self, position: Floats) -> NDArray[np.float32]:
-        return np.asarray((position - np.asarray(self.center)) / self.metres_per_unit, np.float32)
+        return np.asarray((position - np.asarray(self.center)) / self.meters_per_unit, np.float32)
 
     def to_dict(self) -> StoredNormalizer:
         return {
             "centre": self.center,
-            "metres": self.metres_per_unit,
+            "metres": self.meters_per_unit,
             "rssi": self.rssi.to_dict(),
             "snr": self.snr.to_dict(),
             "toa_ns": self.toa_ns,
@@ -129,7 +128,7 @@ class Normalizer:
         east, north = stored["centre"]
         return cls(
             center=(east, north),
-            metres_per_unit=stored["metres"],
+            meters_per_unit=stored["metres"],
             rssi=Scale.from_dict(stored["rssi"]),
             snr=Scale.from_dict(stored["snr"]),
             toa_ns=stored["toa_ns"],

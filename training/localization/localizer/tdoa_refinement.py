@@ -1,6 +1,6 @@
 """Refine a position with arrival times, with the network's Gaussian as prior.
 
-A network learns the intersection of hyperbolas to about a kilometre; the equations determine it to
+A network learns the intersection of hyperbolas to about a kilometer; the equations determine it to
 the error of the clocks (Foy 1976, Position-Location Solutions by Taylor-Series Estimation, with a
 prior and damping). Hyperbolas may intersect twice, and the network is sometimes far off. So the
 prior has the tails of a Student t (Lange, Little, Taylor 1989), and every intersection found
@@ -26,7 +26,7 @@ _PRIOR_TAIL = 6.0
 
 
 class Arrivals(NamedTuple):
-    """pseudorange [B, R] and receiver position [B, R, 3] in metres, valid bool [B, R].
+    """pseudorange [B, R] and receiver position [B, R, 3] in meters, valid bool [B, R].
 
     The pseudoranges of a sample have an arbitrary common offset: the emission time is unknown.
     """
@@ -115,7 +115,7 @@ class _Posterior(NamedTuple):
 def refine_positions(
     mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Update mean [B, 2] and covariance [B, 2, 2] in metres with arrivals of error `sigma`.
+    """Update mean [B, 2] and covariance [B, 2, 2] in meters with arrivals of error `sigma`.
 
     All tensors are float64.
     """
@@ -127,7 +127,7 @@ def refine_positions(
         weight=valid / sigma,
         mean_weight=valid / valid.sum(dim=0).clamp(min=1.0),
         mean=mean.T.unsqueeze(1).contiguous(),
-        precision=_SymmetricMatrix(*(one.unsqueeze(0) for one in prior.inverse)),
+        precision=_SymmetricMatrix(*(entry.unsqueeze(0) for entry in prior.inverse)),
     )
     return _mix_modes(_minimize(posterior, posterior.mean + _starting_offsets(prior)))
 
@@ -185,8 +185,8 @@ def _mix_modes(modes: _Linearization) -> tuple[Tensor, Tensor]:
     east, north = position - mean.unsqueeze(1)
     ee, en, nn = information.inverse
     covariance = [
-        (weight * one).sum(dim=0)
-        for one in (ee + east * east, en + east * north, nn + north * north)
+        (weight * product).sum(dim=0)
+        for product in (ee + east * east, en + east * north, nn + north * north)
     ]
     stacked = torch.stack([covariance[0], covariance[1], covariance[1], covariance[2]], dim=1)
     return mean.T, stacked.reshape(-1, 2, 2)

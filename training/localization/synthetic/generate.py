@@ -56,8 +56,8 @@ def generate_chunks(config: GenerateConfig, start: int = 0) -> Iterator[NDArray[
 def build_dataset(config: GenerateConfig, readings: NDArray[np.float32]) -> Dataset:
     """Build the dataset of all chunks [N, 2 + 3 R] and split it.
 
-    The split is by place if neighbours share their shadowing. Otherwise it is random: a sample has
-    no information about the noise of its neighbours, and holding out whole squares would only hide
+    The split is by place if neighbors share their shadowing. Otherwise it is random: a sample has
+    no information about the noise of its neighbors, and holding out whole squares would only hide
     parts of the area from the training.
     """
     frame, rx = _receiver_positions(config)

@@ -25,7 +25,7 @@ class ShadowMap:
         self._phase = rng.uniform(0, 2 * np.pi, shape)
 
     def values_at(self, positions: Floats) -> Floats:
-        # Positions [N, 2] in metres to [N, R].
+        # Positions [N, 2] in meters to [N, R].
         values = np.empty((len(positions), len(self._wave)))
         for receiver, (wave, phase) in enumerate(zip(self._wave, self._phase, strict=True)):
             values[:, receiver] = np.cos(positions @ wave.T + phase).sum(axis=1)

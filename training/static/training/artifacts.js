@@ -1,22 +1,15 @@
 // Lists the files of a job that can be downloaded, if the server offers any.
 
+import { formatSize } from "./formatting.js";
 import { $ } from "./page.js";
 
-function formatSize(bytes) {
-  for (const [unit, step] of [
-    ["GB", 1e9],
-    ["MB", 1e6],
-    ["kB", 1e3],
-  ])
-    if (bytes >= step) return `${(bytes / step).toFixed(1)} ${unit}`;
-  return bytes === undefined || bytes === null ? "" : `${bytes} B`;
-}
+const IMAGE = /\.(gif|jpe?g|png|webp)$/i;
 
 let lastRequest = 0;
 
 export async function showArtifacts(api, job) {
   const panel = $("artifacts");
-  if (job.kind !== "training" || !job.current_epoch || !("artifacts" in $("job").dataset)) return;
+  if (job.kind !== "training" || !("artifacts" in $("job").dataset)) return;
   const request = (lastRequest += 1);
   const response = await fetch(`${api}/artifacts`);
   if (!response.ok) return;
@@ -32,6 +25,15 @@ export async function showArtifacts(api, job) {
     });
     const nameCell = row.insertCell();
     nameCell.append(link);
+    if (IMAGE.test(artifact.name))
+      nameCell.append(
+        Object.assign(document.createElement("img"), {
+          src: link.href,
+          alt: artifact.name,
+          loading: "lazy",
+          className: "preview",
+        }),
+      );
     if (artifact.description)
       nameCell.append(
         Object.assign(document.createElement("small"), {

@@ -19,14 +19,14 @@ export function downsampleMinMax(columns, limit) {
         high = null;
       for (let row = start; row < end; row += 1) {
         const value = column[row];
-        if (value === null) continue;
+        if (value === null || value === undefined) continue;
         if (low === null || value < column[low]) low = row;
         if (high === null || value > column[high]) high = row;
       }
       if (low !== null) kept.add(low).add(high);
     }
   }
-  return [...kept].sort((one, other) => one - other);
+  return [...kept].sort((a, b) => a - b);
 }
 
 export class Columns {
@@ -76,9 +76,7 @@ export class Columns {
 
   /** [x, ...series] for a chart, with a row of nulls after each gap to interrupt the curve. */
   table(names) {
-    const gaps = [...this.gaps]
-      .filter((epoch) => epoch < this.last)
-      .sort((one, other) => one - other);
+    const gaps = [...this.gaps].filter((epoch) => epoch < this.last).sort((a, b) => a - b);
     if (!gaps.length) return [this.epoch, ...names.map((name) => this.series[name])];
     const table = [[], ...names.map(() => [])];
     let next = 0;

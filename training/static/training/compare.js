@@ -1,6 +1,7 @@
 // The curves of several jobs in one chart, updated while the jobs train.
 
-import { Chart, EPOCH_TICKS, throttle } from "./chart.js";
+import { Chart, EPOCH_TICKS, SECOND_TICKS, throttle } from "./chart.js";
+import { zoomInAddress } from "./chart_view.js";
 import { Columns } from "./columns.js";
 import { formatDuration, formatter, tickFormatter } from "./formatting.js";
 import { EventConnection, showState } from "./live.js";
@@ -19,13 +20,15 @@ const isActive = (run) => ["queued", "running"].includes(run.job.status);
 
 const chart = new Chart($("curves"), {
   name: "compare",
+  group: zoomInAddress($("reset-zoom")),
+  label: (index) => runs[index].job.name || runs[index].job.id.slice(0, 8),
   title: metric.title,
   log: payload.log,
   format: formatter(metric),
   tick: tickFormatter(metric),
   x: byTime ? (seconds) => formatDuration(seconds) : undefined,
-  incrs: byTime ? undefined : EPOCH_TICKS,
-  series: runs.map((_, index) => ({ colour: `--c${index}`, spanGaps: true })),
+  incrs: byTime ? SECOND_TICKS : EPOCH_TICKS,
+  series: runs.map((_, index) => ({ color: `--c${index}`, spanGaps: true })),
 });
 
 function updateChart() {
@@ -40,9 +43,10 @@ const refresh = coalesce(refreshFragments);
 const scheduleTable = throttle(refresh, 1000);
 
 function onFrame(frame) {
-  const run = runs.find((one) => one.job.id === frame.data?.job_id);
+  const run = runs.find(({ job }) => job.id === frame.data?.job_id);
   if (!run || frame.seq === undefined || frame.seq <= run.seq) return;
   run.seq = frame.seq;
+  run.timestamp = frame.timestamp;
   const at = Date.parse(frame.timestamp);
   if (frame.event === "training:progress" && !frame.data.is_best) {
     const seconds = run.lastEventAt === null ? 0 : (at - run.lastEventAt) / 1000;
@@ -67,8 +71,10 @@ if (runs.some(isActive)) {
     fetchNew: refresh,
     onFrame: (frame) => {
       if (frame.event !== "connected") return onFrame(frame);
-      for (const run of runs)
-        connection.send({ action: "subscribe", job_id: run.job.id, after: run.seq });
+      // After a restore from a backup, what this page shows has partly never happened.
+      if (frame.data.reset) return void location.reload();
+      for (const { job, seq, timestamp } of runs)
+        connection.send({ action: "subscribe", job_id: job.id, after: seq, timestamp });
     },
     onState: showState($("live")),
   });

@@ -33,37 +33,70 @@ const form = $("import-form");
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const body = new FormData(form);
-  body.append("import", "");
+  body.append(event.submitter?.name ?? "import", "");
   const request = new XMLHttpRequest();
   $("upload").hidden = false;
-  form.querySelector("button").disabled = true;
+  setDisabled(true);
   request.upload.onprogress = ({ loaded, total }) => {
     $("upload").querySelector("progress").value = (100 * loaded) / total;
-    setText(
-      $("upload-status"),
-      loaded < total ? `Uploading, ${Math.round((100 * loaded) / total)} %` : "Validating…",
-    );
+    // A live region: how much was sent is shown by the bar only.
+    setText($("upload-status"), loaded < total ? "Uploading…" : "Validating…");
   };
   request.onload = () => {
-    if (request.status < 300) return void (location.href = JSON.parse(request.responseText).page);
+    if (request.getResponseHeader("Content-Type")?.startsWith("application/json"))
+      return void (location.href = JSON.parse(request.responseText).page);
+    if (request.status === 403)
+      return showError(
+        "Your session ended or changed, so nothing was imported. Reload this page and try again.",
+      );
     const page = new DOMParser()
       .parseFromString(request.responseText, "text/html")
       .getElementById("import-form");
-    const errors = [...(page?.querySelectorAll(".error") ?? [])].map((one) => one.textContent);
+    if (request.status === 200 && page) return showPreview(page);
+    const errors = [...(page?.querySelectorAll(".error") ?? [])].map((error) => error.textContent);
     showError(
       errors.length ? errors.join(" ") : `The server rejected the upload (${request.status}).`,
     );
   };
-  request.onerror = () => showError("Upload failed (connection lost). Nothing was imported.");
+  request.onerror = () =>
+    showError(
+      navigator.onLine
+        ? "Upload failed (connection lost). Nothing was imported."
+        : "Upload failed: this browser is offline. Nothing was imported.",
+    );
   request.open("POST", location.href);
   request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
   request.send(body);
 });
 
-function showError(text) {
-  form.querySelector("button").disabled = false;
+// What was guessed of another file does not fit this one.
+form.querySelector("input[type=file]").addEventListener("change", () => {
+  $("import-preview").replaceChildren();
+  $("import_mapping").value = "";
+});
+
+// The chosen file stays in the form, which a page that was loaded anew would lose.
+function showPreview(page) {
+  end();
+  $("import-preview").replaceChildren(...page.querySelector("#import-preview").childNodes);
+  $("import_mapping").value = page.querySelector("#import_mapping").value;
+  $("import-preview").querySelector("section")?.focus();
+}
+
+function setDisabled(disabled) {
+  form.querySelectorAll("button").forEach((button) => {
+    button.disabled = disabled;
+  });
+}
+
+function end() {
+  setDisabled(false);
   $("upload").hidden = true;
-  form.querySelectorAll(".error").forEach((one) => one.remove());
+  form.querySelectorAll(".error").forEach((element) => element.remove());
+}
+
+function showError(text) {
+  end();
   const message = Object.assign(document.createElement("small"), {
     className: "error",
     textContent: text,

@@ -1,6 +1,6 @@
 // The table of epochs: the newest first, the best marked, of bounded length.
 
-import { formatter } from "./formatting.js";
+import { formatCount, formatter } from "./formatting.js";
 
 /** `metrics`: their descriptions by name. The row has a cell for each column of the table. */
 export function addRow({ epoch, metrics: values }, metrics, maxRows) {
@@ -8,7 +8,7 @@ export function addRow({ epoch, metrics: values }, metrics, maxRows) {
   if (body.querySelector(`[data-epoch="${epoch}"]`)) return;
   const row = document.getElementById("epoch-row").content.firstElementChild.cloneNode(true);
   row.dataset.epoch = epoch;
-  row.querySelector("[data-field=epoch]").textContent = epoch;
+  row.querySelector("[data-field=epoch]").textContent = formatCount(epoch);
   for (const cell of row.querySelectorAll("[data-metric]")) {
     const name = cell.dataset.metric;
     cell.textContent = formatter(metrics[name])(values[name]);

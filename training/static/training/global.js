@@ -1,13 +1,26 @@
 // Loaded by every page of a signed-in user, the admin included.
 
+import { basePath } from "./base_path.js";
+import { keepTypedValues } from "./drafts.js";
 import { addShortcuts, closeDialogs, helpShortcut, rowNavigation, updateAges } from "./page.js";
 
 function focusSearch() {
   const field = document.querySelector("#search, #searchbar");
   if (field) field.focus();
-  else location.href = "/jobs?focus=search";
+  else location.href = `${basePath}/jobs?focus=search`;
 }
 
+/** Several clicks send a form once. After a while it can be sent again: the network may have failed. */
+const SENT_AGAIN_AFTER = 5000;
+const sentAt = new WeakMap();
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.method !== "post") return;
+  const now = performance.now();
+  if (now - (sentAt.get(event.target) ?? -Infinity) < SENT_AGAIN_AFTER) event.preventDefault();
+  else sentAt.set(event.target, now);
+});
+
+keepTypedValues(document.querySelector("form[data-keeps-typed]"), ".presets a, .chips a");
 closeDialogs();
 addShortcuts({
   ...helpShortcut,

@@ -2,19 +2,21 @@
 
 import { showArtifacts } from "./artifacts.js";
 import { throttle } from "./chart.js";
-import { Columns } from "./columns.js";
 import { addRow, markBest } from "./epochs.js";
 import {
   formatAge,
+  formatCount,
   formatDistance,
+  formatFixed,
   formatNumber,
   formatRate,
   formatter,
   MISSING,
 } from "./formatting.js";
 import { enableActions } from "./job_actions.js";
-import { createCharts, updateCharts } from "./job_charts.js";
+import { JobCharts } from "./job_charts.js";
 import { EventConnection, showState } from "./live.js";
+import { createLogPanel } from "./log_panel.js";
 import {
   $,
   coalesce,
@@ -26,17 +28,24 @@ import {
   updatePill,
 } from "./page.js";
 import { progressText, Speed } from "./progress.js";
+import { createSystemCharts } from "./system_charts.js";
 
 let snapshot = JSON.parse($("snapshot").textContent);
-const { job, program } = snapshot;
+const { job } = snapshot;
+let { program } = snapshot;
 const isTraining = job.kind === "training";
 const api = $("job").dataset.api;
 // A worker renews its lease four times before the lease expires; ask for the heartbeat once one is due.
 const SILENT_AFTER = 1000 * snapshot.silent_after_seconds,
   HEARTBEAT_DUE = 250 * snapshot.lease_seconds + 1000,
   HEARTBEAT_CHECK_INTERVAL = 2500;
-const ANNOUNCE_INTERVAL = 15000;
-let lastSeq = job.seq;
+const ANNOUNCE_INTERVAL = 15000,
+  NEW_METRICS_INTERVAL = 1000,
+  BEST_VALUES_INTERVAL = 15_000;
+let lastSeq = job.seq,
+  lastTimestamp = snapshot.last_event_at;
+/** The newest event of this page; its timestamp proves that the server has the same event. */
+const cursor = () => new URLSearchParams({ after: lastSeq, timestamp: lastTimestamp });
 let state = snapshot.state; // derived by the server, which also sends it with each status event
 let shownState = state;
 let headlineValue = snapshot.headline_value;
@@ -49,17 +58,28 @@ let announcedAt = 0,
   checkingHeartbeat = false;
 setClock(snapshot.now);
 
-const columns = new Columns(snapshot.columns, snapshot.gaps);
+const logPanel = createLogPanel(api, job);
+const systemCharts = createSystemCharts(api, job);
 const speed = new Speed(snapshot.ends);
 const charts = isTraining
-  ? createCharts({ program, columns, job, referenceErrors: () => snapshot.reference_errors })
-  : [];
+  ? new JobCharts({
+      api,
+      program,
+      data: snapshot.columns,
+      gaps: snapshot.gaps,
+      job,
+      referenceErrors: () => snapshot.reference_errors,
+    })
+  : null;
+let lastEpoch = job.current_epoch;
 
 /**
  * For how long the worker had sent no heartbeat when the server was last reached, in ms. While the
  * server is unreachable this does not grow: that says nothing about the worker.
  */
 const silence = () => confirmedAt - heartbeatAt;
+/** Whether the server is reachable, so that the age of the heartbeat is known. */
+let isConnected = true;
 
 /** The status from the server, or "silent" while heartbeats are missing. */
 function currentState() {
@@ -80,37 +100,44 @@ function update() {
   setText(
     $("batch"),
     batch && job.status === "running"
-      ? `batch ${batch.batch} of ${batch.total_batches}, loss ${formatNumber(batch.loss)}`
+      ? `batch ${formatCount(batch.batch)} of ${formatCount(batch.total_batches)}, loss ${formatNumber(batch.loss)}`
       : "",
   );
   const percent = ["queued", "running"].includes(job.status)
-    ? `${job.progress_percent.toFixed(0)}% `
+    ? `${formatFixed(job.progress_percent, 0)} % · `
     : "";
-  document.title = percent + document.title.replace(/^\d+% /, "");
+  document.title = percent + document.title.replace(/^\d+ % · /, "");
   if (isTraining) updateTraining();
   updateHeartbeat();
 }
 
 function updateTraining() {
-  setText($("best"), formatter(program.metrics[program.headline])(headlineValue));
-  setText($("best-epoch"), job.best_epoch ? `epoch ${job.best_epoch}` : "");
+  if ($("best")) {
+    setText($("best"), formatter(program.metrics[program.headline])(headlineValue));
+    setText($("best-epoch"), job.best_epoch ? `epoch ${formatCount(job.best_epoch)}` : "");
+  }
   if (latestMetrics) {
     for (const figure of document.querySelectorAll("[data-latest]")) {
       const name = figure.dataset.latest;
-      setText(figure, formatter(program.metrics[name])(latestMetrics[name]));
+      // A metric that is not reported every time keeps its last value.
+      if (name in latestMetrics && program.metrics[name])
+        setText(figure, formatter(program.metrics[name])(latestMetrics[name]));
     }
   }
-  const { bound } = snapshot.reference_errors;
-  const ratio = bound && headlineValue ? `${formatNumber(headlineValue / bound, 3)} ×` : MISSING;
-  setText($("bound-ratio"), ratio);
-  setText($("bound"), bound ? `bound ${formatDistance(bound)}` : "");
+  if ($("bound-ratio")) {
+    const { bound } = snapshot.reference_errors;
+    const error = snapshot.test_rmse ?? headlineValue;
+    const ratio = bound && error ? `${formatNumber(error / bound, 3)} ×` : MISSING;
+    setText($("bound-ratio"), ratio);
+    setText($("bound"), bound ? `bound ${formatDistance(bound)}` : "");
+  }
   const [rate, unit] = formatRate(speed.secondsPerEpoch);
   $("speed").firstChild.data = `${rate} `;
   setText($("speed").lastElementChild, unit);
   for (const epoch of pendingEpochs) addRow(epoch, program.metrics, snapshot.table_rows);
   pendingEpochs = [];
   markBest(job.best_epoch);
-  updateCharts(charts);
+  charts.update();
 }
 const scheduleUpdate = throttle(update);
 
@@ -118,14 +145,20 @@ const scheduleUpdate = throttle(update);
 function updateHeartbeat() {
   const running = job.status === "running";
   const age = serverTime() - heartbeatAt;
-  if (isTraining) setText($("heartbeat"), running ? formatAge(age / 1000) : MISSING);
+  // Of a heartbeat that cannot arrive, no age is shown: the worker is not to blame.
+  if (isTraining) {
+    setText($("heartbeat"), running && isConnected ? formatAge(age / 1000) : MISSING);
+    $("heartbeat").title = isConnected ? "" : "Unknown: this page has no connection to the server.";
+  }
   if (running && age > HEARTBEAT_DUE) checkHeartbeat();
   const silent = shownState === "silent";
   $("silent").hidden = !silent;
   if (silent) {
     setText(
       $("silent"),
-      `No heartbeat from worker ${job.worker} for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job is reassigned and continues from epoch ${job.current_epoch}.`,
+      job.reported
+        ? `No report for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job fails; the next report continues it.`
+        : `No heartbeat from worker ${job.worker} for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job is reassigned and continues from epoch ${formatCount(job.current_epoch)}.`,
     );
   }
   if (currentState() !== shownState) update();
@@ -149,6 +182,23 @@ async function checkHeartbeat() {
   setTimeout(() => (checkingHeartbeat = false), HEARTBEAT_CHECK_INTERVAL);
 }
 
+/** The server knows which charts belong to metrics that the program does not declare. */
+const showNewMetrics = throttle(
+  coalesce(async () => {
+    const page = await refreshFragments();
+    const fetched = JSON.parse(page.getElementById("snapshot").textContent);
+    program = fetched.program;
+    charts.setProgram(program, fetched.columns);
+    for (const id of ["figures", "epochs-panel"]) {
+      const newer = page.getElementById(id);
+      if (newer.querySelectorAll("dt, th").length !== $(id).querySelectorAll("dt, th").length)
+        $(id).replaceWith(document.adoptNode(newer));
+    }
+    scheduleUpdate();
+  }),
+  NEW_METRICS_INTERVAL,
+);
+
 /** For screen readers: the state in one sentence, at most every 15 s. */
 function announce() {
   announcedAt = Date.now();
@@ -159,16 +209,22 @@ function announce() {
 const refresh = coalesce(async () => {
   const page = await refreshFragments();
   const fetched = JSON.parse(page.getElementById("snapshot").textContent);
-  snapshot = { ...snapshot, reference_errors: fetched.reference_errors };
+  const { reference_errors, test_rmse } = fetched;
+  snapshot = { ...snapshot, reference_errors, test_rmse };
+  $("bound-title")?.replaceWith(document.adoptNode(page.getElementById("bound-title")));
   if (fetched.job.seq === lastSeq) state = fetched.state;
+  logPanel?.addAttempts(fetched.job.attempt);
   showArtifacts(api, job);
   update();
 });
 
+/** The table of last and best values comes from the server. */
+const refreshBestValues = throttle(refresh, BEST_VALUES_INTERVAL);
+
 const handlers = {
   "training:started": ({ resumed_from_epoch: from }) => {
     speed.reset();
-    if (from) columns.addGap(from);
+    if (from) charts?.addGap(from);
   },
   "training:status": (data) => {
     state = data.display_status || data.status; // events stored by version 0.1 have no display_status
@@ -180,21 +236,30 @@ const handlers = {
     job.status = state = data.status;
     job.stop_requested = "";
     if (data.status === "completed") job.progress_percent = 100;
+    charts?.reload();
   },
   "training:progress": (data, at) => {
+    if (!charts.knows(data.metrics)) showNewMetrics();
     if (data.is_best) {
       job.best_epoch = data.epoch;
-      headlineValue = data.metrics[program.headline];
-    } else if (columns.add(data.epoch, data.metrics)) {
-      speed.addEpochEnd(at);
-      job.current_epoch = data.epoch;
-      job.progress_percent = (100 * data.epoch) / data.total_epochs;
-      latestMetrics = data.metrics;
-      pendingEpochs.push(data);
-      if (pendingEpochs.length > snapshot.table_rows) pendingEpochs.shift();
+      headlineValue = data.metrics[program.headline] ?? null;
+      refreshBestValues();
+      return;
     }
+    const isNewEpoch = data.epoch > lastEpoch;
+    if (!isNewEpoch && data.step === undefined) return;
+    charts.add(data, at, isNewEpoch);
+    latestMetrics = { ...latestMetrics, ...data.metrics };
+    if (!isNewEpoch) return;
+    lastEpoch = job.current_epoch = data.epoch;
+    speed.addEpochEnd(at);
+    job.total_epochs = data.total_epochs;
+    job.progress_percent = data.total_epochs ? (100 * data.epoch) / data.total_epochs : 0;
+    pendingEpochs.push(data);
+    if (pendingEpochs.length > snapshot.table_rows) pendingEpochs.shift();
   },
   "training:batch_progress": (data) => (batch = data),
+  "training:log": (data) => logPanel?.onEvent(data),
   "dataset:generation_progress": (data) => {
     job.generated = data.current;
     job.progress_percent = (100 * data.current) / data.total;
@@ -234,7 +299,10 @@ async function fetchMissing() {
 }
 
 function apply(frame) {
-  if (frame.seq !== undefined) lastSeq = frame.seq;
+  if (frame.seq !== undefined) {
+    lastSeq = frame.seq;
+    lastTimestamp = frame.timestamp;
+  }
   if (!handlers[frame.event]) return;
   const before = currentState();
   const at = Date.parse(frame.timestamp);
@@ -244,6 +312,8 @@ function apply(frame) {
   if (LIFECYCLE_EVENTS.has(frame.event)) {
     batch = null;
     refresh();
+    logPanel?.catchUp();
+    systemCharts?.update();
     if (currentState() !== before) setTimeout(announce);
   }
   scheduleUpdate();
@@ -252,29 +322,26 @@ function apply(frame) {
 enableActions({ api, refusal: $("refusal"), toggleLog });
 /** Gives all charts the same scale. */
 function toggleLog() {
-  const log = !charts.every((chart) => chart.log);
-  charts.forEach((chart) => chart.setLog(log));
-}
-for (const button of document.querySelectorAll("[data-log]")) {
-  const chart = charts.find((one) => one.name === button.dataset.log);
-  const showPressed = () => button.setAttribute("aria-pressed", chart.log);
-  button.hidden = false;
-  button.addEventListener("click", () => chart.setLog(!chart.log));
-  chart.onLog = showPressed;
-  showPressed();
+  charts?.toggleLog();
 }
 showArtifacts(api, job);
 update();
 setInterval(updateHeartbeat, 1000);
 let connections = 0;
+const showConnection = showState($("live"));
 new EventConnection({
-  socketUrl: () => `/ws/training/${job.id}?after=${lastSeq}`,
-  streamUrl: () => `${api}/events/stream?after=${lastSeq}`,
+  socketUrl: () => `/ws/training/${job.id}?${cursor()}`,
+  streamUrl: () => `${api}/events/stream?${cursor()}`,
   fetchNew,
   onFrame: (frame) => {
     // After an interruption the fragments that no event updates may be outdated.
     if (frame.event === "connected" && connections++) refresh();
+    // After a restore from a backup, what this page shows has partly never happened.
+    if (frame.event === "connected" && frame.data.reset) location.reload();
     onFrame(frame);
   },
-  onState: showState($("live")),
+  onState: (connection) => {
+    isConnected = connection.state !== "waiting";
+    showConnection(connection);
+  },
 });

@@ -1,6 +1,15 @@
 // Pause, resume, cancel: sends the page's forms without leaving it and shows a refusal in place.
 
+import { failureReason } from "./live.js";
 import { $, addShortcuts } from "./page.js";
+
+/** Of a response that is no success; 401 and 403 come from a session that ended or changed. */
+async function refusalReason(response) {
+  if (response.status === 401 || response.status === 403)
+    return "your session ended or changed since this page was loaded. Reload it.";
+  const body = await response.json().catch(() => ({}));
+  return body.detail ?? response.statusText;
+}
 
 export function enableActions({ api, refusal, toggleLog }) {
   async function submit(form) {
@@ -13,11 +22,9 @@ export function enableActions({ api, refusal, toggleLog }) {
         method: "POST",
         headers: { "X-CSRFToken": form.elements.csrfmiddlewaretoken.value },
       });
-      if (!response.ok) throw new Error((await response.json()).detail ?? response.statusText);
+      if (!response.ok) throw new Error(await refusalReason(response));
     } catch (error) {
-      // fetch rejects with a TypeError where it gets no response at all.
-      const reason = error instanceof TypeError ? "the server is unreachable." : error.message;
-      refusal.textContent = `Could not ${action}: ${reason}`;
+      refusal.textContent = `Could not ${action}: ${failureReason(error)}`;
       refusal.hidden = false;
     }
     buttons.forEach((button) => (button.disabled = false));

@@ -1,10 +1,13 @@
 // Receives events by WebSocket, after three failures by server-sent events, then by polling.
 // Each request names the newest seq that the page has, so no event is lost between connections.
 
+import { basePath } from "./base_path.js";
+
 const MIN_RETRY_DELAY = 250,
   MAX_RETRY_DELAY = 8000,
   PING_INTERVAL = 5000,
   SILENCE_TIMEOUT = 12000,
+  EXPECTED_WITHIN = PING_INTERVAL + 2500, // a pong, a pulse or a response
   POLL_INTERVAL = 2000,
   POLL_DURATION = 15000; // then try a connection again
 const SOCKET_ATTEMPTS = 3,
@@ -15,6 +18,16 @@ const FINAL_CLOSE_CODES = {
   4403: "Access denied.",
   4404: "This job was deleted.",
 };
+
+const OFFLINE = "Offline: this browser has no network.",
+  SILENT = "The server is silent.",
+  UNREACHABLE = "Reconnecting: the server does not respond.";
+
+/** In a sentence why a request failed: `fetch` rejects with a TypeError if it got no response. */
+export function failureReason(error) {
+  if (!(error instanceof TypeError)) return error.message;
+  return navigator.onLine ? "the server is unreachable." : "this browser is offline.";
+}
 
 /** The transport to use after this many failures in a row. */
 export function chooseTransport(failures, hasStream) {
@@ -43,7 +56,10 @@ export class EventConnection {
     this.timer = null;
     this.ended = false;
     this.transport = null;
-    addEventListener("online", () => this.retryNow());
+    // Whose silence it is: without a network the browser hears neither the server nor, through it,
+    // the worker.
+    addEventListener("offline", () => this.ended || this.setState("waiting", OFFLINE));
+    addEventListener("online", () => this.reopen());
     document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow());
     setInterval(() => this.setState(), 1000);
     this.connect();
@@ -54,6 +70,13 @@ export class EventConnection {
     if (this.ended || this.timer === null) return;
     clearTimeout(this.timer);
     this.connect();
+  }
+
+  /** After the browser was offline a connection may look open and be dead. */
+  reopen() {
+    if (this.timer !== null) return this.retryNow();
+    if (this.transport === "socket") this.socket.close();
+    else if (this.transport === "stream") this.source.onerror();
   }
 
   connect() {
@@ -72,13 +95,20 @@ export class EventConnection {
   setState(state = this.state, label = this.label) {
     this.state = state;
     this.label = label;
-    if (state) this.onState({ state, label, lastFrameAt: this.lastFrameAt });
+    if (!state) return;
+    const isConnected = state === "live" || state === "slow";
+    // A connection that was cut without a word looks open until SILENCE_TIMEOUT.
+    const shown =
+      isConnected && Date.now() - this.lastFrameAt > EXPECTED_WITHIN
+        ? { state: "waiting", label: SILENT }
+        : { state, label };
+    this.onState({ ...shown, lastFrameAt: this.lastFrameAt });
   }
 
   receive(frame) {
     this.lastFrameAt = Date.now();
-    if (frame.event === "connected") {
-      this.failures = 0;
+    if (frame.event === "connected") this.failures = 0;
+    if (frame.event === "connected" || this.label === OFFLINE) {
       if (this.transport === "socket") this.setState("live", "Live");
       else this.setState("slow", "Live (SSE)");
     }
@@ -89,7 +119,7 @@ export class EventConnection {
     if (this.ended || this.timer !== null) return;
     this.transport = null;
     this.failures += 1;
-    this.setState("waiting", "Reconnecting…");
+    this.setState("waiting", navigator.onLine ? UNREACHABLE : OFFLINE);
     this.timer = setTimeout(() => this.connect(), retryDelay(this.failures));
   }
 
@@ -100,7 +130,7 @@ export class EventConnection {
 
   openSocket() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}${this.socketUrl()}`);
+    const socket = new WebSocket(`${scheme}://${location.host}${basePath}${this.socketUrl()}`);
     const openedAt = Date.now();
     this.transport = "socket";
     this.socket = socket;
@@ -120,6 +150,7 @@ export class EventConnection {
   openStream() {
     const source = new EventSource(this.streamUrl());
     this.transport = "stream";
+    this.source = source;
     source.onmessage = (message) => this.receive(JSON.parse(message.data));
     source.addEventListener("pulse", () => (this.lastFrameAt = Date.now()));
     source.onerror = () => {
@@ -146,14 +177,20 @@ export class EventConnection {
   }
 }
 
-/** Shows the state of the connection, and while it is broken or slow also the age of the data. */
+/**
+ * Shows the state of the connection, and while it is broken also the age of the data. `element` is a
+ * live region: its text changes with the state only, and the age, which counts, is outside of it.
+ */
 export function showState(element) {
+  const ageElement = Object.assign(document.createElement("span"), { className: "live-age" });
+  element.after(ageElement);
   return ({ state, label, lastFrameAt }) => {
     const age = lastFrameAt ? Math.round((Date.now() - lastFrameAt) / 1000) : null;
-    const text = state === "waiting" && age !== null ? `${label} last update ${age} s ago` : label;
+    const ageText = state === "waiting" && age !== null ? `Last update ${age} s ago` : "";
     const title = state === "ended" || age === null ? "" : `Updated ${age} s ago`;
     if (element.dataset.state !== state) element.dataset.state = state;
-    if (element.textContent !== text) element.textContent = text;
+    if (element.textContent !== label) element.textContent = label;
+    if (ageElement.textContent !== ageText) ageElement.textContent = ageText;
     if (element.title !== title) element.title = title;
   };
 }

@@ -9,6 +9,23 @@ export function setText(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
 }
 
+const ANNOUNCE_INTERVAL = 15000;
+let announcedAt = 0,
+  announcement = null;
+
+/** For screen readers: the newest text, at most every 15 s. */
+export function announce(text) {
+  const region = $("polite");
+  announcement = text;
+  if (!region || Date.now() < announcedAt) return;
+  const wait = Math.max(0, announcedAt + ANNOUNCE_INTERVAL - Date.now());
+  announcedAt = Date.now() + wait; // one that waits takes the newest text
+  setTimeout(() => {
+    announcedAt = Date.now();
+    setText(region, announcement);
+  }, wait);
+}
+
 /** The server's clock minus this one, in ms. */
 let clockOffset = 0;
 export function setClock(serverNow) {
@@ -28,7 +45,7 @@ export function updateAges() {
 const STATUS_LABELS = JSON.parse($("status-labels")?.textContent ?? "{}");
 export const statusLabel = (state) => STATUS_LABELS[state] ?? state;
 
-/** Shows the state as colour, icon and label. */
+/** Shows the state as color, icon and label. */
 export function updatePill(pill, state) {
   if (!pill || pill.classList.contains(state)) return;
   pill.className = `pill ${state}`;

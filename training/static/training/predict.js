@@ -1,21 +1,38 @@
 // Locate a transmitter: sends the readings and shows the position with its ellipse.
 
-import { formatDistance } from "./formatting.js";
+import { formatDistance, formatFixed } from "./formatting.js";
+import { failureReason } from "./live.js";
+import { numberAsJson } from "./numbers.js";
 import { $ } from "./page.js";
 
 const address = $("try").dataset.predict;
 
+/**
+ * The rows as JSON, with every digit that was typed: arrival times have more than a Number holds.
+ * Marks the inputs that are not numbers and throws the reason for the first.
+ */
 function readings() {
-  const rows = [...document.querySelectorAll("[data-receiver]")];
-  return rows
-    .map((row) => {
-      const filled = [...row.querySelectorAll("input")].filter((input) => input.value !== "");
-      return {
-        receiver_id: row.dataset.receiver,
-        ...Object.fromEntries(filled.map((input) => [input.name, Number(input.value)])),
-      };
-    })
-    .filter((one) => Object.keys(one).length > 1);
+  const rows = [];
+  let refused = null;
+  for (const row of document.querySelectorAll("[data-receiver]")) {
+    const fields = [];
+    for (const input of row.querySelectorAll("input")) {
+      input.removeAttribute("aria-invalid");
+      input.parentElement.querySelector(".error")?.remove();
+      if (input.value.trim() === "") continue;
+      try {
+        fields.push(`"${input.dataset.field}":${numberAsJson(input.value)}`);
+      } catch (error) {
+        input.setAttribute("aria-invalid", "true");
+        refused ??= new Error(`${input.getAttribute("aria-label")}: ${error.message}`);
+      }
+    }
+    if (fields.length)
+      rows.push(`{"receiver_id":${JSON.stringify(row.dataset.receiver)},${fields.join(",")}}`);
+  }
+  if (refused) throw refused;
+  if (!rows.length) throw new Error("Enter at least one reading.");
+  return `{"measurements":[${rows.join(",")}]}`;
 }
 
 /** Both full axes. */
@@ -35,8 +52,8 @@ function drawMap(estimate) {
     at: project({ lat: +row.dataset.lat, lon: +row.dataset.lon }),
   }));
   const { semi_major_m: major, semi_minor_m: minor, azimuth_deg: azimuth } = estimate.ellipse_68;
-  const xs = [-major, major, ...fixed.map((one) => one.at[0])],
-    ys = [-major, major, ...fixed.map((one) => one.at[1])];
+  const xs = [-major, major, ...fixed.map(({ at }) => at[0])],
+    ys = [-major, major, ...fixed.map(({ at }) => at[1])];
   const [left, top] = [Math.min(...xs), Math.min(...ys)];
   const scale = Math.min(500 / (Math.max(...xs) - left), 300 / (Math.max(...ys) - top));
   const toPixels = ([x, y]) => [30 + scale * (x - left), 30 + scale * (y - top)];
@@ -58,21 +75,42 @@ function drawMap(estimate) {
     }),
   );
   drawing.append(svg("circle", { class: "estimate", cx: x, cy: y, r: 4 }));
-  for (const { name, at } of fixed) {
-    const [tx, ty] = toPixels(at);
-    const label = svg("text", {
-      class: "name",
-      x: tx + (tx > 420 ? -9 : 9),
-      y: ty + 4,
-      "text-anchor": tx > 420 ? "end" : "start",
+  const markers = fixed.map(({ name, at: place }) => ({ name, at: toPixels(place) }));
+  const taken = markers.map(({ at: [mx, my] }) => [mx - 6, my - 6, mx + 6, my + 4]);
+  for (const { name, at } of markers.sort((one, other) => one.at[1] - other.at[1])) {
+    const marker = svg("path", {
+      class: "receiver-marker",
+      d: `M${at[0]} ${at[1] - 6}l5.5 10h-11z`,
     });
-    label.textContent = name;
-    drawing.append(
-      svg("path", { class: "receiver-marker", d: `M${tx} ${ty - 6}l5.5 10h-11z` }),
-      label,
-    );
+    marker.append(Object.assign(svg("title", {}), { textContent: name }));
+    drawing.append(marker);
+    const label = freeLabel(name, at, taken);
+    if (label) drawing.append(label);
   }
   return drawing;
+}
+
+/** The name at the first free position around its marker, as in training/web/charts/maps.py. */
+function freeLabel(name, [x, y], taken) {
+  const width = 7.6 * name.length;
+  for (const shift of [0, -8, -16, 8, 16, 24]) {
+    for (const [left, anchor] of [
+      [x + 9, "start"],
+      [x - 9 - width, "end"],
+    ]) {
+      const baseline = y + 4 + shift;
+      const box = [left, baseline - 11, left + width, baseline + 3];
+      const overlaps = (other) =>
+        box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3];
+      if (left < 0 || left + width > 560 || taken.some(overlaps)) continue;
+      taken.push(box);
+      const at = { x: anchor === "start" ? left : left + width, y: baseline };
+      const label = svg("text", { class: "name", ...at, "text-anchor": anchor });
+      label.textContent = name;
+      return label;
+    }
+  }
+  return null;
 }
 
 function svg(kind, attributes) {
@@ -91,23 +129,25 @@ function show(lines) {
 
 $("readings").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const measurements = readings();
-  if (!measurements.length) return show([["Enter at least one reading.", "error"]]);
   try {
+    const body = readings();
+    show([["Estimating…", "muted"]]);
     const response = await fetch(address, {
       method: "POST",
       headers: {
         "Content-Type": "application/json",
         "X-CSRFToken": event.target.elements.csrfmiddlewaretoken.value,
       },
-      body: JSON.stringify({ measurements }),
+      body,
     });
+    if (response.status === 401 || response.status === 403)
+      throw new Error("Your session ended or changed since this page was loaded. Reload it.");
     const result = await response.json();
     if (!response.ok)
       throw new Error([result.detail, ...Object.values(result.errors ?? {}).flat()].join(" "));
     const [estimate] = result.predictions;
     show([
-      [`${estimate.lat.toFixed(5)}, ${estimate.lon.toFixed(5)}`, "large"],
+      [`${formatFixed(estimate.lat, 5)}, ${formatFixed(estimate.lon, 5)}`, "large"],
       [
         `68 % confidence ellipse ${size(estimate.ellipse_68)} (95 %: ${size(estimate.ellipse_95)}).`,
         "muted",
@@ -115,6 +155,10 @@ $("readings").addEventListener("submit", async (event) => {
     ]);
     $("answer").append(drawMap(estimate));
   } catch (error) {
-    show([[error.message, "error"]]);
+    show([[asSentence(failureReason(error)), "error"]]);
   }
 });
+
+function asSentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

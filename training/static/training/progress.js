@@ -1,6 +1,6 @@
 // The speed of a training and the time left, computed as in `training/jobs/progress.py`.
 
-import { formatCount, formatEta } from "./formatting.js";
+import { formatCount, formatEta, formatFixed } from "./formatting.js";
 
 /** The speed is measured over the newer half of the epochs that are kept. */
 const MIN_SPEED_EPOCHS = 20,
@@ -39,14 +39,17 @@ export class Speed {
 
 /** The text next to the progress bar, the same as `progress_text` in `web/views/job_page.py`. */
 export function progressText(job, speed, now) {
-  const share = `${job.progress_percent.toFixed(0)} %`;
+  const share = `${formatFixed(job.progress_percent, 0)} %`;
   if (job.kind !== "training")
     return `${formatCount(job.generated ?? 0)} of ${formatCount(job.config.samples)} samples, ${share}`;
+  if (!job.total_epochs) return `Epoch ${formatCount(job.current_epoch)}`;
   const text = `Epoch ${formatCount(job.current_epoch)} of ${formatCount(job.total_epochs)}, ${share}`;
   if (job.status !== "running") return text;
-  if (job.current_epoch === job.total_epochs) return `${text}, evaluating on the test set`;
+  if (job.current_epoch === job.total_epochs)
+    return `${text}, ${job.dataset_id ? "evaluating on the test set" : "finishing"}`;
   const left = formatEta(speed.secondsLeft(job.total_epochs - job.current_epoch, now));
+  const { patience } = job.config;
   const mayStopEarly =
-    (job.best_epoch ?? 0) + (job.config.patience ?? job.total_epochs) < job.total_epochs;
+    Number.isInteger(patience) && (job.best_epoch ?? 0) + patience < job.total_epochs;
   return text + (left && `, ${mayStopEarly ? "at most " : ""}about ${left} left`);
 }

@@ -1,6 +1,7 @@
 // The list of sweeps, or one sweep whose trials start, train and end while the page is open.
 
 import { Chart, EPOCH_TICKS, throttle } from "./chart.js";
+import { zoomInAddress } from "./chart_view.js";
 import { Columns } from "./columns.js";
 import { formatter, tickFormatter } from "./formatting.js";
 import { EventConnection, showState } from "./live.js";
@@ -29,12 +30,14 @@ const chart =
   payload &&
   new Chart($("curves"), {
     name: "sweep",
+    group: zoomInAddress($("reset-zoom")),
+    label: (index) => runs[index]?.name,
     title: payload.metric.title,
     format: formatter(payload.metric),
     tick: tickFormatter(payload.metric),
     incrs: EPOCH_TICKS,
     series: Array.from({ length: MAX_CURVES }, (_, index) => ({
-      colour: `--c${index}`,
+      color: `--c${index}`,
       spanGaps: true,
     })),
   });
@@ -68,7 +71,7 @@ function onFrame(frame) {
   if (!payload) return void (frame.event === "training:progress" || scheduleRefresh());
   // The first event of an unknown job: it may be the next trial.
   if (!trials.has(id)) return void (frame.seq === 1 && scheduleRefresh());
-  const run = runs.find((one) => one.id === id);
+  const run = runs.find((trial) => trial.id === id);
   if (run && frame.seq > run.seq) {
     run.seq = frame.seq;
     if (frame.event === "training:progress" && !frame.data.is_best) {

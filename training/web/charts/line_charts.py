@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from django.utils.safestring import SafeString
 
-from training.web.charts.svg import Canvas, Scale
-from training.web.formatting import format_distance
+from training.web.charts.svg import SMALLEST, Canvas, Scale, bounded
+from training.web.formatting import format_distance, format_distance_tick, format_percent
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 250, 62, 10, 10, 26
 Numbers = Sequence[float | None]
@@ -70,13 +71,14 @@ class Plot:
     ) -> None:
         self.canvas = Canvas(WIDTH, HEIGHT, label)
         x_values = [value for line in xs for value in line]
-        y_values = [value for line in ys for value in line if value is not None]
+        y_values = [bounded(value) for line in ys for value in line if value is not None]
         first = min(x_values, default=0)
         low, high = min(y_values, default=0), max(y_values, default=1)
         self.x = Scale(first, max([*x_values, first + 1]), LEFT, WIDTH - RIGHT)
         padding = 0.06 * (high - low) or 1.0
         axis_low, axis_high = low - padding, high + padding
         if log and low > 0:
+            low, high = max(low, SMALLEST), max(high, SMALLEST)
             axis_low = low / max(1.05, (high / low) ** 0.1)
             axis_high = high * max(1.05, (high / low) ** 0.05)
         self.y = Scale(axis_low, axis_high, HEIGHT - BOTTOM, TOP, log)
@@ -87,7 +89,6 @@ class Plot:
         self.canvas.x_axis(self.x, ticks, format_x or "{:,.0f}".format, TOP, HEIGHT - BOTTOM)
 
     def draw_level(self, css: str, level: float, name: str, below: bool = False) -> None:
-        """Draw a horizontal reference line with its name."""
         self.canvas.line(f"level {css}", (LEFT, self.y(level)), (WIDTH - RIGHT, self.y(level)))
         self.canvas.text(f"name {css}", (LEFT + 6, self.y(level) + (13 if below else -4)), name)
 
@@ -105,7 +106,8 @@ def sparkline(values: Numbers, label: str) -> SafeString:
     canvas = Canvas(96, 22, label, "spark")
     known = [value for value in values if value is not None]
     if len(known) > 1:
-        x, y = Scale(0, len(values) - 1, 2, 94), Scale(min(known), max(known), 20, 2)
+        low, high = bounded(min(known)), bounded(max(known))
+        x, y = Scale(0, len(values) - 1, 2, 94), Scale(low, high, 20, 2)
         canvas.curve(
             "line",
             (None if value is None else (x(index), y(value)) for index, value in enumerate(values)),
@@ -116,9 +118,9 @@ def sparkline(values: Numbers, label: str) -> SafeString:
 def cdf_chart(distributions: Mapping[str, tuple[Numbers, Numbers]]) -> SafeString:
     """Draw cumulative error distributions on a logarithmic axis.
 
-    `distributions` maps a CSS class to distances in metres and the share of errors up to each.
+    `distributions` maps a CSS class to distances in meters and the share of errors up to each.
     """
-    width, height = 560, 300
+    width, height, right = 560, 300, 560 - 22  # the last tick may be as wide as 100 km
     canvas = Canvas(width, height, "Share of positions within a distance", "drawing cdf")
     positive = [
         max(value, 1.0) for distances, _ in distributions.values() for value in distances if value
@@ -126,10 +128,10 @@ def cdf_chart(distributions: Mapping[str, tuple[Numbers, Numbers]]) -> SafeStrin
     if not positive:
         return canvas.svg()
     low, high = max(min(positive), max(positive) / 1e4), max(positive)
-    x = Scale(low, high, LEFT - 16, width - RIGHT, log=True)
+    x = Scale(low, high, LEFT - 16, right, log=True)
     y = Scale(0, 1, height - BOTTOM, TOP)
-    canvas.y_axis(y, [0, 0.25, 0.5, 0.68, 0.95], lambda share: f"{share:.0%}", x.start, x.end)
-    canvas.x_axis(x, x.ticks(6), short_distance, TOP, height - BOTTOM)
+    canvas.y_axis(y, [0, 0.25, 0.5, 0.68, 0.95], partial(format_percent, digits=0), x.start, x.end)
+    canvas.x_axis(x, x.ticks(6), format_distance_tick, TOP, height - BOTTOM)
     for css, (distances, shares) in distributions.items():
         canvas.curve(
             f"line {css}",
@@ -140,8 +142,3 @@ def cdf_chart(distributions: Mapping[str, tuple[Numbers, Numbers]]) -> SafeStrin
             ],
         )
     return canvas.svg()
-
-
-def short_distance(value: float) -> str:
-    """Format the round values of axis ticks and scale bars: 5 km, 200 m."""
-    return f"{value / 1000:g} km" if abs(value) >= 1000 else f"{value:g} m"

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.utils.safestring import SafeString
 
-from training.web.charts.line_charts import short_distance
+from training.models.evaluation import MapPoints
 from training.web.charts.svg import Canvas, Scale, round_step
-from training.web.formatting import format_distance
+from training.web.formatting import format_distance, format_distance_tick
 
 WIDTH, MARGIN, MAX_HEIGHT = 560, 26, 460
 # Radius in standard deviations of the ellipse that holds 68 % of a bivariate normal distribution.
 RADIUS_68 = math.sqrt(-2 * math.log(1 - 0.68))
 # Further ellipses appear only while the pointer is over their sample.
 MAX_VISIBLE_ELLIPSES = 120
-CHARACTER_WIDTH = 6.2  # average, in pixels
-LABEL_HEIGHT = 12
+# Of names in the font of narrow screens, in pixels.
+CHARACTER_WIDTH, LABEL_ASCENT, LABEL_DESCENT = 7.6, 11, 3
 Point = Sequence[float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 class MapPlot:
-    """Maps east and north in metres to pixels, with the same scale in both directions."""
+    """Maps east and north in meters to pixels, with the same scale in both directions."""
 
     def __init__(self, points: Sequence[Point], label: str) -> None:
         east, north = [p[0] for p in points], [p[1] for p in points]
         width, height = max(east) - min(east) or 1.0, max(north) - min(north) or 1.0
-        self.pixels_per_metre = min(
+        self.pixels_per_meter = min(
             (WIDTH - 2 * MARGIN) / width, (MAX_HEIGHT - 2 * MARGIN) / height
         )
-        pixel_height = max(200.0, height * self.pixels_per_metre + 2 * MARGIN)
+        pixel_height = max(200.0, height * self.pixels_per_meter + 2 * MARGIN)
         self.canvas = Canvas(WIDTH, pixel_height, label, "drawing map")
         center = ((max(east) + min(east)) / 2, (max(north) + min(north)) / 2)
-        half_east = WIDTH / 2 / self.pixels_per_metre
-        half_north = pixel_height / 2 / self.pixels_per_metre
+        half_east = WIDTH / 2 / self.pixels_per_meter
+        half_north = pixel_height / 2 / self.pixels_per_meter
         self.x = Scale(center[0] - half_east, center[0] + half_east, 0, WIDTH)
         self.y = Scale(center[1] - half_north, center[1] + half_north, pixel_height, 0)
 
@@ -50,39 +51,63 @@ class MapPlot:
                 at = scale(index * step)
                 ends = ((0, at), (WIDTH, at)) if horizontal else ((at, 0), (at, self.canvas.height))
                 self.canvas.line("grid", *ends)
-        y, length = self.canvas.height - 12, step * self.pixels_per_metre
+        y, length = self.canvas.height - 12, step * self.pixels_per_meter
         self.canvas.line("scale-bar", (12, y), (12 + length, y))
-        self.canvas.text("tick", (18 + length, y + 4), short_distance(step))
+        self.canvas.text("tick", (18 + length, y + 4), format_distance_tick(step))
         self.canvas.text("tick", (WIDTH - 12, 18), "N ↑", "end")
 
     def draw_receivers(self, receivers: Sequence[Sequence[Any]]) -> None:
-        """Draw markers with names; `receivers`: [east, north, name]."""
-        labels: list[tuple[float, float, float]] = []  # left, right and baseline of each
-        for east, north, receiver in sorted(receivers, key=lambda row: -float(row[1])):
-            name, (x, y) = str(receiver), self((east, north))
+        """Draw markers with names; `receivers`: [east, north, name].
+
+        A name without free space is left out; the marker's tooltip has it.
+        """
+        markers = [(self((east, north)), str(name)) for east, north, name in receivers]
+        taken = [(x - 6, y - 6, x + 6, y + 4) for (x, y), _ in markers]
+        for (x, y), name in sorted(markers, key=lambda marker: marker[0][1]):
             group = self.canvas.group("receiver", name)
             group.shape("path", "receiver-marker", d=f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z")
-            width = CHARACTER_WIDTH * len(name)
-            on_left = x > WIDTH - width - 20
-            start, baseline = (x - 9 - width if on_left else x + 9), y + 4
-            # Of two receivers side by side, the second gets its name below the first.
-            while any(
-                start < right and left < start + width and abs(baseline - other) < LABEL_HEIGHT
-                for left, right, other in labels
-            ):
-                baseline += 6
-            labels.append((start, start + width, baseline))
-            at = (x - 9 if on_left else x + 9, baseline)
-            group.text("name", at, name, "end" if on_left else "start")
+            for at, anchor in _label_positions(x, y):
+                box = _text_box(at, name, anchor)
+                if self._contains(box) and not any(_overlap(box, other) for other in taken):
+                    taken.append(box)
+                    group.text("name", at, name, anchor)
+                    break
+
+    def _contains(self, box: Box) -> bool:
+        left, top, right, bottom = box
+        return left >= 0 and top >= 0 and right <= WIDTH and bottom <= self.canvas.height
 
 
-def error_map(points: dict[str, Any], limit: int = 400) -> SafeString:
+def _label_positions(x: float, y: float) -> Iterator[tuple[tuple[float, float], str]]:
+    """Positions and anchors of a name at the marker (x, y), the best one first."""
+    for shift in (0, -8, -16, 8, 16, 24):
+        yield (x + 9, y + 4 + shift), "start"
+        yield (x - 9, y + 4 + shift), "end"
+    yield (x, y + 18), "middle"
+    yield (x, y - 10), "middle"
+
+
+def _text_box(at: tuple[float, float], text: str, anchor: str) -> Box:
+    width = CHARACTER_WIDTH * len(text)
+    left = at[0] - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+    return left, at[1] - LABEL_ASCENT, left + width, at[1] + LABEL_DESCENT
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def error_map(points: MapPoints, limit: int = 400) -> SafeString:
     """Draw true positions as dots, each with a line to its estimate and the 68 % ellipse."""
     true_positions, estimates = points["target"][:limit], points["mean"][:limit]
     covariance = points.get("covariance", [])
-    receivers = [row for row in points.get("receivers", []) if None not in row[:2]]
+    receivers = [
+        (east, north, name)
+        for east, north, name in points.get("receivers", [])
+        if east is not None and north is not None
+    ]
     label = f"Map of {len(true_positions)} true positions and their estimates"
-    plot = MapPlot([*true_positions, *(row[:2] for row in receivers)], label)
+    plot = MapPlot([*true_positions, *(receiver[:2] for receiver in receivers)], label)
     plot.draw_grid()
     for index, (truth, estimate) in enumerate(zip(true_positions, estimates, strict=True)):
         ellipse = _ellipse(covariance[index]) if index < len(covariance) else None
@@ -92,8 +117,8 @@ def error_map(points: dict[str, Any], limit: int = 400) -> SafeString:
             major, minor, turn = ellipse
             group.shape("ellipse",
                         "ellipse" if index < MAX_VISIBLE_ELLIPSES else "ellipse on-hover",
-                        cx=x, cy=y, rx=major * plot.pixels_per_metre,
-                        ry=minor * plot.pixels_per_metre,
+                        cx=x, cy=y, rx=major * plot.pixels_per_meter,
+                        ry=minor * plot.pixels_per_meter,
                         transform=f"rotate({-turn:.1f} {x:.1f} {y:.1f})")  # fmt: skip
         group.line("error-line", plot(truth), plot(estimate))
         group.shape("circle", "true-position", cx=plot(truth)[0], cy=plot(truth)[1], r=2)
@@ -117,9 +142,9 @@ def dataset_map(
 
 
 def _ellipse(covariance: Sequence[float]) -> tuple[float, float, float] | None:
-    """Semi-axes in metres of the 68 % ellipse, and its rotation in degrees from east.
+    """Semi-axes in meters of the 68 % ellipse, and its rotation in degrees from east.
 
-    `covariance`: [ee, en, nn] in square metres.
+    `covariance`: [ee, en, nn] in square meters.
     """
     ee, en, nn = covariance
     mean, deviation = (ee + nn) / 2, math.hypot((ee - nn) / 2, en)

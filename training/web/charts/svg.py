@@ -10,6 +10,9 @@ from xml.etree import ElementTree as ET
 from django.utils.safestring import SafeString, mark_safe
 
 Point = tuple[float, float]
+# Sums and powers of larger values, and logarithms of smaller ones, are not finite. A curve beyond
+# this is drawn at the edge.
+LARGEST, SMALLEST = 1e150, 1e-150
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,9 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        low, high = self.low, self.high
+        low, high, value = self.low, self.high, bounded(value)
+        if self.log and low > 0:
+            value = max(value, SMALLEST)
         if self.log:
             transform = math.log if self.low > 0 else math.asinh
             value, low, high = transform(value), transform(low), transform(high)
@@ -45,6 +50,10 @@ class Scale:
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [index * step for index in range(first, last + 1)]
+
+
+def bounded(value: float) -> float:
+    return max(-LARGEST, min(value, LARGEST))
 
 
 def round_step(minimum: float) -> float:

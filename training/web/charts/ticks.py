@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 from training.programs.metrics import Metric
 from training.web import formatting
-from training.web.charts.line_charts import short_distance
 
 
 def tick_formatter(metric: Metric) -> Callable[[float], str]:
     match metric.format:
         case "distance":
-            return short_distance
+            return formatting.format_distance_tick
         case "number":
-            return lambda tick: f"{float(f'{tick:.4g}'):g}"
+            return formatting.format_tick
         case _:
             return formatting.formatter(metric)

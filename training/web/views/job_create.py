@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-from django.contrib.auth.decorators import login_required
+from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_POST
 
+from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs import lifecycle
 from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job
-from training.programs.registry import get_program
-from training.web.forms import JobForm
-from training.web.views.responses import redirect_see_other
+from training.programs.manifest import Program
+from training.programs.registry import (
+    DEFAULT_PROGRAM,
+    get_program,
+    list_programs,
+)
+from training.web import drafts
+from training.web.create_once import create_once
+from training.web.forms import InitialValues, JobForm
+from training.web.sign_in import post_only, sign_in_required
+from training.web.views.responses import (
+    HttpResponseSeeOther,
+    get_program_or_404,
+    redirect_see_other,
+)
 
 
-@login_required
+@drafts.keeps_draft
+@sign_in_required
 def create_job(request: HttpRequest) -> HttpResponse:
-    """Create a job; `like` (a job ID), `dataset` and `preset` set the initial values."""
+    """Create a job of `program`; `like` (a job ID), `dataset` and `preset` set initial values."""
     user = signed_in_user(request)
     parent = _parent(request, user)
-    form = JobForm(user, request.POST or None, initial=_initial_values(request, parent))
+    program = _program(request, parent)
+    initial = _initial_values(request, user, program, parent)
+    form = JobForm(user, program, request.POST or None, initial=initial)
+    drafts.fill(form, drafts.take(request))
     if request.method == "POST" and form.is_valid():
-        return redirect_see_other("job", form.submit(parent).pk)
+        try:
+            creation = create_once(request, "job", lambda: form.submit(parent))
+        except LimitReachedError as error:
+            form.add_error(None, str(error))
+        else:
+            return HttpResponseSeeOther(creation.url)
     context = {
         "form": form,
         "parent": parent,
-        "presets": get_program().presets,
+        "program": program,
+        "programs": list_programs(),
+        "presets": program.presets,
+        "preset_fields": " ".join({name for preset in program.presets for name in preset.values}),
         "preset": request.GET.get("preset", ""),
         "dataset": request.GET.get("dataset", ""),
     }
@@ -40,38 +63,55 @@ def create_job(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_POST
-@login_required
+@post_only
+@sign_in_required
 def create_first_job(request: HttpRequest) -> HttpResponse:
-    """Create a quick training job on the newest dataset."""
     user = signed_in_user(request)
     newest = visible_to(Dataset.objects.filter(status=Dataset.State.READY), user).first()
     if newest is None:
         return redirect_see_other("datasets")
     program = get_program()
     config = program.parameters(**program.presets[0].values)
-    return redirect_see_other("job", lifecycle.submit(user, newest, config, "First training").pk)
+    try:
+        creation = create_once(
+            request, "job", lambda: lifecycle.submit(user, newest, config, "First training")
+        )
+    except LimitReachedError as error:
+        messages.warning(request, str(error))
+        return redirect_see_other("jobs")
+    return HttpResponseSeeOther(creation.url)
 
 
 def _parent(request: HttpRequest, user: User) -> Job | None:
     like = request.POST.get("like") or request.GET.get("like", "")
     try:
-        return visible_to(Job.objects.filter(kind=Job.Kind.TRAINING), user).get(pk=uuid.UUID(like))
+        return visible_to(Job.objects.filter(kind=Job.Kind.TRAINING, reported=False), user).get(
+            pk=uuid.UUID(like)
+        )
     except (ValueError, Job.DoesNotExist):
         return None
 
 
-def _initial_values(request: HttpRequest, parent: Job | None) -> dict[str, Any]:
-    """Initial form values from the parent job or the query string."""
+def _program(request: HttpRequest, parent: Job | None) -> Program:
+    """That of the parent job, else the requested one; a 404 if it is not installed."""
+    name = parent.program if parent else request.GET.get("program", DEFAULT_PROGRAM)
+    return get_program_or_404(name)
+
+
+def _initial_values(
+    request: HttpRequest, user: User, program: Program, parent: Job | None
+) -> InitialValues:
     if parent is not None:
         return {
-            **parent.config, **QueuePolicy.of(parent).model_dump(),
+            **parent.config, **QueuePolicy.of(parent).allowed_for(user).model_dump(),
             "dataset": parent.dataset_id, "name": parent.name,
             "notes": parent.notes, "team": parent.team_id,
+            "project": parent.project.name if parent.project else "",
         }  # fmt: skip
-    presets = {preset.name: preset for preset in get_program().presets}
+    presets = {preset.name: preset for preset in program.presets}
     preset = presets.get(request.GET.get("preset", ""))
-    chosen = dict(preset.values) if preset else {}
-    if "dataset" in request.GET:
-        chosen["dataset"] = request.GET["dataset"]
+    chosen: InitialValues = {"needs": program.needs, **(preset.values if preset else {})}
+    for name in ("dataset", "project"):
+        if name in request.GET:
+            chosen[name] = request.GET[name]
     return chosen

@@ -5,32 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import TypedDict
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from pydantic import JsonValue
 
+from heimdall_sdk.messages import Objective
 from realtime.events import timestamp
 from training.api.serializers.jobs import JobSerializer
-from training.jobs import chart_series, progress, status
-from training.jobs.directories import attempt_directory
-from training.jobs.reference_errors import ReferenceErrors, reference_errors
-from training.models import Epoch, Job, TrainedModel
+from training.jobs import chart_series, logs, progress, status, system_figures
+from training.jobs.reference_errors import ReferenceErrors, ReferenceErrorsJson, reference_errors
+from training.jobs.system_figures import SystemColumns
+from training.models import Epoch, Job, JobEvent, TrainedModel
+from training.models.evaluation import Evaluation
 from training.models.states import Status
+from training.programs.charts import declare_observed
 from training.programs.manifest import Program
-from training.programs.metrics import Chart, Metric
-from training.programs.registry import get_program
-from training.web import formatting
+from training.programs.metrics import Chart, Direction, Metric
+from training.programs.registry import describe_program
+from training.web import formatting, terminal
 from training.web.charts.line_charts import cdf_chart, line_chart
 from training.web.charts.maps import error_map
+from training.web.charts.system_charts import DrawnSystemChart, draw_system_charts
 from training.web.charts.ticks import tick_formatter
+from training.web.metric_rows import MetricRow, metric_rows
 from training.workers.registry import Capacity
 
 # About as many as a chart is wide in pixels.
 CHART_POINTS = 800
+# Charts with values in the page; the script fetches those of others when they are in view.
+EMBEDDED_CHARTS = 6
+LINE_STYLES = 8  # in style.css and job_charts.js
+CHART_AXES = (("step", "Step"), ("epoch", "Epoch"), ("time", "Time"))
 TABLE_ROWS = 50
-LOG_LINES = 12
+SYSTEM_POINTS = 300
+LOG_LINES = 200
+LOG_BYTES = 256 * 1024
+# Of the table of last and best values; the page of metrics has the others.
+METRIC_ROWS = 100
+# Of the log of a failed job, below its error message.
+EXCERPT_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,97 @@ class DrawnChart:
     title: str
     metrics: list[Metric]
     has_levels: bool
+    has_values: bool
     curves: SafeString
+
+    @property
+    def styled(self) -> list[tuple[int, Metric]]:
+        """With the number of the style of its line."""
+        return [(index % LINE_STYLES, metric) for index, metric in enumerate(self.metrics)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSection:
+    """Charts whose metrics have the same prefix; those of the program have none."""
+
+    name: str
+    charts: list[DrawnChart]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRow:
+    title: str
+    value: str
+    before: str  # in the job that this one was cloned from
+    changed: bool
+
+
+class ProgramJson(TypedDict):
+    """What the script needs to draw and print the metrics of the program."""
+
+    metrics: dict[str, dict[str, str | int | None]]
+    charts: list[dict[str, JsonValue]]
+    objective: str
+    headline: str
+
+
+class SnapshotJson(TypedDict):
+    """What job.js starts from. Times are ISO 8601."""
+
+    job: dict[str, JsonValue]
+    state: str
+    columns: chart_series.MetricsJson
+    ends: list[str]
+    gaps: list[int]
+    program: ProgramJson
+    headline_value: float | None
+    reference_errors: ReferenceErrorsJson
+    test_rmse: float | None
+    last_event_at: str
+    lease_seconds: float
+    silent_after_seconds: float
+    now: str
+    table_rows: int
+
+
+class EvaluationDrawings(TypedDict, total=False):
+    """The drawings of an evaluation; an older evaluation has fewer."""
+
+    cdf: SafeString
+    map: SafeString
+
+
+class JobContext(EvaluationDrawings):
+    """The context of job.html."""
+
+    job: Job
+    state: str
+    may: dict[str, bool]
+    waits_for: str
+    active: bool
+    progress: str
+    rows: list[Epoch]
+    newest: dict[str, float | None]
+    speed: float | None
+    program: Program
+    headline_help: str
+    figures: list[Metric]
+    table: Sequence[EpochColumn]
+    chart_sections: list[ChartSection]
+    chart_axes: Sequence[tuple[str, str]]
+    charts_left: int
+    reference_errors: ReferenceErrors
+    bound_ratio: float | None
+    evaluation: Evaluation | None
+    timeline: list[status.TimelineEntry]
+    config: list[ConfigRow]
+    log: LogTail
+    log_excerpt: list[str]
+    system: SystemColumns
+    system_charts: list[DrawnSystemChart]
+    memory_limit: float | None
+    metric_rows: list[MetricRow]
+    metrics_left: int
 
 
 @dataclass(frozen=True)
@@ -59,46 +166,55 @@ class Snapshot:
     job: Job
     program: Program
     model: TrainedModel | None
-    columns: chart_series.Columns
+    columns: chart_series.MetricsJson
     ends: list[datetime]
     gaps: list[int]
 
     @classmethod
     def of(cls, job: Job) -> Snapshot:
         """`job` was read first, so what is read here is at least as new as its seq."""
-        program = get_program(job.program)
-        names = [name for chart in program.charts for name in chart.metrics]
+        program = observed_program(job)
+        names = [name for chart in program.charts[:EMBEDDED_CHARTS] for name in chart.metrics]
         model = TrainedModel.objects.filter(job=job).first()
         return cls(
             job=job,
             program=program,
             model=model,
-            columns=chart_series.columns(job, list(dict.fromkeys(names)), CHART_POINTS),
+            columns=chart_series.metrics_json(job, list(dict.fromkeys(names)), CHART_POINTS),
             ends=progress.epoch_ends(job),
             gaps=progress.resumed_epochs(job),
         )
 
     @property
-    def evaluation(self) -> dict[str, Any] | None:
+    def evaluation(self) -> Evaluation | None:
         return self.model.evaluation if self.model else None
 
-    def for_script(self) -> dict[str, Any]:
+    def for_script(self) -> SnapshotJson:
+        events = JobEvent.objects.filter(job=self.job, seq=self.job.seq)
+        last_event_at = events.values_list("at", flat=True).first()
         return {
             "job": JobSerializer(self.job).data,
             "state": self.job.display_status,
-            "columns": self.columns.as_json(),
+            "columns": self.columns,
             "ends": [timestamp(end) for end in self.ends],
             "gaps": self.gaps,
             "program": program_as_json(self.program),
             "headline_value": self.job.headline_value,
             "reference_errors": reference_errors(self.job, self.evaluation).as_json(),
-            "lease_seconds": settings.LEASE_SECONDS,
-            "silent_after_seconds": status.SILENT_AFTER_LEASE_SHARE * settings.LEASE_SECONDS,
+            "test_rmse": test_rmse(self.evaluation),
+            "last_event_at": timestamp(last_event_at) if last_event_at else "",
+            "lease_seconds": status.lease_seconds(self.job),
+            "silent_after_seconds": (
+                status.SILENT_AFTER_LEASE_SHARE * status.lease_seconds(self.job)
+            ),
             "now": timestamp(timezone.now()),
             "table_rows": TABLE_ROWS,
         }
 
-    def for_template(self) -> dict[str, Any]:
+    def for_template(self, attempt: int | None = None) -> JobContext:
+        """`attempt` is that of the log; by default the newest."""
+        log = LogTail.of(self.job, attempt)
+        system = system_figures.columns(self.job, SYSTEM_POINTS)
         rows = list(self.job.epochs.order_by("-epoch")[:TABLE_ROWS])
         newest = rows[0].metrics if rows else {}
         references = reference_errors(self.job, self.evaluation)
@@ -113,65 +229,97 @@ class Snapshot:
             "newest": newest,
             "speed": progress.seconds_per_epoch(self.ends),
             "program": self.program,
+            "headline_help": formatting.headline_help(self.program),
             "figures": [self.program.metrics[name] for name in self.program.figures],
             "table": epoch_columns(self.program),
-            "charts": [self._draw(chart, references) for chart in self.program.charts],
+            "chart_sections": [
+                ChartSection(name, [self._draw(chart, references) for chart in charts])
+                for name, charts in groupby(
+                    self.program.charts[:EMBEDDED_CHARTS], attrgetter("section")
+                )
+            ],
+            "chart_axes": CHART_AXES,
+            "charts_left": max(0, len(self.program.charts) - EMBEDDED_CHARTS),
             "reference_errors": references,
-            "bound_ratio": bound_ratio(self.job, references),
+            "bound_ratio": bound_ratio(self.job, references, test_rmse(self.evaluation)),
             "evaluation": self.evaluation,
             "timeline": status.timeline(self.job),
             "config": config_rows(self.job),
-            "log_tail": log_tail(self.job),
+            "log": log,
+            "system": system,
+            "system_charts": draw_system_charts(system),
+            "memory_limit": next(
+                (one for one in reversed(system.series.get("memory_limit", [])) if one), None
+            ),
+            "metric_rows": metric_rows(self.job, self.program, METRIC_ROWS),
+            "metrics_left": max(0, len(self.program.metrics) - METRIC_ROWS),
+            "log_excerpt": terminal.from_traceback(log.lines, EXCERPT_LINES),
             **chart_drawings(self.evaluation),
         }
 
     def _draw(self, chart: Chart, references: ReferenceErrors) -> DrawnChart:
         metrics = [self.program.metrics[name] for name in chart.metrics]
-        has_levels = self.program.headline in chart.metrics
+        has_levels = bool(self.program.datasets) and self.program.headline in chart.metrics
         levels = {
             "bound": (references.bound, "Cramér-Rao bound"),
             "baseline": (references.baseline, references.baseline_name),
         }
+        axis, xs = chart_series.x_axis(self.columns)
+        series = [self.columns["series"][name] for name in chart.metrics]
+        # Where the metrics of a chart come at different steps, the steps of others are no gaps.
+        rows = list(range(len(xs)))
+        if axis == "step":
+            rows = [row for row in rows if any(one[row] is not None for one in series)]
         curves = line_chart(
-            f"{chart.title} by epoch",
-            self.columns.epoch,
-            {
-                f"series-{index}": self.columns.series[name]
-                for index, name in enumerate(chart.metrics)
-            },
+            f"{chart.title} by {axis}",
+            [xs[row] for row in rows],
+            {f"series-{index}": [one[row] for row in rows] for index, one in enumerate(series)},
             tick_formatter(metrics[0]),
             levels if has_levels else {},
-            self.gaps,
+            self.gaps if axis == "epoch" else (),
             chart.logarithmic,
         )
-        return DrawnChart(chart.name, chart.title, metrics, has_levels, curves)
+        has_values = any(value is not None for one in series for value in one)
+        return DrawnChart(chart.name, chart.title, metrics, has_levels, has_values, curves)
 
 
-def program_as_json(program: Program) -> dict[str, Any]:
-    """What the script needs to draw and print the metrics of the program."""
+def observed_program(job: Job) -> Program:
+    """The job's program with declarations for all metrics that the job reported."""
+    observed = chart_series.series_names(job)
+    return declare_observed(describe_program(job.program), observed, _objective(job))
+
+
+def _objective(job: Job) -> Objective | None:
+    """That of a reported job, whose program has none."""
+    if not job.objective_metric:
+        return None
+    direction: Direction = "maximize" if job.objective_direction == "maximize" else "minimize"
+    return Objective(metric=job.objective_metric, direction=direction)
+
+
+def program_as_json(program: Program) -> ProgramJson:
     return {
         "metrics": program.metrics.as_json(),
         "charts": [chart.model_dump() for chart in program.charts],
-        "objective": program.objective.metric,
-        "headline": program.headline,
+        "objective": program.objective_metric,
+        "headline": program.headline_name,
     }
 
 
 def epoch_columns(program: Program) -> Sequence[EpochColumn]:
     """The columns of the table of epochs; narrow screens show those that decide and the figures."""
-    narrow = {program.objective.metric, program.headline, *program.figures}
+    narrow = {program.objective_metric, program.headline_name, *program.figures}
     return [EpochColumn(program.metrics[name], name not in narrow) for name in program.table]
 
 
-def chart_drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
-    """The drawings of an evaluation; an older evaluation has fewer."""
-    found: dict[str, SafeString] = {}
+def chart_drawings(evaluation: Evaluation | None) -> EvaluationDrawings:
+    found: EvaluationDrawings = {}
     if not evaluation:
         return found
     cdf = evaluation.get("cdf")
     if cdf:
         others = enumerate(cdf.get("baselines", {}).values())
-        named = {f"other-{index}": (metres, cdf["share"]) for index, metres in others}
+        named = {f"other-{index}": (meters, cdf["share"]) for index, meters in others}
         found["cdf"] = cdf_chart({**named, "model": (cdf["model"], cdf["share"])})
     points = evaluation.get("points")
     if points and points.get("target"):
@@ -181,27 +329,37 @@ def chart_drawings(evaluation: dict[str, Any] | None) -> dict[str, SafeString]:
 
 def progress_text(job: Job, ends: list[datetime]) -> str:
     """The text next to the progress bar; progress.js has the same function."""
-    share = f"{job.progress_percent:.0f} %"
+    share = f"{formatting.format_fixed(job.progress_percent, 0)} %"
     if job.kind == Job.Kind.GENERATION:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
+    if not job.total_epochs:
+        return f"Epoch {job.current_epoch:,}"
     text = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
     if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
-        return f"{text}, evaluating on the test set"
+        return f"{text}, {'evaluating on the test set' if job.dataset_id else 'finishing'}"
     left = formatting.format_eta(progress.seconds_left(job, ends))
     if not left:
         return text
     return f"{text}, {'at most ' if progress.may_stop_early(job) else ''}about {left} left"
 
 
-def bound_ratio(job: Job, references: ReferenceErrors) -> float | None:
-    if not references.bound or job.headline_value is None:
+def test_rmse(evaluation: Evaluation | None) -> float | None:
+    return evaluation["test"].get("rmse_m") if evaluation and "test" in evaluation else None
+
+
+def bound_ratio(
+    job: Job, references: ReferenceErrors, measured: float | None = None
+) -> float | None:
+    """Of the error on the test split, as the bound is; until it is `measured`, on the validation
+    split."""
+    error = job.headline_value if measured is None else measured
+    if not references.bound or error is None:
         return None
-    return job.headline_value / references.bound
+    return error / references.bound
 
 
-def config_rows(job: Job) -> list[dict[str, Any]]:
-    """The configuration, and where it differs from the job that this one was cloned from."""
-    program = get_program(job.program)
+def config_rows(job: Job) -> list[ConfigRow]:
+    program = describe_program(job.program)
     if job.kind == Job.Kind.TRAINING:
         model = program.parameters
     else:
@@ -211,33 +369,35 @@ def config_rows(job: Job) -> list[dict[str, Any]]:
     for name, info in model.model_fields.items():
         if name == "receivers" or name not in job.config:
             continue
-        before = parent.get(name)
-        changed = bool(parent) and before != job.config[name]
+        value, before = job.config[name], parent.get(name)
         rows.append(
-            {"name": name, "title": info.title, "value": _format_value(job.config[name]),
-             "before": _format_value(before), "changed": changed}
-        )  # fmt: skip
+            ConfigRow(
+                title=info.title or name,
+                value=formatting.format_parameter(value),
+                before=formatting.format_parameter(before),
+                changed=bool(parent) and before != value,
+            )
+        )
     return rows
 
 
-def _format_value(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return formatting.MISSING if value is None else value
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The end of the log of an attempt: at most 200 lines; `size` counts the whole output."""
 
+    attempt: int
+    attempts: range
+    size: int
+    lines: list[str]
 
-def log_tail(job: Job) -> list[str]:
-    """The end of the log of a failed attempt, if it is on this machine."""
-    if job.status != "failed":
-        return []
-    log = attempt_directory(job.pk, job.attempt) / "trainer.log"
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return text.strip().splitlines()[-LOG_LINES:]
+    @classmethod
+    def of(cls, job: Job, attempt: int | None = None) -> LogTail:
+        newest = max(job.attempt, 1)
+        chosen = attempt if attempt and attempt <= newest else newest
+        tail = logs.attempt_log(job.pk, chosen).tail(LOG_BYTES)
+        lines = terminal.plain_lines(tail.data.decode(errors="replace"))[-LOG_LINES:]
+        return cls(chosen, range(1, newest + 1), tail.end, lines)
 
 
 def epochs_before(job: Job, before: int, count: int) -> list[Epoch]:
-    """The newest epochs older than `before`."""
     return list(job.epochs.filter(epoch__lt=before).order_by("-epoch")[:count])

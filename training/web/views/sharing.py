@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TypedDict
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.views.decorators.http import require_POST
 
 from training.accounts.permissions import (
     NoSuchTeamError,
@@ -25,11 +23,20 @@ from training.accounts.permissions import (
 from training.datasets import service as datasets
 from training.jobs import lifecycle
 from training.models import Dataset, Job
+from training.web.sign_in import post_only, sign_in_required
 from training.web.views.responses import redirect_see_other
 
 
-def sharing(row: Job | Dataset, user: User) -> dict[str, Any]:
+class Sharing(TypedDict):
     """The context of `_share.html`; `teams` is empty if the user does not own the row."""
+
+    shared: Job | Dataset
+    owned: bool
+    teams: list[Group]
+    share: str  # URL
+
+
+def sharing(row: Job | Dataset, user: User) -> Sharing:
     owned = is_owner(row, user)
     kind = "job" if isinstance(row, Job) else "dataset"
     return {
@@ -40,8 +47,8 @@ def sharing(row: Job | Dataset, user: User) -> dict[str, Any]:
     }
 
 
-@require_POST
-@login_required
+@post_only
+@sign_in_required
 def share(request: HttpRequest, pk: uuid.UUID, kind: str) -> HttpResponse:
     """Share a job or dataset with the submitted team, or with no team if it is empty."""
     user = signed_in_user(request)

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, get_args
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from pydantic import JsonValue
 
+from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs.policy import QueuePolicy
 from training.models import Job, Sweep
-from training.programs.registry import get_program
+from training.programs.manifest import Program
+from training.programs.registry import DEFAULT_PROGRAM, list_programs
 from training.sweeps import lifecycle, scheduler, space_syntax
 from training.sweeps.spec import EarlyStopping, SweepSpec, validate_spec
 from training.validation import InvalidInputError
-from training.web.forms import JobForm, add_validation_errors, model_field
-from training.web.views.responses import redirect_see_other
+from training.web import drafts
+from training.web.create_once import create_once
+from training.web.form_errors import ValidatedForm
+from training.web.forms import InitialValues, JobForm, add_validation_errors, model_field
+from training.web.sign_in import sign_in_required
+from training.web.views.responses import HttpResponseSeeOther, get_program_or_404
 
 VARY, BASE = "vary_", "base_"
 SEARCH = ("method", "trials", "max_parallel", "objective", "seed")
+GRAMMAR = f"Write, for example, {space_syntax.HELP}."
 EXAMPLES = {
     "learning_rate": "0.0003 to 0.01 log", "batch_size": "32, 64, 128", "hidden": "64, 128, 256",
     "layers": "1 to 4 step 1", "dropout": "0.0 to 0.3", "model": "mlp, attention",
@@ -30,55 +37,81 @@ EXAMPLES = {
 }  # fmt: skip
 
 
-PARAMETERS = tuple(get_program().parameters.model_fields)
-SHARED = (*PARAMETERS, *QueuePolicy.model_fields)
-
-
-class SweepForm(forms.Form):
+class SweepForm(ValidatedForm):
     """All fields of a SweepSpec; `vary_X` and `base_X` for each training parameter X."""
 
     name = forms.CharField(max_length=200, help_text="Shown in lists.")
 
-    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, user: User, program: Program, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        base = JobForm(user)
-        self.fields["dataset"] = base.fields["dataset"]
+        self.program = program
+        self.parameters = tuple(program.parameters.model_fields)
+        self.shared = (*self.parameters, *QueuePolicy.model_fields)
+        base = JobForm(user, program)
+        if program.datasets:
+            self.fields["dataset"] = base.fields["dataset"]
         for name in SEARCH:
             self.fields[name] = model_field(SweepSpec.model_fields[name])
+        self.fields["objective"] = forms.ChoiceField(
+            choices=[
+                (name, program.metrics.describe(name).title) for name in program.objective_choices
+            ],
+            initial=next(iter(program.objective_choices), None),
+            help_text="The metric that ranks trials, at each trial's best epoch.",
+        )
         for name, info in EarlyStopping.model_fields.items():
             self.fields[f"early_stopping_{name}"] = model_field(info)
-        for name in PARAMETERS:
+        for name in self.parameters:
             self.fields[VARY + name] = forms.CharField(
                 label=base.fields[name].label,
                 required=False,
                 max_length=2000,
                 widget=forms.TextInput({"placeholder": EXAMPLES.get(name, "")}),
             )
-        for name in SHARED:
+        for name in self.shared:
             self.fields[BASE + name] = base.fields[name]
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if not any(cleaned.get(VARY + name, "").strip() for name in PARAMETERS):
-            self.add_error(None, "The search space is empty: enter values for a parameter.")
+    def clean(self) -> None:
+        super().clean()
+        if not any(self.cleaned_data.get(VARY + name, "").strip() for name in self.parameters):
+            self.add_error(
+                None,
+                "The search space is empty: enter values for a parameter, for example "
+                f"{space_syntax.HELP}.",
+            )
+        space = self._parse_space()
         if self.errors:
-            return cleaned
+            return
         try:
-            self.spec = validate_spec(self._spec_data(cleaned))
+            self.spec = validate_spec(self._spec_data(space))
         except InvalidInputError as error:
             add_validation_errors(self, error, self._field_of)
-        return cleaned
+            for name in list(self.errors):
+                if name.startswith(VARY):
+                    self.add_error(name, GRAMMAR)
 
-    def _spec_data(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+    def _parse_space(self) -> dict[str, JsonValue]:
+        """Of each varied parameter; marks the fields whose text is not clear."""
+        space: dict[str, JsonValue] = {}
+        for name in self.parameters:
+            text = self.cleaned_data.get(VARY + name, "").strip()
+            fractions = float in _types(self.program.parameters.model_fields[name].annotation)
+            try:
+                if text:
+                    space[name] = space_syntax.parse_options(text, fractions=fractions)
+            except space_syntax.SyntaxFormatError as error:
+                self.add_error(VARY + name, str(error))
+        return space
+
+    def _spec_data(self, space: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """The spec as a client would send it to the API."""
-        varied = {name: cleaned[VARY + name].strip() for name in PARAMETERS}
+        cleaned = self.cleaned_data
         return {
             "name": cleaned["name"],
-            "dataset_id": str(cleaned["dataset"].pk),
-            "config": {name: cleaned[BASE + name] for name in SHARED if not varied.get(name)},
-            "space": {
-                name: space_syntax.parse_options(text) for name, text in varied.items() if text
-            },
+            "program": self.program.name,
+            "dataset_id": str(cleaned["dataset"].pk) if "dataset" in cleaned else None,
+            "config": {name: cleaned[BASE + name] for name in self.shared if name not in space},
+            "space": space,
             "early_stopping": {
                 name: cleaned[f"early_stopping_{name}"] for name in EarlyStopping.model_fields
             },
@@ -91,49 +124,80 @@ class SweepForm(forms.Form):
         return known.get(kind, kind) + rest if rest else name
 
     def search_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("dataset", "name", *SEARCH)]
+        names = ("dataset", "name", *SEARCH)
+        return [self[name] for name in names if name in self.fields]
 
     def stopping_fields(self) -> list[forms.BoundField]:
         return [self[f"early_stopping_{name}"] for name in EarlyStopping.model_fields]
 
     def varied_fields(self) -> list[forms.BoundField]:
-        return [self[VARY + name] for name in PARAMETERS]
+        return [self[VARY + name] for name in self.parameters]
 
     def shared_fields(self) -> list[forms.BoundField]:
-        return [self[BASE + name] for name in SHARED]
+        return [self[BASE + name] for name in self.shared]
 
 
-@login_required
+@drafts.keeps_draft
+@sign_in_required
 def create_sweep(request: HttpRequest) -> HttpResponse:
     """Create a sweep; `like` is the ID of a job (fixed parameters) or of a sweep to clone."""
     user = signed_in_user(request)
-    form = SweepForm(user, request.POST or None, initial=_initial_values(request, user))
+    like = _like(request, user)
+    name = like.program if like else request.GET.get("program", DEFAULT_PROGRAM)
+    program = get_program_or_404(name)
+    initial = _initial_values(request, user, like)
+    form = SweepForm(user, program, request.POST or None, initial=initial)
+    drafts.fill(form, drafts.take(request))
     if request.method == "POST" and form.is_valid():
-        sweep = lifecycle.create(user, form.cleaned_data["dataset"], form.spec)
-        scheduler.advance_sweep(sweep.pk)
-        return redirect_see_other("sweep", sweep.pk)
-    context = {"form": form, "help": space_syntax.HELP}
+        try:
+            creation = create_once(
+                request,
+                "sweep",
+                lambda: lifecycle.create(user, form.cleaned_data.get("dataset"), form.spec),
+            )
+        except LimitReachedError as error:
+            form.add_error(None, str(error))
+        else:
+            if creation.row:
+                scheduler.advance_sweep(creation.row.pk)
+            return HttpResponseSeeOther(creation.url)
+    context = {
+        "form": form,
+        "program": program,
+        "programs": [] if like else list_programs(),
+        "help": space_syntax.HELP,
+    }
     code = 400 if form.is_bound else 200
     return render(request, "training/sweep_create.html", context, status=code)
 
 
-def _initial_values(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Initial form values from the query string."""
+def _types(annotation: object) -> tuple[object, ...]:
+    """Those of a union, or the one."""
+    return get_args(annotation) or (annotation,)
+
+
+def _like(request: HttpRequest, user: User) -> Job | Sweep | None:
+    """The job or sweep whose values the form starts with."""
     try:
         like = uuid.UUID(request.GET.get("like", ""))
     except ValueError:
+        return None
+    jobs = Job.objects.filter(pk=like, kind=Job.Kind.TRAINING, reported=False)
+    return visible_to(jobs, user).first() or visible_to(Sweep.objects.filter(pk=like), user).first()
+
+
+def _initial_values(request: HttpRequest, user: User, like: Job | Sweep | None) -> InitialValues:
+    if like is None:
         dataset = request.GET.get("dataset")
         return {"dataset": dataset} if dataset else {}
-    job = visible_to(Job.objects.filter(pk=like, kind=Job.Kind.TRAINING), user).first()
-    if job is not None:
-        shared = job.config | QueuePolicy.of(job).model_dump()
+    if isinstance(like, Job):
+        shared = like.config | QueuePolicy.of(like).allowed_for(user).model_dump()
         base = {BASE + name: value for name, value in shared.items()}
-        return {**base, "dataset": job.dataset_id, "name": job.name}
-    sweep = visible_to(Sweep.objects.filter(pk=like), user).first()
-    if sweep is None:
-        return {}
+        return {**base, "dataset": like.dataset_id, "name": like.name}
+    sweep = like
+    policy = QueuePolicy.model_validate(sweep.policy).allowed_for(user).model_dump()
     return {
-        **{BASE + name: value for name, value in (sweep.config | sweep.policy).items()},
+        **{BASE + name: value for name, value in (sweep.config | policy).items()},
         **{VARY + name: space_syntax.format_options(given) for name, given in sweep.space.items()},
         **{f"early_stopping_{name}": value for name, value in sweep.early_stopping.items()},
         **{name: getattr(sweep, name) for name in SEARCH if name != "trials"},

@@ -4,7 +4,10 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tests.jobs import claim_job
 from training.jobs import lifecycle, results
@@ -95,7 +98,7 @@ def test_admin_form_creates_a_job_or_shows_errors(
     assert refused.status_code == 400
     html = refused.content.decode()
     assert "breadcrumbs" in html
-    assert "greater than or equal to 1" in html
+    assert "0 is too small: at least 1." in html
     assert 'value="From the admin"' in html
     assert not Job.objects.exists()
     taken = staff_client.post(f"{JOBS}add/", {**sent, "epochs": 3})
@@ -113,7 +116,7 @@ def test_index_page_shows_counts(staff_client: Client, jobs: list[Job]) -> None:
 
 def test_delete_action_skips_unfinished_jobs(staff_client: Client, jobs: list[Job]) -> None:
     lifecycle.request_cancel(jobs[0], "ada")
-    messages = perform(staff_client, "delete_at_rest", jobs)
+    messages = perform(staff_client, "delete_inactive", jobs)
     assert "Cannot delete this job: it is queued" in messages
     assert Job.objects.count() == 1
 
@@ -121,3 +124,29 @@ def test_delete_action_skips_unfinished_jobs(staff_client: Client, jobs: list[Jo
 def test_admin_redirects_non_staff_users(client: Client, ada: User) -> None:
     client.force_login(ada)
     assert client.get(JOBS).status_code == 302
+
+
+def test_filters_are_titled_in_plain_words(staff_client: Client, jobs: list[Job]) -> None:
+    titles = re.findall(r"By ([\w ]+?)\s*</summary>", staff_client.get(JOBS).content.decode())
+    assert "requested action" in titles
+    assert "creation time" in titles
+    assert not {"stop requested", "created at"} & set(titles)
+
+
+def test_queries_and_size_of_the_job_list_do_not_grow(
+    staff_client: Client, ada: User, dataset: Dataset
+) -> None:
+    found = []
+    for _ in range(2):
+        Job.objects.bulk_create(
+            Job(owner=ada, dataset=dataset, name=f"Job {number}", updated_at=timezone.now())
+            for number in range(60)
+        )
+        Dataset.objects.bulk_create(
+            Dataset(owner=ada, name=f"Set {number}", kind="synthetic") for number in range(100)
+        )
+        for query in ("", "?q=job", "?status__exact=queued"):
+            with CaptureQueriesContext(connection) as queries:
+                shown = staff_client.get(f"{JOBS}{query}")
+            found.append((query, len(queries), round(len(shown.content), -4)))
+    assert found[:3] == found[3:]

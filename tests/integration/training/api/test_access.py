@@ -39,6 +39,26 @@ def test_wrong_password_gives_no_token(anonymous: APIClient, ada: User) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("days", 0, "0 is too small: at least 1."),
+        ("days", 5000, "5000 is too large: at most 3650."),
+        ("days", "soon", "'soon' is not a whole number."),
+        ("name", "n" * 101, "A length of 101 is too large: at most 100 characters."),
+        ("username", "", "This field may not be blank."),
+    ],
+)
+def test_invalid_token_request_names_field_value_and_bound(
+    anonymous: APIClient, field: str, value: object, message: str
+) -> None:
+    sent = {"username": "ada", "password": "ada-secret-1", field: value}
+    answer = anonymous.post(TOKEN, sent, format="json")
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == {field: [message]}
+
+
+@pytest.mark.django_db
 def test_response_without_token_explains_authentication(anonymous: APIClient) -> None:
     answer = anonymous.get(JOBS)
     assert answer.status_code == 401
@@ -97,7 +117,7 @@ def test_unhandled_exception_is_a_problem(ada: User, monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr("training.api.views.jobs.visible_to", broken)
+    monkeypatch.setattr("training.api.views.jobs.visible_in_order", broken)
     answer = client.get(JOBS)
     assert answer.status_code == 500
     assert answer["Content-Type"] == "application/problem+json"

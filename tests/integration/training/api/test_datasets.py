@@ -43,7 +43,7 @@ def test_a_zip_is_imported(api: APIClient) -> None:
     facts = answer.json()
     assert (facts["samples"], facts["status"], facts["kind"]) == (3, "ready", "measured")
     assert facts["split"] == {"train": 1, "val": 1, "test": 1}
-    assert [one["id"] for one in facts["receivers"]] == ["hill", "town"]
+    assert [receiver["id"] for receiver in facts["receivers"]] == ["hill", "town"]
     assert len(facts["content_hash"]) == 64
 
 
@@ -108,12 +108,14 @@ def test_dataset_of_another_user_is_404(api: APIClient, dataset: Dataset, bob: U
 
 
 def test_dataset_and_file_are_deleted_unless_a_job_uses_it(
-    api: APIClient, ada: User, dataset: Dataset
+    api: APIClient, ada: User, dataset: Dataset, django_capture_on_commit_callbacks: Any
 ) -> None:
-    lifecycle.submit(ada, dataset, TrainConfig())
+    job = lifecycle.submit(ada, dataset, TrainConfig(), "First")
     refused = api.delete(f"{DATASETS}/{dataset.pk}")
     assert refused.status_code == 409
-    assert "is used by 1 job(s) or sweep(s); delete those first" in refused.json()["detail"]
+    holder = f"job 'First' of ada ({job.pk})"
+    assert f"'Small' is used by {holder}; delete those first." in refused.json()["detail"]
     Job.objects.all().delete()
-    assert api.delete(f"{DATASETS}/{dataset.pk}").status_code == 204
+    with django_capture_on_commit_callbacks(execute=True):
+        assert api.delete(f"{DATASETS}/{dataset.pk}").status_code == 204
     assert not Path(dataset.path).exists()

@@ -57,6 +57,16 @@ def test_body_that_is_not_a_json_object_is_400(api: APIClient, body: str) -> Non
     is_problem(api.post(JOBS, body.encode("latin-1"), content_type="application/json"), 400)
 
 
+@pytest.mark.parametrize("depth", [300, 600, 100_000])
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "deep"}])
+def test_body_that_is_nested_too_deeply_is_400(
+    api: APIClient, depth: int, headers: dict[str, str]
+) -> None:
+    body = '{"notes": ' + "[" * depth + "]" * depth + "}"
+    answer = api.post(JOBS, body, content_type="application/json", headers=headers)
+    is_problem(answer, 400)
+
+
 def test_oversized_request_is_413(api: APIClient) -> None:
     with patch.object(JobViewSet, "create", side_effect=RequestDataTooBig("Too much.")):
         is_problem(api.post(JOBS, {}, format="json"), 413)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from tests.jobs import claim_job
@@ -106,6 +108,18 @@ def test_if_match_protects_a_changed_job_from_overwriting(api: APIClient, job: J
     )
 
 
+def test_heartbeat_is_shown_and_does_not_refuse_a_change(api: APIClient, job: Job) -> None:
+    url = f"{API}/jobs/{job.pk}"
+    tag = api.get(url)["ETag"]
+    Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=9))
+    attempts.extend_lease(attempts.Attempt(job.pk, job.attempt))
+    assert api.get(url, headers={"If-None-Match": tag}).status_code == 200
+    changed = api.patch(url, {"notes": "x"}, format="json", headers={"If-Match": tag})
+    assert changed.status_code == 200
+    again = api.patch(url, {"notes": "y"}, format="json", headers={"If-Match": tag})
+    assert again.status_code == 412
+
+
 def test_change_between_comparison_and_write_is_412(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,11 +137,12 @@ def test_change_between_comparison_and_write_is_412(
 
 
 def test_if_match_protects_a_changed_dataset_from_deletion(
-    api: APIClient, ada: User, dataset: Dataset
+    api: APIClient, dataset: Dataset, django_capture_on_commit_callbacks: Any
 ) -> None:
     url = f"{API}/datasets/{dataset.pk}"
     assert api.delete(url, headers={"If-Match": '"old"'}).status_code == 412
-    assert api.delete(url, headers={"If-Match": api.get(url)["ETag"]}).status_code == 204
+    with django_capture_on_commit_callbacks(execute=True):
+        assert api.delete(url, headers={"If-Match": api.get(url)["ETag"]}).status_code == 204
     assert not Path(dataset.path).exists()
 
 
@@ -135,7 +150,7 @@ CONTENT = bytes(range(256)) * 10
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "expected_header", "content"),
+    ("byte_range", "status", "expected_header", "content"),
     [
         ("bytes=0-9", 206, "bytes 0-9/2560", CONTENT[:10]),
         ("bytes=2550-", 206, "bytes 2550-2559/2560", CONTENT[2550:]),
@@ -153,18 +168,20 @@ CONTENT = bytes(range(256)) * 10
 def test_range_request_of_an_artifact(
     api: APIClient,
     job: Job,
-    asked: str,
+    byte_range: str,
     status: int,
     expected_header: str | None,
     content: bytes | None,
 ) -> None:
-    answer = api.get(f"{API}/jobs/{job.pk}/artifacts/best.safetensors", headers={"Range": asked})
+    answer = api.get(
+        f"{API}/jobs/{job.pk}/artifacts/best.safetensors", headers={"Range": byte_range}
+    )
     assert answer.status_code == status
     assert answer.headers.get("Content-Range") == expected_header
     if content is None:
         assert answer["Content-Type"] == "application/problem+json"
     else:
-        assert answer.getvalue() == content  # type: ignore[attr-defined]
+        assert answer.getvalue() == content
         assert answer["Content-Length"] == str(len(content))
         assert answer["Accept-Ranges"] == "bytes"
 

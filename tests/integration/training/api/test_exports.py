@@ -53,7 +53,7 @@ def test_json_lines_export_reads_page_by_page(
     monkeypatch.setattr("training.api.exports.tabular.PAGE_SIZE", 2)
     about, *epochs = map(json.loads, export(api, job, "?format=jsonl").getvalue().splitlines())
     assert (about["name"], about["tags"], about["config"]["epochs"]) == ("Kept", ["a"], 5)
-    assert [one["epoch"] for one in epochs] == [1, 2, 3, 4, 5]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4, 5]
     assert epochs[0]["metrics"]["val_rmse_good_geom"] is None
 
 
@@ -97,7 +97,7 @@ def test_tensorboard_export_of_values_beyond_float32_ends(api: APIClient, job: J
     job.epochs.filter(epoch=2).update(metrics={"a": 1e300, "b": -1e300, "c": 2.0, "d": None})
     exported = list(records(export(api, job, "?format=tensorboard").getvalue()))
     summary = Event.FromString(exported[2]).summary.value
-    assert {one.tag: one.simple_value for one in summary} == {
+    assert {value.tag: value.simple_value for value in summary} == {
         "a": float("inf"), "b": float("-inf"), "c": 2.0,
     }  # fmt: skip
 
@@ -107,7 +107,9 @@ def test_mlflow_export_of_any_name_is_valid_yaml(api: APIClient, job: Job, name:
     Job.objects.update(name=name)
     content = export(api, job, "?format=mlflow").getvalue()
     with zipfile.ZipFile(io.BytesIO(content)) as pack:
-        (path,) = (one for one in pack.namelist() if one.endswith(f"{job.pk.hex}/meta.yaml"))
+        (path,) = (
+            member for member in pack.namelist() if member.endswith(f"{job.pk.hex}/meta.yaml")
+        )
         assert yaml.safe_load(pack.read(path).decode())["run_name"] == name
 
 
@@ -133,7 +135,7 @@ def test_mlflow_export_is_a_run_of_the_file_store(api: APIClient, job: Job) -> N
 
 def test_unknown_export_format_is_reported(api: APIClient, job: Job, bob: User) -> None:
     assert (
-        "'xls' is not one of csv, jsonl, tensorboard, mlflow"
+        "'xls' is not one of csv, jsonl, points, tensorboard, mlflow"
         in export(api, job, "?format=xls").content.decode()
     )
     api.force_authenticate(bob)

@@ -7,10 +7,10 @@ from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
-from training.api.filters import HasItem
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
+from training.models.expressions import HasItem
 
 TAGS = {"one": ["even", "all"], "two": ['a", "even', "all"], "three": ["été"], "four": []}
 
@@ -32,7 +32,7 @@ def test_tag_filter_requires_every_tag(
     for name, tags in TAGS.items():
         lifecycle.submit(ada, dataset, TrainConfig(), name, tags=tags)
     results = api.get(f"/api/v1/training/jobs?{query}").json()["results"]
-    assert {one["name"] for one in results} == found
+    assert {row["name"] for row in results} == found
 
 
 def test_tag_filter_uses_containment_on_postgresql(db: None) -> None:
@@ -42,3 +42,15 @@ def test_tag_filter_uses_containment_on_postgresql(db: None) -> None:
     assert isinstance(where, HasItem)
     errors, values = where.as_postgresql(compiler, connection)
     assert errors.endswith('"tags" @> %s::jsonb') and values == ('["x"]',)
+
+
+def test_id_filter_takes_the_beginning_of_an_id(api: APIClient, job: Job) -> None:
+    whole = str(job.pk)
+    for text in (whole[:1], whole[:8], whole[:15], whole.upper(), job.pk.hex):
+        found = api.get("/api/v1/training/jobs", {"id": text}).json()["results"]
+        assert [one["id"] for one in found] == [whole], text
+    other = ("0" if whole[0] != "0" else "1") + whole[1:8]
+    assert api.get("/api/v1/training/jobs", {"id": other}).json()["results"] == []
+    answer = api.get("/api/v1/training/jobs", {"id": "xyz"})
+    assert answer.status_code == 400
+    assert answer.json()["errors"]["id"] == ["'xyz' is not the beginning of an ID."]

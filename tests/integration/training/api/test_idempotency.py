@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import zipfile
 from datetime import timedelta
@@ -102,6 +103,20 @@ def test_claim_of_a_dead_process_is_taken_over_and_fenced(ada: User, dataset: Da
     assert idempotency.acquire(ada, "one", "digest").status == 201
 
 
+def test_key_held_by_a_killed_process_is_free_after_half_a_minute(
+    api: APIClient, ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(idempotency, "release", lambda _: None)
+        killed.setattr(lifecycle, "submit", lambda *_, **__: sys.exit())
+        with pytest.raises(SystemExit):
+            post(api, dataset)
+    assert post(api, dataset).status_code == 409
+    IdempotencyKey.objects.update(claimed_at=timezone.now() - timedelta(seconds=31))
+    assert post(api, dataset).status_code == 201
+    assert Job.objects.count() == 1
+
+
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, "ключ"])
 def test_invalid_key_is_an_error(api: APIClient, dataset: Dataset, key: str) -> None:
     refused = post(api, dataset, key=key)
@@ -109,24 +124,29 @@ def test_invalid_key_is_an_error(api: APIClient, dataset: Dataset, key: str) -> 
     assert "Idempotency-Key" in refused.json()["errors"]
 
 
-def upload(api: APIClient, text: str) -> Any:
+def pack(text: str) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("receivers.csv", "receiver_id,lat,lon,alt_m\na,45,7,1\nb,45.1,7,1\n")
         archive.writestr("samples.csv", "sample_id,lat,lon\n" + text)
         rows = "".join(f"{n},a,-80\n{n},b,-90\n" for n in range(40))
         archive.writestr("measurements.csv", "sample_id,receiver_id,rssi_dbm\n" + rows)
-    file = SimpleUploadedFile("folder.zip", packed.getvalue())
+    return packed.getvalue()
+
+
+def upload(api: APIClient, packed: bytes) -> Any:
+    file = SimpleUploadedFile("folder.zip", packed)
     body = {"name": "Measured", "file": file}
     return api.post(f"{API}/datasets/import", body, headers={"Idempotency-Key": "one"})
 
 
 def test_upload_digest_covers_the_file_content(api: APIClient) -> None:
     rows = "".join(f"{n},{45 + n / 100},{7 + n % 7 / 50}\n" for n in range(40))
-    first = upload(api, rows)
+    packed = pack(rows)  # once: a zip holds the time at which it was packed
+    first = upload(api, packed)
     assert first.status_code == 201, first.content
-    assert upload(api, rows).content == first.content
-    assert upload(api, rows.replace("45.01", "45.02")).status_code == 422
+    assert upload(api, packed).content == first.content
+    assert upload(api, pack(rows.replace("45.01", "45.02"))).status_code == 422
     assert Dataset.objects.count() == 1
 
 
@@ -161,9 +181,9 @@ def test_ten_concurrent_requests_with_one_key_create_one_job(
         connection.close()
 
     threads = [threading.Thread(target=ask) for _ in range(10)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert Job.objects.count() == 1
     assert set(codes) <= {201, 409} and 201 in codes

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from training.jobs import attempts, directories, lifecycle, results
 from training.jobs.attempts import Attempt
+from training.localization.config import GenerateConfig
 from training.models import Dataset, Job
 from training.models.states import Status
 
@@ -125,11 +126,32 @@ def test_metadata_can_be_patched_and_parameters_cannot(api: APIClient, job: Job)
 
 
 def test_clone_has_the_same_configuration(api: APIClient, job: Job) -> None:
-    twin = api.post(f"{JOBS}/{job.pk}/clone")
-    assert twin.status_code == 201
-    assert twin.json()["config"] == job.config
-    assert twin.json()["parent_id"] == str(job.pk)
-    assert twin.json()["id"] != str(job.pk)
+    clone = api.post(f"{JOBS}/{job.pk}/clone")
+    assert clone.status_code == 201
+    assert clone.json()["config"] == job.config
+    assert clone.json()["parent_id"] == str(job.pk)
+    assert clone.json()["id"] != str(job.pk)
+
+
+@pytest.mark.parametrize(
+    ("config", "field"), [({"hidden": 10**9}, "hidden"), ({"retired": 1}, "retired")]
+)
+def test_clone_of_a_configuration_that_is_no_longer_valid_names_the_field(
+    api: APIClient, job: Job, config: dict[str, int], field: str
+) -> None:
+    """A job of an earlier version may have other bounds and fields."""
+    Job.objects.filter(pk=job.pk).update(config={**job.config, **config})
+    answer = api.post(f"{JOBS}/{job.pk}/clone")
+    assert answer.status_code == 400
+    assert list(answer.json()["errors"]) == [field]
+    assert Job.objects.count() == 1
+
+
+def test_generation_cannot_be_cloned(api: APIClient, ada: User) -> None:
+    generation = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=50))
+    answer = api.post(f"{JOBS}/{generation.pk}/clone")
+    assert answer.status_code == 409
+    assert "Only a training that Heimdall runs can be cloned" in answer.json()["detail"]
 
 
 def test_jobs_are_filtered_searched_and_ordered(api: APIClient, job: Job, dataset: Dataset) -> None:
@@ -137,7 +159,7 @@ def test_jobs_are_filtered_searched_and_ordered(api: APIClient, job: Job, datase
     api.post(f"{JOBS}/{other}/cancel")
 
     def names(query: str) -> list[str]:
-        return [one["name"] for one in api.get(f"{JOBS}?{query}").json()["results"]]
+        return [row["name"] for row in api.get(f"{JOBS}?{query}").json()["results"]]
 
     assert names("") == ["Second", "First"]
     assert names("status=queued") == ["First"]
@@ -157,12 +179,12 @@ def test_epochs_and_events_come_in_pages(
             running_attempt, attempts.EpochReport(epoch, metrics, 0.1, epoch == 1, "/c")
         )
     first = api.get(f"{JOBS}/{job.pk}/epochs?page_size=3").json()
-    assert [one["epoch"] for one in first["results"]] == [1, 2, 3]
+    assert [row["epoch"] for row in first["results"]] == [1, 2, 3]
     assert set(first["results"][0]) == {"epoch", "metrics", "is_best", "seconds", "at"}
     second = api.get(first["next"]).json()
-    assert [one["epoch"] for one in second["results"]] == [4, 5]
+    assert [row["epoch"] for row in second["results"]] == [4, 5]
     events = api.get(f"{JOBS}/{job.pk}/events?after=2").json()
-    assert [one["seq"] for one in events["results"]] == list(range(3, 9))
+    assert [row["seq"] for row in events["results"]] == list(range(3, 9))
     assert events["next"] is None
     assert events["results"][0]["data"]["job_id"] == str(job.pk)
     assert api.get(f"{JOBS}/{job.pk}/events?after=x").status_code == 400
@@ -177,7 +199,7 @@ def test_event_pages_link_to_the_next(
     url, seqs = f"{JOBS}/{job.pk}/events", []
     while url:
         page = api.get(url).json()
-        seqs += [one["seq"] for one in page["results"]]
+        seqs += [row["seq"] for row in page["results"]]
         url = page["next"]
     assert seqs == [1, 2, 3, 4]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,8 @@ from training.api import ordering
 from training.localization.config import TrainConfig
 from training.models import Dataset, Epoch, Job
 
-JOBS = "/api/v1/training/jobs"
+API = "/api/v1/training"
+JOBS = f"{API}/jobs"
 
 
 def stored(owner: User, dataset: Dataset, count: int) -> list[Job]:
@@ -90,6 +92,8 @@ def test_jobs_are_filtered_by_hyper_parameter(api: APIClient, ada: User, dataset
     ("query", "field", "sentence"),
     [
         ("param.batch_size=many", "param.batch_size", "'many' is not a whole number."),
+        ("param.learning_rate=1_0", "param.learning_rate",
+         "'1_0' is not a number; write it with the digits 0 to 9."),
         ("param.batchsize=3", "param.batchsize", "Unknown field; did you mean 'batch_size'?"),
         ("ordering=seq", "ordering", f"'seq' is not one of {', '.join(ordering.JOB_SORT_KEYS)}."),
         ("cursor=abc", "cursor", "Invalid cursor; use the `next` and `previous` links."),
@@ -102,6 +106,28 @@ def test_invalid_query_parameter_is_reported(
     answer = api.get(f"{JOBS}?{query}")
     assert answer.status_code == 400
     assert answer.json()["errors"] == {field: [sentence]}
+
+
+@pytest.mark.parametrize(
+    ("ordering", "text"),
+    [
+        ("name", "[" * 5000),
+        ("name", '["name", "\\ud800", "0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b", 0]'),
+        ("name", '["name", "a\\u0000", "0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b", 0]'),
+        ("name", '["name", "a", "no-uuid", 0]'),
+        ("created_at", '["created_at", "0001-01-01T00:00:00+14:00", "", 0]'),
+        ("best_val_rmse", '["best_val_rmse", {}, "0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b", 0]'),
+        ("name", "{}"),
+        ("name", "null"),
+    ],
+)
+def test_forged_cursor_is_400(api: APIClient, ordering: str, text: str) -> None:
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    answer = api.get(JOBS, {"ordering": ordering, "cursor": cursor})
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == {
+        "cursor": ["Invalid cursor; use the `next` and `previous` links."]
+    }
 
 
 def test_a_cursor_of_another_order_is_refused(api: APIClient, ada: User, dataset: Dataset) -> None:
@@ -129,10 +155,10 @@ def test_query_count_of_a_list_does_not_grow(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     stored(ada, dataset, count)
-    with django_assert_num_queries(3) as asked:
+    with django_assert_num_queries(4) as queries:  # teams, whether many, jobs, workers
         found = api.get(f"{JOBS}?page_size=200&ordering=best_val_rmse&param.model=mlp").json()
     assert len(found["results"]) == count
-    assert not any("COUNT" in query["sql"].upper() for query in asked.captured_queries)
+    assert not any("COUNT" in query["sql"].upper() for query in queries.captured_queries)
 
 
 @pytest.mark.parametrize("count", [10, 200])
@@ -156,3 +182,30 @@ def test_query_count_of_a_history_does_not_grow(
     with django_assert_num_queries(3):
         epochs = api.get(f"{JOBS}/{job.pk}/epochs").json()
     assert len(epochs["results"]) == count
+
+
+@pytest.mark.parametrize("path", ["jobs", "datasets", "sweeps", "projects"])
+def test_number_of_search_terms_is_bounded(api: APIClient, path: str) -> None:
+    few, many = ("a " * count for count in (12, 2000))
+    assert api.get(f"{API}/{path}", {"search": few}).status_code == 200
+    refused = api.get(f"{API}/{path}", {"search": many})
+    assert refused.status_code == 400
+    assert refused.json()["errors"] == {"search": ["2,000 search terms are too many: at most 12."]}
+
+
+def test_query_that_the_database_cannot_nest_is_not_called_an_outage(
+    api: APIClient, job: Job
+) -> None:
+    answer = api.get(f"{API}/jobs", {"param.epochs": ",".join(map(str, range(3000)))})
+    assert answer.status_code == 400
+    assert api.get(f"{API}/jobs", {"tag": ["x"] * 400}).status_code == 400
+
+
+@pytest.mark.parametrize("query", ["search=%00", "tag=a%1b", "%00=1", "search=%ed%a0%80"])
+def test_url_with_a_character_that_no_database_compares(api: APIClient, query: str) -> None:
+    answer = api.get(f"{API}/jobs?{query}")
+    # What is not UTF-8 is replaced, and compares with nothing.
+    assert answer.status_code == (200 if "%ed" in query else 400)
+    assert answer["Content-Type"] == (
+        "application/json" if "%ed" in query else "application/problem+json"
+    )

@@ -50,6 +50,34 @@ def test_downsampling_keeps_a_spike(api: APIClient, job: Job) -> None:
     assert max(received["series"]["val_loss"]) == 99.0
 
 
+def test_summary_has_last_value_best_value_and_value_at_the_best_epoch(
+    api: APIClient, job: Job
+) -> None:
+    Job.objects.filter(pk=job.pk).update(best_epoch=7)
+    found = columns(api, job, "/summary?series=val_loss,val_rmse_good_geom").json()
+    assert found == {
+        "best_epoch": 7,
+        "results": [
+            {
+                "name": "val_loss",
+                "direction": "minimize",
+                "last": 1 / 60,
+                "last_not_finite": None,
+                "best": {"value": 1 / 60, "step": 60, "epoch": 60},
+                "at_best_epoch": 1 / 7,
+            },
+            {
+                "name": "val_rmse_good_geom",
+                "direction": "minimize",
+                "last": None,
+                "last_not_finite": None,
+                "best": None,
+                "at_best_epoch": None,
+            },
+        ],
+    }
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [("?series=loss", "There is no 'loss'"), ("?max_points=3", "3 is not between 10 and 10000"),
@@ -86,10 +114,10 @@ def test_stream_sends_each_event_once_and_resumes_after_last_event_id(embedded: 
     job_id = embedded.submit(epochs=3, name="Streamed")
     live = read(embedded, job_id)
     assert live[0]["event"] == "connected"
-    kept = [one["seq"] for one in live if "seq" in one]
+    kept = [frame["seq"] for frame in live if "seq" in frame]
     assert kept == list(range(1, kept[-1] + 1))
     again = read(embedded, job_id, "?after=1", **{"Last-Event-ID": "4"})
-    assert [one["seq"] for one in again if "seq" in one] == kept[4:]
+    assert [frame["seq"] for frame in again if "seq" in frame] == kept[4:]
 
 
 @pytest.mark.xdist_group("embedded")
@@ -102,3 +130,13 @@ def test_stream_of_another_users_job_is_not_found(embedded: Stack) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
     bare = httpx.get(f"{embedded.url}/api/v1/training/jobs/{job_id}/events/stream", headers=accept)
     assert bare.status_code == 401
+
+
+def test_jobs_of_the_default_program_are_filtered_by_their_newest_metrics(
+    api: APIClient, job: Job
+) -> None:
+    found = {
+        query: len(api.get(f"/api/v1/training/jobs?{query}").json()["results"])
+        for query in ("metric.val_loss__lt=0.02&metric.val_rmse=5", "metric.val_loss__gt=0.5")
+    }
+    assert list(found.values()) == [1, 0]

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from training.inference.client import inference_client
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
-from training.models import Dataset, Job, TrainedModel
+from training.models import AuditEntry, Dataset, Job, TrainedModel
 from training.workers.supervisor import supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,7 +74,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 def test_artifacts_are_listed_and_downloaded(api: APIClient, model: TrainedModel) -> None:
     there = api.get(f"{API}/jobs/{model.job_id}/artifacts").json()["results"]
-    sizes = {one["name"]: one["bytes"] for one in there}
+    sizes = {artifact["name"]: artifact["bytes"] for artifact in there}
     assert set(sizes) == {
         "best.safetensors",
         "model.safetensors",
@@ -86,8 +86,22 @@ def test_artifacts_are_listed_and_downloaded(api: APIClient, model: TrainedModel
     for name in ("best.safetensors", "model.pt2"):
         answer = api.get(f"{API}/jobs/{model.job_id}/artifacts/{name}")
         assert answer.status_code == 200
-        assert len(b"".join(answer.streaming_content)) > 1000
+        assert len(answer.getvalue()) > 1000
     assert api.get(f"{API}/jobs/{model.job_id}/artifacts/passwords").status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-"}, {"Range": "bytes=1-"}])
+def test_downloads_of_artifacts_are_audited(
+    api: APIClient, model: TrainedModel, headers: dict[str, str]
+) -> None:
+    url = f"{API}/jobs/{model.job_id}/artifacts/best.safetensors"
+    answer = api.get(url, headers=headers)
+    assert answer.status_code == (206 if headers else 200)
+    rows = AuditEntry.objects.filter(action="download")
+    assert list(rows.values_list("actor", "detail")) == [("ada", {"artifact": "best.safetensors"})]
+    unchanged = api.get(url, headers={"If-None-Match": answer["ETag"]})
+    assert unchanged.status_code == 304
+    assert rows.count() == 1
 
 
 def test_job_without_checkpoint_has_no_artifacts(

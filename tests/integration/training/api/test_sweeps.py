@@ -22,15 +22,15 @@ def sweep(api: APIClient, dataset: Dataset) -> dict[str, Any]:
 
 def test_created_sweep_starts_its_first_trials(api: APIClient, sweep: dict[str, Any]) -> None:
     assert (sweep["status"], sweep["total_trials"], sweep["started_trials"]) == ("running", 3, 2)
-    assert [one["parameters"]["learning_rate"] for one in sweep["trials"]] == [0.01, 0.001]
+    assert [trial["parameters"]["learning_rate"] for trial in sweep["trials"]] == [0.01, 0.001]
     assert sweep["counts"] == {"queued": 2}
     assert sweep["best"] is None
     found = api.get(f"/api/v1/training/jobs?sweep_id={sweep['id']}").json()["results"]
-    assert {(one["sweep_id"], one["trial"]) for one in found} == {
+    assert {(job["sweep_id"], job["trial"]) for job in found} == {
         (sweep["id"], 1),
         (sweep["id"], 2),
     }
-    assert [one["id"] for one in api.get(SWEEPS).json()["results"]] == [sweep["id"]]
+    assert [listed["id"] for listed in api.get(SWEEPS).json()["results"]] == [sweep["id"]]
     assert api.get(f"{SWEEPS}/{sweep['id']}").json() == sweep
 
 
@@ -70,7 +70,7 @@ def test_pause_resume_cancel_rename_and_delete(api: APIClient, sweep: dict[str, 
     }
     assert api.delete(f"{path}?jobs=some").status_code == 400
     assert api.delete(path).status_code == 204
-    assert [one.sweep_id for one in Job.objects.all()] == [None, None]
+    assert [job.sweep_id for job in Job.objects.all()] == [None, None]
 
 
 def test_sweep_can_be_deleted_with_its_jobs(api: APIClient, sweep: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from realtime.connections import Viewer
 from training.accounts import tokens
 from training.events.store import DatabaseEventStore
 from training.jobs import lifecycle
@@ -33,13 +34,13 @@ def test_team_member_can_view_and_control_but_not_delete(
     api: APIClient, theirs: APIClient, ada: User, bob: User, job: Job
 ) -> None:
     assert theirs.get(f"{JOBS}/{job.pk}").status_code == 404
-    assert not DatabaseEventStore().can_view(bob.pk, job.pk)
+    assert not DatabaseEventStore().can_view(Viewer(bob.pk), job.pk)
     lab = Group.objects.create(name="lab")
     lab.user_set.add(ada, bob)
     shared = api.patch(f"{JOBS}/{job.pk}", {"team": "lab"}, format="json")
     assert (shared.status_code, shared.json()["team"]) == (200, "lab")
     assert theirs.get(f"{JOBS}/{job.pk}").status_code == 200
-    assert DatabaseEventStore().can_view(bob.pk, job.pk)
+    assert DatabaseEventStore().can_view(Viewer(bob.pk), job.pk)
     assert theirs.post(f"{JOBS}/{job.pk}/pause").status_code == 202
     assert theirs.delete(f"{JOBS}/{job.pk}").status_code == 403
     assert theirs.patch(f"{JOBS}/{job.pk}", {"team": None}, format="json").status_code == 403
@@ -103,8 +104,8 @@ def test_token_is_listed_revoked_and_expires(ada: User, theirs: APIClient) -> No
     ApiToken.objects.update(expires_at=None)
     assert client.delete(f"/api/v1/auth/tokens/{row.pk}").status_code == 204
     assert client.get(JOBS).status_code == 401
-    trail = AuditEntry.objects.values_list("actor", "action")
-    assert set(trail) == {("ada", "token made"), ("ada", "token revoked")}
+    trail = AuditEntry.objects.exclude(action="password set").values_list("actor", "action")
+    assert set(trail) == {("ada", "token created"), ("ada", "token revoked")}
 
 
 def test_audit_log_contains_the_request_id(ada: User) -> None:
@@ -112,8 +113,8 @@ def test_audit_log_contains_the_request_id(ada: User) -> None:
     sent = {"username": "ada", "password": "wrong"}
     answer = client.post("/api/v1/auth/token", sent, format="json")
     assert answer["X-Request-ID"] == "mine-1"
-    entry = AuditEntry.objects.get()
-    assert (entry.action, entry.target) == ("sign in refused", "ada")
+    entry = AuditEntry.objects.get(action="sign in refused")
+    assert entry.target == "ada"
     assert (entry.request_id, entry.address) == ("mine-1", "127.0.0.1")
 
 
@@ -130,7 +131,7 @@ def test_job_for_a_gpu_shows_what_it_waits_for(
     assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == ""
 
 
-def test_job_with_higher_priority_starts_first(ada: User, dataset: Dataset, job: Job) -> None:
-    urgent = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(priority=5))
-    lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(priority=9, needs="gpu"))
+def test_job_with_higher_priority_starts_first(staff: User, dataset: Dataset, job: Job) -> None:
+    urgent = lifecycle.submit(staff, dataset, TrainConfig(), policy=QueuePolicy(priority=5))
+    lifecycle.submit(staff, dataset, TrainConfig(), policy=QueuePolicy(priority=9, needs="gpu"))
     assert next_job(["cpu"]) == urgent.pk

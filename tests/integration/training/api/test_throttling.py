@@ -32,9 +32,9 @@ def test_throttled_response_has_retry_after(
 ) -> None:
     settings.REQUESTS_PER_MINUTE = 3
     answers = [api.get(JOBS) for _ in range(4)]
-    assert [one.status_code for one in answers] == [200, 200, 200, 429]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert answers[0]["RateLimit-Policy"] == '"user";q=3;w=60'
-    assert [one["RateLimit"] for one in answers] == [
+    assert [answer["RateLimit"] for answer in answers] == [
         f'"user";r={left};t=45' for left in (2, 1, 0, 0)
     ]
     refused = answers[-1]
@@ -70,7 +70,9 @@ def test_token_requests_are_limited_per_address(client: Any, ada: User, settings
 @pytest.mark.django_db
 def test_processes_share_one_limit() -> None:
     here, there = BatchedRateLimiter(), BatchedRateLimiter()
-    granted = [one.acquire("user:1", 100).granted for _ in range(60) for one in (here, there)]
+    granted = [
+        limiter.acquire("user:1", 100).granted for _ in range(60) for limiter in (here, there)
+    ]
     assert granted.count(True) == 100
     assert granted[:100] == [True] * 100
 
@@ -100,7 +102,7 @@ def test_old_rate_limit_rows_are_deleted(clock: list[float]) -> None:
     here.acquire("address:10.0.0.1", 5)
     clock[0] += 2 * 3600
     here.acquire("address:10.0.0.2", 5)
-    assert [one.who for one in Allowance.objects.all()] == ["address:10.0.0.2"]
+    assert [allowance.who for allowance in Allowance.objects.all()] == ["address:10.0.0.2"]
 
 
 def test_each_response_has_rate_limit_headers(api: APIClient) -> None:
@@ -115,9 +117,52 @@ def test_limit_is_per_client_address_behind_a_proxy(
     # The proxy writes behind whatever the client has written.
     sent = [f"1.2.3.4, 10.0.0.{n}" for n in (1, 2, 1)]
     codes = [
-        client.post(TOKEN, wrong, "application/json", headers={"X-Forwarded-For": one}).status_code
-        for one in sent
+        client.post(
+            TOKEN, wrong, "application/json", headers={"X-Forwarded-For": address}
+        ).status_code
+        for address in sent
     ]
     assert codes == [401, 401, 429]
     refused = AuditEntry.objects.filter(action="sign in refused").order_by("pk")
-    assert [one.address for one in refused] == ["10.0.0.1", "10.0.0.2"]
+    assert [row.address for row in refused] == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_addresses_of_one_ipv6_network_share_the_limit(
+    client: Any, ada: User, settings: Settings
+) -> None:
+    settings.SIGN_INS_PER_MINUTE, settings.PROXIES = 3, 1
+    wrong = {"username": "ada", "password": "guess"}
+    addresses = [*(f"2001:db8:0:1::{n:x}" for n in range(1, 8)), "2001:db8:0:2::1"]
+    codes = [
+        client.post(
+            TOKEN, wrong, "application/json", headers={"X-Forwarded-For": address}
+        ).status_code
+        for address in addresses
+    ]
+    assert codes == [401] * 3 + [429] * 4 + [401]
+
+
+def test_failures_at_one_account_are_refused_with_the_seconds(client: Any, ada: User) -> None:
+    wrong = {"username": "ada", "password": "guess"}
+    answers = [client.post(TOKEN, wrong, "application/json") for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [401] * 6 + [429]
+    assert answers[-1]["Retry-After"] == "1"
+    assert "Too many failed sign-ins for this account" in answers[-1].json()["detail"]
+    page = client.post("/login", {"username": "ada", "password": "ada-secret-1"})
+    assert (page.status_code, page["Retry-After"]) == (429, "1")
+    assert b"Too many failed sign-ins for this account" in page.content
+
+
+def test_pages_count_toward_the_limit_of_the_user(page: Any, ada: User, settings: Settings) -> None:
+    settings.REQUESTS_PER_MINUTE = 3
+    codes = [page.get("/jobs").status_code for _ in range(4)]
+    assert codes == [200, 200, 200, 429]
+    assert page.get(JOBS).status_code == 429
+
+
+def test_name_of_a_failed_sign_in_is_not_kept(client: Any, ada: User) -> None:
+    for name in ("ada", "my secret password"):
+        client.post("/login", {"username": name, "password": "guess"})
+    refused = AuditEntry.objects.filter(action="sign in refused").order_by("pk")
+    assert [row.target for row in refused] == ["ada", "unknown name"]
+    assert "my secret" not in str(list(AuditEntry.objects.values()))

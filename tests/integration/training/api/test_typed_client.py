@@ -29,9 +29,9 @@ def made(embedded: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("client")
     (folder / "config.yml").write_text("post_hooks: []\n")
     schema = folder / "schema.json"
-    asked = httpx.get(f"{embedded.url}/api/v1/schema", headers={"Accept": "application/json"})
-    assert asked.json()["openapi"].startswith("3.1")
-    schema.write_bytes(asked.content)
+    response = httpx.get(f"{embedded.url}/api/v1/schema", headers={"Accept": "application/json"})
+    assert response.json()["openapi"].startswith("3.1")
+    schema.write_bytes(response.content)
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("openapi-python-client")), "generate",
@@ -61,7 +61,7 @@ def test_every_field_has_a_type(made: Path) -> None:
 
 @pytest.fixture
 def me(made: Path, embedded: Stack) -> Iterator[Any]:
-    """The client with a token that it asked for itself."""
+    """A client with a token that it requested itself."""
     client = of("client")
     sent = of("models").TokenRequest(username="ada", password=PASSWORD, name="typed", days=1)
     with client.Client(embedded.url) as stranger:
@@ -109,16 +109,18 @@ def test_generated_client_covers_the_life_of_a_job(me: Any) -> None:
     assert [event.seq for event in events] == list(range(1, done.seq + 1))
     found = call("jobs_evaluation_retrieve", job.id)
     assert found.test.rmse_m > 0 and found.baselines.additional_properties
-    files = {one.name: one for one in call("jobs_artifacts_retrieve", job.id).results}
+    files = {
+        artifact.name: artifact for artifact in call("jobs_artifacts_retrieve", job.id).results
+    }
     download = of("api.training.training_jobs_artifact_download")
     model_file = download.sync(job.id, "model.safetensors", client=me).payload.read()
     assert len(model_file) == files["model.safetensors"].bytes_
 
     own = call("models_list").results
-    (model,) = (one for one in own if one.job_id == job.id)
+    (model,) = (trained for trained in own if trained.job_id == job.id)
     heard = [
-        models.Measurement(receiver_id=one.additional_properties["id"], rssi_dbm=-90.0 - n)
-        for n, one in enumerate(dataset.receivers)
+        models.Measurement(receiver_id=receiver.additional_properties["id"], rssi_dbm=-90.0 - n)
+        for n, receiver in enumerate(dataset.receivers)
     ]
     (place,) = call("models_predict_create", model.id, body=models.Predict(heard)).predictions
     assert 40 < place.lat < 50 and place.ellipse_95.semi_major_m > place.ellipse_68.semi_minor_m

@@ -40,7 +40,7 @@ def link(name: str) -> zipfile.ZipInfo:
 
 
 TABLE = [(name, text.encode()) for name, text in TABLES.items()]
-STRANGE: dict[str, tuple[bytes, str]] = {
+MALICIOUS: dict[str, tuple[bytes, str]] = {
     "bomb": (packed(("receivers.csv", bytes(64 << 20)), *TABLE[1:]), "more than 200 times"),
     "traversal": (packed(*TABLE, ("../../evil.csv", b"x")), "contains a path outside itself"),
     "backslashes": (packed(*TABLE, ("..\\evil.csv", b"x")), "contains a path outside itself"),
@@ -52,21 +52,21 @@ STRANGE: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", STRANGE)
+@pytest.mark.parametrize("attack", MALICIOUS)
 def test_malicious_zip_is_refused_and_nothing_is_stored(
-    api: APIClient, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+    api: APIClient, attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     work, settings.DATA_DIR = tmp_path / "work", str(tmp_path / "data")
     work.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(work))
-    content, why = STRANGE[what]
+    content, message = MALICIOUS[attack]
     before = stored_files()
     file = io.BytesIO(content)
     file.name = "data.zip"
     answer = api.post(f"{DATASETS}/import", {"name": "x", "file": file}, format="multipart")
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/problem+json"
-    assert why in answer.json()["detail"]
+    assert message in answer.json()["detail"]
     assert not Dataset.objects.exists()
     assert stored_files() == before
     assert list(work.iterdir()) == []
@@ -94,7 +94,7 @@ def unnamed_bytes(stack: Stack) -> int:
     """What lies in the web process's temporary files, which have no name from the first."""
     assert stack.web is not None
     files = Path(f"/proc/{stack.web.pid}/fd").iterdir()
-    return sum(one.stat().st_size for one in files if str(one.readlink()).endswith("(deleted)"))
+    return sum(file.stat().st_size for file in files if str(file.readlink()).endswith("(deleted)"))
 
 
 def test_two_gigabytes_are_rejected_by_content_length(embedded: Stack) -> None:
@@ -113,10 +113,63 @@ def test_two_gigabytes_are_rejected_by_content_length(embedded: Stack) -> None:
 def test_chunked_body_over_the_limit_is_refused_while_reading(embedded: Stack) -> None:
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
     head = f"POST {DATASETS} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"
-    with body(embedded, head, chunk, times=66) as answer:
+    with body(embedded, head, chunk, times=4) as answer:
         assert answer.startswith(b"HTTP/1.1 413 ")
-        assert b"67,108,864 bytes" in answer
+        assert b"2,097,152 bytes" in answer
         assert unnamed_bytes(embedded) == 0
+
+
+SENDERS = ["", "Authorization: Bearer wrong\n", "Cookie: sessionid=wrong\n"]
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_large_body_of_a_stranger_is_not_asked_for(embedded: Stack, sender: str) -> None:
+    head = (
+        f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\nContent-Length: 500000000\n{sender}"
+        "Expect: 100-continue\n\n"
+    )
+    with body(embedded, head) as answer:
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert unnamed_bytes(embedded) == 0
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_large_chunked_body_of_a_stranger_is_refused_while_it_comes(
+    embedded: Stack, sender: str
+) -> None:
+    chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    head = (
+        f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\n{sender}Transfer-Encoding: chunked\n\n"
+    )
+    with body(embedded, head, chunk, times=3) as answer:
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert unnamed_bytes(embedded) == 0
+
+
+def peak_mb(stack: Stack) -> float:
+    assert stack.web is not None
+    status = Path(f"/proc/{stack.web.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
+
+
+def test_large_body_of_a_user_is_read_without_holding_it_in_memory(embedded: Stack) -> None:
+    with embedded.api() as api:
+        answer = api.post("/datasets/import", files={"file": bytes(3 << 20)}, data={"name": "x"})
+        assert answer.status_code == 400
+        before = peak_mb(embedded)
+        answer = api.post("/datasets/import", files={"file": bytes(80 << 20)}, data={"name": "x"})
+    assert answer.status_code == 400
+    assert "not a valid zip" in answer.text
+    assert peak_mb(embedded) - before < 40
+
+
+def test_body_is_asked_for_once_the_sender_is_known(embedded: Stack) -> None:
+    head = (
+        f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\nContent-Length: {3 << 20}\n"
+        f"Authorization: Bearer {embedded.tokens['ada']}\nExpect: 100-continue\n\n"
+    )
+    with body(embedded, head) as answer:
+        assert answer == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def test_nothing_is_unpickled_anywhere() -> None:

@@ -77,7 +77,11 @@ def test_webhook_can_be_changed_disabled_and_deleted(api: APIClient, hook: dict[
     assert api.patch(path, {"url": "gopher://x"}, format="json").status_code == 400
     assert api.delete(path).status_code == 204
     assert api.get(path).status_code == 404
-    trail = AuditEntry.objects.order_by("pk").values_list("action", flat=True)
+    trail = (
+        AuditEntry.objects.exclude(action="password set")
+        .order_by("pk")
+        .values_list("action", flat=True)
+    )
     assert list(trail) == ["webhook made", "webhook changed", "webhook deleted"]
 
 

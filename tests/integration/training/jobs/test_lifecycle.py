@@ -33,8 +33,8 @@ def test_a_waiting_job_is_paused_at_once(job: Job) -> None:
 
 def test_a_running_job_is_only_asked(job: Job) -> None:
     attempts.claim(job.pk, "worker")
-    asked = lifecycle.request_pause(job, "ada")
-    assert (asked.status, asked.stop_requested) == (Status.RUNNING, Stop.PAUSE)
+    pausing = lifecycle.request_pause(job, "ada")
+    assert (pausing.status, pausing.stop_requested) == (Status.RUNNING, Stop.PAUSE)
 
 
 def test_asking_twice_is_asking_once(job: Job) -> None:
@@ -109,7 +109,6 @@ def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     new = claim_job(job)
     before = events_and_statuses(job)
     for write in (
-        lambda: attempts.heartbeat(old),
         lambda: attempts.requested_stop(old),
         lambda: attempts.record_epochs(old, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1")),
         lambda: results.complete_training(old, "/c/1", {}),
@@ -117,6 +116,7 @@ def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
     ):
         with pytest.raises(SupersededError):
             write()
+    assert not attempts.extend_lease(old)
     assert events_and_statuses(job) == before
     assert (reload(job).attempt, new.number) == (2, 2)
 
@@ -181,9 +181,10 @@ def test_running_job_cannot_be_deleted(job: Job) -> None:
 
 def test_a_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:
     job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=50))
-    assert job.dataset.status == Dataset.State.GENERATING
+    made = Dataset.objects.get()
+    assert (job.dataset, made.status) == (made, Dataset.State.GENERATING)
     lifecycle.request_cancel(job, "ada")
-    assert Dataset.objects.get(pk=job.dataset_id).status == Dataset.State.FAILED
+    assert Dataset.objects.get().status == Dataset.State.FAILED
 
 
 def test_old_snapshot_and_events_equal_the_fresh_snapshot(
@@ -230,7 +231,7 @@ def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(
         (1, True), (2, True), (3, False),
     ]  # fmt: skip
     events = JobEvent.objects.filter(event="training:progress").order_by("seq")
-    assert [(one.data["epoch"], one.data["is_best"]) for one in events] == [
+    assert [(event.data["epoch"], event.data["is_best"]) for event in events] == [
         (1, False), (1, True), (2, False), (2, True), (3, False),
     ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models import Q
 from pydantic import ValidationError
 
 from training.jobs import lifecycle, queue
@@ -38,5 +39,5 @@ def test_next_job_is_the_oldest_of_the_highest_priority_that_the_hardware_can_ru
 
 
 def test_change_refuses_a_transition_that_the_table_does_not_allow(job: Job) -> None:
-    assert lifecycle.change(job.pk, lifecycle.Q(), status=Status.COMPLETED) is None
+    assert lifecycle.change(job.pk, Q(), status=Status.COMPLETED) is None
     assert Job.objects.get(pk=job.pk).status == Status.QUEUED

@@ -29,15 +29,17 @@ def waiting(stack: Stack, queue: str) -> int:
 def who_ran(stack: Stack, job_id: str) -> str:
     """The worker that claimed it, once it is done."""
     stack.until(job_id, "completed")
-    statuses = [one["data"] for one in stack.events(job_id) if one["event"] == "training:status"]
-    return str(next(one["actor"] for one in statuses if one["status"] == "running"))
+    statuses = [
+        event["data"] for event in stack.events(job_id) if event["event"] == "training:status"
+    ]
+    return str(next(status["actor"] for status in statuses if status["status"] == "running"))
 
 
 def test_who_needs_a_gpu_waits_for_a_worker_that_has_one(stack: Stack) -> None:
     wants_gpu = stack.submit(epochs=1, needs="gpu")
     on_cpu = who_ran(stack, stack.submit(epochs=1, needs="cpu"))
     assert stack.job(wants_gpu)["waits_for"] == "No worker with a GPU is there."
-    eventually(lambda: waiting(stack, "heimdall.gpu"), why="no message in the queue of GPUs")
+    eventually(lambda: waiting(stack, "heimdall.gpu"), message="no message in the queue of GPUs")
     assert waiting(stack, "heimdall.cpu") == 0
     plain, stack.environment["HEIMDALL_WORKER_HAS"] = dict(stack.environment), "gpu"
     try:

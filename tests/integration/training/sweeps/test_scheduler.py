@@ -62,7 +62,7 @@ def sweep(ada: User, dataset: Dataset) -> Sweep:
 def test_max_parallel_trials_start_at_once(sweep: Sweep) -> None:
     assert sweep.started_trials == 2
     rows = Job.objects.filter(sweep=sweep).order_by("trial")
-    assert [(one.trial, one.config["learning_rate"], one.name) for one in rows] == [
+    assert [(row.trial, row.config["learning_rate"], row.name) for row in rows] == [
         (1, 0.1, "Rates #1"), (2, 0.01, "Rates #2"),
     ]  # fmt: skip
     scheduler.advance_sweep(sweep.pk)
@@ -70,13 +70,15 @@ def test_max_parallel_trials_start_at_once(sweep: Sweep) -> None:
 
 
 def test_the_next_begins_when_one_is_over_and_the_best_is_known_at_the_end(sweep: Sweep) -> None:
+    maintenance = MaintenanceThread("worker", 2)
     for trial, loss in enumerate([4.0, 2.0, 1.0, 3.0], 1):
         attempt = train(sweep, trial, [loss])
         results.complete_training(attempt, "/c/best.safetensors", {"test": {}})
-        MaintenanceThread("worker", 2).run_once()
+        maintenance.run_once()
     assert fresh(sweep).status == "completed"
     assert fresh(sweep).finished_at is not None
-    best = trials.best_trial(trials.list_trials(sweep)) or {}
+    best = trials.best_trial(trials.list_trials(sweep))
+    assert best is not None
     assert (best["trial"], best["value"], best["parameters"]) == (3, 1.0, {"learning_rate": 0.001})
 
 
@@ -93,7 +95,12 @@ def test_many_who_carry_it_on_at_once_start_each_trial_once(ada: User, dataset: 
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(carry_on, range(6)))
-    assert [one.trial for one in Job.objects.filter(sweep=sweep).order_by("trial")] == [1, 2, 3, 4]
+    assert [trial.trial for trial in Job.objects.filter(sweep=sweep).order_by("trial")] == [
+        1,
+        2,
+        3,
+        4,
+    ]
     assert fresh(sweep).started_trials == 4
 
 
@@ -131,12 +138,12 @@ def test_pruned_trial_is_cancelled_with_the_reason(ada: User, dataset: Dataset) 
     event = JobEvent.objects.filter(job=pruned).last()
     assert event is not None
     assert (event.data["actor"], event.data["reason"]) == ("sweep: median rule", reason)
-    assert [job(sweep, one).stop_requested for one in (1, 2)] == ["", ""]
+    assert [job(sweep, number).stop_requested for number in (1, 2)] == ["", ""]
     results.cancel_attempt(attempt)
     scheduler.advance_sweep(sweep.pk)
     assert job(sweep, 3).status == Status.CANCELLED
     assert fresh(sweep).started_trials == 4
-    assert not next(one for one in trials.list_trials(sweep) if one.job.trial == 3).is_best
+    assert not next(trial for trial in trials.list_trials(sweep) if trial.job.trial == 3).is_best
 
 
 def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
@@ -148,13 +155,13 @@ def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
     MaintenanceThread("worker", 2).run_once()
     assert fresh(sweep).started_trials == 2
     assert sweep_lifecycle.resume(sweep, "ada").status == "running"
-    assert {one.status for one in sweep.jobs.all()} == {Status.QUEUED}
+    assert {trial.status for trial in sweep.jobs.all()} == {Status.QUEUED}
     assert sweep_lifecycle.resume(sweep, "ada").status == "running"
 
 
 def test_a_cancel_is_for_good_and_for_all(sweep: Sweep) -> None:
     assert sweep_lifecycle.cancel(sweep, "ada").status == "cancelled"
-    assert {one.status for one in sweep.jobs.all()} == {Status.CANCELLED}
+    assert {trial.status for trial in sweep.jobs.all()} == {Status.CANCELLED}
     for action in (sweep_lifecycle.pause, sweep_lifecycle.resume):
         with pytest.raises(lifecycle.ConflictError, match="it is cancelled"):
             action(sweep, "ada")
@@ -198,6 +205,58 @@ def test_failing_sweep_does_not_block_other_sweeps_or_maintenance(
             raise RuntimeError("a sampler that fails")
         finish(pk)
 
+    for sweep in (broken, sound):
+        lifecycle.request_cancel(job(sweep, 1), "ada")
     monkeypatch.setattr(scheduler, "finish", fails_for_one)
     scheduler.run_once()
     assert set(seen) == {broken.pk, sound.pk}
+
+
+def test_sweeps_that_cannot_move_cost_one_query(
+    ada: User, dataset: Dataset, django_assert_num_queries: Any
+) -> None:
+    for _ in range(20):
+        begin(ada, dataset)
+    with django_assert_num_queries(1):
+        scheduler.run_once()
+
+
+def test_sweep_moves_when_a_trial_ends_or_has_to_be_judged(ada: User, dataset: Dataset) -> None:
+    stopping = {"rule": "median", "warmup_epochs": 3, "min_trials": 2}
+    plain, pruned, paused = (
+        begin(ada, dataset, trials=2, early_stopping={"rule": "none"}),
+        begin(ada, dataset, early_stopping=stopping),
+        begin(ada, dataset, trials=2, early_stopping={"rule": "none"}),
+    )
+
+    def movable() -> set[UUID]:
+        return {sweep.pk for sweep in scheduler.movable_sweeps()}
+
+    assert movable() == set()
+    train(plain, 1, [1.0])
+    train(pruned, 1, [1.0])
+    assert movable() == {pruned.pk}
+    lifecycle.request_cancel(job(plain, 2), "ada")
+    lifecycle.request_pause(job(paused, 1), "ada")
+    lifecycle.request_cancel(job(paused, 2), "ada")
+    assert movable() == {pruned.pk}
+    results.complete_training(Attempt(job(plain, 1).pk, 1), "/c", {"test": {}})
+    assert movable() == {pruned.pk, plain.pk}
+    lifecycle.request_cancel(job(pruned, 2), "ada")
+    scheduler.run_once()
+    assert (fresh(plain).status, fresh(pruned).started_trials) == ("completed", 3)
+
+
+def test_pass_that_runs_out_of_time_continues_with_the_next_sweep(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = {"rule": "median", "warmup_epochs": 3, "min_trials": 2}
+    sweeps = [begin(ada, dataset, early_stopping=stopping) for _ in range(3)]
+    for sweep in sweeps:
+        train(sweep, 1, [1.0])
+    seen: list[UUID] = []
+    monkeypatch.setattr(scheduler, "advance_sweep", seen.append)
+    for _ in range(4):
+        scheduler.run_once(0)
+    assert set(seen[:3]) == {sweep.pk for sweep in sweeps}
+    assert seen[3] == seen[0]

@@ -13,8 +13,9 @@ from training.models import Dataset, Job
 
 @pytest.fixture
 def job(ada: User, dataset: Dataset) -> Job:
-    labels = {"notes": "Does it learn?", "tags": ["hills", "night"]}
-    return lifecycle.submit(ada, dataset, TrainConfig(), "First", **labels)
+    return lifecycle.submit(
+        ada, dataset, TrainConfig(), "First", notes="Does it learn?", tags=["hills", "night"]
+    )
 
 
 def words(job: Job) -> tuple[str, str, list[str]]:
@@ -41,10 +42,19 @@ def test_invalid_metadata_shows_field_errors_and_saves_nothing(page: Client, job
     answer = page.post(f"/jobs/{job.pk}/edit", sent)
     html = answer.content.decode()
     assert answer.status_code == 400
-    assert "at most 200 characters" in html
-    assert f"“{'t' * 51}”: String should have at most 50 characters." in html
+    assert "A length of 201 is too large: at most 200 characters." in html
+    assert f"“{'t' * 51}”: A length of 51 is too large: at most 50 characters." in html
     assert f'value="short,{"t" * 51}"' in html, "what was typed is kept"
     assert words(job) == before
+
+
+def test_each_invalid_tag_has_its_own_error(page: Client, job: Job) -> None:
+    sent = {"name": "First", "notes": "", "tags": f"{'s' * 51},{'t' * 52}"}
+    answer = page.post(f"/jobs/{job.pk}/edit", sent)
+    html = answer.content.decode()
+    assert answer.status_code == 400
+    assert f"“{'s' * 51}”: A length of 51 is too large" in html
+    assert f"“{'t' * 52}”: A length of 52 is too large" in html
 
 
 def test_edit_page_of_another_users_job_is_404(page: Client, bob: User, job: Job) -> None:

@@ -16,17 +16,42 @@ from training.localization.config import TrainConfig
 from training.models import Dataset, Job, TrainedModel
 
 
-def test_job_list_pages_by_cursor(
-    page: Client, ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("path", ["/jobs", "/datasets", "/sweeps", "/projects", "/compare"])
+@pytest.mark.parametrize("query", [{"search": "fi\0rst"}, {"page": "\x1b"}, {"a\0b": "1"}])
+def test_url_with_a_control_character_is_a_bad_request(
+    page: Client, path: str, query: dict[str, str]
 ) -> None:
-    monkeypatch.setattr("training.web.views.job_list.PAGE", 2)
-    for name in ("A", "B", "C"):
-        lifecycle.submit(ada, dataset, TrainConfig(), f"Job {name}")
-    first = page.get("/jobs")
-    assert [row["job"].name for row in first.context["rows"]] == ["Job C", "Job B"]
-    rest = page.get("/jobs", {"before": first.context["before"]})
-    assert [row["job"].name for row in rest.context["rows"]] == ["Job A"]
-    assert rest.context["before"] == ""
+    assert page.get(path, query).status_code == 400
+
+
+def test_search_in_either_spelling_finds_a_name(page: Client, ada: User, job: Job) -> None:
+    found = lifecycle.submit(ada, job.dataset, TrainConfig(), "M\u00fcnchen")
+    for spelling in ("m\u00fcn", "mu\u0308n"):
+        shown = page.get("/jobs", {"search": spelling.replace("m", "M")})
+        assert [row.job for row in shown.context["rows"]] == [found]
+
+
+def test_list_with_more_conditions_than_the_database_nests_is_a_bad_request(
+    page: Client, job: Job
+) -> None:
+    assert page.get("/jobs", {"param.epochs": ",".join(map(str, range(3000)))}).status_code == 400
+    assert page.get("/jobs", {"tag": [str(n) for n in range(2000)]}).status_code == 400
+
+
+def test_search_finds_a_job_by_its_whole_id(page: Client, ada: User, job: Job) -> None:
+    lifecycle.submit(ada, job.dataset, TrainConfig(), "Other")
+    shown = page.get("/jobs", {"search": str(job.pk)})
+    assert [row.job for row in shown.context["rows"]] == [job]
+
+
+@pytest.mark.parametrize("before", ["9" * 5000, "-1", "x", "²"])
+def test_invalid_page_of_the_epoch_log_shows_the_newest(
+    page: Client, job: Job, running_attempt: Attempt, before: str
+) -> None:
+    metrics = {"val_loss": 1.0, "val_rmse": 5.0}
+    attempts.record_epochs(running_attempt, attempts.EpochReport(1, metrics, 0.1, True, "/c"))
+    shown = page.get(f"/jobs/{job.pk}/epochs", {"before": before})
+    assert [row.epoch for row in shown.context["rows"]] == [1]
 
 
 def test_quick_training_button_creates_a_job(page: Client, dataset: Dataset) -> None:
@@ -40,17 +65,19 @@ def test_comparison_shows_differing_parameters_and_difference_to_baseline(
 ) -> None:
     made = []
     for rate, rmse in ((0.001, 200.0), (0.01, 100.0)):
-        one = lifecycle.submit(ada, dataset, TrainConfig(learning_rate=rate), f"Rate {rate}")
-        attempt = claim_job(one)
+        job = lifecycle.submit(ada, dataset, TrainConfig(learning_rate=rate), f"Rate {rate}")
+        attempt = claim_job(job)
         metrics = {"val_loss": 1.0, "val_rmse": rmse}
         attempts.record_epochs(attempt, attempts.EpochReport(1, metrics, 0.1, True, "/c"))
-        made.append(one)
+        made.append(job)
     query = f"/compare?jobs={made[0].pk},{made[1].pk}&baseline={made[0].pk}"
     html = page.get(query).content.decode()
     assert "Learning rate" in html
     assert "Batch size" not in html
-    assert "−50.0 %" in html
+    assert "-50.0 %" in html
     assert re.search(r'class="winner">100 m', html)
+    (training_time,) = re.findall(r">Training time<.*?</tr>", html)
+    assert "winner" not in training_time
     assert "Select 2 to 8 jobs" in page.get(f"/compare?jobs={made[0].pk}").content.decode()
     assert "Select 2 to 8 jobs" in page.get("/compare?jobs=nonsense").content.decode()
 

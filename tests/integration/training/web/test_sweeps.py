@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.integration.training.sweeps.test_scheduler import begin, train
 from training.models import Dataset, Job, Sweep
 from training.models.webhooks import Delivery, Webhook
+from training.sweeps import scheduler
 
 
 def filled(dataset: Dataset, page: Client, **more: str) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def test_form_creates_a_sweep(page: Client, dataset: Dataset) -> None:
         "hidden": {"values": [16, 32]},
     }
     assert (sweep.total_trials, sweep.started_trials) == (4, 2)
-    assert {one.config["epochs"] for one in Job.objects.all()} == {7}
+    assert {trial.config["epochs"] for trial in Job.objects.all()} == {7}
     again = page.get(f"/sweeps/new?like={sweep.pk}").content.decode()
     assert 'value="0.001 to 0.1 log"' in again
     like = page.get(f"/sweeps/new?like={Job.objects.all()[0].pk}")
@@ -53,8 +54,10 @@ def test_form_creates_a_sweep(page: Client, dataset: Dataset) -> None:
     [
         ({}, "search space is empty"),
         ({"vary_hidden": "wide"}, "&#x27;wide&#x27; is not a whole number."),
-        ({"vary_hidden": "8 to 4"}, "&quot;min&quot; (8) must be less than"),
-        ({"vary_hidden": "32", "base_epochs": "0"}, "greater than or equal to 1"),
+        ({"vary_hidden": "64 to 32"}, "&quot;min&quot; (64) must be less than"),
+        ({"vary_learning_rate": "1e-4 - 1e-2"}, "Write, for example, 16, 32, 64 or 0.0001 to 0.1"),
+        ({"vary_learning_rate": "0,1"}, "can mean 0.1 or the values 0 and 1"),
+        ({"vary_hidden": "32", "base_epochs": "0"}, "0 is too small: at least 1."),
     ],
 )
 def test_invalid_sweep_field_shows_its_error(
@@ -89,10 +92,36 @@ def test_sweep_page_query_count_is_independent_of_trials(
     counts = set()
     for trials in (9, 30):
         sweep = begin(ada, dataset, method="random", space=space, trials=trials, max_parallel=30)
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             page.get(f"/sweeps/{sweep.pk}")
-        counts.add(len(asked))
+        counts.add(len(queries))
     assert len(counts) == 1
+
+
+def test_page_of_a_sweep_of_a_thousand_trials_shows_them_in_pages(
+    page: Client, ada: User, dataset: Dataset
+) -> None:
+    space = {"learning_rate": {"min": 0.001, "max": 0.1}}
+    sweep = begin(ada, dataset, method="random", space=space, trials=1000, max_parallel=1)
+    first = sweep.jobs.get()
+    Job.objects.bulk_create(
+        Job(
+            owner=ada, dataset=dataset, sweep=sweep, trial=trial, config=first.config,
+            status="completed", current_epoch=1 + trial % 90, total_epochs=90, best_epoch=1,
+            best_value=1 / trial, headline_value=1 / trial, objective_metric="val_loss",
+            objective_direction="minimize", updated_at=first.updated_at,
+        )
+        for trial in range(2, 1001)
+    )  # fmt: skip
+    with CaptureQueriesContext(connection) as queries:
+        shown = page.get(f"/sweeps/{sweep.pk}")
+    assert shown.status_code == 200
+    assert max(len(query["sql"]) for query in queries) < 40_000
+    html = shown.content.decode()
+    assert "Trials 1 to 50 of 1000" in html
+    assert len(html) < 150_000
+    last = page.get(f"/sweeps/{sweep.pk}", {"page": "20"}).content.decode()
+    assert 'data-trial="1000" class="best"' in last
 
 
 def test_forms_pause_resume_and_cancel_a_sweep(page: Client, ada: User, dataset: Dataset) -> None:
@@ -138,3 +167,39 @@ def test_admin_lists_and_pauses_sweeps(
     chosen = {"action": "resend", "_selected_action": [str(delivery.pk)]}
     client.post("/admin/training/delivery/", chosen)
     assert Delivery.objects.get().status == "pending"
+
+
+def test_trial_is_not_stopped_after_its_last_epoch(ada: User, dataset: Dataset) -> None:
+    """It was cancelled at 50 / 50, without an evaluation and a model."""
+    rule = {"rule": "median", "warmup_epochs": 1, "min_trials": 1}
+    sweep = begin(ada, dataset, early_stopping=rule, config={"epochs": 3}, max_parallel=3)
+    train(sweep, 1, [1.0, 1.0, 1.0])
+    train(sweep, 2, [3.0, 3.0, 3.0])
+    train(sweep, 3, [3.0, 3.0])
+    scheduler.advance_sweep(sweep.pk)
+    stops = {trial.trial: trial.stop_requested for trial in sweep.jobs.all()}
+    assert (stops[2], stops[3]) == ("", "cancel")
+
+
+def test_trial_that_completed_before_it_was_stopped_is_not_counted_as_stopped(
+    page: Client, ada: User, dataset: Dataset
+) -> None:
+    sweep = begin(ada, dataset)
+    train(sweep, 1, [1.0])
+    sweep.jobs.filter(trial=1).update(status="completed", cancel_reason="too late")
+    html = page.get(f"/sweeps/{sweep.pk}").content.decode()
+    assert "stopped early" not in html
+    assert "too late" not in html
+
+
+def test_trials_are_read_without_the_columns_that_they_do_not_need(
+    page: Client, ada: User, dataset: Dataset
+) -> None:
+    sweep = begin(ada, dataset)
+    with CaptureQueriesContext(connection) as queries:
+        page.get(f"/sweeps/{sweep.pk}")
+    listed = [
+        query["sql"] for query in queries if 'ORDER BY "training_job"."trial"' in query["sql"]
+    ]
+    assert len(listed) == 1
+    assert "summary" not in listed[0] and "facts" not in listed[0]

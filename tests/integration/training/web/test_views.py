@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.integration.training.api.test_datasets import TABLES
@@ -105,7 +107,7 @@ def test_invalid_job_form_shows_errors_and_keeps_input(page: Client, dataset: Da
     wrong = {**values, "dataset": dataset.pk, "epochs": 0, "heads": 3, "name": "Mine"}
     answer = page.post("/jobs/new", wrong)
     assert answer.status_code == 400
-    assert "greater than or equal to 1" in answer.content.decode()
+    assert "0 is too small: at least 1." in answer.content.decode()
     assert 'value="Mine"' in answer.content.decode()
     answer = page.post("/jobs/new", {**wrong, "epochs": 5})
     assert "3 does not divide the width (hidden = 256)" in answer.content.decode()
@@ -231,7 +233,7 @@ def test_epochs_are_paginated_and_exported_as_csv(
     assert 'data-epoch="2"' in page.get(f"/jobs/{job.pk}/epochs").content.decode()
     assert 'data-epoch="2"' not in page.get(f"/jobs/{job.pk}/epochs?before=2").content.decode()
     answer = page.get(f"/jobs/{job.pk}/epochs.csv")
-    lines = b"".join(answer.streaming_content).decode().splitlines()
+    lines = answer.getvalue().decode().splitlines()
     assert lines[0] == "epoch,at,seconds,is_best,val_loss,val_rmse"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
 
@@ -241,9 +243,9 @@ def test_clone_page_marks_changed_parameters(page: Client, job: Job, dataset: Da
     values = {name: form[name].initial for name in form.fields if form[name].initial is not None}
     page.post("/jobs/new", {**values, **job.config, "dataset": dataset.pk, "name": "Twin",
                             "like": job.pk, "batch_size": 32})  # fmt: skip
-    twin = Job.objects.get(name="Twin")
-    assert twin.parent_id == job.pk
-    html = page.get(f"/jobs/{twin.pk}").content.decode()
+    clone = Job.objects.get(name="Twin")
+    assert clone.parent_id == job.pk
+    html = page.get(f"/jobs/{clone.pk}").content.decode()
     assert "<del>64</del> 32" in html
 
 
@@ -297,3 +299,62 @@ def test_silence_is_judged_by_the_lease(page: Client, job: Job, settings: Any) -
     settings.LEASE_SECONDS = 60
     snapshot = page.get(f"/jobs/{job.pk}").context["snapshot"]
     assert snapshot["silent_after_seconds"] == 45
+
+
+@pytest.fixture
+def many_datasets(ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
+    """More than a chooser lists; the oldest last."""
+    monkeypatch.setattr("training.web.forms.MAX_DATASETS", 5)
+    Dataset.objects.bulk_create(
+        Dataset(owner=ada, name=f"Set {number}", kind="synthetic", samples=number)
+        for number in range(20)
+    )
+    return list(Dataset.objects.all())
+
+
+@pytest.mark.parametrize("path", ["/jobs/new", "/sweeps/new"])
+def test_chooser_lists_the_newest_datasets_and_the_chosen_one(
+    page: Client, many_datasets: list[Dataset], path: str
+) -> None:
+    def offered(query: str = "") -> list[tuple[str, str]]:
+        html = page.get(f"{path}{query}").content.decode()
+        select = re.search(r'<select name="dataset".*?</select>', html, re.DOTALL)
+        assert select
+        return re.findall(r'value="([^"]+)"( selected)?', select.group())
+
+    newest = [str(row.pk) for row in many_datasets[:5]]
+    assert [pk for pk, _ in offered()] == newest
+    oldest = str(many_datasets[-1].pk)
+    chosen = offered(f"?dataset={oldest}")
+    assert chosen == [(oldest, " selected"), *((pk, "") for pk in newest)]
+    assert "The newest 5 are listed" in page.get(path).content.decode()
+
+
+def test_form_accepts_a_dataset_that_it_does_not_list(
+    page: Client, many_datasets: list[Dataset]
+) -> None:
+    form = page.get("/jobs/new").context["form"]
+    values = {field.name: field.value() for field in form if field.value() is not None}
+    answer = page.post("/jobs/new", {**values, "dataset": many_datasets[-1].pk})
+    assert answer.status_code == 303
+    assert Job.objects.get().dataset == many_datasets[-1]
+
+
+def test_queries_of_the_new_job_form_do_not_grow_with_the_datasets(
+    page: Client, ada: User, dataset: Dataset
+) -> None:
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            page.get("/jobs/new")
+        counts.append(len(queries))
+        Dataset.objects.bulk_create(
+            Dataset(owner=ada, name="Repeated", kind="synthetic") for _ in range(300)
+        )
+    assert counts[0] == counts[1]
+
+
+def test_datasets_are_found_by_name(page: Client, many_datasets: list[Dataset]) -> None:
+    shown = page.get("/datasets?search=set+1").context["rows"]
+    assert {row.name for row, _ in shown} == {"Set 1", *(f"Set {n}" for n in range(10, 20))}
+    assert "No dataset" in page.get("/datasets?search=nothing").content.decode()

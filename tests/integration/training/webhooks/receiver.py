@@ -1,4 +1,4 @@
-"""A web server that takes webhooks, and answers as the test says."""
+"""A web server that receives webhooks and responds as the test sets."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class Receiver:
-    """`got`: path, headers and body of each POST; `answers`: codes, the last one for ever.
+    """`got`: path, headers and body of each POST; `answers`: status codes, the last one repeats.
 
-    While `opens` is not set, nothing is answered.
+    It does not respond while `opens` is not set.
     """
 
     def __init__(self, port: int) -> None:
@@ -32,30 +32,30 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             headers = {name.lower(): value for name, value in self.headers.items()}
-            receiver.got.append((self.path, headers, self.rfile.read(size)))
-            receiver.opens.wait(60)
-            code = receiver.answers.pop(0) if len(receiver.answers) > 1 else receiver.answers[0]
+            found.got.append((self.path, headers, self.rfile.read(size)))
+            found.opens.wait(60)
+            code = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
             self.send_response(code)
-            for name, value in receiver.more.items():
+            for name, value in found.more.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(receiver.body)
+            self.wfile.write(found.body)
 
         def handle(self) -> None:
-            with contextlib.suppress(OSError):  # whoever asked has been killed meanwhile
+            with contextlib.suppress(OSError):  # the sender was killed meanwhile
                 super().handle()
 
         def log_message(self, *_: Any) -> None:
             """Silence."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver = Receiver(server.server_address[1])
+    found = Receiver(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield receiver
+        yield found
     finally:
-        receiver.opens.set()
+        found.opens.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -20,7 +20,7 @@ from training.jobs import attempts, lifecycle, results
 from training.jobs.attempts import Attempt
 from training.models import Job
 from training.models.webhooks import Delivery, Webhook
-from training.webhooks import http_client, outbox, service, url_policy
+from training.webhooks import http_client, outbox, service
 from training.webhooks.delivery import (
     DISABLE_AFTER_FAILURES,
     RETRY_DELAYS_SECONDS,
@@ -48,7 +48,9 @@ def test_subscribed_event_is_delivered_once_and_signed(
     results.fail_attempt(running_attempt, "It was not chosen.")
     lifecycle.resume(job, "ada")
     lifecycle.request_cancel(job, "ada", "no longer wanted")
-    found = [(one.event, one.status) for one in Delivery.objects.order_by("created_at")]
+    found = [
+        (delivery.event, delivery.status) for delivery in Delivery.objects.order_by("created_at")
+    ]
     assert found == [("job.started", "pending"), ("job.cancelled", "pending")]
     attempt_one(webhook)
     delivery = attempt_one(webhook)
@@ -82,7 +84,7 @@ def test_only_webhooks_of_owner_and_staff_get_a_delivery(
             owner, service.CreateWebhook(url=there.url, events=["job.cancelled"])
         )
     lifecycle.request_cancel(job, "ada")
-    owners = {one.webhook.owner.username for one in Delivery.objects.all()}
+    owners = {delivery.webhook.owner.username for delivery in Delivery.objects.all()}
     assert owners == {"ada", "grace"}
 
 
@@ -154,7 +156,7 @@ def test_connecting_to_several_addresses_stops_at_the_total_deadline(
         time.sleep(min(timeout, 0.2))
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(http_client.socket, "create_connection", no_answer)
+    monkeypatch.setattr(socket, "create_connection", no_answer)
     answer = http_client.post("https://receiver.example/", {}, b"{}")
     assert answer.code is None
     assert answer.error == "No complete response within 0.5 s."
@@ -167,17 +169,17 @@ def test_name_that_now_resolves_to_a_private_address_is_refused(
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = False
     Webhook.objects.update(url="https://rebinding.example/hook")
-    asked: list[str] = []
+    resolved: list[str] = []
 
     def answers(host: str, *_: Any, **__: Any) -> list[Any]:
-        asked.append(host)
+        resolved.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
 
-    monkeypatch.setattr(url_policy.socket, "getaddrinfo", answers)
+    monkeypatch.setattr(socket, "getaddrinfo", answers)
     outbox.send_test(webhook)
     delivery = attempt_one(webhook)
     assert "rebinding.example resolves to 127.0.0.1, which is not a public" in delivery.error
-    assert asked == ["rebinding.example"]
+    assert resolved == ["rebinding.example"]
     assert there.got == []
 
 

@@ -15,11 +15,11 @@ from django.db import OperationalError, connection
 
 from tests.jobs import reload
 from training.jobs import lifecycle
-from training.jobs.directories import attempt_directory
+from training.jobs.directories import attempt_directory, job_directory
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.models.states import Status
-from training.programs.messages import EpochEnded, Note, Paused
+from training.programs.messages import EpochEnded, Message, Note, Paused
 from training.workers.supervisor import _batch_epochs, shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,13 +101,35 @@ def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
     started = JobEvent.objects.filter(job=paused, event="training:started").last()
     assert started is not None
     assert started.data["resumed_from_epoch"] == stopped_at
-    one, other = (
+    first, second = (
         list(Epoch.objects.filter(job=job).values_list("epoch", "metrics", "is_best"))
         for job in (through, paused)
     )
-    assert one == other
+    assert first == second
     evaluations = [TrainedModel.objects.get(job=job).evaluation for job in (through, paused)]
     assert evaluations[0] == evaluations[1]
+
+
+def test_job_whose_checkpoints_are_missing_is_trained_again(ada: User, dataset: Dataset) -> None:
+    """As after a restore of rows that are older than the files."""
+    config = TrainConfig(epochs=40, patience=40, **SMALL)
+    through, restored = (lifecycle.submit(ada, dataset, config) for _ in range(2))
+    supervise(through.pk, "worker")
+    meanwhile(restored, lambda: lifecycle.request_pause(restored, "ada"))
+    assert reload(restored).status == Status.PAUSED
+    named = Path(reload(restored).checkpoint_path).relative_to(job_directory(restored.pk).parent)
+    for path in attempt_directory(restored.pk, 1).glob("*.safetensors*"):
+        path.unlink()
+    lifecycle.resume(restored, "ada")
+    supervise(restored.pk, "another")
+    assert (reload(restored).status, reload(restored).error_message) == (Status.COMPLETED, "")
+    note = JobEvent.objects.get(job=restored, data__cause="note")
+    assert note.data["reason"] == f"jobs/{named} is missing; starting from the beginning."
+    first, second = (
+        list(Epoch.objects.filter(job=job).values_list("epoch", "metrics", "is_best"))
+        for job in (through, restored)
+    )
+    assert first == second
 
 
 def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
@@ -119,11 +141,11 @@ def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
         (lifecycle.request_pause, Status.PAUSED),
     ):
         job = lifecycle.submit(ada, dataset, LONG)
-        asked = threading.Timer(0.3, ask, [job, "ada"])
-        asked.start()
+        timer = threading.Timer(0.3, ask, [job, "ada"])
+        timer.start()
         began = time.monotonic()
         supervise(job.pk, "worker")
-        asked.join()
+        timer.join()
         assert time.monotonic() - began < 2
         assert (reload(job).status, reload(job).current_epoch) == (status, 0)
 
@@ -149,14 +171,14 @@ def test_a_database_that_is_away_for_a_while_costs_no_attempt(
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=5, patience=5, **SMALL))
     away_until = [0.0]
-    real = lifecycle.Job.objects.filter
+    real = Job.objects.filter
 
     def cut(*args: object, **named: object) -> object:
         if time.monotonic() < away_until[0] and threading.current_thread().name == "cut":
             raise OperationalError("server closed the connection unexpectedly")
         return real(*args, **named)
 
-    monkeypatch.setattr(lifecycle.Job.objects, "filter", cut)
+    monkeypatch.setattr(Job.objects, "filter", cut)
 
     def run() -> None:
         supervise(job.pk, "worker")
@@ -208,7 +230,8 @@ def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset
 def test_a_generation_makes_a_dataset(ada: User) -> None:
     job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=200))
     supervise(job.pk, "worker")
-    made = Dataset.objects.get(pk=job.dataset_id)
+    made = Dataset.objects.get()
+    assert job.dataset == made
     assert (reload(job).status, made.status, made.samples) == (Status.COMPLETED, "ready", 200)
     assert Path(made.path).exists()
     assert len(made.facts["receivers"]) == 7
@@ -248,7 +271,15 @@ def test_consecutive_epochs_are_stored_together() -> None:
     def note(text: str) -> Note:
         return Note(message=text)
 
-    received = [note("a"), epoch(1), epoch(2), note("b"), note("c"), epoch(3), Paused()]
+    received: list[Message] = [
+        note("a"),
+        epoch(1),
+        epoch(2),
+        note("b"),
+        note("c"),
+        epoch(3),
+        Paused(),
+    ]
     assert list(_batch_epochs(received)) == [
         [note("a")], [epoch(1), epoch(2)], [note("b")], [note("c")], [epoch(3)], [Paused()],
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from training.jobs.history import EMPTY
 
 
 def rows(*metrics: dict[str, Any], after: int = 0) -> list[tuple[int, float, str]]:
-    return [(after + 1 + index, 0.5, json.dumps(one)) for index, one in enumerate(metrics)]
+    return [(after + 1 + index, 0.5, json.dumps(values)) for index, values in enumerate(metrics)]
 
 
 def test_a_history_read_in_parts_is_the_history() -> None:

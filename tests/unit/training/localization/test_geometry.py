@@ -14,7 +14,7 @@ def test_origin_has_coordinates_zero() -> None:
     assert TURIN.to_local(45.07, 7.69) == pytest.approx([0, 0], abs=1e-6)
 
 
-def test_half_a_degree_of_latitude_is_55_6_kilometres() -> None:
+def test_half_a_degree_of_latitude_is_55_6_kilometers() -> None:
     east, north = TURIN.to_local(45.57, 7.69)
     assert (east, north) == (pytest.approx(0, abs=1e-6), pytest.approx(55_566, rel=1e-3))
 

@@ -32,7 +32,7 @@ def spec(arrays: Dataset, tmp_path: Path) -> dict[str, Any]:
 
 
 def start(spec: dict[str, Any], command: str = "train") -> subprocess.Popen[str]:
-    file = Path(spec.get("run_dir", spec.get("output"))).parent / "spec.json"
+    file = Path(spec.get("run_dir") or spec["output"]).parent / "spec.json"
     file.write_text(json.dumps({"type": command, "program": "localizer", **spec}))
     return subprocess.Popen(
         [sys.executable, "-m", "training.localization", command, str(file)],
@@ -54,8 +54,8 @@ def through(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[d
     folder = tmp_path_factory.mktemp("through")
     arrays.save(folder / "dataset")
     (folder / "run").mkdir()
-    asked = {"dataset": str(folder / "dataset"), "run_dir": str(folder / "run")}
-    with start({**asked, "parameters": QUICK, "resume_from": None, "threads": 1}) as trainer:
+    spec = {"dataset": str(folder / "dataset"), "run_dir": str(folder / "run")}
+    with start({**spec, "parameters": QUICK, "resume_from": None, "threads": 1}) as trainer:
         messages = lines(trainer, "started", "epoch", "training_completed", "failed")
     assert trainer.returncode == 0
     return messages
@@ -124,3 +124,15 @@ def test_generation_reports_its_progress_and_its_summary(tmp_path: Path) -> None
     assert messages[0]["dataset_size"] == 100
     assert messages[-2]["current"] == messages[-2]["total"] == 100
     assert messages[-1]["content_hash"] == Dataset.load(output).content_hash
+
+
+def test_generation_in_which_nothing_is_heard_fails_and_leaves_no_file(tmp_path: Path) -> None:
+    output = tmp_path / "made.safetensors"
+    quiet = {"samples": 100, "transmit_dbm": -30, "noise_floor_dbm": 0, "detection_snr_db": 60}
+    with start({"parameters": quiet, "output": str(output)}, "generate") as trainer:
+        assert trainer.stdout is not None
+        *_, last = map(json.loads, trainer.stdout)
+        trainer.terminate()
+    assert last["type"] == "failed"
+    assert last["error_message"].startswith("No receiver detects any of the transmissions; raise")
+    assert not output.exists()

@@ -6,17 +6,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from heimdall_sdk.messages import Objective
 from training.programs.manifest import ManifestError, Preset, Program
-from training.programs.metrics import Chart, Metric, MetricRegistry, Objective
+from training.programs.metrics import Chart, Metric, MetricRegistry
 from training.programs.registry import DEFAULT_PROGRAM, UnknownProgramError, get_program
 
 
 class Parameters(BaseModel):
     epochs: int = 1
-
-
-class NoEpochs(BaseModel):
-    steps: int = 1
 
 
 PROGRAM = Program(
@@ -37,7 +34,6 @@ PROGRAM = Program(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"parameters": NoEpochs}, "'digits': parameters has no field 'epochs'"),
         ({"headline": "loss"}, "'digits': metric 'loss' is not declared"),
         ({"objective": Objective(metric="loss")}, "metric 'loss' is not declared"),
         ({"table": ("rate", "loss")}, "metric 'loss' is not declared"),

@@ -36,6 +36,13 @@ def test_a_decoded_message_equals_the_encoded_one(message: messages.Message) -> 
     assert messages.decode(line) == message
 
 
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+def test_message_that_is_nested_too_deeply_is_refused(depth: int) -> None:
+    deep = '{"type": "note", "message": ' + "[" * depth + r'"\u0000"' + "]" * depth + "}"
+    with pytest.raises(MessageError):
+        messages.decode(deep.encode())
+
+
 def test_numbers_that_are_not_finite_are_null() -> None:
     line = messages.encode(
         messages.EpochEnded(

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import itertools
 import math
+import re
+from itertools import product
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from training.models.evaluation import MapPoints
 from training.web.charts.line_charts import cdf_chart, comparison_chart, line_chart, sparkline
 from training.web.charts.maps import RADIUS_68, dataset_map, error_map
 from training.web.charts.svg import Scale, round_step
+from training.web.formatting import format_number
 
 
 def shapes(svg: str, css: str) -> list[ET.Element]:
-    return [one for one in ET.fromstring(svg).iter() if one.get("class") == css]  # noqa: S314
+    return [element for element in ET.fromstring(svg).iter() if element.get("class") == css]  # noqa: S314
 
 
 def test_scales_map_data_to_pixels_and_tick_at_round_values() -> None:
@@ -46,8 +51,23 @@ def test_names_are_escaped_in_svg() -> None:
     assert "&lt;script&gt;" in svg
 
 
+def test_names_of_receivers_side_by_side_do_not_overlap() -> None:
+    north = [0, 20, 40, 60, 900]
+    receivers = [(40.0 * index, y, f"receiver-{index}") for index, y in enumerate(north)]
+    names = shapes(dataset_map([*receivers, (4000.0, 0.0, "far")]), "name")
+    spans = []
+    for name in names:
+        width, x = 7.0 * len(name.text or ""), float(name.get("x", 0))
+        left = x - {"start": 0, "middle": width / 2, "end": width}[name.get("text-anchor", "start")]
+        spans.append((left, left + width, float(name.get("y", 0))))
+    assert len(spans) >= 4
+    for one, other in itertools.combinations(spans, 2):
+        side_by_side = one[1] <= other[0] or other[1] <= one[0]
+        assert side_by_side or abs(one[2] - other[2]) >= 11, (one, other)
+
+
 def test_ellipse_matches_the_covariance() -> None:
-    points = {
+    points: MapPoints = {
         "target": [[0, 0], [10_000, 10_000]], "mean": [[0, 0], [10_000, 10_000]],
         "covariance": [[250_000, 150_000, 250_000], [1, 0, 1]], "receivers": [],
     }  # fmt: skip
@@ -63,3 +83,16 @@ def test_charts_accept_incomplete_data() -> None:
     assert "svg" in sparkline([None, 1.0], "x")
     assert "svg" in cdf_chart({"model": ([0, 10.0, 500.0], [0, 0.5, 1])})
     assert shapes(line_chart("x", [], {"a": []}, str), "line a") == []
+
+
+EXTREMES = [1.7976931348623157e308, -1.7976931348623157e308, 1e200, 5e-324, -5e-324, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_any_values_that_a_float_holds_are_drawn(log: bool) -> None:
+    for first, second in product(EXTREMES, EXTREMES):
+        lines = {"a": ([0.0, 1.0], [first, second])}
+        svg = comparison_chart("x", lines, format_number, None, log)
+        assert shapes(svg, "line a")
+        assert not {"nan", "inf"} & set(re.findall("nan|inf", svg))
+        assert shapes(sparkline([first, second], "x"), "line")

@@ -9,8 +9,10 @@ from training.web import formatting
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(None, "–"), (float("nan"), "–"), (7.25, "7.2 m"), (340.4, "340 m"), (9_999, "9999 m"),
-     (12_345, "12.35 km")],
+    [(None, "–"), (float("nan"), "–"), (7.25, "7.3 m"), (-0.04, "0.0 m"),
+     (340.4, "340 m"), (9_999, "9,999 m"),
+     (12_345, "12.35 km"), (1_837_610, "1,837.61 km"),
+     (1e200, "1.00e197 km"), (-1e308, "-1.00e305 km")],
 )  # fmt: skip
 def test_distances(value: float | None, expected: str) -> None:
     assert formatting.format_distance(value) == expected
@@ -18,11 +20,20 @@ def test_distances(value: float | None, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0, "0"), (1.23456, "1.235"), (-12.3456, "-12.35"), (12_345, "12345"), (1.5e-5, "1.50e-5"),
+    [(0, "0"), (1.23456, "1.235"), (-12.3456, "-12.35"), (12_345, "12,345"), (1.5e-5, "1.50e-5"),
      (2.5e7, "2.50e7")],
 )  # fmt: skip
 def test_numbers_have_four_significant_digits(value: float, expected: str) -> None:
     assert formatting.format_number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kilometers", "expected"),
+    [(None, "–"), ([186.7, 160.04], "187 × 160 km"), ([2.2, 1.66], "2.2 × 1.7 km"),
+     ([0.095, 0.04], "95 × 40 m")],
+)  # fmt: skip
+def test_area_has_a_unit_that_fits_its_size(kilometers: list[float] | None, expected: str) -> None:
+    assert formatting.format_area(kilometers) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,8 +57,8 @@ def test_rate_uses_epochs_per_second_or_time_per_epoch(
 
 
 def test_durations_ages_and_sizes() -> None:
-    assert [formatting.format_duration(s) for s in (5, 65, 3700, 90_000)] == [
-        "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h",
+    assert [formatting.format_duration(s) for s in (0.5, 5, 65, 3700, 90_000)] == [
+        "1 s", "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h",
     ]  # fmt: skip
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert formatting.format_age(now - timedelta(minutes=90), now) == "1 h ago"

@@ -36,6 +36,6 @@ def test_retry_delays_grow_and_end() -> None:
     assert sum(RETRY_DELAYS_SECONDS) > 40 * 3600
 
 
-@pytest.mark.parametrize(("asked", "least"), [(300, 300), (10**9, 24 * 3600)])
-def test_retry_after_can_lengthen_the_delay(asked: float, least: float) -> None:
-    assert retry_delay(1, asked) == least
+@pytest.mark.parametrize(("retry_after", "least"), [(300, 300), (10**9, 24 * 3600)])
+def test_retry_after_can_lengthen_the_delay(retry_after: float, least: float) -> None:
+    assert retry_delay(1, retry_after) == least

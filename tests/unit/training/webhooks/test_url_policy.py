@@ -11,6 +11,7 @@ import pytest
 from training.webhooks import url_policy
 from training.webhooks.url_policy import (
     ForbiddenUrlError,
+    ResolverBusyError,
     check_target,
     is_public,
     parse_target,
@@ -24,7 +25,9 @@ from training.webhooks.url_policy import (
      "100.100.100.200", "168.63.129.16", "192.0.0.192", "224.0.0.1", "255.255.255.255", "::1",
      "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1",
      "::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::a9fe:a9fe", "2001:db8::1", "fec0::1",
-     "192.88.99.1", "::7f00:1", "::808:808", "64:ff9b:1::1", "3fff::1", "5f00::1", "2001::1"],
+     "192.88.99.1", "::7f00:1", "::ffff:0:7f00:1",
+     "::ffff:0:808:808", "::808:808", "64:ff9b:1::1",
+     "3fff::1", "5f00::1", "2001::1"],
 )  # fmt: skip
 def test_address_that_is_not_public_is_refused(address: str) -> None:
     assert not is_public(ip_address(address))
@@ -59,10 +62,10 @@ def test_loopback_is_refused_in_every_notation(host: str) -> None:
 
 def test_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def answers(*_: Any, **__: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 443))
-                for one in ("93.184.216.34", "10.0.0.1")]  # fmt: skip
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))
+                for address in ("93.184.216.34", "10.0.0.1")]  # fmt: skip
 
-    monkeypatch.setattr(url_policy.socket, "getaddrinfo", answers)
+    monkeypatch.setattr(socket, "getaddrinfo", answers)
     with pytest.raises(ForbiddenUrlError, match=r"example\.org resolves to 10\.0\.0\.1"):
         check_target("https://example.org/hook")
 
@@ -81,7 +84,7 @@ def test_resolution_stops_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> No
         released.wait(30)
         return []
 
-    monkeypatch.setattr(url_policy.socket, "getaddrinfo", hang)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     started = time.monotonic()
     try:
         with pytest.raises(OSError, match=r"did not answer within 0\.2 s"):
@@ -89,3 +92,28 @@ def test_resolution_stops_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> No
     finally:
         released.set()
     assert time.monotonic() - started < 10
+
+
+def test_slow_names_hold_a_bounded_number_of_threads_and_refuse_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> list[Any]:
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(url_policy, "_lookups", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(url_policy, "RESOLVE_SECONDS", 0.1)
+    try:
+        for _ in range(2):
+            with pytest.raises(ForbiddenUrlError, match="did not answer"):
+                check_target("https://example.org/hook")
+        # Both threads were given up and still run.
+        with pytest.raises(ResolverBusyError) as refused:
+            check_target("https://example.org/hook")
+        assert refused.value.status_code == 503
+        assert refused.value.wait
+    finally:
+        released.set()

@@ -44,8 +44,8 @@ def recording(folder: Path, pace: float) -> Iterator[AsyncCheckpointWriter]:
 
 def reported(folder: Path) -> list[dict[str, Any]]:
     return [
-        {name: one[name] for name in ("epoch", "checkpoint_path") if one[name]}
-        for one in map(json.loads, (folder / "told").read_text().splitlines())
+        {name: message[name] for name in ("epoch", "checkpoint_path") if message[name]}
+        for message in map(json.loads, (folder / "told").read_text().splitlines())
     ]
 
 
@@ -145,4 +145,3 @@ def test_killed_writer_process_is_detected(state: TrainState, tmp_path: Path) ->
         keep(recorder, state)
         with pytest.raises(RuntimeError, match="ended"):
             recorder.finish()
-        recorder._under_way = False

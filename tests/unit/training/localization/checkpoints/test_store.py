@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,8 +28,14 @@ def saved(state: TrainState, folder: Path, losses: list[float]) -> list[Path]:
     return [Store(folder).save(state, state.finish_epoch(loss)) for loss in losses]
 
 
+def resumed_state(store: Store, path: Path) -> TrainState:
+    state = store.resume(path).state
+    assert state
+    return state
+
+
 def names(folder: Path) -> list[str]:
-    return sorted(one.stem for one in folder.glob("*.safetensors"))
+    return sorted(path.stem for path in folder.glob("*.safetensors"))
 
 
 def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
@@ -49,7 +56,7 @@ def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_pat
     ]  # fmt: skip
     other = tmp_path / "other"
     other.mkdir()
-    assert Store(other, (tmp_path,)).resume(stored).state.best_epoch == 2
+    assert resumed_state(Store(other, (tmp_path,)), stored).best_epoch == 2
     assert names(other) == ["best-000002"]
 
 
@@ -79,10 +86,9 @@ def test_resume_falls_back_to_the_previous_checkpoint_with_the_reason(
     *_, newest = saved(state, tmp_path, [3, 2, 1])
     newest.write_bytes(b"")
     resumed = Store(tmp_path).resume(newest)
-    assert resumed.state.epoch == 2
-    assert (
-        [message for message in resumed.damaged if "is damaged" in message] == resumed.damaged != []
-    )
+    assert resumed.state and resumed.state.epoch == 2
+    (reason,) = resumed.unusable
+    assert "is damaged" in reason
 
 
 def test_resume_without_loadable_checkpoint_is_an_error(state: TrainState, tmp_path: Path) -> None:
@@ -90,6 +96,41 @@ def test_resume_without_loadable_checkpoint_is_an_error(state: TrainState, tmp_p
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"No checkpoint can be loaded: .* is damaged"):
         Store(tmp_path).resume(tmp_path / "epoch-000002.safetensors")
+
+
+def remove(*paths: Path) -> None:
+    """Remove checkpoints as `prune_older` does."""
+    for path in paths:
+        path.unlink()
+        checkpoint_files.checksum_path(path).unlink()
+
+
+def test_missing_checkpoint_is_replaced_by_the_newest_older_one(
+    state: TrainState, tmp_path: Path
+) -> None:
+    """After a restore, the rows are older than the files."""
+    *_, named, _, _ = saved(state, tmp_path, [4, 3, 2, 1, 0])
+    remove(named)
+    resumed = Store(tmp_path).resume(named)
+    assert resumed.state and resumed.state.epoch == 2
+    assert resumed.unusable == [f"{named} is missing"]
+
+
+@pytest.mark.parametrize("kept", ["epochs of later rows", "epochs without their best", "nothing"])
+def test_training_whose_checkpoints_are_missing_starts_anew(
+    state: TrainState, tmp_path: Path, kept: str
+) -> None:
+    first, second, *_ = saved(state, tmp_path, [2, 3, 1])
+    if kept == "epochs without their best":
+        remove(*tmp_path.glob("best-*.safetensors"))
+    else:
+        remove(first, second)
+    if kept == "nothing":
+        shutil.rmtree(tmp_path)
+    resumed = Store(tmp_path).resume(second)
+    assert resumed.state is None
+    assert all("is missing" in reason for reason in resumed.unusable)
+    assert resumed.unusable
 
 
 @pytest.fixture
@@ -106,7 +147,7 @@ def test_resuming_elsewhere_brings_the_best_along(
 ) -> None:
     old, new = runs
     *_, newest = saved(state, old, [1, 2])
-    assert Store(new, (old,)).resume(newest).state.best_epoch == 1
+    assert resumed_state(Store(new, (old,)), newest).best_epoch == 1
     assert checkpoint.load_checkpoint(Store(new).best).epoch == 1
 
 
@@ -116,10 +157,10 @@ def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
     old, new = runs
     *_, newest = saved(state, old, [1, 2])
     store = Store(new, (old,))
-    state = store.resume(newest).state
+    state = resumed_state(store, newest)
     path = store.save(state, state.finish_epoch(3))
     path.write_bytes(b"")
-    assert store.resume(path).state.epoch == 2
+    assert resumed_state(store, path).epoch == 2
 
 
 def test_damaged_best_checkpoint_is_reported_before_the_training_ends(
@@ -138,12 +179,12 @@ def test_attempt_with_two_checkpoints_deletes_those_of_earlier_attempts(
     *_, newest = saved(state, old, [1, 2, 3])
     (old / "trainer.log").touch()
     store = Store(new, (old,))
-    state = store.resume(newest).state
+    state = resumed_state(store, newest)
     for epoch in (4, 5):
         assert len(names(old)) == 4
         store.save(state, state.finish_epoch(epoch))
         checkpoint_files.prune_older(new, [old], epoch)
-    assert [one.name for one in old.iterdir()] == ["trainer.log"]
+    assert [path.name for path in old.iterdir()] == ["trainer.log"]
     assert names(new) == ["best-000001", "epoch-000004", "epoch-000005"]
 
 
@@ -158,7 +199,7 @@ def test_a_best_one_that_was_cut_off_while_it_was_written_gives_way_to_the_one_b
     """The sum is there, the content not yet."""
     *_, newest = saved(state, tmp_path, [2, 1])
     (tmp_path / "best-000003.safetensors.sha256").write_text("0  best-000003.safetensors")
-    assert Store(tmp_path).resume(newest).state.best_epoch == 2
+    assert resumed_state(Store(tmp_path), newest).best_epoch == 2
     assert checkpoint.load_checkpoint(Store(tmp_path).best).epoch == 2
 
 
@@ -167,12 +208,12 @@ def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_the_file_is_one_that_everybody_can_open(state: TrainState, tmp_path: Path) -> None:
+def test_file_is_readable_by_the_safetensors_library(state: TrainState, tmp_path: Path) -> None:
     (path,) = saved(state, tmp_path, [1])
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["heimdall"])["epoch"] == 1
         weights = file.get_tensor("numbers")
-    there = [one.flatten() for one in state.model.parameters()]
+    there = [parameter.flatten() for parameter in state.model.parameters()]
     assert torch.equal(weights, torch.cat(there).detach())
 
 
@@ -182,9 +223,12 @@ def test_one_of_another_format_or_kind_is_refused_by_name(
     (path,) = saved(state, tmp_path, [1])
     anybodys = safetensors.torch.save({"numbers": torch.zeros(3)})
     for content, message in (
-        (safetensors_file.row("numbers", b"", {"format": 3}), "has format 3, this version reads 4"),
-        (anybodys, "is no checkpoint: it holds .* none of ours"),
-        (b"PK", "is no checkpoint"),
+        (
+            safetensors_file.pack_vector("numbers", b"", {"format": 3}),
+            "has format 3, this version reads 4",
+        ),
+        (anybodys, "is not a checkpoint: it is no safetensors file of Heimdall"),
+        (b"PK", "is not a checkpoint"),
     ):
         checkpoint_files.write_with_checksum(path, content)
         with pytest.raises(CheckpointError, match=message):

@@ -27,7 +27,7 @@ def test_checkpoint_of_version_0_1_resumes_to_the_numbers_of_a_straight_run(
     folder = tmp_path / "attempt-001"
     shutil.copytree(WRITTEN, folder)
     resumed = Store(folder).resume(folder / "epoch-000002.safetensors")
-    assert resumed.damaged == [] and resumed.state.epoch == 2
+    assert resumed.unusable == [] and resumed.state and resumed.state.epoch == 2
     config = TrainConfig(epochs=4, batch_size=64, hidden=16, layers=1, heads=2, patience=10, seed=1)
     assert resumed.state.config == config
 

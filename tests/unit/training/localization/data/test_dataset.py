@@ -88,7 +88,7 @@ def test_file_of_another_format_is_an_error(tmp_path: Path) -> None:
 
 def test_save_leaves_no_temporary_file(arrays: Dataset, tmp_path: Path) -> None:
     arrays.save(tmp_path / "d")
-    assert [one.name for one in tmp_path.iterdir()] == ["d"]
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
 def test_failed_save_keeps_the_previous_file(
@@ -102,7 +102,7 @@ def test_failed_save_keeps_the_previous_file(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         replace(arrays, kind="measured").save(tmp_path / "d")
-    assert [one.name for one in tmp_path.iterdir()] == ["d"]
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
     assert (tmp_path / "d").read_bytes() == before
 
 

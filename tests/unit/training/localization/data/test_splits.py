@@ -31,8 +31,8 @@ def test_split_depends_on_the_seed_only() -> None:
 def test_groups_stay_whole_and_sizes_are_close_to_the_fractions() -> None:
     group = np.repeat(np.arange(100), 10)
     codes = splits.split_by_group(group, seed=3)
-    for one in range(100):
-        assert len(set(codes[group == one])) == 1
+    for number in range(100):
+        assert len(set(codes[group == number])) == 1
     assert sizes(codes) == [700, 150, 150]
 
 
@@ -68,7 +68,7 @@ def test_grid_of_a_single_point_is_one_square() -> None:
         ("by place: whole squares of the area", "by place, in whole grid squares"),
         (
             "at random: neighbours leak from one side to the other",
-            "random; neighbouring samples leak",
+            "random; neighboring samples leak",
         ),
         (
             "at random: each sample is drawn for itself, so neighbours tell nothing",

@@ -23,7 +23,7 @@ def monte_carlo_bound(
     *,
     strength: bool = True,
 ) -> float:
-    """Root trace of the inverse of the score's covariance at `place` [1, 2], in metres.
+    """Root trace of the inverse of the score's covariance at `place` [1, 2], in meters.
 
     With arrival times the emission time is a third unknown of the Fisher information.
     """

@@ -34,11 +34,11 @@ def test_dilution_of_receivers_in_a_line_is_infinite() -> None:
 
 def test_bound_with_timing_is_proportional_to_the_timing_error() -> None:
     config = GenerateConfig(shadowing_db=30, transmit_dbm=80).physics()
-    one, ten = (
+    ten_ns, hundred_ns = (
         bound_at(MIDDLE, AROUND, {**config, "timing_sigma_ns": sigma})[0] for sigma in (10, 100)
     )
-    assert one == pytest.approx(10e-9 * 299_792_458, rel=0.01)
-    assert ten == pytest.approx(10 * one, rel=0.01)
+    assert ten_ns == pytest.approx(10e-9 * 299_792_458, rel=0.01)
+    assert hundred_ns == pytest.approx(10 * ten_ns, rel=0.01)
 
 
 def test_efficient_estimator_reaches_the_bound_of_signal_strength() -> None:
@@ -93,7 +93,7 @@ def test_receivers_of_unknown_position_do_not_count() -> None:
 
 def test_normal_cdf_agrees_with_the_error_function_to_1e_7() -> None:
     z = np.linspace(-30, 8, 2001)
-    exact = np.array([math.erfc(-one / math.sqrt(2)) / 2 for one in z])
+    exact = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in z])
     assert np.abs(normal_cdf(z) / exact - 1).max() < 1.2e-7 * 1.01
 
 

@@ -15,7 +15,7 @@ from training.localization.evaluation.cramer_rao import position_error_bound
 def test_counts_add_up(arrays: Dataset) -> None:
     summary = dataset_summary.summarize(arrays)
     assert summary["samples"] == len(arrays) == sum(summary["split"].values())
-    assert sum(one["samples"] for one in summary["heard_by"]) == len(arrays)
+    assert sum(row["samples"] for row in summary["heard_by"]) == len(arrays)
     counts = arrays.heard.sum(axis=1)
     assert summary["heard_per_sample"] == {
         "min": counts.min(),
@@ -27,8 +27,10 @@ def test_counts_add_up(arrays: Dataset) -> None:
 
 def test_detection_rate_of_each_receiver(arrays: Dataset) -> None:
     summary = dataset_summary.summarize(arrays)
-    assert [one["id"] for one in summary["receivers"]] == [one.id for one in arrays.receivers]
-    rates = [one["heard_share"] for one in summary["receivers"]]
+    assert [receiver["id"] for receiver in summary["receivers"]] == [
+        receiver.id for receiver in arrays.receivers
+    ]
+    rates = [receiver["heard_share"] for receiver in summary["receivers"]]
     assert rates == pytest.approx(arrays.heard.mean(axis=0), abs=5e-5)
 
 

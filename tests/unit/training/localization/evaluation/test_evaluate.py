@@ -62,7 +62,7 @@ def test_grouped_errors_add_up_to_the_total(
 
 def test_largest_errors_come_first(found: Evaluation, errors: np.ndarray) -> None:
     assert len(found["worst"]) == 10
-    largest = [one["error_m"] for one in found["worst"]]
+    largest = [sample["error_m"] for sample in found["worst"]]
     assert largest == pytest.approx(np.sort(errors)[::-1][:10])
 
 

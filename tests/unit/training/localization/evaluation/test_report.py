@@ -18,7 +18,7 @@ def rows(arrays: Dataset) -> np.ndarray:
 
 @pytest.fixture
 def predicted(arrays: Dataset, rows: np.ndarray) -> Predictions:
-    """The error of sample i is i metres to the east."""
+    """The error of sample i is i meters to the east."""
     mean = arrays.target[rows].astype(float)
     mean[:, 0] += np.arange(len(rows))
     covariance = np.tile(np.array([[4.0, 1.0], [1.0, 9.0]]), (len(rows), 1, 1))
@@ -75,7 +75,7 @@ def test_largest_errors_are_named_and_in_descending_order(
     errors = np.arange(float(len(rows)))
     named = replace(arrays, sample_ids=ids)
     largest = report.largest_errors(named, rows, predicted, errors)
-    assert [one["error_m"] for one in largest] == errors[::-1][:10].tolist()
+    assert [sample["error_m"] for sample in largest] == errors[::-1][:10].tolist()
     assert largest[0]["sample"] == f"s{rows[-1]}"
     assert largest[0]["predicted_lon"] > largest[0]["lon"]
     assert largest[0]["predicted_lat"] == pytest.approx(largest[0]["lat"], abs=1e-5)
@@ -95,7 +95,7 @@ def test_map_points_are_limited_and_the_same_each_time(
     assert points["covariance"][0] == [4.0, 1.0, 9.0]
 
 
-def test_map_points_are_rounded_to_centimetres(
+def test_map_points_are_rounded_to_centimeters(
     arrays: Dataset, rows: np.ndarray, predicted: Predictions
 ) -> None:
     points = report.sample_predictions(arrays, rows, predicted)
@@ -108,7 +108,9 @@ def test_receivers_without_a_position_are_not_on_the_map(
 ) -> None:
     receivers = (Receiver("bus"), *arrays.receivers[1:])
     points = report.sample_predictions(replace(arrays, receivers=receivers), rows, predicted)
-    assert [one[2] for one in points["receivers"]] == [one.id for one in arrays.receivers[1:]]
+    assert [receiver[2] for receiver in points["receivers"]] == [
+        receiver.id for receiver in arrays.receivers[1:]
+    ]
 
 
 def test_report_is_plain_json(arrays: Dataset, rows: np.ndarray, predicted: Predictions) -> None:

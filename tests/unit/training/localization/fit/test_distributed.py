@@ -38,7 +38,7 @@ def run(launcher: list[str], spec: dict[str, Any], folder: Path) -> list[dict[st
 
 
 def losses(messages: list[dict[str, Any]]) -> list[float]:
-    return [one["metrics"]["train_loss"] for one in messages if one["type"] == "epoch"]
+    return [message["metrics"]["train_loss"] for message in messages if message["type"] == "epoch"]
 
 
 @pytest.mark.timeout(180)

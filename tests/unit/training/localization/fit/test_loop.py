@@ -22,19 +22,19 @@ def config(**changes: object) -> TrainConfig:
 
 
 def epochs(state: TrainState, dataset: Dataset) -> list[EpochResult]:
-    return [one for one in fit(state, dataset) if isinstance(one, EpochResult)]
+    return [step for step in fit(state, dataset) if isinstance(step, EpochResult)]
 
 
 def weights(state: TrainState) -> torch.Tensor:
-    return torch.cat([one.detach().flatten() for one in state.model.parameters()])
+    return torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
 
 
 def test_metrics_and_weights_depend_on_the_seed_only(arrays: Dataset) -> None:
-    one, same, other = (TrainState.initial(config(seed=seed), arrays) for seed in (1, 1, 2))
-    first = [result.metrics for result in epochs(one, arrays)]
+    state, same, other = (TrainState.initial(config(seed=seed), arrays) for seed in (1, 1, 2))
+    first = [result.metrics for result in epochs(state, arrays)]
     assert first == [result.metrics for result in epochs(same, arrays)]
     assert first != [result.metrics for result in epochs(other, arrays)]
-    assert torch.equal(weights(one), weights(same))
+    assert torch.equal(weights(state), weights(same))
 
 
 def test_resumed_training_equals_an_uninterrupted_one(arrays: Dataset, tmp_path: Path) -> None:
@@ -50,6 +50,7 @@ def test_resumed_training_equals_an_uninterrupted_one(arrays: Dataset, tmp_path:
         elif len(found) == 2:
             break  # in the middle of the third epoch
     resumed = store.resume(path).state
+    assert resumed
     found += [result.metrics for result in epochs(resumed, arrays)]
 
     assert found == expected
@@ -71,8 +72,8 @@ def test_training_error_is_of_the_refined_predictions(arrays: Dataset) -> None:
 
 
 def test_every_batch_yields_a_step(arrays: Dataset) -> None:
-    steps = [one for one in fit(TrainState.initial(config(epochs=1), arrays), arrays)
-             if isinstance(one, Step)]  # fmt: skip
+    steps = [step for step in fit(TrainState.initial(config(epochs=1), arrays), arrays)
+             if isinstance(step, Step)]  # fmt: skip
     assert [step.batch for step in steps] == list(range(1, steps[0].total_batches + 1))
 
 
@@ -116,8 +117,8 @@ def test_calibrated_loss_does_not_depend_on_the_scale_of_the_covariance(
     state = TrainState.initial(config(), arrays)
     val = EncodedSplit.from_dataset(arrays, state.normalizer, "val", torch.device("cpu"))
     network, _ = predict_encoded(Localizer(state.model, state.normalizer), val)
-    scale = state.normalizer.metres_per_unit
-    one, other = (
+    scale = state.normalizer.meters_per_unit
+    first, second = (
         calibrated_loss(network.with_temperature(factor), val, scale, kind) for factor in (1, 9)
     )
-    assert one == pytest.approx(other)
+    assert first == pytest.approx(second)

@@ -24,7 +24,7 @@ def test_encoded_split_has_the_samples_of_the_split(state: TrainState, arrays: D
     rows = arrays.rows("val")
     assert len(encoded) == len(rows)
     assert encoded.tokens.shape == (len(rows), 8, 12)
-    assert np.array_equal(encoded.target_metres, arrays.target[rows])
+    assert np.array_equal(encoded.target_meters, arrays.target[rows])
     assert encoded.target.numpy() == pytest.approx(
         state.normalizer.positions_to_units(arrays.target[rows])
     )
@@ -47,7 +47,7 @@ def test_subsample_is_evenly_spaced_and_limited(
     train = EncodedSplit.from_dataset(arrays, state.normalizer, "train", CPU)
     some = train.subsample(count)
     assert len(some) == len(some.tokens) == len(some.signals.rssi) == expected
-    assert np.array_equal(some.target_metres[[0, -1]], train.target_metres[[0, -1]])
+    assert np.array_equal(some.target_meters[[0, -1]], train.target_meters[[0, -1]])
 
 
 @pytest.mark.parametrize("refined", [False, True])

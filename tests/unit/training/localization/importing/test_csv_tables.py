@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 
 from training.localization.importing import csv_tables
-from training.localization.importing.csv_tables import (
-    DatasetImportError,
-    InvalidRowError,
-    Row,
-    open_table,
-)
+from training.localization.importing.csv_tables import Row, open_table
+from training.programs.datasets import DatasetImportError, InvalidRowError
 
 
 def read(folder: Path, content: bytes | str, **options: object) -> list[Row]:
@@ -47,7 +43,25 @@ def test_quoted_field_may_contain_the_delimiter_and_line_breaks(tmp_path: Path) 
         ("a,b,d\n", "t.csv line 1: unknown column 'd'; allowed are a, b, c"),
         ("a,c\n", "t.csv line 1: column 'b' is missing"),
         ("a,b\n1\n", "t.csv line 2: 1 fields, but the header has 2 columns"),
-        (b"a,b\n\xff\xfe,1\n", "t.csv is not UTF-8 text: invalid start byte"),
+        (
+            b"a,b\nM\xfcnchen,1\n",
+            (
+                "t.csv is not UTF-8 text: invalid start byte (0xFC). Excel and Windows may write "
+                "Windows-1252; save it again as “CSV UTF-8”"
+            ),
+        ),
+        (
+            "a,b\n1,2\n".encode("utf-16"),
+            "t.csv is UTF-16 text, not UTF-8; save it again as “CSV UTF-8”",
+        ),
+        (
+            "a|b\n1|2\n",
+            (
+                "t.csv line 1: unknown column 'a|b'; allowed are a, b, c; separate the columns by "
+                "commas"
+            ),
+        ),
+        ("a,b\n1,2,3\n", "t.csv line 2: 3 fields, but the header has 2 columns"),
         ('a,b\n"1,2\n', "t.csv is not a valid CSV table: unexpected end of data"),
     ],
 )
@@ -112,7 +126,12 @@ def test_empty_number_is_nan_and_missing_column_reads_as_empty() -> None:
         ({"lat": "45", "lon": ""}, "give both lat and lon, or neither"),
         ({"lat": "-90.5", "lon": "7"}, "lat -90.5 is not between -90 and 90 degrees"),
         ({"lat": "45", "lon": "181"}, "lon 181 is not between -180 and 180 degrees"),
-        ({"lat": "45,1", "lon": "7"}, "lat '45,1' is not a number"),
+        (
+            {"lat": "45,1", "lon": "7"},
+            "lat '45,1' is not a number; write a point for the decimals",
+        ),
+        ({"lat": "4_5", "lon": "7"}, "lat '4_5' is not a number"),
+        ({"lat": "٤٥", "lon": "7"}, "lat '٤٥' is not a number"),
         ({"lat": "inf", "lon": "7"}, "lat 'inf' is not a finite number"),
     ],
 )
@@ -125,3 +144,76 @@ def test_invalid_position_is_an_error(fields: dict[str, str], reason: str) -> No
 def test_position_may_be_empty_or_have_a_prefix() -> None:
     assert Row("t.csv", 2, {"lat": "", "lon": ""}).position() is None
     assert Row("t.csv", 2, {"rx_lat": "45", "rx_lon": "7"}).position("rx_") == (45, 7)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a;b;c\n1;2,5;3\n",
+        "a\tb\tc\n1\t2.5\t3\n",
+        "sep=;\r\na;b;c\r\n1;2,5;3\r\n",
+        "A,B,C\n1,2.5,3\n",
+        "a,b,c,,\n1,2.5,3,,\n,,,,\n   \n",
+        '"a";"b";"c"\n"1";"2,5";"3"\n',
+    ],
+    ids=["semicolons", "tabs", "sep line", "upper case", "empty columns", "quoted semicolons"],
+)
+def test_table_as_excel_writes_it_is_read(tmp_path: Path, content: str) -> None:
+    (row,) = read(tmp_path, content)
+    assert [row.number(column) for column in "abc"] == [1, 2.5, 3]
+
+
+def test_line_numbers_count_the_separator_line_of_excel(tmp_path: Path) -> None:
+    assert [row.line for row in read(tmp_path, "sep=;\na;b\n1;2\n\n3;4\n")] == [3, 5]
+
+
+def test_two_decimal_signs_in_one_table_are_an_error(tmp_path: Path) -> None:
+    first, second = read(tmp_path, "a;b\n1,5;x\n1.500;x\n")
+    assert first.number("a") == 1.5
+    with pytest.raises(
+        InvalidRowError, match=r"line 3: '1\.500': earlier numbers of the table have"
+    ):
+        second.number("a")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a\0b", "a 'a\\x00b' contains the control character U+0000, which is not allowed"),
+        ("\u200b", "a '\\u200b' consists of characters that cannot be seen"),
+        ("a\u202eb", "a 'a\\u202eb' contains U+202E (right-to-left override), which changes"),
+        ("x" * 201, f"a '{'x' * 40}'… has 201 characters; at most 200"),
+    ],
+)
+def test_name_that_cannot_be_kept_or_seen_is_an_error(name: str, reason: str) -> None:
+    with pytest.raises(InvalidRowError) as refused:
+        Row("t.csv", 2, {"a": name}).name("a")
+    assert refused.value.reason.startswith(reason)
+
+
+def test_names_are_normalized_so_that_both_spellings_are_one() -> None:
+    assert Row("t.csv", 2, {"a": "Mu\u0308nchen"}).name("a") == "M\u00fcnchen"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("rssi_dbm", "1e39", "rssi_dbm 1e+39 is not between -199 and 60 dBm"),
+        ("rssi_dbm", "100", "rssi_dbm 100 is not between -199 and 60 dBm; if the receiver heard"),
+        ("rssi_dbm", "1e999", "rssi_dbm '1e999' is not a finite number"),
+        ("snr_db", "-1e4", "snr_db -10000 is not between"),
+        ("toa_ns", "1e300", "toa_ns 1e+300 is not between"),
+        ("alt_m", "1e30", "alt_m 1e+30 is not between"),
+        ("rx_alt_m", "-9e9", "rx_alt_m -9e+09 is not between"),
+        ("frequency_offset_hz", "1e99", "frequency_offset_hz 1e+99 is not between"),
+    ],
+)
+def test_value_that_cannot_be_measured_is_an_error(column: str, value: str, reason: str) -> None:
+    with pytest.raises(InvalidRowError) as refused:
+        Row("t.csv", 2, {column: value}).number(column)
+    assert refused.value.reason.startswith(reason)
+
+
+def test_time_with_an_exponent_beyond_decimal_is_an_error() -> None:
+    with pytest.raises(InvalidRowError, match="is not a number"):
+        Row("t.csv", 2, {"toa_ns": "1e-99999999999999999999"}).arrival()

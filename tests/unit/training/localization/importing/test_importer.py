@@ -10,8 +10,9 @@ import pytest
 from training.localization.config import ImportConfig
 from training.localization.data import splits
 from training.localization.evaluation import dataset_summary
-from training.localization.importing.importer import read_folder, read_zip
-from training.programs.datasets import DatasetImportError, InvalidRowError
+from training.localization.importing import limits
+from training.localization.importing.importer import read_folder, read_upload
+from training.programs.datasets import DatasetImportError, InvalidRowError, Upload
 
 RECEIVERS = "receiver_id,lat,lon,alt_m\nhill,45.0,7.5,300\ntown,45.1,7.6,\nbus,,,\n"
 SAMPLES = "sample_id,lat,lon,split\na,45.02,7.52,train\nb,45.03,7.55,val\nc,45.05,7.58,test\n"
@@ -80,7 +81,7 @@ def test_zip_of_the_folder_gives_the_same_dataset(folder: Path, tmp_path: Path) 
             pack.write(table, f"measured/{table.name}")
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    imported = read_zip(archive, workspace, max_bytes=10_000)
+    imported = read_upload(Upload(archive, "data.zip"), workspace, max_bytes=10_000)
     assert imported.content_hash == read_folder(folder).content_hash
 
 
@@ -146,7 +147,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetImportError, match=r"decompresses to 1,000,000 bytes; the limit is 1,000"
     ):
-        read_zip(archive, tmp_path, max_bytes=1_000)
+        read_upload(Upload(archive, "data.zip"), tmp_path, max_bytes=1_000)
 
 
 @pytest.mark.parametrize("name", ["../samples.csv", "/etc/samples.csv", "C:/samples.csv"])
@@ -155,7 +156,7 @@ def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> Non
     with zipfile.ZipFile(archive, "w") as pack:
         pack.writestr(name, "x")
     with pytest.raises(DatasetImportError, match="contains a path outside itself"):
-        read_zip(archive, tmp_path, max_bytes=1_000)
+        read_upload(Upload(archive, "data.zip"), tmp_path, max_bytes=1_000)
 
 
 @pytest.mark.parametrize("row", ["a,hill,loud,,,,", "a,hill,-80"], ids=["value", "fields"])
@@ -272,3 +273,91 @@ def test_file_without_split_and_group_is_split_by_square(folder: Path) -> None:
     assert dataset.split_by == splits.BY_PLACE
     for square in np.unique(dataset.group):
         assert len(np.unique(dataset.split[dataset.group == square])) == 1
+
+
+def test_dataset_without_any_measurement_is_an_error(folder: Path) -> None:
+    (folder / "measurements.csv").write_text("sample_id,receiver_id,rssi_dbm\n")
+    with pytest.raises(
+        DatasetImportError, match=r"measurements\.csv has no rows; nothing was heard"
+    ):
+        read_folder(folder)
+
+
+def test_dataset_without_a_measurement_to_learn_from_is_an_error(folder: Path) -> None:
+    (folder / "measurements.csv").write_text("sample_id,receiver_id,rssi_dbm\nb,hill,-80\n")
+    with pytest.raises(DatasetImportError, match="no row for a sample of the training split"):
+        read_folder(folder)
+
+
+def write_sparse(folder: Path, samples: int, receivers: int) -> None:
+    """As many samples and receivers, and a single measurement."""
+    rows = [f"r{i},45.0,7.5,0" for i in range(receivers)]
+    (folder / "receivers.csv").write_text("\n".join(["receiver_id,lat,lon,alt_m", *rows]))
+    rows = [f"s{i},45.0,7.5" for i in range(samples)]
+    (folder / "samples.csv").write_text("\n".join(["sample_id,lat,lon", *rows]))
+    (folder / "measurements.csv").write_text("sample_id,receiver_id,rssi_dbm\ns0,r0,-80\n")
+
+
+def test_receivers_are_counted_while_they_are_read(folder: Path) -> None:
+    write_sparse(folder, 3, limits.MAX_RECEIVERS + 5)
+    with pytest.raises(InvalidRowError, match="line 1002: more than 1,000 receivers"):
+        read_folder(folder)
+
+
+def test_samples_times_receivers_are_bounded_while_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_CELLS", 1000)
+    write_sparse(folder, 200, 10)
+    message = "line 102: 101 samples x 10 receivers are more than the limit of 1,000"
+    with pytest.raises(InvalidRowError, match=message):
+        read_folder(folder)
+
+
+def test_samples_are_bounded_even_with_a_single_receiver(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_SAMPLES", 100)
+    write_sparse(folder, 200, 1)
+    with pytest.raises(InvalidRowError, match="line 102: more than 100 samples; import fewer"):
+        read_folder(folder)
+
+
+def test_long_sample_ids_are_bounded_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_ID_BYTES", 100)
+    write_sparse(folder, 200, 1)
+    with pytest.raises(InvalidRowError, match="the sample IDs have more than 100 bytes"):
+        read_folder(folder)
+
+
+def test_arrival_times_of_no_common_clock_are_an_error(folder: Path) -> None:
+    rows = "a,hill,1700000000000000000\na,town,5\n"
+    (folder / "measurements.csv").write_text(f"sample_id,receiver_id,toa_ns\n{rows}")
+    message = "measurements.csv: the toa_ns of sample 'a' are 1.7e\\+18 ns apart, at most"
+    with pytest.raises(DatasetImportError, match=message):
+        read_folder(folder)
+
+
+def test_arrival_times_with_fractions_of_a_nanosecond_are_exact(folder: Path) -> None:
+    rows = "a,hill,1700000000000000000.25\na,town,1700000000000000000.75\n"
+    (folder / "measurements.csv").write_text(f"sample_id,receiver_id,toa_ns\n{rows}")
+    assert read_folder(folder).toa[0] == pytest.approx([0, 0.5, np.nan], nan_ok=True)
+
+
+def test_both_spellings_of_an_id_are_one(folder: Path) -> None:
+    (folder / "receivers.csv").write_text("receiver_id,lat,lon,alt_m\nM\u00fcnchen,45,7.5,0\n")
+    (folder / "measurements.csv").write_text(
+        "sample_id,receiver_id,rssi_dbm\na,Mu\u0308nchen,-80\n"
+    )
+    assert read_folder(folder).rssi[0, 0] == -80
+
+
+def test_semicolons_and_decimal_commas_give_the_same_dataset(folder: Path) -> None:
+    before = read_folder(folder).content_hash
+    for table in folder.glob("*.csv"):
+        text = table.read_text().replace(",", ";").replace(".", ",")
+        (folder / table.name.capitalize()).write_text(text)
+        table.unlink()
+    assert read_folder(folder).content_hash == before

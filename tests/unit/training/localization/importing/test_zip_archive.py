@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import stat
 import zipfile
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from training.localization.importing import zip_archive
-from training.localization.importing.csv_tables import DatasetImportError
 from training.localization.importing.zip_archive import extract_tables
+from training.programs.datasets import DatasetImportError
 
 LIMIT = 1_000_000
 
@@ -32,12 +33,12 @@ def extracted(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("prefix", ["", "campaign/"])
+@pytest.mark.parametrize("prefix", ["", "campaign/", "repo-main/data/", "data\\"])
 def test_tables_are_extracted_from_the_top_or_a_single_folder(
     tmp_path: Path, workspace: Path, prefix: str
 ) -> None:
     members = {
-        f"{prefix}receivers.csv": b"r",
+        f"{prefix}Receivers.CSV": b"r",
         f"{prefix}samples.csv.gz": b"s",
         f"{prefix}measurements.csv": b"m",
         f"{prefix}notes.txt": b"n",
@@ -55,7 +56,6 @@ def test_tables_are_extracted_from_the_top_or_a_single_folder(
         ({"..\\samples.csv": b"x"}, "contains a path outside itself"),
         ({"/etc/samples.csv": b"x"}, "contains a path outside itself"),
         ({"C:/samples.csv": b"x"}, "contains a path outside itself"),
-        ({"a/b/samples.csv": b"x"}, "'a/b/samples.csv' is too deep in the zip"),
         (
             {"samples.csv": b"x", "old/samples.csv": b"x"},
             "contains samples.csv twice: 'samples.csv' and 'old/samples.csv'",
@@ -107,6 +107,52 @@ def test_too_many_members_are_an_error(tmp_path: Path, workspace: Path) -> None:
         extract_tables(archive, workspace, LIMIT)
 
 
+def damage(archive: Path, after: bytes, offset: int, value: bytes) -> None:
+    """Overwrite bytes behind the first occurrence of a signature."""
+    content = bytearray(archive.read_bytes())
+    at = content.index(after) + offset
+    content[at : at + len(value)] = value
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_member_is_an_error_with_any_compression(
+    tmp_path: Path, workspace: Path, method: int
+) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.writestr("samples.csv", "sample_id,lat,lon\n" * 50)
+    damage(archive, b"samples.csv", len("samples.csv") + 9, b"\x5a\xa5\x5a\xa5")
+    with pytest.raises(DatasetImportError, match="This is not a valid zip file"):
+        extract_tables(archive, workspace, LIMIT)
+
+
+def test_name_that_is_not_utf_8_is_an_error(tmp_path: Path, workspace: Path) -> None:
+    archive = pack(tmp_path, {"ü/samples.csv": b"x"})
+    damage(archive, b"PK\x01\x02", 46, b"\xff\xff")
+    with pytest.raises(DatasetImportError, match="This is not a valid zip file"):
+        extract_tables(archive, workspace, LIMIT)
+
+
+def test_wrong_offset_in_the_table_of_contents_is_an_error(tmp_path: Path, workspace: Path) -> None:
+    archive = pack(tmp_path, {"samples.csv": b"x"})
+    damage(archive, b"PK\x05\x06", 16, b"\xff\xff\xff\x7f")
+    with pytest.raises(DatasetImportError, match="This is not a valid zip file"):
+        extract_tables(archive, workspace, LIMIT)
+
+
+def test_full_disk_is_not_reported_as_a_damaged_zip(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = pack(tmp_path, {"samples.csv": b"x"})
+    monkeypatch.setattr("shutil.copyfileobj", fail)
+    with pytest.raises(OSError, match="No space left on device"):
+        extract_tables(archive, workspace, LIMIT)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip"])
 def test_file_that_is_not_a_zip_is_an_error_that_lists_the_tables(
     tmp_path: Path, workspace: Path, content: bytes
@@ -123,3 +169,29 @@ def test_truncated_zip_is_an_error(tmp_path: Path, workspace: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(DatasetImportError, match="not a valid zip file"):
         extract_tables(archive, workspace, LIMIT)
+
+
+def test_workbook_is_recognized_although_it_is_a_zip(tmp_path: Path, workspace: Path) -> None:
+    members = {"[Content_Types].xml": b"x", "xl/worksheets/sheet1.xml": b"x"}
+    with pytest.raises(DatasetImportError, match="this is an Excel workbook"):
+        extract_tables(pack(tmp_path, members), workspace, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("member", "remedy"),
+    [
+        ("data/all.zip", "Upload the zip inside it instead"),
+        ("Messung.xlsx", "Save each sheet as “CSV UTF-8”"),
+        ("receivers.csv.txt", "Rename the tables: their names end with .csv"),
+        ("receivers (1).csv", "Rename the tables"),
+    ],
+)
+def test_zip_without_the_tables_names_what_it_has_and_the_remedy(
+    tmp_path: Path, workspace: Path, member: str, remedy: str
+) -> None:
+    with pytest.raises(DatasetImportError) as refused:
+        extract_tables(pack(tmp_path, {member: b"x"}), workspace, LIMIT)
+    assert str(refused.value) == (
+        "receivers.csv, samples.csv, measurements.csv are missing; the zip contains "
+        f"{member!r}. {remedy}"
+    )

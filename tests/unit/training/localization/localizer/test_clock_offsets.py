@@ -62,7 +62,7 @@ def test_mean_is_taken_over_the_arrivals_of_each_sample() -> None:
     assert np.array_equal(subtract_emission_time(arrivals), expected, equal_nan=True)
 
 
-def test_relative_ranges_are_metres_around_the_mean_arrival() -> None:
+def test_relative_ranges_are_meters_around_the_mean_arrival() -> None:
     toa = np.array([[0.0, 2000.0, np.nan]], np.float32)  # ns
     half = 1000e-9 * SPEED_OF_LIGHT
     expected = [-half, half, np.nan]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from training.localization.inference.saved_model import ModelError
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.localization.synthetic.generate import generate_dataset
 
-ROWS = [
+ROWS: list[locate.Row] = [
     {"receiver_id": "Torino", "rssi_dbm": -80.0, "toa_ns": 0.0},
     {"receiver_id": "Genova", "rssi_dbm": -100.0, "toa_ns": 3e5},
     {"receiver_id": "Coazze", "rssi_dbm": -90.0, "toa_ns": 1e5},
@@ -38,7 +39,7 @@ def test_loaded_model_predicts_the_same_as_the_saved_one(
     rows = arrays.rows("test")
     before, after = (
         predict_split(localizer, arrays, rows),
-        predict_split(model.answer, arrays, rows),
+        predict_split(model.localizer, arrays, rows),
     )
     assert np.array_equal(before.mean, after.mean)
     assert np.array_equal(before.covariance, after.covariance)
@@ -47,7 +48,7 @@ def test_loaded_model_predicts_the_same_as_the_saved_one(
 @settings(max_examples=10, deadline=None)
 @given(order=st.permutations(ROWS))
 def test_order_of_measurements_does_not_matter(
-    model: saved_model.SavedModel, order: list[dict[str, object]]
+    model: saved_model.SavedModel, order: list[locate.Row]
 ) -> None:
     assert locate.locate(model, order) == locate.locate(model, ROWS)
 
@@ -88,9 +89,9 @@ def test_predictions_are_translation_invariant() -> None:
 
 
 def test_samples_are_located_separately(model: saved_model.SavedModel) -> None:
-    asked = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
-    located = locate.locate(model, asked)
-    assert [one["sample_id"] for one in located] == ["one", "two"]
+    rows: list[locate.Row] = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
+    located = locate.locate(model, rows)
+    assert [position["sample_id"] for position in located] == ["one", "two"]
     assert located[0]["lat"] == located[1]["lat"]
     assert located[0]["ellipse_95"]["semi_major_m"] > located[0]["ellipse_68"]["semi_major_m"]
 
@@ -98,13 +99,13 @@ def test_samples_are_located_separately(model: saved_model.SavedModel) -> None:
 @pytest.mark.parametrize(
     ("row", "field", "reason"),
     [
-        ({"receiver_id": "Roma", "rssi_dbm": -80}, "measurements.4.receiver_id", "knows no"),
-        ({"receiver_id": "Torino", "rssi_dbm": -80}, "measurements.4", "there twice"),
+        ({"receiver_id": "Roma", "rssi_dbm": -80}, "measurements.4.receiver_id", "has no"),
+        ({"receiver_id": "Torino", "rssi_dbm": -80}, "measurements.4", "occurs twice"),
         ({"receiver_id": "Milano-Baggio"}, "measurements.4", "No signal"),
     ],
 )
 def test_invalid_measurement_is_an_error_that_names_the_field(
-    model: saved_model.SavedModel, row: dict[str, object], field: str, reason: str
+    model: saved_model.SavedModel, row: locate.Row, field: str, reason: str
 ) -> None:
     with pytest.raises(InvalidMeasurementError, match=reason) as refused:
         locate.locate(model, [*ROWS, row])
@@ -117,9 +118,9 @@ def test_ellipse_points_in_the_direction_of_the_larger_variance() -> None:
     assert found["semi_major_m"] == pytest.approx(2 * found["semi_minor_m"])
 
 
-def test_damaged_model_is_an_error(model_file, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    for one in model_file.parent.iterdir():
-        (tmp_path / one.name).write_bytes(one.read_bytes())
+def test_damaged_model_is_an_error(model_file: Path, tmp_path: Path) -> None:
+    for path in model_file.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
     content = bytearray((tmp_path / "model.safetensors").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "model.safetensors").write_bytes(content)

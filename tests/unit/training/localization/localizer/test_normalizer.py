@@ -22,7 +22,7 @@ def normalizer(arrays: Dataset) -> Normalizer:
 
 def test_normalizer_of_an_existing_checkpoint_loads_and_is_stored_alike() -> None:
     normalizer = Normalizer.from_dict(json.loads(STORED))
-    assert (normalizer.center, normalizer.metres_per_unit) == ((1.5, -2.5), 4000.0)
+    assert (normalizer.center, normalizer.meters_per_unit) == ((1.5, -2.5), 4000.0)
     assert normalizer.rssi == Scale((-90.0, -80.0), (-110.0, -100.0), 7.5)
     assert normalizer.clock_offsets == ClockOffsets((3.0, -3.0), None)
     assert normalizer.mobile == (False, True)
@@ -33,11 +33,11 @@ def test_normalizer_survives_json(normalizer: Normalizer) -> None:
     assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
 
 
-def test_units_have_unit_rms_and_convert_back_to_metres(
+def test_units_have_unit_rms_and_convert_back_to_meters(
     normalizer: Normalizer, arrays: Dataset
 ) -> None:
     units = normalizer.positions_to_units(arrays.target)
-    back = units * normalizer.metres_per_unit + np.array(normalizer.center)
+    back = units * normalizer.meters_per_unit + np.array(normalizer.center)
     assert back == pytest.approx(arrays.target, abs=0.1)
     assert np.sqrt((units**2).mean()) == pytest.approx(1, rel=0.2)
 

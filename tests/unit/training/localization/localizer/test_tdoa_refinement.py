@@ -42,7 +42,7 @@ def test_error_and_covariance_reach_the_bound_with_noise() -> None:
     found = refine_positions(
         *wide_prior(4000), arrivals(true, SIGMA_M), torch.tensor(SIGMA_M).double()
     )
-    mean, covariance = (one.numpy() for one in found)
+    mean, covariance = (tensor.numpy() for tensor in found)
     physics = GenerateConfig(
         timing_sigma_ns=SIGMA_M / SPEED_OF_LIGHT * 1e9, shadowing_db=30, transmit_dbm=80
     ).physics()

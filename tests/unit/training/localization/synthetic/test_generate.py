@@ -13,10 +13,10 @@ from training.localization.synthetic.propagation import received_power_dbm, time
 
 
 def test_dataset_depends_on_the_seed_only() -> None:
-    one, same, other = (
+    first, same, other = (
         generate_dataset(GenerateConfig(samples=100, seed=seed)) for seed in (1, 1, 2)
     )
-    assert one.content_hash == same.content_hash != other.content_hash
+    assert first.content_hash == same.content_hash != other.content_hash
 
 
 def test_longer_dataset_begins_with_the_shorter_one() -> None:

@@ -26,5 +26,5 @@ def test_power_rises_with_the_transmit_power_decibel_by_decibel() -> None:
     assert strong - weak == pytest.approx(7)
 
 
-def test_time_of_flight_over_300_metres_is_a_microsecond() -> None:
+def test_time_of_flight_over_300_meters_is_a_microsecond() -> None:
     assert propagation.time_of_flight_ns(np.array([299.792458])) == pytest.approx([1000.0])

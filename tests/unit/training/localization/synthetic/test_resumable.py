@@ -31,7 +31,7 @@ def test_resumed_generation_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     generate_resumable(CONFIG, output, lambda current, total, message: reported.append(current))
     assert reported == [768, 1000]
     assert Dataset.load(output).content_hash == generate_dataset(CONFIG).content_hash
-    assert [one.name for one in tmp_path.iterdir()] == ["made"]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_truncated_block_is_generated_again(tmp_path: Path) -> None:

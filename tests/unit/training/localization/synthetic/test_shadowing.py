@@ -35,5 +35,5 @@ def test_receivers_have_independent_maps_of_zero_mean_and_unit_variance() -> Non
 
 def test_the_same_random_stream_gives_the_same_map() -> None:
     positions = np.array([[10.0, 20.0], [3000.0, 4000.0]])
-    one, same = (ShadowMap(np.random.default_rng(4), 3, 500).values_at(positions) for _ in "ab")
-    assert np.array_equal(one, same)
+    first, same = (ShadowMap(np.random.default_rng(4), 3, 500).values_at(positions) for _ in "ab")
+    assert np.array_equal(first, same)

@@ -1,0 +1,32 @@
+"""Requests to the OpenID Connect provider, while a user waits."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import requests
+
+from training.request_thread import release_database
+
+TIMEOUT_SECONDS = 5
+# Each request that waits for a slow provider takes one of the web process's threads.
+MAX_CALLS = 8
+_calls = threading.BoundedSemaphore(MAX_CALLS)
+
+
+class ProviderBusyError(requests.RequestException):
+    """Too many sign-ins wait for the provider."""
+
+
+class ProviderSession(requests.Session):
+    """Holds no connection to the database while it waits, and bounds how many requests wait."""
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        if not _calls.acquire(blocking=False):
+            raise ProviderBusyError(f"{MAX_CALLS} requests wait for the provider")
+        try:
+            release_database()
+            return super().request(*args, **{"timeout": TIMEOUT_SECONDS, **kwargs})
+        finally:
+            _calls.release()

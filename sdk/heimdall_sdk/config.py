@@ -1,0 +1,65 @@
+"""The arguments of `init` as plain JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+from heimdall_sdk.messages import Objective
+from heimdall_sdk.reporter import NON_FINITE
+
+JsonDict = dict[str, Any]
+# "val_loss", ("accuracy", "maximize"), {"metric": …, "direction": …} or an Objective.
+ObjectiveArgument = Union[str, tuple[str, str], Mapping[str, str], Objective]  # noqa: UP007
+
+
+def to_dict(config: object) -> JsonDict:
+    """Copy a mapping, a dataclass or a namespace, such as that of argparse, into a dict."""
+    if config is None:
+        return {}
+    if isinstance(config, Mapping):
+        return {str(name): value for name, value in config.items()}
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if hasattr(config, "__dict__"):
+        return {name: value for name, value in vars(config).items() if not name.startswith("_")}
+    raise TypeError(
+        f"config is a {type(config).__name__}; pass a dict, a dataclass or an argparse namespace"
+    )
+
+
+def to_json(value: object) -> Any:
+    """Convert to strict JSON; what JSON does not know is represented by its text."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else NON_FINITE[repr(float(value))]
+    if isinstance(value, Mapping):
+        return {str(name): to_json(item) for name, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_json(to_dict(value))
+    if isinstance(value, Iterable) and isinstance(value, (list, tuple, set, frozenset)):
+        return [to_json(item) for item in value]
+    return str(value)
+
+
+def to_objective(argument: ObjectiveArgument | None) -> Objective | None:
+    if argument is None or isinstance(argument, Objective):
+        return argument
+    metric, direction = "", "minimize"
+    if isinstance(argument, str):
+        metric = argument
+    elif isinstance(argument, Mapping):
+        metric, direction = argument.get("metric", ""), argument.get("direction", direction)
+    else:
+        metric, direction = argument
+    if not metric or direction not in ("minimize", "maximize"):
+        raise ValueError(
+            f"objective is {argument!r}; pass a metric's name, or the name with 'minimize' or "
+            "'maximize'"
+        )
+    return Objective(metric=metric, direction="maximize" if direction == "maximize" else "minimize")

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from training.jobs.directories import attempt_directory
+from training.models import AuditEntry, Job
+from training.models.states import Status
+
+
+@pytest.fixture
+def reported(ada: User) -> Job:
+    from django.utils import timezone
+
+    return Job.objects.create(
+        owner=ada, program="", reported=True, status=Status.RUNNING, attempt=1, name="Elsewhere",
+        updated_at=timezone.now(),
+    )  # fmt: skip
+
+
+def url(job: Job, name: str = "") -> str:
+    return f"/api/v1/training/jobs/{job.pk}/artifacts{'/' if name else ''}{name}"
+
+
+def put(api: APIClient, job: Job, name: str, content: bytes) -> Any:
+    return api.put(url(job, name), content, content_type="application/octet-stream")
+
+
+def body(answer: Any) -> bytes:
+    return b"".join(answer.streaming_content)
+
+
+def test_uploaded_file_with_folders_is_listed_and_downloaded(api: APIClient, reported: Job) -> None:
+    content = bytes(range(256)) * 4000
+    answer = put(api, reported, "plots/loss curve.png", content)
+    assert answer.status_code == 201, answer.json()
+    (listed,) = api.get(url(reported)).json()["results"]
+    assert (listed["name"], listed["kind"], listed["bytes"]) == (
+        "plots/loss curve.png", "file", len(content),
+    )  # fmt: skip
+    found = api.get(listed["url"])
+    assert hashlib.sha256(body(found)).digest() == hashlib.sha256(content).digest()
+    assert found["Content-Type"] == "image/png"
+    part = api.get(listed["url"], headers={"Range": "bytes=10-19"})
+    assert (part.status_code, body(part)) == (206, content[10:20])
+
+
+def test_uploaded_file_replaces_one_of_the_same_name(api: APIClient, reported: Job) -> None:
+    put(api, reported, "notes.txt", b"first")
+    put(api, reported, "notes.txt", b"second")
+    (listed,) = api.get(url(reported)).json()["results"]
+    assert body(api.get(listed["url"])) == b"second"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("a//b", "has an empty part, '.' or '..'."),
+        ("a/%2E%2E/b", "has an empty part, '.' or '..'."),
+        ("a%5Cb", "has a backslash or a character that is not printable."),
+        ("a%E2%80%8Bb", "has a backslash or a character that is not printable."),
+        ("/".join("x" * 25), "at most 400 characters and 20 folders."),
+    ],
+)
+def test_name_that_is_no_path_below_the_job_is_refused(
+    api: APIClient, reported: Job, name: str, sentence: str
+) -> None:
+    answer = put(api, reported, name, b"x")
+    assert answer.status_code == 400
+    assert sentence in answer.json()["errors"]["name"][0]
+    assert api.get(url(reported)).json()["results"] == []
+
+
+def test_file_beyond_the_quota_is_refused_and_leaves_nothing(
+    api: APIClient, reported: Job, settings: Settings
+) -> None:
+    settings.ARTIFACTS_MAX_BYTES = 1000
+    assert put(api, reported, "first", b"x" * 600).status_code == 201
+    answer = put(api, reported, "second", b"x" * 600)
+    assert answer.status_code == 413
+    assert "would exceed 1,000 bytes" in answer.json()["detail"]
+    folder = attempt_directory(reported.pk, 1) / "artifacts"
+    assert [path.name for path in folder.iterdir()] == ["first"]
+    assert put(api, reported, "first", b"x" * 900).status_code == 201
+
+
+def test_file_and_folder_of_one_name_are_refused(api: APIClient, reported: Job) -> None:
+    put(api, reported, "a", b"x")
+    assert put(api, reported, "a/b", b"x").status_code == 400
+
+
+def test_training_that_runs_here_takes_no_uploads(api: APIClient, job: Job) -> None:
+    assert put(api, job, "a", b"x").status_code == 409
+
+
+def test_files_of_the_newest_attempt_win(api: APIClient, job: Job) -> None:
+    for attempt, names in ((1, ("a", "b")), (2, ("b",))):
+        folder = attempt_directory(job.pk, attempt) / "artifacts"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_text(f"{name} of {attempt}")
+    listed = {one["name"]: one["url"] for one in api.get(url(job)).json()["results"]}
+    assert body(api.get(listed["a"])) == b"a of 1"
+    assert body(api.get(listed["b"])) == b"b of 2"
+
+
+def test_exports_are_audited(api: APIClient, job: Job) -> None:
+    assert api.get(f"/api/v1/training/jobs/{job.pk}/export?format=csv").status_code == 200
+    rows = AuditEntry.objects.filter(action="download")
+    assert list(rows.values_list("actor", "detail")) == [("ada", {"export": "csv"})]

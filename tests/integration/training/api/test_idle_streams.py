@@ -1,0 +1,80 @@
+"""Streams and downloads that wait hold neither a thread nor a connection to the database."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.xdist_group("embedded"), pytest.mark.timeout(180)]
+STREAMS = 40
+
+
+def threads(stack: Stack) -> int:
+    assert stack.web is not None
+    status = Path(f"/proc/{stack.web.pid}/status").read_text()
+    return int(re.findall(r"Threads:\s+(\d+)", status)[0])
+
+
+def database_files(stack: Stack) -> int:
+    """Open descriptors of the database: each connection has some."""
+    assert stack.web is not None
+    found = 0
+    for file in Path(f"/proc/{stack.web.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += "heimdall.sqlite3" in str(file.readlink())
+    return found
+
+
+@pytest.mark.parametrize("path", ["events/stream", "logs/stream"])
+def test_idle_streams_hold_neither_threads_nor_database_connections(
+    embedded: Stack, path: str
+) -> None:
+    job_id = embedded.submit(epochs=100_000, patience=100_000)
+    embedded.until(job_id, "running")
+    with embedded.api() as api:
+        api.post(f"/jobs/{job_id}/pause")
+        embedded.until(job_id, "paused")
+        # A later attempt would follow, so the log of this job may still grow.
+        before, files_before = threads(embedded), database_files(embedded)
+        with ExitStack() as opened:
+            for _ in range(STREAMS):
+                stream = opened.enter_context(api.stream("GET", f"/jobs/{job_id}/{path}"))
+                assert stream.status_code == 200
+                next(stream.iter_bytes())
+            time.sleep(1)
+            assert threads(embedded) - before < STREAMS / 4
+            assert database_files(embedded) - files_before < STREAMS / 4
+            started = time.monotonic()
+            assert api.get("/jobs").status_code == 200
+            assert time.monotonic() - started < 15
+        api.post(f"/jobs/{job_id}/cancel")
+
+
+def test_stalled_downloads_hold_neither_threads_nor_database_connections(embedded: Stack) -> None:
+    job_id = embedded.submit(epochs=100_000, patience=100_000)
+    embedded.until(job_id, "running")
+    with embedded.api() as api:
+        api.post(f"/jobs/{job_id}/cancel")
+    embedded.until(job_id, "cancelled")
+    (log,) = (embedded.folder / "jobs" / job_id).glob("attempt-*/trainer.log")
+    log.write_bytes(b"x" * (30 << 20))
+    before, files_before = threads(embedded), database_files(embedded)
+    request = (
+        f"GET /api/v1/training/jobs/{job_id}/logs HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {embedded.tokens['ada']}\r\n\r\n"
+    )
+    with ExitStack() as opened:
+        for _ in range(8):  # the limit of downloads per user
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", embedded.port)))
+            client.sendall(request.encode())
+            assert client.recv(12) == b"HTTP/1.1 200"
+        time.sleep(1)
+        assert threads(embedded) - before < 5
+        assert database_files(embedded) - files_before < 5

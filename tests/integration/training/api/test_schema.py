@@ -1,0 +1,42 @@
+"""The schema is open to strangers, so it is not generated for each of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+
+URL = "/api/v1/schema"
+
+
+def test_schema_is_generated_once_for_all_who_ask(
+    db: None, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generated = []
+    generate = SchemaGenerator.get_schema
+
+    def count(self: SchemaGenerator, *args: object, **options: object) -> object:
+        generated.append(1)
+        return generate(self, *args, **options)
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", count)
+    first = client.get(URL, headers={"Accept": "application/json"})
+    assert json.loads(first.content)["openapi"] == "3.1.0"
+    for number in range(5):
+        again = client.get(
+            f"{URL}?x={number}&version={number}", headers={"Accept": "application/json"}
+        )
+        assert again.content == first.content
+    same = client.get(URL, headers={"Accept": "application/json", "If-None-Match": first["ETag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    assert len(generated) == 1
+
+
+def test_schema_comes_in_each_media_type(db: None, client: Client) -> None:
+    assert client.get(URL).content.startswith(b"openapi: 3.1.0")
+    shown = client.get(URL, headers={"Accept": "application/json"})
+    assert shown["Content-Type"].startswith("application/json")
+    assert shown["Content-Disposition"].endswith('.json"')
+    assert client.get(URL, headers={"Accept": "application/vnd.oai.openapi"}).status_code == 200

@@ -1,0 +1,152 @@
+"""One rule for texts wherever they come in, whatever database is behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from rest_framework.test import APIClient
+
+from training.jobs.policy import QueuePolicy
+from training.localization.config import TrainConfig
+from training.models import Dataset, Job, Project, Sweep
+
+API = "/api/v1/training"
+NOT_ALLOWED = ["a\0b", "a\x1bb", "a\u202eb", "\u200b", "\u3164\ufe0f", "a\u2066b", "a\uffffb"]
+NFD, NFC = " Mu\u0308nchen ", "M\u00fcnchen"
+Send = Callable[[str], Any]
+
+
+def senders(
+    api: APIClient, page: Client, admin: Client, dataset: Dataset, job: Job
+) -> dict[str, Send]:
+    """Each way in for a name, by what it makes."""
+    dataset_id = str(dataset.pk)
+
+    def post(path: str, **body: Any) -> Any:
+        return api.post(f"{API}{path}", json.dumps(body), content_type="application/json")
+
+    sweep = {
+        "dataset_id": dataset_id, "space": {"epochs": {"values": [1, 2]}}, "method": "grid",
+    }  # fmt: skip
+    defaults = {**TrainConfig().model_dump(), **QueuePolicy().model_dump()}
+    form = {"dataset": dataset_id, **defaults}
+    return {
+        "job": lambda name: post("/jobs", dataset_id=dataset_id, name=name),
+        "tag": lambda name: post("/jobs", dataset_id=dataset_id, tags=[name]),
+        "project of a job": lambda name: post("/jobs", dataset_id=dataset_id, project=name),
+        "project": lambda name: post("/projects", name=name),
+        "sweep": lambda name: post("/sweeps", name=name, **sweep),
+        "report": lambda name: post("/reports", name=name),
+        "project of a report": lambda name: post("/reports", project=name),
+        "dataset": lambda name: post("/datasets/generate", name=name, samples=20),
+        "edited job": lambda name: api.patch(
+            f"{API}/jobs/{job.pk}", json.dumps({"name": name}), content_type="application/json"
+        ),
+        "form of a project": lambda name: page.post("/projects/new", {"name": name}),
+        "form of metadata": lambda name: page.post(
+            f"/jobs/{job.pk}/edit", {"name": name, "notes": "", "tags": ""}
+        ),
+        "form of a dataset": lambda name: page.post(
+            "/datasets", {"name": name, **GENERATE}
+        ),
+        "form of a job": lambda name: page.post("/jobs/new", {"name": name, **form}),
+        "admin": lambda name: admin.post("/admin/auth/group/add/", {"name": name}),
+    }  # fmt: skip
+
+
+GENERATE = {
+    "samples": 20, "seed": 0, "frequency_mhz": 145, "transmit_dbm": 37, "path_loss_exponent": 3,
+    "shadowing_db": 6, "noise_floor_dbm": -120, "detection_snr_db": 6, "timing_sigma_ns": 1000,
+    "margin_km": 20, "generate": "",
+}  # fmt: skip
+WAYS = [
+    "job", "tag", "project of a job", "project", "sweep", "report", "project of a report",
+    "dataset", "edited job", "form of a project", "form of metadata", "form of a dataset",
+    "form of a job", "admin",
+]  # fmt: skip
+
+
+@pytest.fixture
+def send(api: APIClient, page: Client, staff: User, dataset: Dataset, job: Job) -> dict[str, Send]:
+    admin = Client()
+    admin.force_login(staff)
+    return senders(api, page, admin, dataset, job)
+
+
+def names() -> set[str]:
+    rows = (Job, Dataset, Project, Sweep, Group)
+    found = {name for row in rows for name in row.objects.values_list("name", flat=True)}
+    return found | {tag for job in Job.objects.all() for tag in job.tags}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_name_that_cannot_be_kept_or_seen_is_refused_by_every_way_in(
+    send: dict[str, Send], way: str
+) -> None:
+    before = names()
+    for name in NOT_ALLOWED:
+        answer = send[way](name)
+        refused = 200 if way == "admin" else 400  # the admin shows its form again
+        assert answer.status_code == refused, (ascii(name), answer.content[:500])
+    assert names() == before
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_name_is_stored_in_one_spelling_by_every_way_in(send: dict[str, Send], way: str) -> None:
+    answer = send[way](NFD)
+    assert answer.status_code in (200, 201, 202, 302, 303), answer.content[:3000]
+    assert NFC in names()
+
+
+def test_sentence_names_the_character(api: APIClient, dataset: Dataset) -> None:
+    answer = api.post(f"{API}/projects", {"name": "a\u202eb"}, format="json")
+    assert answer.json()["errors"] == {
+        "name": [
+            (
+                "Contains U+202E (right-to-left override), which changes the order of the text "
+                "around it; remove it."
+            )
+        ]
+    }
+
+
+@pytest.mark.parametrize("value", ["a\0b", {"a\0": 1}, ["\x1b"]], ids=ascii)
+def test_parameters_of_a_report_hold_only_what_any_database_stores(
+    api: APIClient, value: Any
+) -> None:
+    answer = api.post(f"{API}/reports", {"config": {"x": value}}, format="json")
+    assert answer.status_code == 400
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**64, -(2**63), 1e999, json.loads("[" * 60 + "]" * 60)],
+    ids=lambda value: str(value)[:9],
+)
+def test_value_that_could_not_be_sent_back_is_refused(api: APIClient, value: Any) -> None:
+    body = json.dumps({"config": {"x": value}}).replace("Infinity", "1e999")
+    answer = api.post(f"{API}/reports", body, content_type="application/json")
+    # orjson reads large integers as floats, which can be sent back.
+    stored = isinstance(value, int) and value > 0
+    assert answer.status_code == (201 if stored else 400), answer.content
+    assert api.get(f"{API}/jobs").status_code == 200
+
+
+def test_end_of_a_run_is_not_lost_for_the_colors_of_its_message(api: APIClient) -> None:
+    job = api.post(f"{API}/reports", {"name": "x"}, format="json").json()["id"]
+    sent = {"status": "failed", "error_message": "\x1b[31mboom\0"}
+    answer = api.post(f"{API}/reports/{job}/finish", sent, format="json")
+    assert answer.status_code == 200
+    assert answer.json()["error_message"] == "\ufffd[31mboom\ufffd"
+
+
+def test_notes_keep_their_lines(api: APIClient, job: Job) -> None:
+    sent = {"notes": "a\r\nb\tc"}
+    answer = api.patch(f"{API}/jobs/{job.pk}", sent, format="json")
+    assert answer.json()["notes"] == "a\nb\tc"

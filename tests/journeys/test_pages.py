@@ -1,0 +1,143 @@
+"""Pages under strain: without a network, read aloud, on paper, with names of any length."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.journeys.conftest import JOURNEY, PATIENCE, person
+from tests.polling import eventually
+from tests.stack import Stack
+
+pytestmark = JOURNEY
+LONG = "unbroken" * 22
+REGIONS = "output, [role=status], [role=alert], [aria-live]"
+RIGHT_EDGE = "column => document.querySelector(column).getBoundingClientRect().right"
+OBSERVE = """regions => {
+  window.changes = 0;
+  const observer = new MutationObserver((found) => (window.changes += found.length));
+  for (const region of document.querySelectorAll(regions))
+    observer.observe(region, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+@pytest.fixture
+def running(embedded: Stack) -> str:
+    job_id = embedded.submit(epochs=5000, patience=5000, name="Long run")
+    eventually(lambda: embedded.job(job_id)["current_epoch"])
+    return job_id
+
+
+def stop(stack: Stack, job_id: str) -> None:
+    with stack.api() as api:
+        api.post(f"/jobs/{job_id}/cancel")
+
+
+def test_browser_without_network_blames_neither_worker_nor_server(
+    tab: Page, embedded: Stack, running: str
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{running}")
+    expect(tab.locator("#live")).to_have_text("Live")
+    tab.context.set_offline(True)
+    expect(tab.locator("#live")).to_have_text("Offline: this browser has no network.")
+    tab.get_by_role("button", name="Pause").click()
+    expect(tab.locator("#refusal")).to_have_text("Could not pause: this browser is offline.")
+    tab.wait_for_timeout(6000)  # longer than the lease of 4 s
+    expect(tab.locator("#pill")).to_have_text("Running")
+    expect(tab.locator("#silent")).to_be_hidden()
+    expect(tab.locator("#heartbeat")).to_have_text("–")
+    expect(tab.locator(".live-age")).to_have_text(re.compile(r"Last update \d+ s ago"))
+    tab.context.set_offline(False)
+    expect(tab.locator("#live")).to_have_text("Live", timeout=PATIENCE)
+    expect(tab.locator(".live-age")).to_have_text("")
+    stop(embedded, running)
+
+
+def test_live_regions_of_a_training_speak_seldom(tab: Page, embedded: Stack, running: str) -> None:
+    tab.goto(f"{embedded.url}/jobs/{running}")
+    expect(tab.locator("#live")).to_have_text("Live")
+    epoch = tab.locator("#progress").inner_text()
+    tab.evaluate(OBSERVE, REGIONS)
+    tab.wait_for_timeout(10_000)
+    expect(tab.locator("#progress")).not_to_have_text(epoch)
+    assert tab.evaluate("window.changes") <= 4
+    tab.evaluate("window.changes = 0")
+    tab.context.set_offline(True)
+    tab.wait_for_timeout(8000)
+    assert tab.evaluate("window.changes") <= 4  # the age of the data counts outside of them
+    tab.context.set_offline(False)
+    stop(embedded, running)
+
+
+def test_paper_is_light_and_tables_are_whole(
+    chromium: Browser, embedded: Stack, finished: list[str]
+) -> None:
+    with person(chromium, embedded, color_scheme="dark") as tab:
+        tab.goto(f"{embedded.url}/jobs/{finished[0]}")
+        expect(tab.locator("#live")).to_contain_text("Live")
+        tab.emulate_media(media="print", color_scheme="dark")
+        colors = tab.evaluate("""() => ["body", "h1", ".panel"].map((selector) => {
+          const style = getComputedStyle(document.querySelector(selector));
+          return selector === "h1" ? style.color : style.backgroundColor;
+        })""")
+        assert colors == ["rgb(255, 255, 255)", "rgb(23, 27, 34)", "rgb(255, 255, 255)"]
+        cut = tab.evaluate("""() => [...document.querySelectorAll(".scroll, .tall, .terminal")]
+          .filter((box) => box.scrollHeight > box.clientHeight + 1 || getComputedStyle(box).overflowY !== "visible")
+          .length""")  # noqa: E501
+        assert cut == 0
+        expect(tab.locator(".bar")).to_be_hidden()
+        tab.emulate_media(media="print", color_scheme="light")
+
+
+@pytest.fixture(scope="module")
+def long_names(embedded: Stack) -> list[str]:
+    jobs = [embedded.submit(epochs=1, name=f"{LONG}{number}") for number in range(2)]
+    for job_id in jobs:
+        embedded.until(job_id, "completed")
+    return jobs
+
+
+def test_long_names_leave_room_for_the_other_columns(
+    chromium: Browser, embedded: Stack, long_names: list[str]
+) -> None:
+    pages = {
+        "/admin/training/job/": ".field-progress progress",
+        f"/compare?jobs={','.join(long_names)}": "#table tbody tr:first-child td:last-child",
+        "/jobs": "#jobs [data-field=best]",
+        f"/jobs/{long_names[0]}": "#pill",
+        "/models": "tbody td:nth-child(3)",
+    }
+    with person(chromium, embedded, who="grace") as tab:
+        for width in (1280, 390):
+            tab.set_viewport_size({"width": width, "height": 844})
+            for path, column in pages.items():
+                tab.goto(embedded.url + path)
+                assert tab.evaluate("document.documentElement.scrollWidth") <= width, path
+                if width == 390 and path.startswith(("/admin", "/compare")):
+                    continue  # tables that scroll in their box
+                # In one call, because scripts replace rows.
+                right = tab.evaluate(RIGHT_EDGE, column)
+                assert 0 < right <= width, (path, width, right)
+
+
+def test_charts_zoom_by_keyboard_and_the_address_keeps_it(
+    tab: Page, embedded: Stack, finished: list[str]
+) -> None:
+    tab.goto(f"{embedded.url}/jobs/{finished[0]}")
+    chart = tab.locator(".chart[tabindex]").first
+    expect(chart.locator("canvas")).to_be_visible()
+    chart.focus()
+    tab.keyboard.press("+")
+    expect(tab.locator("#reset-zoom")).to_be_visible()
+    assert "zoom=" in tab.url
+    before = tab.url
+    tab.keyboard.press("ArrowRight")
+    assert tab.url != before
+    tab.reload()
+    expect(tab.locator("#reset-zoom")).to_be_visible()
+    tab.locator("#reset-zoom").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#reset-zoom")).to_be_hidden()
+    assert "zoom=" not in tab.url

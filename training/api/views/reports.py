@@ -1,0 +1,209 @@
+"""Endpoints of reported jobs: a training that runs elsewhere sends its points, log and end."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib.auth.models import Group
+from django.db.models import Q, QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from pydantic import BaseModel, ConfigDict, Field
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from heimdall_sdk.text import clean_text
+from training.accounts.permissions import get_team
+from training.api import query_params
+from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
+from training.api.report_bodies import LogParser, ReportParser
+from training.api.serializers.jobs import JobSerializer
+from training.api.serializers.problems import ProblemSerializer
+from training.api.serializers.reports import (
+    BatchResultSerializer,
+    LogSizeSerializer,
+    StopSerializer,
+)
+from training.api.throttling import ReportThrottle
+from training.api.views.base import UserViewSet
+from training.jobs import reports
+from training.jobs.points import Rejection, read_points
+from training.jobs.projects import project_for_job
+from training.models import Job, Project
+from training.models.states import Stop
+from training.text import Name
+from training.validation import InvalidInputError, validate
+
+MAX_POINTS = 10_000
+REPORT_ERRORS = {400: ProblemSerializer, 404: ProblemSerializer, 413: ProblemSerializer}
+
+
+class CreateReport(reports.NewReport):
+    """A run to register."""
+
+    team: Name | None = Field(
+        None,
+        max_length=150,
+        description="A team whose members can view and control it; null: not shared.",
+    )
+
+
+class PointsRequest(BaseModel):
+    """A batch of points, as many as 10,000, in at most 8 MB of JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch: str = Field(
+        pattern=r"^[!-~]{1,100}-[0-9]{1,18}$",
+        description="`<client id>-<n>`: a batch is applied once, however often it is sent.",
+    )
+    points: list[dict[str, Any]] = Field(
+        max_length=MAX_POINTS,
+        description="Each `{step, time, epoch?, values: {name: number}}`, in any order; `time` is "
+        'in seconds since 1970. NaN and infinities are "NaN", "Infinity" and "-Infinity". Later '
+        "values of the same name and step replace earlier ones.",
+    )
+
+
+class ReportViewSet(UserViewSet[Job]):
+    """Reported jobs of the user, and those shared with the user's teams."""
+
+    serializer_class = JobSerializer
+    pagination_class = None
+    filter_backends = ()
+    parser_classes = (ReportParser,)
+    throttle_classes = (ReportThrottle,)
+    scope = "report"
+    queryset = Job.objects.none()
+
+    def get_queryset(self) -> QuerySet[Job]:
+        teams = list(self._user.groups.values_list("pk", flat=True))
+        may_report = Q(owner=self._user) | Q(team__in=teams)
+        return Job.objects.filter(may_report, reports.REPORTED)
+
+    @extend_schema(
+        summary="Register a run",
+        description="Creates a reported job: its training runs elsewhere, and no worker claims it. "
+        "It is `running` until it is finished, and `failed` while no report comes.",
+        request=CreateReport,
+        parameters=[PARAMETER],
+        responses={201: JobSerializer, **ERROR_RESPONSES},
+    )
+    def create(self, request: Request) -> Response:
+        def prepare() -> tuple[CreateReport, Project | None, Group | None]:
+            data = validate(CreateReport, query_params.json_object(request))
+            project = project_for_job(self._user, data.project)
+            team = get_team(self._user, data.team) or (project.team if project else None)
+            return data, project, team
+
+        def create(prepared: tuple[CreateReport, Project | None, Group | None]) -> Response:
+            job = reports.register(self._user, *prepared)
+            return Response(self._job_json(job), status=status.HTTP_201_CREATED)
+
+        return create_once(request, prepare, create)
+
+    @extend_schema(
+        summary="Report points",
+        description="Stores a batch of points. A point that is not valid is listed in `rejected` "
+        "and does not affect the others.",
+        request=PointsRequest,
+        responses={200: BatchResultSerializer, **REPORT_ERRORS},
+    )
+    @action(detail=True, methods=["post"])
+    def points(self, request: Request, pk: str) -> Response:
+        job = self._job(pk)
+        batch, found = _batch(query_params.json_object(request))
+        valid, rejected = read_points(found)
+        without_room = reports.record_batch(job, batch, valid, self._user.username)
+        refused = sorted([*rejected, *without_room], key=lambda one: one.point)
+        return Response(_batch_result(job, len(found), refused))
+
+    @extend_schema(
+        operation_id="training_reports_log_append",
+        summary="Append to the log",
+        description="The run's output from byte `after` on. Sent again, it changes nothing.",
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        parameters=[
+            OpenApiParameter(
+                "after",
+                {"type": "integer", "minimum": 0, "maximum": query_params.MAX_INTEGER},
+                description="The offset of the first byte; default 0.",
+            )
+        ],
+        responses={200: LogSizeSerializer, **REPORT_ERRORS},
+    )
+    @action(detail=True, methods=["post"], parser_classes=[LogParser])
+    def logs(self, request: Request, pk: str) -> Response:
+        job, after = self._job(pk), query_params.integer(request, "after", 0)
+        content = cast(bytes, request.data)
+        size = reports.append_log(job, after, content, self._user.username)
+        return Response({"size": size})
+
+    @extend_schema(
+        summary="Finish a run",
+        description="Ends the job. Repeating the same request changes nothing; another end than "
+        "the first is a conflict.",
+        request=reports.Finish,
+        responses={200: JobSerializer, 409: ProblemSerializer, **REPORT_ERRORS},
+    )
+    @action(detail=True, methods=["post"])
+    def finish(self, request: Request, pk: str) -> Response:
+        # A program's words are kept as far as they can be: the end of a run must not be lost.
+        sent = {
+            name: clean_text(value) if isinstance(value, str) else value
+            for name, value in query_params.json_object(request).items()
+        }
+        job, ending = self._job(pk), validate(reports.Finish, sent)
+        return Response(self._job_json(reports.finish(job, ending, self._user.username)))
+
+    @extend_schema(
+        summary="Send a heartbeat",
+        description="Says that the run is alive, and learns whether it should stop.",
+        request=None,
+        responses={200: StopSerializer, 404: ProblemSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def heartbeat(self, request: Request, pk: str) -> Response:
+        stop = reports.heartbeat(self._job(pk), self._user.username)
+        return Response({"stop_requested": stop.value})
+
+    def _job(self, pk: str) -> Job:
+        job: Job = self.get_object()
+        return job
+
+    def _job_json(self, job: Job) -> Any:
+        rows = Job.objects.select_related("owner", "dataset", "team", "project")
+        return self.get_serializer(rows.get(pk=job.pk)).data
+
+
+def _batch(body: dict[str, Any]) -> tuple[reports.BatchId, list[object]]:
+    errors: dict[str, list[str]] = {}
+    batch, found = body.get("batch"), body.get("points")
+    batch_id = reports.parse_batch_id(batch) if isinstance(batch, str) else None
+    if batch_id is None:
+        shown = repr(batch)[:80]
+        errors["batch"] = [
+            f"{shown} is not '<client id>-<n>': up to 100 printable ASCII characters, and a number."
+        ]
+    if not isinstance(found, list):
+        errors["points"] = ["A list of points is required."]
+    elif len(found) > MAX_POINTS:
+        errors["points"] = [
+            f"{len(found):,} points are too many: at most {MAX_POINTS:,}; send several batches."
+        ]
+    for name in sorted(body.keys() - {"batch", "points"}):
+        errors[name] = ["Unknown field."]
+    if errors or batch_id is None or not isinstance(found, list):
+        raise InvalidInputError(errors)
+    return batch_id, found
+
+
+def _batch_result(job: Job, count: int, rejected: list[Rejection]) -> dict[str, Any]:
+    requested = Stop.CANCEL.value if job.status == "cancelled" else job.stop_requested
+    return {
+        "accepted": count - len(rejected),
+        "rejected": [{"point": one.point, "reason": one.reason} for one in rejected],
+        "stop_requested": requested,
+    }

@@ -1,0 +1,136 @@
+"""Recording of metrics, parameters and tags in a job, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name
+from training.jobs import reports
+from training.mlflow import messages as m
+from training.mlflow.errors import invalid, not_found
+from training.mlflow.run_rows import NOTE, RUN_NAME, param_text
+from training.models import Job, MlflowRun
+from training.points.rows import InvalidPointError, PointReader, Row
+
+MAX_NAME, MAX_NOTES = 200, 20_000
+MAX_LABELS, MAX_LABEL = 20, 50
+_OF_MLFLOW = "mlflow."
+
+
+def record(
+    job: Job,
+    user: User,
+    metrics: Sequence[m.Metric] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """All of it or, with an MlflowError, nothing."""
+    points = as_points(metrics)
+    with transaction.atomic():
+        changes: dict[str, Any] = {}
+        if params or tags:
+            locked = Job.objects.select_for_update().get(pk=job.pk)
+            more, _ = MlflowRun.objects.get_or_create(
+                job=locked, defaults={"user_id": job.owner.username}
+            )
+            changes = {
+                **_add_params(locked, more, params or {}),
+                **set_tags(locked, more, tags or {}),
+            }
+            more.save()
+        rejected = reports.record_points(job, points, user.username, **changes)
+        if rejected:
+            raise invalid(rejected[0].reason)
+
+
+def as_points(metrics: Iterable[m.Metric]) -> dict[int, Row]:
+    """The metrics by position; those of one step and time are one point."""
+    values: dict[tuple[int, int], dict[str, float]] = {}
+    for metric in metrics:
+        values.setdefault((metric.step, metric.timestamp), {})[metric.key] = metric.value
+    reader, rows = PointReader(), {}
+    for position, ((step, timestamp), named) in enumerate(values.items()):
+        row = Row(step, timestamp / 1000, None, named)
+        try:
+            reader.check(row)
+        except InvalidPointError as error:
+            raise invalid(str(error)) from error
+        rows[position] = row
+    return rows
+
+
+def delete_tag(job: Job, key: str) -> None:
+    with transaction.atomic():
+        locked = Job.objects.select_for_update().get(pk=job.pk)
+        more = MlflowRun.objects.filter(job=locked).first()
+        if key == NOTE and locked.notes:
+            changes: dict[str, Any] = {"notes": ""}
+        elif more is not None and key in more.tags:
+            changes = {"tags": _with_label(locked.tags, key, more.tags.pop(key), None)}
+            more.save(update_fields=["tags"])
+        else:
+            raise not_found(f"No tag with name: {key} in run with id {job.pk.hex}")
+        reports.record_points(job, {}, job.owner.username, **changes)
+
+
+def set_tags(job: Job, more: MlflowRun, tags: Mapping[str, str]) -> dict[str, Any]:
+    """Set the tags in the row, which the caller saves; return the changes of the job.
+
+    Tags of the user are labels of the job too, as far as there is room.
+    """
+    changes: dict[str, Any] = {}
+    labels = list(job.tags)
+    for key, value in tags.items():
+        if key == RUN_NAME:
+            changes["name"] = clean_name(value)[:MAX_NAME].strip()
+        elif key == NOTE:
+            changes["notes"] = clean_notes(value)[:MAX_NOTES]
+        else:
+            labels = _with_label(labels, key, more.tags.get(key), value)
+            more.tags[key] = value
+    if labels != job.tags:
+        changes["tags"] = labels
+    return changes
+
+
+def _add_params(job: Job, more: MlflowRun, params: Mapping[str, str]) -> dict[str, Any]:
+    known = {name: param_text(value) for name, value in job.config.items()} | more.params
+    for key, value in params.items():
+        if known.get(key, value) != value:
+            raise invalid(
+                f"Changing param values is not allowed. Param with key='{key}' was already logged "
+                f"with value='{known[key]}' for run ID='{job.pk.hex}'. Attempted logging new value "
+                f"'{value}'."
+            )
+    new = {key: value for key, value in params.items() if key not in known}
+    if not job.reported:
+        more.params = {**more.params, **new}
+        return {}
+    return {"config": {**job.config, **new}} if new else {}
+
+
+def _with_label(
+    labels: Sequence[str], key: str, before: str | None, after: str | None
+) -> list[str]:
+    """The labels with that of the tag replaced; None: there is no such tag."""
+    old = _label(key, before) if before is not None else ""
+    kept = [label for label in labels if label != old]
+    new = _label(key, after) if after is not None else ""
+    if not new or new in kept or len(kept) >= MAX_LABELS:
+        return kept
+    return [*kept, new]
+
+
+def _label(key: str, value: str) -> str:
+    """Empty if the tag cannot be a label."""
+    if key.startswith(_OF_MLFLOW):
+        return ""
+    try:
+        label = normalize_name(f"{key}: {value}" if value else key)
+    except TextError:
+        return ""
+    return label if len(label) <= MAX_LABEL else ""

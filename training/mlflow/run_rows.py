@@ -1,0 +1,153 @@
+"""Runs are jobs: which ones a user can see and write, and what is stored of one as a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+
+from training.accounts.permissions import visible_to
+from training.mlflow import messages as m
+from training.mlflow.errors import invalid, not_found
+from training.mlflow.experiments import (
+    DEFAULT_ID,
+    artifact_location,
+    experiment_id,
+    milliseconds,
+)
+from training.models import Job, MlflowRun, PointIndex, Project
+from training.models.states import Status
+from training.points.store import newest_points
+from training.programs.registry import DEFAULT_PROGRAM
+
+# Tags that are fields of the job.
+RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
+STATUS: Mapping[str, m.RunStatus] = {
+    Status.QUEUED: "SCHEDULED",
+    Status.PAUSED: "SCHEDULED",
+    Status.RUNNING: "RUNNING",
+    Status.COMPLETED: "FINISHED",
+    Status.FAILED: "FAILED",
+    Status.CANCELLED: "KILLED",
+}
+
+
+def visible_runs(user: User) -> QuerySet[Job]:
+    rows = Job.objects.filter(kind=Job.Kind.TRAINING)
+    return visible_to(rows.select_related("owner", "mlflow_run"), user)
+
+
+def in_experiments(rows: QuerySet[Job], user: User, experiments: Sequence[str]) -> QuerySet[Job]:
+    """The jobs of those of the experiments that the user can see."""
+    named = [pk for pk in map(as_uuid, experiments) if pk is not None]
+    projects = visible_to(Project.objects.filter(pk__in=named), user)
+    wanted = Q(project__in=list(projects.values_list("pk", flat=True)))
+    if DEFAULT_ID in experiments:
+        wanted |= Q(project=None)
+    return rows.filter(wanted)
+
+
+def find_run(user: User, run_id: str) -> Job:
+    """A job that the user can see; raises MlflowError."""
+    pk = as_uuid(run_id)
+    found = visible_runs(user).filter(pk=pk).first() if pk else None
+    if found is None:
+        raise not_found(f"Run with id={run_id} not found")
+    return found
+
+
+def writable_run(user: User, run_id: str) -> Job:
+    """Raises MlflowError unless values can be recorded in the run."""
+    job = find_run(user, run_id)
+    if is_deleted(job):
+        raise invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
+    if not job.reported and (job.status != Status.RUNNING or job.program == DEFAULT_PROGRAM):
+        raise invalid(
+            f"The run {run_id} is a job of Heimdall; values can be logged while its program runs, "
+            f"unless that is {DEFAULT_PROGRAM!r}."
+        )
+    return job
+
+
+def as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def stored(job: Job) -> MlflowRun | None:
+    found: MlflowRun | None = getattr(job, "mlflow_run", None)
+    return found
+
+
+def is_deleted(job: Job) -> bool:
+    more = stored(job)
+    return more is not None and more.deleted_at is not None
+
+
+def params_of(job: Job) -> dict[str, str]:
+    """The configuration as strings, and what a program has logged beyond it."""
+    more = stored(job)
+    configured = {name: param_text(value) for name, value in job.config.items()}
+    return configured | (more.params if more else {})
+
+
+def param_text(value: object) -> str:
+    """As MLflow's client writes a parameter."""
+    return value if isinstance(value, str) else str(value)
+
+
+def tags_of(job: Job) -> dict[str, str]:
+    more = stored(job)
+    found = dict(more.tags) if more else {}
+    if job.notes:
+        found[NOTE] = job.notes
+    return {**found, RUN_NAME: str(job)}
+
+
+def as_message(job: Job) -> m.Run:
+    more = stored(job)
+    data = m.RunData.model_construct(
+        metrics=_metrics(job),
+        params=[
+            m.Param.model_construct(key=key, value=value) for key, value in params_of(job).items()
+        ],
+        tags=[m.Tag.model_construct(key=key, value=value) for key, value in tags_of(job).items()],
+    )
+    inputs, outputs = m.RunInputs(), m.RunOutputs()
+    if more is not None and (more.inputs or more.model_inputs):
+        inputs = m.RunInputs.model_validate(
+            {"dataset_inputs": more.inputs, "model_inputs": more.model_inputs}
+        )
+    if more is not None and more.model_outputs:
+        outputs = m.RunOutputs.model_validate({"model_outputs": more.model_outputs})
+    return m.Run.model_construct(info=info_of(job), data=data, inputs=inputs, outputs=outputs)
+
+
+def info_of(job: Job) -> m.RunInfo:
+    more, run_id, experiment = stored(job), job.pk.hex, experiment_id(job)
+    return m.RunInfo.model_construct(
+        run_uuid=run_id,
+        experiment_id=experiment,
+        run_name=str(job),
+        user_id=more.user_id if more else job.owner.username,
+        status=STATUS[job.status],
+        start_time=milliseconds(job.started_at or job.created_at),
+        end_time=milliseconds(job.finished_at) if job.finished_at else None,
+        artifact_uri=f"{artifact_location(experiment)}/{run_id}/artifacts",
+        lifecycle_stage="deleted" if is_deleted(job) else "active",
+        run_id=run_id,
+    )
+
+
+def _metrics(job: Job) -> list[m.Metric]:
+    index: PointIndex | None = getattr(job, "point_index", None)
+    return [
+        m.Metric.model_construct(
+            key=one.name, value=one.value, timestamp=round(one.time * 1000), step=one.step
+        )
+        for one in (newest_points(index) if index else ())
+    ]

@@ -1,0 +1,1 @@
+"""How long what is kept, and the removal of what is not."""

@@ -1,0 +1,1 @@
+"""The data folder: what uses the disk, and the removal of files of deleted rows."""

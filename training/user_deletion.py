@@ -1,0 +1,147 @@
+"""Deleting a user: what they own is handed to another user, or deleted with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Model, Q
+from django.db.models.functions import Now
+
+from training.accounts import audit, passwords
+from training.datasets import service as datasets
+from training.jobs import lifecycle, reports
+from training.jobs.lifecycle import ConflictError
+from training.models import Dataset, Job, Project, Sweep
+from training.models.states import ACTIVE
+from training.sweeps import lifecycle as sweeps
+
+MAX_NAME, MAX_NAMED = 200, 10
+UNFINISHED_SWEEPS = (Sweep.State.RUNNING, Sweep.State.PAUSED)
+
+
+class UserDeletionError(Exception):
+    """The user cannot be deleted in this way; the message says what to do."""
+
+
+class StillStoppingError(UserDeletionError):
+    """Jobs of the user are still running; they were asked to stop."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} running job(s) were asked to stop and have not ended yet. The user was "
+            "deactivated; delete again in a few seconds."
+        )
+
+
+def count_owned(user: User) -> dict[str, int]:
+    """What the user owns, by its plural name."""
+    counts = {
+        "jobs": Job.objects.filter(owner=user).count(),
+        "sweeps": Sweep.objects.filter(owner=user).count(),
+        "datasets": Dataset.objects.filter(owner=user).count(),
+        "projects": Project.objects.filter(owner=user).count(),
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def delete_user(user: User, hand_to: User | None, actor: str = "") -> None:
+    """Delete the user, with tokens, sessions and webhooks.
+
+    What they own goes to `hand_to`, and running jobs go on; with None it is deleted, with its
+    files. Raises UserDeletionError; StillStoppingError can be repeated.
+    """
+    _check(user, hand_to)
+    if hand_to is None:
+        _stop_everything(user, actor)
+    with transaction.atomic():
+        owned, name, pk = count_owned(user), user.username, user.pk
+        if hand_to is None:
+            _delete_owned(user)
+        else:
+            _hand_over(user, hand_to)
+        passwords.end_access(user, with_tokens=True)
+        user.delete()
+        to = hand_to.username if hand_to else ""
+        audit.record("user deleted", f"user {pk} {name}", actor, handed_to=to, **owned)
+
+
+def _check(user: User, hand_to: User | None) -> None:
+    if user == hand_to:
+        raise UserDeletionError("Choose another user than the one to delete.")
+    if hand_to is not None and not hand_to.is_active:
+        raise UserDeletionError(f"{hand_to.username} is deactivated; choose an active user.")
+    others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+    if user.is_superuser and not others.exists():
+        raise UserDeletionError(
+            f"{user.username} is the only active superuser; make another one first."
+        )
+    if hand_to is None and (held := _held_by_others(user)):
+        more = len(held) - MAX_NAMED
+        named = ", ".join(held[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        raise UserDeletionError(
+            f"Others use datasets of {user.username}: {named}. Hand everything to another user, "
+            "or have those deleted first."
+        )
+
+
+def _held_by_others(user: User) -> list[str]:
+    on_dataset = Q(dataset__owner=user) & ~Q(owner=user)
+    rows: Iterable[Job | Sweep] = [
+        *Job.objects.filter(on_dataset).select_related("owner", "dataset"),
+        *Sweep.objects.filter(on_dataset).select_related("owner", "dataset"),
+    ]
+    return [
+        f"{row.dataset.name!r} by {type(row).__name__.lower()} {str(row)!r} of {row.owner.username}"
+        for row in rows
+        if row.dataset
+    ]
+
+
+def _stop_everything(user: User, actor: str) -> None:
+    """Deactivate the user, so that nothing new begins, and end what runs."""
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    for sweep in Sweep.objects.filter(owner=user, status__in=UNFINISHED_SWEEPS):
+        with suppress(ConflictError):
+            sweeps.cancel(sweep, actor)
+    for job in Job.objects.filter(owner=user, status__in=ACTIVE):
+        with suppress(ConflictError):
+            if job.reported:
+                reports.finish(job, reports.Finish(status="cancelled"), actor)
+            else:
+                lifecycle.request_cancel(job, actor)
+    if running := Job.objects.filter(owner=user, status__in=ACTIVE).count():
+        raise StillStoppingError(running)
+
+
+def _delete_owned(user: User) -> None:
+    for sweep in Sweep.objects.filter(owner=user):
+        sweeps.delete(sweep)
+    for job in Job.objects.filter(owner=user):
+        lifecycle.delete_job(job)
+    for dataset in Dataset.objects.filter(owner=user):
+        datasets.delete_dataset(dataset)
+    Project.objects.filter(owner=user).delete()
+
+
+def _hand_over(user: User, to: User) -> None:
+    for project in Project.objects.filter(owner=user):
+        Project.objects.filter(pk=project.pk).update(
+            owner=to, name=_free_name(project.name, user, to)
+        )
+    rows: list[type[Model]] = [Sweep, Dataset]
+    for model in rows:
+        model._default_manager.filter(owner=user).update(owner=to)  # noqa: SLF001
+    Job.objects.filter(owner=user).update(owner=to, updated_at=Now())
+
+
+def _free_name(name: str, user: User, to: User) -> str:
+    """The name is unique among the projects of an owner."""
+    taken = set(Project.objects.filter(owner=to).values_list("name", flat=True))
+    free, number = name, 1
+    while free in taken:
+        suffix = f" (of {user.username})" if number == 1 else f" (of {user.username}, {number})"
+        free, number = name[: MAX_NAME - len(suffix)] + suffix, number + 1
+    return free

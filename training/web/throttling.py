@@ -1,0 +1,33 @@
+"""The rate limit of pages: the same requests per user and minute as those of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from training.accounts.rate_limits import rate_limiter
+
+View = Callable[..., HttpResponseBase]
+
+
+def throttle_page(view: View) -> View:
+    """Answer 429 above HEIMDALL_REQUESTS_PER_MINUTE."""
+
+    @wraps(view)
+    def throttled(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            # The same row as for requests of the API (`training.api.throttling.UserThrottle`).
+            limit = rate_limiter.acquire(f"user:{request.user.pk}", settings.REQUESTS_PER_MINUTE)
+            if not limit.granted:
+                message = f"Too many requests; try again in {limit.reset} seconds."
+                response = HttpResponse(message, content_type="text/plain", status=429)
+                response["Retry-After"] = str(limit.reset)
+                return response
+        return view(request, *args, **kwargs)
+
+    return throttled
