@@ -113,7 +113,7 @@ def test_damaged_event_file_is_named(tmp_path: Path) -> None:
 def test_record_that_is_no_event_is_named(tmp_path: Path) -> None:
     path = write_event_file(tmp_path)
     path.write_bytes(path.read_bytes() + record(b"\x0a\xff\xff\xff"))
-    with pytest.raises(UnreadableError, match="record 12 is not an event"):
+    with pytest.raises(UnreadableError, match="the record is not an event"):
         list(recorded_runs(tmp_path))
 
 
