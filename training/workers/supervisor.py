@@ -7,9 +7,8 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -30,12 +29,16 @@ from training.programs.registry import get_program
 from training.sweeps import scheduler
 from training.workers.database_retry import retry_while_unavailable
 from training.workers.heartbeat import LeaseThread
+from training.workers.message_groups import group_messages
 from training.workers.mlflow_variables import mlflow_variables
 from training.workers.run_monitor import RunMonitor
 from training.workers.trainer_process import TrainerProcess
 
 # A requested stop is noticed within a tick; its query takes 0.2 ms.
 TICK_SECONDS = 0.25
+# Storing and publishing what a training reports costs milliseconds of processor time each time,
+# which would be a large part of a short epoch. After a silence it is stored at once.
+STORE_SECONDS = 0.1
 STORE_SAMPLES_SECONDS = 3.0
 # How long a worker that shuts down waits for its trainers' running epochs.
 DRAIN_SECONDS = 8.0
@@ -153,13 +156,6 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
     )
 
 
-def _batch_epochs(received: list[Message]) -> Iterator[list[Message]]:
-    """Group consecutive epochs, to be stored in one transaction; yield others one by one."""
-    for kind, group in groupby(received, key=type):
-        batch = list(group)
-        yield from [batch] if kind is EpochEnded else ([message] for message in batch)
-
-
 class _Supervision:
     """Follows a trainer: records its messages, passes on requested stops."""
 
@@ -176,7 +172,7 @@ class _Supervision:
 
     def follow(self) -> Finish | None:
         """Return how the attempt ends; None if the trainer exits without a final message."""
-        for received in self._trainer.messages(TICK_SECONDS):
+        for received in self._trainer.messages(TICK_SECONDS, STORE_SECONDS):
             self._poll()
             if self._requested == Stop.CANCEL:
                 return results.cancel_attempt  # nothing has to be kept
@@ -184,7 +180,7 @@ class _Supervision:
                 return results.pause_attempt  # before the first batch there is nothing to keep
             if shutting_down.is_set() and self._drain_expired():
                 return self._release()
-            for batch in _batch_epochs(received):
+            for batch in group_messages(received):
                 if finish := self._write(partial(self._record, batch)):
                     if shutting_down.is_set() and finish is results.pause_attempt:
                         return self._release()
@@ -257,8 +253,8 @@ class _Supervision:
             case EpochEnded(epoch=newest):
                 attempts.record_epochs(self._attempt, *map(_report, batch))
                 directories.prune_checkpoints(self._attempt.job_id, self._attempt.number, newest)
-            case messages.Points(points=found):
-                self._note_rejected(points.record_points(self._attempt, found))
+            case messages.Points():
+                self._note_rejected(points.record_points(self._attempt, _points(batch)))
             case messages.Checkpointed(epoch=newest, path=path):
                 points.record_checkpointed(self._attempt, path)
                 directories.prune_checkpoints(self._attempt.job_id, self._attempt.number, newest)
@@ -284,6 +280,10 @@ def _finish(final: Message) -> Finish | None:
         case messages.Failed(error_message=text):
             return partial(results.fail_attempt, message=text)
     return None
+
+
+def _points(batch: list[Message]) -> list[messages.Point]:
+    return [point for one in batch if isinstance(one, messages.Points) for point in one.points]
 
 
 def _report(message: Message) -> EpochReport:

@@ -20,7 +20,7 @@ from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.models.states import Status
 from training.programs.messages import EpochEnded, Message, Note, Paused
-from training.workers.supervisor import _batch_epochs, shutting_down, supervise
+from training.workers.supervisor import shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
@@ -262,24 +262,3 @@ def test_output_of_a_training_goes_to_its_log_and_disturbs_nothing(
     for printed in ('{"type": "failed"', "{not json", "from a child"):
         assert printed in log
     assert '"type":"epoch"' not in log
-
-
-def test_consecutive_epochs_are_stored_together() -> None:
-    def epoch(number: int) -> EpochEnded:
-        return EpochEnded(epoch=number, metrics={}, seconds=0.1, is_best=False)
-
-    def note(text: str) -> Note:
-        return Note(message=text)
-
-    received: list[Message] = [
-        note("a"),
-        epoch(1),
-        epoch(2),
-        note("b"),
-        note("c"),
-        epoch(3),
-        Paused(),
-    ]
-    assert list(_batch_epochs(received)) == [
-        [note("a")], [epoch(1), epoch(2)], [note("b")], [note("c")], [epoch(3)], [Paused()],
-    ]  # fmt: skip
