@@ -19,7 +19,6 @@ from training.jobs.directories import attempt_directory, job_directory
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.models.states import Status
-from training.programs.messages import EpochEnded, Message, Note, Paused
 from training.workers.supervisor import shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -129,7 +129,7 @@ def test_what_arrives_before_the_interval_ends_is_read_together(
 
 def test_a_full_read_is_followed_by_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
-    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail() if seconds else None)
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("It waits.") if seconds else None)
     batches = messages.read_lines(reading, timeout=0.01, interval=60.0)
     os.write(writing, (b"x" * 63 + b"\n") * 1024)  # as much as one read takes
     assert len(next(batches)) == 1024
