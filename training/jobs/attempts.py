@@ -102,6 +102,16 @@ def extend_lease(attempt: Attempt) -> bool:
     return attempt.change(**lease()) is not None
 
 
+def has_been_alone(attempt: Attempt, seconds: float) -> bool:
+    """Whether no other job of the program has run in the last seconds."""
+    since = Now() - timedelta(seconds=seconds)
+    others = Job.objects.filter(
+        Q(status=Status.RUNNING) | Q(heartbeat_at__gte=since) | Q(finished_at__gte=since),
+        program=attempt.program,
+    )
+    return not others.exclude(pk=attempt.job_id).exists()
+
+
 def requested_stop(attempt: Attempt) -> Stop:
     """The requested stop; raises SupersededError if the job no longer belongs to the attempt."""
     rows = Job.objects.filter(attempt.fence, pk=attempt.job_id)

@@ -14,6 +14,7 @@ from training.programs.datasets import DatasetFormat
 from training.programs.metrics import Chart, Direction, Metric, MetricRegistry
 
 Needs = Literal["auto", "cpu", "gpu"]
+TensorBoard = Literal["steps", "epochs", "off"]
 
 
 class ManifestError(ValueError):
@@ -39,7 +40,8 @@ class Program:
     objective; by default the objective itself. `figures` are those of the newest epoch that a job's
     page shows in large type. `table` names the columns of the table of epochs. `command` runs in
     `folder`; its first word "python" is replaced by `python`, by default the worker's interpreter.
-    `inference_command` holds arguments of the worker's interpreter.
+    `inference_command` holds arguments of the worker's interpreter. `tensorboard` is what the
+    steps in its event files are; "off" if the files are not read.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Program:
     presets: tuple[Preset, ...] = ()
     needs: Needs = "auto"
     resumable: bool = True
+    tensorboard: TensorBoard = "steps"
     datasets: DatasetFormat[Any, Any] | None = None
     inference_command: tuple[str, ...] = ()
 

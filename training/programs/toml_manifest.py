@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from heimdall_sdk.messages import Objective
 from training.programs.charts import group_into_charts
-from training.programs.manifest import ManifestError, Needs, Preset, Program
+from training.programs.manifest import ManifestError, Needs, Preset, Program, TensorBoard
 from training.programs.metrics import Chart, Direction, Format, Metric, MetricRegistry
 from training.validation import InvalidInputError, validate
 
@@ -91,6 +91,7 @@ class _Manifest(BaseModel):
     python: str = ""
     needs: Needs = "auto"
     resumable: bool = False
+    tensorboard: TensorBoard = "steps"
     objective: _Objective | None = None
     headline: str = ""
     parameters: dict[str, _Parameter] = {}
@@ -147,6 +148,7 @@ def _program(folder: Path, manifest: _Manifest) -> Program:
         ),
         needs=manifest.needs,
         resumable=manifest.resumable,
+        tensorboard=manifest.tensorboard,
     )
 
 

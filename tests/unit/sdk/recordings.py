@@ -28,6 +28,15 @@ def write_event_file(folder: Path, name: str = "events.out.tfevents.1.host") -> 
     return path
 
 
+def scalar_record(tag: str, value: float, step: int) -> bytes:
+    """A record of an event file."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+    return record(Event(wall_time=1e9 + step, step=step, summary=summary).SerializeToString())
+
+
 def record(content: bytes) -> bytes:
     from tensorboardX.record_writer import masked_crc32c
 
