@@ -454,7 +454,7 @@ class Environment(BaseModel):
     keep_system_days: Days = Field(
         90,
         validation_alias="HEIMDALL_KEEP_SYSTEM_DAYS",
-        description="Days after a job ended until its system figures are deleted.",
+        description="Days after a job ended until its resource metrics are deleted.",
     )
     keep_logs_days: Days = Field(
         180,

@@ -34,10 +34,10 @@ from realtime.transport import ALL_JOBS, job_group, register_local_layer
 
 BUFFER_SIZE = 512
 PAGE_SIZE = 200
-# Of a buffer's frames that were read from the rows because several subscribers lacked them.
+# Older frames, read from the database, are added only up to this buffer length.
 MAX_OLDER = 64
 RESYNC_SECONDS = 2.0
-# Between two resyncs, however many are requested.
+# The minimum pause between two resyncs.
 RESYNC_PAUSE_SECONDS = 0.1
 # Access to jobs is checked every so many resync rounds: the query is slow with many
 # subscriptions.
@@ -54,7 +54,7 @@ class JobEventBuffer:
     def __init__(self, job_id: UUID) -> None:
         self.job_id = job_id
         self.latest_seq = 0
-        # The newest of each kind, with the number of all that came before it.
+        # The newest ephemeral event of each kind, with its ordinal number in this buffer.
         self.ephemeral: dict[str, tuple[int, bytes]] = {}
         self.ephemeral_count = 0
         self.subscribers: set[asyncio.Event] = set()
@@ -155,7 +155,8 @@ class Hub:
                     await self._read_latest_seq(buffer)
                     buffer.live = True
         except BaseException:
-            # The caller does not unsubscribe from what failed; another one reads the seq itself.
+            # After a failure the caller does not unsubscribe. The next subscriber reads the seq
+            # again.
             await self._remove_subscriber(buffer, wakeup)
             raise
         return buffer
@@ -186,7 +187,7 @@ class Hub:
     async def subscribe_all(self, listener: AllJobsListener) -> None:
         await self._start()
         self._all_jobs_listeners.add(listener)
-        # For each of them: the first may still be waiting for the binding, or have given up.
+        # Once per listener: an earlier call may still be pending, or may have failed.
         await self._layer.group_add(ALL_JOBS, self._channel)
 
     async def unsubscribe_all(self, listener: AllJobsListener) -> None:
@@ -272,7 +273,7 @@ class Hub:
         if seq is None:
             buffer.put_ephemeral(received.event, body)
         elif seq > buffer.latest_seq + BUFFER_SIZE:
-            # Either many messages were lost, or this one is wrong: the database knows.
+            # Either many messages were lost, or this one is wrong: read the seq from the database.
             self._resync_requested.set()
         else:
             buffer.put(Frame(job_id, seq, "", body))
@@ -299,7 +300,7 @@ class Hub:
                 known = {job_id: buffer.latest_seq for job_id, buffer in self._buffers.items()}
                 for job_id, seq in (await self._latest_seqs(known)).items():
                     if seq < known[job_id]:
-                        self._start_anew()
+                        self._disconnect_all()
                         break
                     if job_id in self._buffers:
                         self._buffers[job_id].advance_to(seq)
@@ -308,11 +309,11 @@ class Hub:
     async def _detect_restore(self) -> None:
         counter = await _in_thread(self.store.event_counter)
         if counter < self._event_counter:
-            self._start_anew()
+            self._disconnect_all()
         self._event_counter = counter
 
-    def _start_anew(self) -> None:
-        """The database was restored from a backup: clients have events that no longer exist.
+    def _disconnect_all(self) -> None:
+        """Reset after a restore from a backup: clients have events that no longer exist.
 
         They reconnect, and their cursors are compared with what the database has now.
         """

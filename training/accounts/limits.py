@@ -110,7 +110,7 @@ RUNNING_JOBS = Limit(
     "running_jobs", "Running jobs", "running jobs", "wait until one has ended", _running_jobs
 )
 REPORTED_JOBS = Limit(
-    "reported_jobs", "Reported jobs that run", "reported jobs that run",
+    "reported_jobs", "Running reported jobs", "running reported jobs",
     "finish some of them first", _reported_jobs,
 )  # fmt: skip
 RUNNING_SWEEPS = Limit(
@@ -118,7 +118,7 @@ RUNNING_SWEEPS = Limit(
     "pause or cancel one, or wait until one has ended", _running_sweeps,
 )  # fmt: skip
 IMPORTS = Limit(
-    "imports", "Imports at once", "imports under way",
+    "imports", "Concurrent imports", "imports under way",
     "wait until one has ended", _imports, at_once=True,
 )  # fmt: skip
 STREAMS = Limit(
@@ -126,11 +126,11 @@ STREAMS = Limit(
     "open sockets and event streams", "close some first", connections.count_open, at_once=True,
 )  # fmt: skip
 DOWNLOADS = Limit(
-    "downloads", "Downloads at once (this web process)", "downloads under way",
+    "downloads", "Concurrent downloads (this web process)", "downloads under way",
     "wait until one has ended", _held("downloads"), at_once=True,
 )  # fmt: skip
 PREDICTIONS = Limit(
-    "predictions", "Predictions at once (this web process)", "predictions under way",
+    "predictions", "Concurrent predictions (this web process)", "predictions under way",
     "wait until one has ended", _held("predictions"), at_once=True,
 )  # fmt: skip
 STORED_BYTES = Limit(

@@ -34,7 +34,7 @@ _SHOWN = "."
 
 class PreconditionFailed(APIException):
     status_code = HTTPStatus.PRECONDITION_FAILED
-    default_detail = "It has changed since you read it; read it again and retry."
+    default_detail = "The resource has changed since you read it. Read it again and retry."
 
 
 def make_etag(*parts: object) -> str:

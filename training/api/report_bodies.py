@@ -18,7 +18,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 class BodyTooLargeError(APIException):
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     default_detail = (
-        f"The body has more than {MAX_BYTES:,} bytes, decompressed; send it in several requests."
+        f"The decompressed body exceeds {MAX_BYTES:,} bytes; send it in several requests."
     )
 
 
@@ -78,5 +78,5 @@ def _decompress(content: bytes) -> bytes:
     except zlib.error as error:
         raise ParseError(f"The body is not compressed with gzip: {error}.") from error
     if len(found) <= MAX_BYTES and not decompressor.eof:
-        raise ParseError("The compressed body ends too early.")
+        raise ParseError("The gzip body is truncated.")
     return found

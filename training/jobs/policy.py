@@ -25,7 +25,7 @@ class QueuePolicy(BaseModel):
         ge=-100,
         le=100,
         title="Priority",
-        description="Higher-priority jobs start first. Above 0 is for staff.",
+        description="Higher-priority jobs start first. Only staff can use a priority above 0.",
     )
     processes: int = Field(
         1,

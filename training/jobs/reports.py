@@ -214,7 +214,7 @@ def finish(job: Job, ending: Finish, actor: str, finished_at: datetime | None = 
             heartbeat_at=Now(),
         )
         if found is None:
-            raise ConflictError(Job.objects.get(pk=job.pk), f"end as {ending.status}")
+            raise ConflictError(Job.objects.get(pk=job.pk), "finish")
         transaction.on_commit(partial(disk_use.record_job, found.pk))
         if found.has_points:
             transaction.on_commit(lambda: compaction.start(found.pk, 0))
@@ -263,8 +263,8 @@ def append_log(job: Job, after: int, content: bytes, actor: str) -> int:
     """
     if after + len(content) > MAX_LOG_BYTES:
         raise LogTooLongError(
-            f"The log would have {after + len(content):,} bytes; at most {MAX_LOG_BYTES:,} are "
-            "kept of a reported job."
+            f"The log would have {after + len(content):,} bytes; the limit for a reported job is "
+            f"{MAX_LOG_BYTES:,}."
         )
     heartbeat(job, actor)
     log = attempt_log(job.pk, job.attempt)

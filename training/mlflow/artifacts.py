@@ -115,7 +115,7 @@ class ArtifactView(MlflowAPIView):
         location = locate(self._user, path)
         job = writable_run(self._user, location.run_id)
         if not location.folder and location.path.startswith(f"{MODELS}/"):
-            raise invalid(f"The folder {MODELS!r} is that of logged models.")
+            raise invalid(f"The folder {MODELS!r} is reserved for logged models.")
         reports.record_points(job, {}, self._user.username)
         try:
             uploads.store(request, job, location.name, settings.ARTIFACTS_MAX_BYTES)

@@ -65,8 +65,8 @@ def writable_run(user: User, run_id: str) -> Job:
         raise invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
     if not job.reported and (job.status != Status.RUNNING or job.program == DEFAULT_PROGRAM):
         raise invalid(
-            f"The run {run_id} is a job of Heimdall; values can be logged while its program runs, "
-            f"unless that is {DEFAULT_PROGRAM!r}."
+            f"Run {run_id} belongs to a Heimdall job. Values can be logged only while the job is "
+            f"running, and not to jobs of the program {DEFAULT_PROGRAM!r}."
         )
     return job
 

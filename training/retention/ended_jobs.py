@@ -138,7 +138,7 @@ def _delete_points(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[
 def _delete_system_figures(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Removed]:
     jobs = [job.pk for job in _old_enough(batch, age)]
     rows = SystemBlock.objects.filter(_job_ended_before(age), job_id__in=jobs)
-    yield from _delete("system figures", rows, "samples", dry_run)
+    yield from _delete("resource metrics", rows, "samples", dry_run)
 
 
 def _delete(kind: str, rows: Rows, column: str, dry_run: bool) -> Iterator[Removed]:

@@ -94,7 +94,7 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
     The trainer has exited by then, so a job never has two trainers.
     """
     folder = directories.attempt_directory(job.pk, attempt.number)
-    with contextlib.suppress(DatabaseError):  # a note is not worth an attempt
+    with contextlib.suppress(DatabaseError):  # a failed note must not fail the attempt
         _note_few_cores(attempt, job, worker)
     try:
         event_files = _event_follower(attempt, folder)
@@ -106,10 +106,11 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
             if finish := _Supervision(attempt, trainer, worker, monitor, event_files).follow():
                 return finish
             if message := monitor.over_limit():
-                # It would happen again; resumed with other limits it goes on from its checkpoint.
+                # A retry would fail again. With a higher limit, Resume continues from the
+                # checkpoint.
                 return partial(results.fail_attempt, message=message)
             if get_program(job.program).folder and trainer.exit_status() == 0:
-                # A script that does not use the SDK says nothing else.
+                # A script without the SDK sends no final message; its exit status decides.
                 return results.complete_program
             return partial(
                 results.requeue_or_fail,
@@ -158,8 +159,8 @@ def _note_few_cores(attempt: Attempt, job: Job, worker: str) -> None:
         attempts.record_note(
             attempt,
             worker,
-            f"{job.processes} processes share {cores} cores: starting them takes long, and the "
-            "training is slower than with fewer processes.",
+            f"{job.processes} processes share {cores} cores. Startup and training are slower than "
+            "with fewer processes.",
         )
 
 

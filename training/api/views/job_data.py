@@ -57,7 +57,7 @@ EVENTS_PAGE = 500
 class NotAReportedJobError(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_detail = (
-        "Only a reported job takes uploads; a training that Heimdall runs saves files itself."
+        "Only a reported job accepts uploads. A training that Heimdall runs saves its files itself."
     )
 
 
@@ -312,7 +312,7 @@ def _check_events_are_kept(job: Job, after: int) -> None:
     deleted = packing.deleted_up_to(job.pk)
     if after < deleted:
         raise EventsDeletedError(
-            f"The events of this job up to {deleted} were deleted, because it ended long ago. "
+            f"The retention policy deleted the events of this job up to seq {deleted}. "
             f"Read those after it with ?after={deleted}, and the epochs at …/epochs."
         )
 

@@ -42,7 +42,7 @@ PARAMETERS = [
 
 
 class JobLogsViewSet(ETagViewSet[Job]):
-    """The output and the system figures of a job."""
+    """The output and the resource metrics of a job."""
 
     @extend_schema(
         operation_id="training_jobs_logs",
@@ -108,7 +108,7 @@ class JobLogsViewSet(ETagViewSet[Job]):
         )
 
     @extend_schema(
-        summary="Get system figures as columns",
+        summary="Get resource metrics as columns",
         description="What the processes of the job used of the machine, sampled every five "
         "seconds by the worker, as columns of equal length for a chart, downsampled to at most "
         "`max_points` samples.",

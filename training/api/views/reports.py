@@ -191,7 +191,7 @@ def _batch(body: dict[str, Any]) -> tuple[reports.BatchId, list[object]]:
         errors["points"] = ["A list of points is required."]
     elif len(found) > MAX_POINTS:
         errors["points"] = [
-            f"{len(found):,} points are too many: at most {MAX_POINTS:,}; send several batches."
+            f"Too many points ({len(found):,}); at most {MAX_POINTS:,} allowed in a batch."
         ]
     for name in sorted(body.keys() - {"batch", "points"}):
         errors[name] = ["Unknown field."]

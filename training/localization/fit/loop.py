@@ -89,7 +89,7 @@ def fit(
 def calibrated_loss(
     predicted: Predictions, val: EncodedSplit, meters_per_unit: float, kind: LossKind = "distance"
 ) -> float:
-    """The loss in units, after the temperature scaling that every model gets before use.
+    """The loss in normalized units, after temperature scaling, which every model gets before use.
 
     Without it, an epoch with smaller errors can have a higher loss than one that is only less
     confident.

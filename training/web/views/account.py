@@ -97,7 +97,7 @@ class TokenForm(ValidatedForm):
     days = WholeNumberField(min_value=1, label="Days until it expires")
     scopes = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple,
-        label="It may",
+        label="Scopes",
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:

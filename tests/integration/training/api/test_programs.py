@@ -76,7 +76,7 @@ def test_job_of_a_program_has_its_parameters_and_objective(api: APIClient) -> No
     [
         ({"program": "digit"}, {"program": [NONE]}),
         ({"program": "digits", "parameters": {"epochs": 0}},
-         {"parameters.epochs": ["0 is too small: at least 1."]}),
+         {"parameters.epochs": ["0 is too small; it must be at least 1."]}),
         ({"program": "digits", "parameters": {"epoch": 1}},
          {"parameters.epoch": ["Unknown field; did you mean 'epochs'?"]}),
         ({"program": "digits", "epochs": 3}, {"epochs": ["Unknown field."]}),

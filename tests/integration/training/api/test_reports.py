@@ -241,7 +241,7 @@ def test_body_may_be_compressed_within_bounds(api: APIClient, job: Job) -> None:
     ("body", "field", "sentence"),
     [({"batch": "c", "points": []}, "batch", "'c' is not '<client id>-<n>'"),
      ({"batch": "c-1"}, "points", "A list of points is required"),
-     ({"batch": "c-1", "points": [1] * 10_001}, "points", "10,001 points are too many"),
+     ({"batch": "c-1", "points": [1] * 10_001}, "points", "Too many points (10,001)"),
      ({"batch": "c-1", "points": [], "more": 1}, "more", "Unknown field")],
 )  # fmt: skip
 def test_wrong_batch_is_refused_as_a_whole(

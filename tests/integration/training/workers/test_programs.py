@@ -85,7 +85,7 @@ def test_more_processes_than_cores_are_noted(
     job.processes = 3
     _note_few_cores(running_attempt, job, "worker")
     note = JobEvent.objects.get(data__cause="note")
-    assert note.data["reason"].startswith("3 processes share 2 cores:")
+    assert note.data["reason"].startswith("3 processes share 2 cores. ")
 
 
 def test_script_that_raises_fails_with_its_last_line(submit: Any, settings: Settings) -> None:

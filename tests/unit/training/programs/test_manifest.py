@@ -67,7 +67,7 @@ def test_result_columns_come_from_the_best_epochs_metrics() -> None:
 
 
 def test_program_without_datasets_has_no_dataset_format() -> None:
-    with pytest.raises(ManifestError, match="'digits' has no datasets"):
+    with pytest.raises(ManifestError, match="'digits' does not use datasets"):
         _ = PROGRAM.dataset_format
 
 
