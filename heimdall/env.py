@@ -353,10 +353,14 @@ class Environment(BaseModel):
         description="URL of an OpenID Connect provider to sign in through. Unset: passwords only.",
     )
     oidc_client_id: str = Field(
-        "", validation_alias="HEIMDALL_OIDC_CLIENT_ID", description="Heimdall's name there."
+        "",
+        validation_alias="HEIMDALL_OIDC_CLIENT_ID",
+        description="Client ID of Heimdall at the provider.",
     )
     oidc_client_secret: str = Field(
-        "", validation_alias="HEIMDALL_OIDC_CLIENT_SECRET", description="Its secret there."
+        "",
+        validation_alias="HEIMDALL_OIDC_CLIENT_SECRET",
+        description="Client secret of Heimdall at the provider.",
     )
     oidc_name: str = Field(
         "single sign-on",
@@ -485,7 +489,7 @@ class Environment(BaseModel):
     keep_deliveries_days: Days = Field(
         30,
         validation_alias="HEIMDALL_KEEP_DELIVERIES_DAYS",
-        description="Days until webhook deliveries are deleted that nothing sends any more.",
+        description="Days until delivered and dead webhook deliveries are deleted.",
     )
     log_level: LogLevel = Field(
         "WARNING", validation_alias="HEIMDALL_LOG_LEVEL", description="Level of the root logger."

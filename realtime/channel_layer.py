@@ -208,6 +208,6 @@ class TopicChannelLayer(RabbitmqChannelLayer):
 
 
 async def _uncancelled(call: asyncio.Future[Result]) -> Result:
-    """The result of a call of carehare, which goes on if the caller is cancelled."""
+    """The result of a call of carehare, which continues if the caller is cancelled."""
     ignore_exceptions(call)
     return await asyncio.shield(call)

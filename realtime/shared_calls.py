@@ -20,7 +20,7 @@ Call = tuple[Callable[..., Any], tuple[Hashable, ...]]
 
 
 class SharedCalls:
-    """Of one event loop. A call begins after it was requested, so its result is never older."""
+    """The calls of one event loop. A call begins after its request, so its result is not older."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="connecting")

@@ -180,7 +180,7 @@ class Subscription:
         page = await self._hub.frames(buffer, job_cursor.seq)
         for frame in page:
             if self._cursors.get(buffer.job_id) is not job_cursor:
-                return  # the client has unsubscribed or subscribed again meanwhile
+                return  # the client has unsubscribed or subscribed again
             yield frame.body
             job_cursor.seq = frame.seq
         if job_cursor.seq < buffer.latest_seq and page:
@@ -211,7 +211,7 @@ class Subscription:
             state.changed = {**changed, **state.changed}
             return
         if self._all_jobs is not state:
-            return  # the client has narrowed its subscription meanwhile
+            return  # the client has narrowed its subscription
         for job_id, seq in changed.items():
             found = visible.get(job_id)
             if found is None:

@@ -34,8 +34,8 @@ LIMITS = (
     (re.compile(rb"/api/2\.0/mlflow-artifacts/artifacts/"), "ARTIFACTS_MAX_BYTES"),
     (re.compile(rb"/training/(models/[^/]+/predict|reports(/.*)?)/?$"), "BODY_MAX_BYTES"),
 )
-# After the response the client may go on sending for this long and this much: most clients read the
-# response only when they have sent everything.
+# After the response the client may continue to send for this long and this much: most clients read
+# the response only when they have sent everything.
 LINGER_SECONDS = 30.0
 DRAIN_BYTES = 4 * 1024 * 1024
 

@@ -53,7 +53,7 @@ class ApiClient:
         return self._send("GET", path, None, "application/json", {})
 
     def open(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """The answer to a GET, to be read piece by piece, over a connection of its own."""
+        """The answer to a GET, to be read piece by piece, over a separate connection."""
         connection = self._new_connection()
         try:
             # The response closes the connection.

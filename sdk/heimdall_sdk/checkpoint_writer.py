@@ -1,4 +1,4 @@
-"""Writes checkpoints in a thread of its own, so that training waits only for the copy."""
+"""Writes checkpoints in a separate thread, so that training waits only for the copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERVAL_SECONDS = 0.1
 
 
 class CheckpointWriter:
-    """Of the snapshots that wait, the newest and the best are written."""
+    """Writes the newest and the best of the pending snapshots."""
 
     def __init__(
         self, store: CheckpointStore, on_written: Callable[[int, Path], None], prune: bool

@@ -215,7 +215,7 @@ class Run:
             yield epoch
 
     def checkpoint(self, epoch: int, **objects: object) -> None:
-        """Copy the state after this epoch and write it durably, while training goes on.
+        """Copy the state after this epoch and write it durably, while training continues.
 
         Checkpoints that follow each other faster than they are written, or within 0.1 s, share a
         file: the newest is written, and the best. Only rank 0 writes.

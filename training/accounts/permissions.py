@@ -87,7 +87,7 @@ def require_owner(row: Job | Dataset | Project, user: User) -> None:
 
 
 def lost_access(owner: User, dataset: Dataset | None) -> str:
-    """Why what the owner began may not go on; empty if it may. Asked whenever it is to go on."""
+    """Why a job or sweep of the owner may not continue; empty if it may. Checked at each step."""
     if not owner.is_active:
         return f"The account of {owner.username} is deactivated."
     if dataset is None or visible_to(Dataset.objects.filter(pk=dataset.pk), owner).exists():

@@ -199,7 +199,7 @@ def problem(status: int, detail: str) -> JsonResponse:
 @csrf_exempt  # else a POST to an unknown path is answered with a page about cookies
 def unknown_path(request: HttpRequest) -> JsonResponse:
     return problem(
-        404, f"There is no endpoint {request.path}; {reverse('docs')} lists all of them."
+        404, f"The endpoint {request.path} does not exist; {reverse('docs')} lists all endpoints."
     )
 
 

@@ -23,7 +23,7 @@ IF_MATCH = OpenApiParameter(
     "If-Match",
     str,
     OpenApiParameter.HEADER,
-    description="The `ETag` that you read; the answer is 412 if it has changed since.",
+    description="The `ETag` that you read. The response is 412 if the resource has changed since.",
 )
 # A cache may store the response, but has to revalidate it each time.
 CACHE_CONTROL = "private, no-cache"

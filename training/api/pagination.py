@@ -1,4 +1,4 @@
-"""Cursor pagination: rows that are added meanwhile do not shift the pages."""
+"""Cursor pagination: rows that are added between two requests do not shift the pages."""
 
 from __future__ import annotations
 

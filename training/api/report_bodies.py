@@ -43,7 +43,7 @@ class ReportParser(BaseParser):
 
 
 class LogParser(BaseParser):
-    """The bytes themselves, of whatever media type."""
+    """The bytes themselves, of any media type."""
 
     media_type = "*/*"
 

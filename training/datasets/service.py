@@ -144,7 +144,7 @@ def share_dataset(dataset: Dataset, team: Group | None) -> None:
 
 
 def _describe_holder(row: Model) -> str:
-    """Also of other users, who must be asked to delete it."""
+    """Include the owner, whom another user has to ask to delete it."""
     owner: User = row.owner  # type: ignore[attr-defined]
     kind = type(row).__name__.lower()
     return f"{kind} {str(row)!r} of {owner.username} ({row.pk})"

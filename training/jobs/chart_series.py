@@ -114,7 +114,7 @@ def _not_finite(values: NDArray[np.float64], present: NDArray[np.bool_]) -> dict
 
 
 def _columns_by_epoch(names: Sequence[str], found: PointColumns) -> Columns:
-    """For a page; the steps stand for the epochs where some have none."""
+    """The columns for a page; steps replace epochs if some steps have no epoch."""
     epochs = [epoch for epoch in _epochs(found) if epoch is not None]
     return Columns(
         epoch=epochs if len(epochs) == len(found.steps) else found.steps.tolist(),

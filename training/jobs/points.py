@@ -119,7 +119,7 @@ def _without_room(valid: Mapping[int, PointLike], refused: frozenset[str]) -> li
     return [
         Rejection(
             position,
-            f"The job has {MAX_SERIES} series, the most possible; {name!r} would be another.",
+            f"The job already has {MAX_SERIES} series, the maximum; {name!r} is not stored.",
         )
         for position, point in valid.items()
         if (name := next((name for name in point.values if name in refused), None))

@@ -74,7 +74,7 @@ class NewReport(Metadata):
         "project.",
     )
     config: dict[str, JsonValue] = Field(
-        {}, description="Hyperparameters and whatever else describes the run."
+        {}, description="Hyperparameters and other values that describe the run."
     )
     total_epochs: int = Field(
         0, ge=0, le=limits.MAX_EPOCH, description="How many epochs are planned; 0: unknown."
@@ -175,7 +175,7 @@ def record_points(
 
 
 def heartbeat(job: Job, actor: str) -> Stop:
-    """The stop that users have requested; a job that was cancelled meanwhile must stop as well."""
+    """The stop that users have requested; a job that is already cancelled must stop as well."""
     with transaction.atomic():
         locked = _lock(job)
         _reconnect(locked, actor)

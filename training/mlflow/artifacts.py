@@ -58,7 +58,7 @@ def locate(user: User, path: str) -> Location:
             return Location(model.job_id.hex, model_folder(model_id), "/".join(rest))
         case [_, run_id, "artifacts", *rest]:
             return Location(run_id, "", "/".join(rest))
-    raise not_found(f"There is no artifact folder {path[:200]!r}.")
+    raise not_found(f"The artifact folder {path[:200]!r} does not exist.")
 
 
 def list_folder(user: User, request: m.ListFolder) -> m.FilesResponse:

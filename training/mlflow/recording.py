@@ -28,7 +28,7 @@ def record(
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """All of it or, with an MlflowError, nothing."""
+    """Record all values, or raise MlflowError and record none."""
     points = as_points(metrics)
     with transaction.atomic():
         changes: dict[str, Any] = {}

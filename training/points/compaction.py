@@ -34,7 +34,7 @@ BLOCK = 8192  # values
 # many series more may wait: a compaction rewrites the last block of each.
 DUE_BATCHES, DUE_VALUES = 400, 100_000
 DUE_VALUES_OF_SERIES, MAX_DUE_VALUES = 250, 500_000
-# With more, the appending thread compacts before it goes on.
+# With more, the appending thread compacts before it continues.
 MAX_WAITING_VALUES = 1_500_000
 ROWS = 500  # at a time, read or written
 

@@ -21,7 +21,7 @@ from training.validation import InvalidInputError, validate
 FILE = "program.toml"
 # Also a part of URLs, and of paths under the data directory.
 PROGRAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
-# Fields of a job, which forms show beside the parameters.
+# Fields of a job, which forms show together with the parameters.
 RESERVED = {
     "dataset", "dataset_id", "init_from", "name", "needs", "notes", "parameters", "priority",
     "processes", "program", "project", "tags", "team",

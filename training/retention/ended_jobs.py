@@ -111,7 +111,7 @@ def _delete_epochs(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[
 
 
 def _job_ended_before(age: timedelta) -> Q:
-    """The same of the job of a row."""
+    """The condition on a row that belongs to an ended job."""
     return Q(job__status__in=ENDED, job__finished_at__lt=timezone.now() - age)
 
 
@@ -156,7 +156,7 @@ def _remove_logs(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Re
 
 
 def _remove_checkpoints(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Removed]:
-    """Those that nothing refers to: neither the newest nor the best."""
+    """Remove checkpoints that are neither the newest nor the best."""
     for job in _old_enough(batch, age):
         if job.status not in WITHOUT_RESUME or not job.checkpoint_path:
             continue

@@ -34,7 +34,7 @@ PIPE_BYTES = 1 << 20
 
 
 class TrainerProcess:
-    """The command of a program in a process group of its own.
+    """The command of a program in its own process group.
 
     It ends with its supervisor: its stdin closes, and on Linux the kernel kills it as well.
     """

@@ -64,8 +64,8 @@ def recorded_runs(path: Path, step_column: str | None = None) -> Iterator[Record
         raise UnreadableError(f"{path} is a zip; unpack it and import the folder.")
     else:
         raise UnreadableError(
-            f"{path} is none of what can be imported: a .csv or .tsv file, a folder with "
-            "TensorBoard event files, or an mlruns folder or mlflow.db of MLflow."
+            f"{path} cannot be imported; give a .csv or .tsv file, a folder with TensorBoard event "
+            "files, or an mlruns folder or mlflow.db of MLflow."
         )
 
 

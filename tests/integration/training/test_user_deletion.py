@@ -105,8 +105,8 @@ def test_only_superuser_unknown_and_inactive_users_are_refused(
 ) -> None:
     for args, message in (
         (("grace", "--hand-to", "ada"), "only active superuser"),
-        (("eve", "--delete"), "There is no user 'eve'."),
-        (("ada", "--hand-to", "eve"), "There is no user 'eve'."),
+        (("eve", "--delete"), "User 'eve' does not exist."),
+        (("ada", "--hand-to", "eve"), "User 'eve' does not exist."),
         (("ada", "--hand-to", "ada"), "another user"),
         (("ada",), "required"),
         (("ada", "--hand-to", "bob", "--delete"), "not allowed"),

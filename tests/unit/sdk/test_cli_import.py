@@ -214,7 +214,7 @@ def test_broken_metric_file_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
     for path, sentence in (
-        (tmp_path, "is none of what can be imported"),
+        (tmp_path, "cannot be imported; give a .csv"),
         (tmp_path / "missing.csv", "does not exist"),
     ):
         with pytest.raises(UnreadableError, match=sentence):

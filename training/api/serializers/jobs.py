@@ -179,7 +179,7 @@ class MetricSummarySerializer(serializers.Serializer[Job]):
     direction = serializers.ChoiceField(["minimize", "maximize"], allow_null=True)
     last = serializers.FloatField(allow_null=True)
     last_not_finite = serializers.ChoiceField(
-        NOT_FINITE, allow_null=True, help_text="What the last value is if it is no number."
+        NOT_FINITE, allow_null=True, help_text="The last value if it is not a finite number."
     )
     best = ExtremeSerializer(
         allow_null=True, help_text="Of all steps; null for a metric without a direction."

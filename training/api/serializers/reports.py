@@ -18,7 +18,7 @@ class RejectionSerializer(serializers.Serializer[Any]):
 
 class StopSerializer(serializers.Serializer[Any]):
     stop_requested = serializers.ChoiceField(
-        Stop.choices, help_text="What a user has requested: empty, pause or cancel."
+        Stop.choices, help_text="The stop that a user has requested: empty, pause or cancel."
     )
 
 

@@ -47,7 +47,7 @@ class JobLogsViewSet(ETagViewSet[Job]):
     @extend_schema(
         operation_id="training_jobs_logs",
         summary="Get the log",
-        description="What an attempt printed, stdout and stderr. Supports `Range`. Of a long "
+        description="The output of an attempt, stdout and stderr. Supports `Range`. Of a long "
         "output the first 8 MiB and at least the last 24 MiB are kept; one line names the bytes in "
         "between. Offsets count the bytes of the whole output.",
         parameters=PARAMETERS,

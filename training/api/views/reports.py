@@ -160,7 +160,7 @@ class ReportViewSet(UserViewSet[Job]):
 
     @extend_schema(
         summary="Send a heartbeat",
-        description="Says that the run is alive, and learns whether it should stop.",
+        description="Reports that the run is alive. The response contains the requested stop.",
         request=None,
         responses={200: StopSerializer, 404: ProblemSerializer},
     )

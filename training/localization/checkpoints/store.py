@@ -29,8 +29,8 @@ __all__ = ["CheckpointError", "Resumed", "Store", "load_checkpoint"]
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The state to resume from, None to start anew; `unusable` says why each newer checkpoint is
-    not used."""
+    """The state to resume from, None to start from epoch 1; `unusable` says why each newer
+    checkpoint is not used."""
 
     state: TrainState | None
     unusable: list[str]
@@ -65,8 +65,8 @@ class Store:
     def resume(self, path: Path) -> Resumed:
         """Load `path`, or the newest older checkpoint that is not damaged.
 
-        If all are missing, the training starts anew: after a restore, the rows may be older than
-        the files. Checkpoints of later epochs are of no use, since their epochs have no rows.
+        If all are missing, the training starts from epoch 1: after a restore, the rows may be older
+        than the files. Checkpoints of later epochs are of no use, since their epochs have no rows.
         The best checkpoint is copied to this run's folder.
         """
         unusable: list[str] = []

@@ -336,7 +336,7 @@ new EventConnection({
   onFrame: (frame) => {
     // After an interruption the fragments that no event updates may be outdated.
     if (frame.event === "connected" && connections++) refresh();
-    // After a restore from a backup, what this page shows has partly never happened.
+    // After a restore from a backup, some of the shown epochs no longer exist.
     if (frame.event === "connected" && frame.data.reset) location.reload();
     onFrame(frame);
   },

@@ -88,7 +88,7 @@ export class JobCharts {
     });
   }
 
-  /** Creates what is missing of the panels of `program`, in its order. */
+  /** Creates the missing panels of `program`, in its order. */
   layOut(data = null) {
     const bySection = Map.groupBy(this.program.charts, ({ section }) => section);
     for (const [name, charts] of bySection) {
@@ -293,7 +293,7 @@ export class JobCharts {
     return { x: columns.xs(this.view.axis, this.anchors)[row], y: columns.series[metric][row] };
   }
 
-  /** What the tooltip says of a row: its step, epoch and time, as far as they are known. */
+  /** The tooltip of a row: its step, epoch and time, as far as they are known. */
   position({ columns, rows }, index) {
     const row = rows[index];
     const step = columns.byStep ? columns.step[row] : null;

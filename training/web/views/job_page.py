@@ -71,7 +71,7 @@ class DrawnChart:
 
     @property
     def styled(self) -> list[tuple[int, Metric]]:
-        """With the number of the style of its line."""
+        """Each metric with the number of its line style."""
         return [(index % LINE_STYLES, metric) for index, metric in enumerate(self.metrics)]
 
 
@@ -290,7 +290,7 @@ def observed_program(job: Job) -> Program:
 
 
 def _objective(job: Job) -> Objective | None:
-    """That of a reported job, whose program has none."""
+    """The objective of a reported job, whose program has none."""
     if not job.objective_metric:
         return None
     direction: Direction = "maximize" if job.objective_direction == "maximize" else "minimize"
@@ -350,8 +350,8 @@ def test_rmse(evaluation: Evaluation | None) -> float | None:
 def bound_ratio(
     job: Job, references: ReferenceErrors, measured: float | None = None
 ) -> float | None:
-    """Of the error on the test split, as the bound is; until it is `measured`, on the validation
-    split."""
+    """The error on the test split (until it is `measured`: on the validation split) divided by the
+    bound."""
     error = job.headline_value if measured is None else measured
     if not references.bound or error is None:
         return None

@@ -13,7 +13,7 @@ from training.models import AuditEntry, Job, Project
 from training.models.states import Status
 
 ROOT = "/api/v1/training"
-NONE = "There is no program 'digit'; installed: localizer, digits."
+NONE = "Unknown program 'digit'; installed: localizer, digits."
 MANIFEST = """
 title = "Digits"
 command = ["python", "train.py"]
@@ -163,7 +163,8 @@ def test_project_of_another_user_is_not_found(api: APIClient, bob: User) -> None
     pk = post(api, "/projects", name="Vision").json()["id"]
     assert other_api.get(f"{ROOT}/projects/{pk}").status_code == 404
     answer = other_api.post(f"{ROOT}/jobs", {"program": "digits", "project": pk}, format="json")
-    assert answer.json()["errors"] == {"project": [f"There is no project {pk} that you may use."]}
+    message = f"Project {pk} does not exist, or you cannot use it."
+    assert answer.json()["errors"] == {"project": [message]}
 
 
 def test_sweep_of_a_program_searches_its_parameters(api: APIClient) -> None:

@@ -41,7 +41,7 @@ def test_user_changes_the_password_and_stays_signed_in(ada: User) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"old_password": "guess"}, "This is not your present password."),
+        ({"old_password": "guess"}, "This is not your current password."),
         ({"new_password2": "different-1"}, "didn’t match"),
         ({"new_password1": "short", "new_password2": "short"}, "too short"),
     ],

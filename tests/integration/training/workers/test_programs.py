@@ -128,7 +128,7 @@ def test_missing_program_fails_with_a_sentence(
     supervise(job.pk, "worker")
     job = reload(job)
     assert job.status == Status.FAILED
-    assert "There is no program 'script'; installed: localizer." in job.error_message
+    assert "Unknown program 'script'; installed: localizer." in job.error_message
 
 
 SDK_SCRIPT = """

@@ -227,7 +227,7 @@ def test_one_of_another_format_or_kind_is_refused_by_name(
             safetensors_file.pack_vector("numbers", b"", {"format": 3}),
             "has format 3, this version reads 4",
         ),
-        (anybodys, "is not a checkpoint: it is no safetensors file of Heimdall"),
+        (anybodys, "is not a checkpoint: it is not a safetensors file of Heimdall"),
         (b"PK", "is not a checkpoint"),
     ):
         checkpoint_files.write_with_checksum(path, content)
