@@ -203,7 +203,7 @@ class Hub:
     async def frames(self, buffer: JobEventBuffer, after: int) -> list[Frame]:
         while (page := buffer.after(after)) is None:
             try:
-                # Of many clients that reconnect with the same cursor, one reads the rows.
+                # If many clients reconnect with the same cursor, one reads the rows.
                 async with buffer.reading:
                     if buffer.after(after) is None:
                         return await self._read_frames(buffer, after)

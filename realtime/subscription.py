@@ -19,7 +19,7 @@ from realtime.protocol import Cursor
 
 # A subscription to all jobs holds a cursor of a job only until it has been quiet for this long.
 QUIET_SECONDS = 60.0
-# Of jobs that it has left it stores where, and of invisible ones that they are, for a while.
+# It stores the last seq of jobs without a cursor, and for a while which jobs are invisible.
 MAX_STORED_JOBS = 10_000
 HIDDEN_SECONDS = 30.0
 

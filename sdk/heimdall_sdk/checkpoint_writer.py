@@ -51,7 +51,7 @@ class CheckpointWriter:
             self._changed.notify_all()
 
     def flush(self) -> CheckpointError | None:
-        """Wait until all is written; return what went wrong."""
+        """Wait until all is written; return the error, if any."""
         with self._changed:
             self._flushing = True
             self._changed.notify_all()

@@ -467,7 +467,7 @@ class Run:
                 self._best = best
 
     def _check_writer(self, *, wait: bool = False) -> None:
-        """Raise what went wrong in writing; `wait` until all is written."""
+        """Raise an error of the writer; with `wait`, wait first until all is written."""
         if self._writer is None or self._closed:
             return
         error = self._writer.flush() if wait else self._writer.take_error()

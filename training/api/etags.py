@@ -27,8 +27,8 @@ IF_MATCH = OpenApiParameter(
 )
 # A cache may store the response, but has to revalidate it each time.
 CACHE_CONTROL = "private, no-cache"
-# What follows in a tag is shown and does not make a version: `If-Match` ignores it, or a heartbeat
-# would refuse each change of a running job.
+# The part of a tag after this changes with each heartbeat. `If-Match` ignores it, so that a
+# heartbeat does not fail a change of a running job.
 _SHOWN = "."
 
 

@@ -30,7 +30,7 @@ router.register("sweeps", SweepViewSet, basename="sweep")
 router.register("reports", ReportViewSet, basename="report")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 
-# What the API can do is no secret.
+# The schema is public: it contains no data.
 OPEN: dict[str, list[type[AllowAny]]] = {
     "permission_classes": [AllowAny],
     "authentication_classes": [],

@@ -27,7 +27,7 @@ from training.points.rows import InvalidPointError, PointLike, PointReader, Row
 
 # Progress between two epochs is announced at most ten times a second.
 ANNOUNCE_SECONDS = 0.1
-# Of one event and of a job's summary. A chart reads all series.
+# Metrics in one event and in a job's summary. A chart reads all series.
 MAX_ANNOUNCED = 1000
 
 Metrics = dict[str, float | None]

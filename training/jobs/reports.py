@@ -46,7 +46,7 @@ from training.text import Name
 PROGRAM = "reported"
 REPORTED = Q(reported=True)
 MAX_CLIENT_LENGTH = 100
-# Of ranges in one row of the registry; a client that counts 1, 2, 3, … needs one.
+# Ranges in one row of the registry; a client that counts 1, 2, 3, … needs only one.
 MAX_RANGES = 200
 MAX_LOG_BYTES = 256 * 1024 * 1024
 MAX_LOG_TEXT = 16_000  # bytes of one event

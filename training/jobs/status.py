@@ -18,7 +18,7 @@ STATUS_LABELS = {
     "paused": "Paused", "completed": "Completed", "failed": "Failed", "cancelled": "Cancelled",
     "interrupted": "Interrupted", "silent": "No heartbeat",
 }  # fmt: skip
-# Of a lease, which four heartbeats renew: three missed ones are reported before it expires.
+# Share of a lease, which four heartbeats renew: three missed ones are reported before it expires.
 SILENT_AFTER_LEASE_SHARE = 0.75
 FREQUENT_EVENTS = ("training:progress", "dataset:generation_progress")
 

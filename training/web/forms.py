@@ -34,7 +34,7 @@ from training.web.number_fields import NumberField, WholeNumberField
 
 MAX_DATASETS = 200  # in a chooser
 CHECK = "check"  # the button that previews an import
-# What a form shows at first, by field: values of a configuration, and keys of related rows.
+# The initial values of a form by field: values of a configuration, and keys of related rows.
 InitialValues = dict[str, JsonValue | uuid.UUID]
 
 

@@ -1,4 +1,4 @@
-"""What is known of a job from its events."""
+"""The progress of a job, computed from its events."""
 
 from __future__ import annotations
 

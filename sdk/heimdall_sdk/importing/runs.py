@@ -18,7 +18,7 @@ class UnreadableError(Exception):
 
 @dataclass
 class Omissions:
-    """What a run has that a job has no place for: how much of each kind."""
+    """Data of a run that a job cannot store: the amount of each kind."""
 
     counts: Counter[str] = field(default_factory=Counter)
 

@@ -21,7 +21,7 @@ MAX_NOTES = 20_000
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to, or changes in, the runs."""
+    """Options of the command line that change the imported runs."""
 
     project: str | None = None
     name: str | None = None
@@ -32,7 +32,7 @@ class Options:
 
 @dataclass
 class ImportedRun:
-    """What became of a run. `created` is false if it had been imported before."""
+    """The result of a run's import. `created` is false if it had been imported before."""
 
     source: str
     name: str

@@ -23,7 +23,7 @@ class StopSerializer(serializers.Serializer[Any]):
 
 
 class BatchResultSerializer(StopSerializer):
-    """What became of a batch; the same for each repetition."""
+    """The outcome of a batch; the same for each repetition."""
 
     accepted = serializers.IntegerField(help_text="Number of points that are stored.")
     rejected = RejectionSerializer(many=True)

@@ -32,7 +32,7 @@ from training.web.views.sharing import sharing
 EPOCHS_PAGE = 500
 METRICS_PAGE = 2000
 MAX_ARTIFACTS = 200
-# What job.js imports: preloaded, so that the browser does not discover them one after the other.
+# The imports of job.js, preloaded so that the browser does not discover them one by one.
 MODULES = [
     f"training/{name}.js"
     for name in ("base_path", "formatting", "page", "live", "columns", "chart", "series",

@@ -334,7 +334,7 @@ def with_sparklines(jobs: Sequence[Job]) -> list[tuple[Job, list[float | None]]]
         if job.current_epoch and (name := headline_name(job)):
             jobs_by_metric[name].append(job)
             jobs_by_epochs[job.current_epoch].append(job)
-    # Not with a condition that never holds as the first one: SQLite would read all epochs.
+    # The first condition must be one that can hold: otherwise SQLite reads all epochs.
     sampled_epochs = [
         Q(job__in=alike, epoch__in=_evenly_spaced(last)) for last, alike in jobs_by_epochs.items()
     ]

@@ -44,9 +44,9 @@ TABLE_ROWS = 50
 SYSTEM_POINTS = 300
 LOG_LINES = 200
 LOG_BYTES = 256 * 1024
-# Of the table of last and best values; the page of metrics has the others.
+# Rows of the table of last and best values; the page of metrics has the others.
 METRIC_ROWS = 100
-# Of the log of a failed job, below its error message.
+# Lines of a failed job's log, below its error message.
 EXCERPT_LINES = 40
 
 
