@@ -19,6 +19,7 @@ from training.programs.durable_write import temporary_path
 
 # Of the files that are made from images and texts, in one attempt.
 MAX_FILES, MAX_BYTES = 1_000, 256 << 20
+EPOCH = "epoch"
 FOLDER = "tensorboard"  # of the job's files
 _FULL = (
     f"Images and texts of TensorBoard: the first {MAX_FILES:,} files, or {MAX_BYTES >> 20} MiB, of "
@@ -63,7 +64,10 @@ class EventRecorder:
             self._add_point(step, time, values)
 
     def _add_point(self, step: int, time: float, values: dict[str, Number]) -> None:
-        epoch = step if self.steps_are_epochs else None
+        epoch = None
+        if self.steps_are_epochs:
+            named = values.get(EPOCH)  # as Lightning writes it
+            epoch = int(named) if isinstance(named, float) and named.is_integer() else step
         self.points.append(Point(step=step, time=time, values=values, epoch=epoch))
 
     def take_points(self) -> list[Point]:

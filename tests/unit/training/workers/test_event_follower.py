@@ -223,6 +223,17 @@ def test_much_is_read_in_several_polls(
     assert [step for step, values in found if "b/loss" in values] == list(range(40))
 
 
+def test_points_belong_to_the_epoch_that_the_script_writes_else_to_their_step(
+    own: Path, shared: Path
+) -> None:
+    follower = EventFollower(own, shared, steps_are_epochs=True)
+    for step, epoch in ((7, 0.0), (15, 1.0), (23, 1.5), (24, math.nan)):
+        append(own / FILE, scalar_record("loss", 1.0, step), scalar_record("epoch", epoch, step))
+    append(own / FILE, scalar_record("loss", 1.0, 25))
+    found = [(point.step, point.epoch) for point in follower.poll(PID)]
+    assert found == [(7, 0), (15, 1), (23, 23), (24, 24), (25, 25)]
+
+
 def test_file_that_was_replaced_is_read_from_its_beginning(
     own: Path, follower: EventFollower
 ) -> None:
