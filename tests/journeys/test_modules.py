@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
@@ -133,6 +133,12 @@ def test_page_and_server_format_ticks_alike(tab: Page, name: str) -> None:
          [32, 21, 10]),
         ({"status": "running", "current_epoch": 20}, [11, 0]),
         ({"status": "paused", "current_epoch": 1200, "total_epochs": 5000,}, []),
+        ({"status": "running", "total_epochs": 0, "current_epoch": 0}, []),
+        ({"status": "running", "total_epochs": 0, "reported_percent": 41.5,
+          "estimated_end_at": "2100-01-01T00:00:00Z"}, []),
+        ({"status": "running", "total_epochs": 0, "reported_percent": 0.0}, []),
+        ({"status": "running", "current_epoch": 3, "reported_percent": 12.0,
+          "estimated_end_at": "2000-01-01T00:00:00Z"}, [32, 21, 10]),
     ],
 )  # fmt: skip
 def test_page_and_server_format_the_progress_alike(
@@ -142,6 +148,8 @@ def test_page_and_server_format_the_progress_alike(
     now = timezone.now()
     ends = [now - timedelta(seconds=seconds) for seconds in epochs_ago]
     job = Job(**values)
+    if end := fields.get("estimated_end_at"):
+        job.estimated_end_at = datetime.fromisoformat(end)
     sent_job = {**values, "progress_percent": job.progress_percent}
     script = "return m.progressText(a[0], new m.Speed(a[1]), a[2]);"
     sent = [end.isoformat() for end in ends]

@@ -90,6 +90,7 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
             status=Status.RUNNING,
             worker=worker,
             attempt=F("attempt") + 1,
+            estimated_end_at=None,
             **lease(),
         )
         if job:

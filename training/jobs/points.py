@@ -283,6 +283,8 @@ def _progress(epoch: int, metrics: Metrics, step: int, is_best: bool, job: Job) 
         step=step,
         metrics=metrics,
         is_best=is_best,
+        progress_percent=job.reported_percent,
+        estimated_end_at=job.estimated_end_at,
     )
 
 

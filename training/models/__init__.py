@@ -30,6 +30,7 @@ from training.models.mlflow import (
 )
 from training.models.points import PointBatch, PointBlock, PointIndex, ReportedBatches
 from training.models.retention import EventBlock, FileRemoval, RetentionState
+from training.models.trainer_position import TrainerPosition
 from training.models.webhooks import Delivery, Webhook
 from training.models.workers import Claim, Worker
 
@@ -64,6 +65,7 @@ __all__ = [
     "Sweep",
     "SystemBlock",
     "TrainedModel",
+    "TrainerPosition",
     "UserSession",
     "Webhook",
     "Worker",

@@ -179,6 +179,9 @@ class Job(models.Model):
     current_epoch = models.PositiveIntegerField(default=0)
     total_epochs = models.PositiveIntegerField(default=0)
     generated = models.PositiveIntegerField(default=0)
+    # What the training itself reports (`training.jobs.trainer_status`); else None.
+    reported_percent = models.FloatField(null=True)
+    estimated_end_at = models.DateTimeField(null=True)
     best_epoch = models.PositiveIntegerField(null=True)
     # The objective decides which epoch is best; `headline_value` is the program's headline metric
     # at that epoch.
@@ -281,6 +284,8 @@ class Job(models.Model):
         """0 to 100; a job that stopped early is at 100 too."""
         if self.status == Status.COMPLETED:
             return 100.0
+        if self.reported_percent is not None:
+            return round(self.reported_percent, 2)
         if self.kind == self.Kind.GENERATION:
             done, total = self.generated, int(self.config.get("samples", 0))
         else:

@@ -27,11 +27,11 @@ from training.programs import messages
 from training.programs.messages import EpochEnded, GenerateSpec, Message, RunSpec, TrainSpec
 from training.programs.registry import get_program
 from training.sweeps import scheduler
+from training.workers.client_variables import client_variables
 from training.workers.database_retry import retry_while_unavailable
 from training.workers.event_follower import POLL_SECONDS, EventFollower, tensorboard_variables
 from training.workers.heartbeat import LeaseThread
 from training.workers.message_groups import group_messages
-from training.workers.mlflow_variables import mlflow_variables
 from training.workers.run_monitor import RunMonitor
 from training.workers.trainer_process import TrainerProcess
 
@@ -98,9 +98,10 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
         _note_few_cores(attempt, job, worker)
     try:
         event_files = _event_follower(attempt, folder)
-        variables = mlflow_variables(job) | (tensorboard_variables(folder) if event_files else {})
+        tensorboard = tensorboard_variables(folder) if event_files else {}
         with (
-            TrainerProcess(_run_spec(job, folder), folder, variables) as trainer,
+            client_variables(job, folder) as variables,
+            TrainerProcess(_run_spec(job, folder), folder, {**variables, **tensorboard}) as trainer,
             RunMonitor(attempt, trainer.pid, trainer.log) as monitor,
         ):
             if finish := _Supervision(attempt, trainer, worker, monitor, event_files).follow():

@@ -59,7 +59,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
             "program", "project", "project_id", "reported", "dataset_id", "dataset_hash",
             "parent_id", "sweep_id", "trial", "config",
-            "current_epoch", "total_epochs", "progress_percent", "objective", "best_epoch",
+            "current_epoch", "total_epochs", "progress_percent", "reported_percent",
+            "estimated_end_at", "objective", "best_epoch",
             "best_value", "summary", "best_val_loss", "best_val_rmse", "checkpoint_path",
             "error_message",
             "cancel_reason", "attempt",
@@ -70,6 +71,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         extra_kwargs: ClassVar = {
             "program": {"help_text": "What is trained: the name of a program."},
             "best_value": {"help_text": "The objective at the best epoch."},
+            "reported_percent": {"help_text": "The progress that the training itself reports."},
+            "estimated_end_at": {"help_text": "When the training expects to end."},
             "processes": {"help_text": "Processes for data-parallel training (torchrun)."},
         }
 

@@ -332,10 +332,12 @@ def progress_text(job: Job, ends: list[datetime]) -> str:
     share = f"{formatting.format_fixed(job.progress_percent, 0)} %"
     if job.kind == Job.Kind.GENERATION:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
-    if not job.total_epochs:
+    if job.reported_percent is None and not job.total_epochs:
         return f"Epoch {job.current_epoch:,}"
-    text = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
-    if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
+    text = share
+    if job.total_epochs:
+        text = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
+    if job.status == Status.RUNNING and 0 < job.total_epochs == job.current_epoch:
         return f"{text}, {'evaluating on the test set' if job.dataset_id else 'finishing'}"
     left = formatting.format_eta(progress.seconds_left(job, ends))
     if not left:

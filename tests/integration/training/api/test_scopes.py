@@ -70,7 +70,7 @@ def test_every_operation_refuses_a_token_without_its_scope(ada: User, dataset: D
     }
     for method, path, scope in listed:
         url = path.replace("{id}", str(dataset.pk)).replace("{name}", "x")
-        url = url.replace("{delivery_id}", str(dataset.pk))
+        url = url.replace("{delivery_id}", str(dataset.pk)).replace("{number}", "1")
         call = getattr(clients[scope], method)
         answer = call(url) if method == "get" else call(url, {}, format="json")
         assert answer.status_code == 403, (method, url)
