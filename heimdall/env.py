@@ -301,12 +301,17 @@ class Environment(BaseModel):
     web_url: WebUrl = Field(
         "",
         validation_alias="HEIMDALL_WEB_URL",
-        description="Where programs of this worker reach the web server, to log with MLflow.",
+        description="Where programs of this worker reach the web server, to log into their job.",
     )
     mlflow_silence_seconds: PositiveInt = Field(
         24 * 3600,
         validation_alias="HEIMDALL_MLFLOW_SILENCE_SECONDS",
         description="The same for a job that an MLflow client reports, which sends no heartbeats.",
+    )
+    trackio_silence_seconds: PositiveInt = Field(
+        900,
+        validation_alias="HEIMDALL_TRACKIO_SILENCE_SECONDS",
+        description="A run of a Trackio client without a report for this long has completed.",
     )
     maintenance_seconds: PositiveInt = Field(
         2,

@@ -47,6 +47,7 @@ WEB_URL = env.web_url
 LEASE_SECONDS = env.lease_seconds
 REPORT_SILENCE_SECONDS = env.report_silence_seconds
 MLFLOW_SILENCE_SECONDS = env.mlflow_silence_seconds
+TRACKIO_SILENCE_SECONDS = env.trackio_silence_seconds
 MAINTENANCE_SECONDS = env.maintenance_seconds
 JOBS_AT_ONCE = env.jobs_at_once
 TRAINER_THREADS = max(1, (os.cpu_count() or 1) // JOBS_AT_ONCE)

@@ -1,20 +1,21 @@
-"""Hugging Face's `Trainer` reports into Heimdall unchanged.
+"""Hugging Face's `Trainer` and Trackio report into Heimdall unchanged.
 
 `HEIMDALL_CLIENTS=full HUGGING_FACE_PYTHON=…/bin/python python3 manage.py test -n 0 tests/clients`
-runs it, with an interpreter whose environment has `transformers`, `accelerate` and
-`torch`.
+runs it, with an interpreter whose environment has `transformers`, `accelerate`, `torch` and
+`trackio`.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.stack import running_stack
+from tests.stack import Stack, running_stack
 
 PYTHON = os.environ.get("HUGGING_FACE_PYTHON", sys.executable)
 HERE = Path(__file__).parent
@@ -59,5 +60,24 @@ def test_trainer_inside_a_program_reports_progress_and_metrics(tmp_path: Path) -
     assert metrics["step"][-1] == STEPS
     losses = [value for value in metrics["series"]["loss"] if value is not None]
     assert len(losses) > 1
-    assert losses[-1] == job["summary"]["loss"]
+    assert losses[-1] == pytest.approx(job["summary"]["loss"], rel=1e-5)
 
+
+def test_trackio_logs_a_run_and_continues_it(embedded: Stack, tmp_path: Path) -> None:
+    environment = {
+        **{name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
+        "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TRACKIO_DIR": str(tmp_path),
+        "TRACKIO_SERVER_URL": embedded.url, "TRACKIO_WRITE_TOKEN": embedded.tokens["ada"],
+    }  # fmt: skip
+    done = subprocess.run(
+        [PYTHON, str(HERE / "trackio_training.py"), "8", "0.2"], env=environment, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    with embedded.api() as api:
+        [job] = api.get("/jobs", params={"project": "radio"}).json()["results"]
+        metrics = api.get(f"/jobs/{job['id']}/metrics").json()
+    assert (job["name"], job["status"], job["tags"]) == ("first", "running", ["group: night"])
+    assert job["config"] == {"lr": 0.1, "layers": [1, 2]}
+    assert metrics["step"] == [*range(8), 13, 14]
+    assert metrics["series"]["loss"] == [*(round(1 / step, 6) for step in range(1, 9)), None, 0.5]

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -202,7 +203,7 @@ def finish(job: Job, ending: Finish, actor: str, finished_at: datetime | None = 
         if locked.status == ending.status and not locked.silent:
             return locked
         _reconnect(locked, actor)
-        found = change(
+        found = _end(
             locked.pk,
             REPORTED & Q(status=Status.RUNNING),
             *_unannounced(locked),
@@ -215,20 +216,33 @@ def finish(job: Job, ending: Finish, actor: str, finished_at: datetime | None = 
         )
         if found is None:
             raise ConflictError(Job.objects.get(pk=job.pk), "finish")
-        transaction.on_commit(partial(disk_use.record_job, found.pk))
-        if found.has_points:
-            transaction.on_commit(lambda: compaction.start(found.pk, 0))
     return found
 
 
-def fail_silent(actor: str) -> None:
-    """Fail reported jobs without a report for too long; a requested cancellation cancels them."""
+def _end(pk: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job | None:
+    """The change to a final status, after which the files are measured and the points packed."""
+    with transaction.atomic():
+        found = change(pk, when, *builders, **values)
+        if found:
+            transaction.on_commit(partial(disk_use.record_job, pk))
+            if found.has_points:
+                transaction.on_commit(partial(compaction.start, pk, 0))
+    return found
+
+
+def end_silent(actor: str) -> None:
+    """End reported jobs without a report for too long; a requested cancellation cancels them."""
+    sends_heartbeats = Q(mlflow_run=None, trackio_run=None)
+    _end_silent_jobs(actor, sends_heartbeats, settings.REPORT_SILENCE_SECONDS, "failed")
     # MLflow's client sends no heartbeat between two values.
-    _fail_silent(actor, Q(mlflow_run=None), settings.REPORT_SILENCE_SECONDS)
-    _fail_silent(actor, Q(mlflow_run__isnull=False), settings.MLFLOW_SILENCE_SECONDS)
+    _end_silent_jobs(actor, Q(mlflow_run__isnull=False), settings.MLFLOW_SILENCE_SECONDS, "failed")
+    # Trackio's client does not announce the end of a run either.
+    _end_silent_jobs(
+        actor, Q(trackio_run__isnull=False), settings.TRACKIO_SILENCE_SECONDS, "completed"
+    )
 
 
-def _fail_silent(actor: str, kind: Q, seconds: int) -> None:
+def _end_silent_jobs(actor: str, kind: Q, seconds: int, ending: FinalStatus) -> None:
     silent = REPORTED & Q(
         status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=seconds)
     )
@@ -244,15 +258,15 @@ def _fail_silent(actor: str, kind: Q, seconds: int) -> None:
             finished_at=Now(),
         )
         if not cancelled:
-            change(
+            _end(
                 pk,
                 silent,
                 status_event(actor, "silent", reason),
-                _end_event("failed", reason),
-                status=Status.FAILED,
+                _end_event(ending, reason),
+                status=ending,
                 silent=True,
-                error_message=reason,
-                finished_at=Now(),
+                error_message=reason if ending == "failed" else "",
+                finished_at=Now() if ending == "failed" else F("heartbeat_at"),
             )
 
 
@@ -300,15 +314,15 @@ def _lock(job: Job) -> Job:
 
 
 def _reconnect(locked: Job, actor: str) -> None:
-    """Continue a job that failed only because no report came."""
-    if locked.status == Status.FAILED and locked.silent:
+    """Continue a job that ended only because no report came."""
+    if locked.silent and locked.status in (Status.FAILED, Status.COMPLETED):
         _continue(locked, actor)
 
 
 def _continue(locked: Job, actor: str) -> None:
     change(
         locked.pk,
-        REPORTED & Q(status=Status.FAILED),
+        REPORTED & Q(status__in=[Status.FAILED, Status.COMPLETED]),
         status_event(actor, "reconnected"),
         status=Status.RUNNING,
         silent=False,

@@ -84,7 +84,7 @@ class MaintenanceThread(PeriodicThread):
                 self.worker, expired, "worker_lost", "The worker was lost: no heartbeat."
             )
         if time.monotonic() >= self._silence_counts_from:
-            reports.fail_silent(self.worker)
+            reports.end_silent(self.worker)
         publisher.get_publisher().scan()
         if claims.acquire(SCHEDULING, self._holder, settings.LEASE_SECONDS):
             workers.delete_old()

@@ -157,7 +157,7 @@ function updateHeartbeat() {
     setText(
       $("silent"),
       job.reported
-        ? `No report for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job fails; the next report continues it.`
+        ? `No report for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job ends; the next report continues it.`
         : `No heartbeat from worker ${job.worker} for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job is reassigned and continues from epoch ${formatCount(job.current_epoch)}.`,
     );
   }

@@ -276,7 +276,7 @@ def test_failed_run_names_its_error(api: APIClient, job: Job) -> None:
 
 def silence(job: Job, seconds: int = 1000) -> None:
     Job.objects.filter(pk=job.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
-    reports.fail_silent("worker")
+    reports.end_silent("worker")
 
 
 def test_silent_run_fails_and_continues_with_the_next_report(api: APIClient, job: Job) -> None:

@@ -69,7 +69,7 @@ def test_status_of_another_attempt_is_a_conflict(program: Client, job: Job) -> N
         ({}, "trainerStatus", "This field is required."),
         ({"trainerStatus": 5}, "trainerStatus", "Input should be an object."),
         ({"trainerStatus": {"progressPercentage": 101}}, "trainerStatus.progressPercentage",
-         "101 is too large: at most 100."),
+         "101 is too large; it must be at most 100."),
         ({"trainerStatus": {"metrics": [{"name": "loss"}]}}, "trainerStatus.metrics.0.value",
          "This field is required."),
         ({"trainerStatus": {"lastUpdatedTime": "yesterday"}}, "trainerStatus.lastUpdatedTime", ""),

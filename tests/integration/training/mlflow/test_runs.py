@@ -161,7 +161,7 @@ def test_client_without_heartbeats_may_be_silent_for_long(mlflow: MlflowClient) 
     run_id = mlflow.create_run()
     for hours, status in ((1, Status.RUNNING), (25, Status.FAILED)):
         Job.objects.filter(pk=run_id).update(heartbeat_at=Now() - timedelta(hours=hours))
-        reports.fail_silent("maintenance")
+        reports.end_silent("maintenance")
         assert Job.objects.get(pk=run_id).status == status
     mlflow.post("runs/log-metric", {"run_id": run_id, **metric("loss", 1.0)})
     assert Job.objects.get(pk=run_id).status == Status.RUNNING
