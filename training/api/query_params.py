@@ -42,6 +42,13 @@ SERIES_PARAMETER = OpenApiParameter(
     description="Metric names, separated by commas; default: all. Repeat it for names with commas.",
 )
 
+REPEATS_PARAMETER = OpenApiParameter(
+    "repeats",
+    bool,
+    description="Return all values of a step: if a series has several, each row is a step at one "
+    "time, ordered by step and then time. Of more than 250,000 values the last of each step.",
+)
+
 
 def json_object(request: Request) -> dict[str, JsonValue]:
     if not isinstance(request.data, dict):

@@ -70,7 +70,7 @@ def record_points(attempt: Attempt, points: Sequence[Point]) -> list[Rejection]:
         job = Job.objects.select_for_update().filter(attempt.fence, pk=attempt.job_id).first()
         if job is None:
             raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} is outdated")
-        return rejected + store_points(job, attempt.fence, valid, lease())
+        return rejected + store_points(job, attempt.fence, valid, lease(), replacing=True)
 
 
 def record_checkpointed(attempt: Attempt, path: str) -> None:
@@ -79,11 +79,17 @@ def record_checkpointed(attempt: Attempt, path: str) -> None:
 
 
 def store_points(
-    job: Job, fence: Q, valid: Mapping[int, PointLike], values: Mapping[str, Any]
+    job: Job,
+    fence: Q,
+    valid: Mapping[int, PointLike],
+    values: Mapping[str, Any],
+    *,
+    replacing: bool = False,
 ) -> list[Rejection]:
     """Store valid points, by position, and set `values`; the caller has locked the job's row.
 
-    Returns the points for whose series the job has no room.
+    `replacing`: instead of the earlier values of their steps, else beside them. Returns the points
+    for whose series the job has no room.
     """
     index = store.open_index(job.pk)
     refused = store.refused_names(index, valid.values())
@@ -95,7 +101,7 @@ def store_points(
             raise SupersededError(f"job {job.pk} has changed")
         return rejected
     changes = _Changes(job, index, points)
-    store.append(index, points)
+    store.append(index, points, replacing=replacing)
     builders, columns = changes.collect()
     index.save()
     if change(job.pk, fence, *builders, **columns, **values) is None:

@@ -160,8 +160,8 @@ def record_points(
 ) -> Sequence[Rejection]:
     """Store the valid points, by position, and set `values`.
 
-    For clients without batches: they repeat a request only with the same steps, which replace
-    themselves. The points of a job that a worker runs do not extend its lease.
+    For clients without batches: an equal value of the same step and time is stored once, because it
+    is a repeated request. The points of a job that a worker runs do not extend its lease.
     """
     with transaction.atomic():
         locked = Job.objects.select_for_update().get(pk=job.pk)

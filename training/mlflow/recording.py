@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,12 +49,17 @@ def record(
 
 
 def as_points(metrics: Iterable[m.Metric]) -> dict[int, Row]:
-    """The metrics by position; those of one step and time are one point."""
-    values: dict[tuple[int, int], dict[str, float]] = {}
+    """Points by position; metrics of one step and time are one, except for repeated names."""
+    values: dict[tuple[int, int, int], dict[str, float]] = {}
+    counts: Counter[tuple[int, int, str]] = Counter()
     for metric in metrics:
-        values.setdefault((metric.step, metric.timestamp), {})[metric.key] = metric.value
+        key = (metric.step, metric.timestamp, metric.key)
+        values.setdefault((metric.step, metric.timestamp, counts[key]), {})[metric.key] = (
+            metric.value
+        )
+        counts[key] += 1
     reader, rows = PointReader(), {}
-    for position, ((step, timestamp), named) in enumerate(values.items()):
+    for position, ((step, timestamp, _), named) in enumerate(values.items()):
         row = Row(step, timestamp / 1000, None, named)
         try:
             reader.check(row)

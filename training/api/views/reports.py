@@ -62,8 +62,8 @@ class PointsRequest(BaseModel):
     points: list[dict[str, Any]] = Field(
         max_length=MAX_POINTS,
         description="Each `{step, time, epoch?, values: {name: number}}`, in any order; `time` is "
-        'in seconds since 1970. NaN and infinities are "NaN", "Infinity" and "-Infinity". Later '
-        "values of the same name and step replace earlier ones.",
+        'in seconds since 1970. NaN and infinities are "NaN", "Infinity" and "-Infinity". A '
+        "step keeps all values of a name, each with its time; columns have the last one.",
     )
 
 

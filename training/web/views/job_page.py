@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TypedDict
 
 from django.utils import timezone
@@ -27,7 +27,7 @@ from training.programs.manifest import Program
 from training.programs.metrics import Chart, Direction, Metric
 from training.programs.registry import describe_program
 from training.web import formatting, terminal
-from training.web.charts.line_charts import cdf_chart, line_chart
+from training.web.charts.line_charts import cdf_chart, comparison_chart, line_chart
 from training.web.charts.maps import error_map
 from training.web.charts.system_charts import DrawnSystemChart, draw_system_charts
 from training.web.charts.ticks import tick_formatter
@@ -180,7 +180,9 @@ class Snapshot:
             job=job,
             program=program,
             model=model,
-            columns=chart_series.metrics_json(job, list(dict.fromkeys(names)), CHART_POINTS),
+            columns=chart_series.metrics_json(
+                job, list(dict.fromkeys(names)), CHART_POINTS, with_repeats=True
+            ),
             ends=progress.epoch_ends(job),
             gaps=progress.resumed_epochs(job),
         )
@@ -270,8 +272,17 @@ class Snapshot:
         rows = list(range(len(xs)))
         if axis == "step":
             rows = [row for row in rows if any(one[row] is not None for one in series)]
+        title = f"{chart.title} by {axis}"
+        if len(set(self.columns["step"])) < len(xs) and axis != "epoch":
+            lines = {f"series-{index}": _points(axis, xs, one) for index, one in enumerate(series)}
+            has_values = any(ys for _, ys in lines.values())
+            format_x = formatting.format_duration if axis == "time" else None
+            curves = comparison_chart(
+                title, lines, tick_formatter(metrics[0]), format_x, chart.logarithmic
+            )
+            return DrawnChart(chart.name, chart.title, metrics, has_levels, has_values, curves)
         curves = line_chart(
-            f"{chart.title} by {axis}",
+            title,
             [xs[row] for row in rows],
             {f"series-{index}": [one[row] for row in rows] for index, one in enumerate(series)},
             tick_formatter(metrics[0]),
@@ -281,6 +292,15 @@ class Snapshot:
         )
         has_values = any(value is not None for one in series for value in one)
         return DrawnChart(chart.name, chart.title, metrics, has_levels, has_values, curves)
+
+
+def _points(
+    axis: str, xs: Sequence[float], values: Sequence[float | None]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Of one series with several values at a step: all of them by time, else the last of each."""
+    found = [(x, value) for x, value in zip(xs, values, strict=True) if value is not None]
+    kept = sorted(found, key=itemgetter(0)) if axis == "time" else list(dict(found).items())
+    return [x for x, _ in kept], [value for _, value in kept]
 
 
 def observed_program(job: Job) -> Program:

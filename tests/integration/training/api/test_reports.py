@@ -139,6 +139,22 @@ def test_batches_in_any_order_are_each_applied_once(
     assert all(row.client == "a-b" for row in ReportedBatches.objects.filter(job=job))
 
 
+def test_all_values_of_a_step_are_kept_and_the_last_one_is_in_the_columns(
+    api: APIClient, job: Job
+) -> None:
+    for number, value in enumerate([0.5, 0.25, 0.5]):
+        later = {**point(3, loss=value), "time": 1e9 + number}
+        send(api, job, f"c-{number}", later, point(3 + number, other=value))
+    assert columns(api, job, "?series=loss")["series"] == {"loss": [0.5]}
+    assert columns(api, job, "?series=loss&repeats=0")["total"] == 1
+    assert columns(api, job, "?series=loss,other&repeats=1") == {
+        "step": [3, 3, 3, 3, 4, 5], "epoch": [None] * 6, "seconds": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        "series": {"loss": [0.5, 0.25, 0.5, None, None, None],
+                   "other": [None, None, None, 0.5, 0.25, 0.5]},
+        "not_finite": {}, "total": 6,
+    }  # fmt: skip
+
+
 def test_one_bad_point_does_not_affect_the_others(api: APIClient, job: Job) -> None:
     bad: list[Any] = [
         {"step": 1.5, "time": 1, "values": {"a": 1}},
