@@ -183,7 +183,8 @@ class _Changes:
 
     def _group(self, points: Sequence[PointLike]) -> dict[int, _EpochPoints]:
         found: defaultdict[int, _EpochPoints] = defaultdict(_EpochPoints)
-        before = self._time_of_newest_step()
+        has_epochs = len(self._between) < len(points)
+        before = self._time_of_newest_step() if has_epochs else None
         for point in points:
             if point.epoch is not None:
                 epoch = found[point.epoch]

@@ -156,23 +156,21 @@ def record_batch(
 
 
 def record_points(
-    job: Job, valid: Mapping[int, PointLike], actor: str, **values: Any
+    locked: Job, valid: Mapping[int, PointLike], actor: str, **values: Any
 ) -> Sequence[Rejection]:
-    """Store the valid points, by position, and set `values`.
+    """Store the valid points, by position, and set `values`; the caller has locked the job's row.
 
     For clients without batches: an equal value of the same step and time is stored once, because it
     is a repeated request. The points of a job that a worker runs do not extend its lease.
     """
-    with transaction.atomic():
-        locked = Job.objects.select_for_update().get(pk=job.pk)
-        fence = REPORTED if locked.reported else Q()
-        if locked.reported:
-            _reconnect(locked, actor)
-            values["heartbeat_at"] = Now()
-        if not valid:
-            change(locked.pk, fence, **values)
-            return []
-        return points.store_points(locked, fence, valid, values)
+    fence = REPORTED if locked.reported else Q()
+    if locked.reported:
+        _reconnect(locked, actor)
+        values["heartbeat_at"] = Now()
+    if not valid:
+        change(locked.pk, fence, **values)
+        return []
+    return points.store_points(locked, fence, valid, values)
 
 
 def heartbeat(job: Job, actor: str) -> Stop:

@@ -83,20 +83,20 @@ def restore(user: User, request: m.RunId) -> Empty:
 
 
 def log_metric(user: User, request: m.LogMetric) -> Empty:
-    recording.record(writable_run(user, request.run_id), user, metrics=[request])
+    recording.record(user, request.run_id, metrics=[request])
     return EMPTY
 
 
 def log_parameter(user: User, request: m.LogParam) -> Empty:
     params = {request.key: request.value}
-    recording.record(writable_run(user, request.run_id), user, params=params)
+    recording.record(user, request.run_id, params=params)
     return EMPTY
 
 
 def log_batch(user: User, request: m.LogBatch) -> Empty:
     recording.record(
-        writable_run(user, request.run_id),
         user,
+        request.run_id,
         request.metrics,
         {param.key: param.value for param in request.params},
         {tag.key: tag.value for tag in request.tags},
@@ -105,13 +105,12 @@ def log_batch(user: User, request: m.LogBatch) -> Empty:
 
 
 def set_tag(user: User, request: m.SetTag) -> Empty:
-    job = writable_run(user, request.run_id)
-    recording.record(job, user, tags={request.key: request.value})
+    recording.record(user, request.run_id, tags={request.key: request.value})
     return EMPTY
 
 
 def delete_tag(user: User, request: m.DeleteTag) -> Empty:
-    recording.delete_tag(writable_run(user, request.run_id), request.key)
+    recording.delete_tag(user, request.run_id, request.key)
     return EMPTY
 
 
