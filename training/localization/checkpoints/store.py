@@ -10,7 +10,12 @@ from typing import cast
 import safetensors.torch
 
 from training.localization.checkpoints import safetensors_file
-from training.localization.checkpoints.checkpoint_format import FORMAT, VECTOR, StoredState, pack
+from training.localization.checkpoints.checkpoint_format import (
+    READABLE_FORMATS,
+    VECTOR,
+    StoredState,
+    pack,
+)
 from training.localization.checkpoints.state_vector import Snapshot
 from training.localization.fit.state import TrainState
 from training.programs.checkpoint_files import (
@@ -129,9 +134,10 @@ def load_checkpoint(path: Path) -> TrainState:
         metadata = safetensors_file.read_metadata(content)
     except ValueError as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in READABLE_FORMATS:
         raise CheckpointError(
-            f"{path} has format {metadata.get('format')}, this version reads {FORMAT}"
+            f"{path} has format {metadata.get('format')}, this version reads "
+            + " and ".join(map(str, READABLE_FORMATS))
         )
     vector = safetensors.torch.load(content)[VECTOR]
     return Snapshot(cast(StoredState, metadata), vector).restore()
