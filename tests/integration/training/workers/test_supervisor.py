@@ -87,13 +87,13 @@ def test_a_job_is_trained_to_its_end(ada: User, dataset: Dataset) -> None:
 def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
     ada: User, dataset: Dataset
 ) -> None:
-    config = TrainConfig(epochs=60, patience=60, **SMALL)
+    config = TrainConfig(epochs=120, patience=120, **SMALL)
     through, paused = (lifecycle.submit(ada, dataset, config) for _ in range(2))
     supervise(through.pk, "worker")
     meanwhile(paused, lambda: lifecycle.request_pause(paused, "ada"))
     assert reload(paused).status == Status.PAUSED
     stopped_at = reload(paused).current_epoch
-    assert 1 <= stopped_at < 60
+    assert 1 <= stopped_at < 120
     lifecycle.resume(paused, "ada")
     supervise(paused.pk, "another")
     assert reload(paused).status == Status.COMPLETED
@@ -111,7 +111,7 @@ def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
 
 def test_job_whose_checkpoints_are_missing_is_trained_again(ada: User, dataset: Dataset) -> None:
     """As after a restore of rows that are older than the files."""
-    config = TrainConfig(epochs=40, patience=40, **SMALL)
+    config = TrainConfig(epochs=120, patience=120, **SMALL)
     through, restored = (lifecycle.submit(ada, dataset, config) for _ in range(2))
     supervise(through.pk, "worker")
     meanwhile(restored, lambda: lifecycle.request_pause(restored, "ada"))
@@ -145,7 +145,7 @@ def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
         began = time.monotonic()
         supervise(job.pk, "worker")
         timer.join()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert (reload(job).status, reload(job).current_epoch) == (status, 0)
 
 
