@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from pydantic import BaseModel
 from rest_framework.request import Request
@@ -27,7 +28,6 @@ from training.validation import InvalidInputError, validate
 # Of the interface; the client uses another one if the server has another version.
 API_VERSION = 1
 HEADER = "X-Trackio-Write-Token"
-MAX_BYTES = 64 * 1024 * 1024
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -43,7 +43,7 @@ class WriteTokenAuthentication(BearerAuthentication):
 class LargeReportParser(ReportParser):
     """What a client has kept during an outage comes in one request."""
 
-    max_bytes = MAX_BYTES
+    max_bytes = int(settings.TRACKIO_MAX_BYTES)
 
 
 class TrackioView(APIView):
