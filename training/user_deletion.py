@@ -134,6 +134,9 @@ def _hand_over(user: User, to: User) -> None:
     rows: list[type[Model]] = [Sweep, Dataset]
     for model in rows:
         model._default_manager.filter(owner=user).update(owner=to)  # noqa: SLF001
+    # Both may have imported the same runs.
+    known = Job.objects.filter(owner=to).exclude(external_id="").values("external_id")
+    Job.objects.filter(owner=user, external_id__in=known).update(external_id="")
     Job.objects.filter(owner=user).update(owner=to, updated_at=Now())
 
 

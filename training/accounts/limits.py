@@ -211,12 +211,16 @@ def lock_owner(owner_id: int) -> None:
     list(User.objects.select_for_update(no_key=True).filter(pk=owner_id).values_list("pk"))
 
 
-def require(owner: User, limit: Limit, adding: int = 1) -> None:
+def require(owner: User, *wanted: Limit, adding: int = 1) -> None:
     """Raise LimitReachedError unless `adding` more are allowed; in a transaction that adds them."""
     lock_owner(owner.pk)
-    used, allowed = limit.count(owner.pk), maximum(limit, owner.pk)
-    if used + adding > allowed:
-        raise LimitReachedError(limit, owner, used, allowed)
+    names = [limit.name for limit in wanted]
+    rows = LimitOverride.objects.filter(user=owner, name__in=names)
+    overrides = dict(rows.values_list("name", "maximum"))
+    for limit in wanted:
+        used, allowed = limit.count(owner.pk), overrides.get(limit.name, _default(limit))
+        if used + adding > allowed:
+            raise LimitReachedError(limit, owner, used, allowed)
 
 
 def has_room(owner_id: int, limit: Limit) -> bool:

@@ -118,7 +118,7 @@ def store_dataset(owner: User, name: str, read: ReadDataset) -> Dataset:
     try:
         size = dataset_bytes(pk)
         with transaction.atomic():
-            limits.require(owner, limits.STORED_BYTES, size)
+            limits.require(owner, limits.STORED_BYTES, adding=size)
             return Dataset.objects.create(
                 id=pk,
                 owner=owner,

@@ -169,8 +169,7 @@ def submit_generation(owner: User, name: str, options: BaseModel, team: Group | 
 def _create_queued(job: Job) -> Job:
     job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
     with transaction.atomic():
-        limits.require(job.owner, limits.QUEUED_JOBS)
-        limits.require(job.owner, limits.STORED_BYTES)
+        limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
@@ -184,8 +183,7 @@ def create_reported(job: Job, *builders: EventBuilder) -> Job:
     job.heartbeat_at = timezone.now()
     job.started_at = job.started_at or job.heartbeat_at
     with transaction.atomic():
-        limits.require(job.owner, limits.REPORTED_JOBS)
-        limits.require(job.owner, limits.STORED_BYTES)
+        limits.require(job.owner, limits.REPORTED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
         _store_events(job, [build(job) for build in builders])
     return job
@@ -273,8 +271,7 @@ def resume(job: Job, actor: str) -> Job:
     with transaction.atomic():
         limits.lock_owner(job.owner_id)
         if Job.objects.filter(pk=job.pk, status__in=direct_sources(Status.QUEUED)).exists():
-            limits.require(job.owner, limits.QUEUED_JOBS)
-            limits.require(job.owner, limits.STORED_BYTES)
+            limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
         queued = change(
             job.pk,
             Q(status__in=direct_sources(Status.QUEUED)),

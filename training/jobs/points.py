@@ -103,7 +103,7 @@ def store_points(
     changes = _Changes(job, index, points)
     store.append(index, points, replacing=replacing)
     builders, columns = changes.collect()
-    index.save()
+    index.save(force_insert=index._state.adding)  # noqa: SLF001  (documented by Django)
     if change(job.pk, fence, *builders, **columns, **values) is None:
         raise SupersededError(f"job {job.pk} has changed")
     return rejected

@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from django.db.models.functions import Now
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from realtime import events
+from training.accounts import limits as user_limits
 from training.events import publisher
 from training.jobs import disk_use, points, results
 from training.jobs.lifecycle import (
@@ -100,6 +101,25 @@ class BatchId:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is known of a run when it is registered, because it has been recorded before."""
+
+    external_id: str = ""
+    started_at: datetime | None = None
+    points: Mapping[int, PointLike] = field(default_factory=dict)
+    ending: Finish | None = None
+    finished_at: datetime | None = None
+
+
+class PointsRejectedError(ValueError):
+    """Some points of a registration cannot be stored, so nothing is."""
+
+    def __init__(self, rejected: Sequence[Rejection]) -> None:
+        super().__init__(rejected[0].reason)
+        self.rejected = rejected
+
+
 class LogTooLongError(ValueError):
     """The log would be longer than `MAX_LOG_BYTES`."""
 
@@ -119,6 +139,7 @@ def register(
     team: Group | None,
     started_at: datetime | None = None,
     parent: Job | None = None,
+    external_id: str = "",
 ) -> Job:
     objective = report.objective
     job = Job(
@@ -133,6 +154,7 @@ def register(
         total_epochs=report.total_epochs,
         started_at=started_at,
         parent=parent,
+        external_id=external_id,
         objective_metric=objective.metric if objective else "",
         objective_direction=objective.direction if objective else "",
     )
@@ -141,6 +163,35 @@ def register(
         status_event(owner.username, "registered"),
         lambda job: events.Started(job_id=job.pk, config=job.config),
     )
+
+
+def find_or_register(
+    owner: User,
+    report: NewReport,
+    project: Project | None,
+    team: Group | None,
+    parent: Job | None,
+    recorded: Recorded,
+) -> tuple[Job, bool]:
+    """The owner's job with this external ID, else a new one, and whether it is new.
+
+    Raises PointsRejectedError.
+    """
+    external_id = recorded.external_id
+    with transaction.atomic():
+        if external_id:
+            user_limits.lock_owner(owner.pk)
+            known = Job.objects.filter(REPORTED, owner=owner, external_id=external_id).first()
+            if known is not None:
+                return known, False
+        job = register(owner, report, project, team, recorded.started_at, parent, external_id)
+        if recorded.points and (
+            rejected := points.store_points(job, REPORTED, recorded.points, {})
+        ):
+            raise PointsRejectedError(rejected)
+        if recorded.ending:
+            job = _finish(job, recorded.ending, recorded.finished_at)
+    return job, True
 
 
 def record_batch(
@@ -178,7 +229,9 @@ def heartbeat(job: Job, actor: str) -> Stop:
     with transaction.atomic():
         locked = _lock(job)
         _reconnect(locked, actor)
-        builders = _unannounced(locked) if locked.status == Status.RUNNING else []
+        builders: list[EventBuilder] = []
+        if locked.status == Status.RUNNING:
+            builders = _unannounced(locked, PointIndex.objects.filter(pk=locked.pk).first())
         found = change(locked.pk, REPORTED, *builders, heartbeat_at=Now())
     assert found is not None
     return Stop.CANCEL if found.status == Status.CANCELLED else Stop(found.stop_requested)
@@ -194,26 +247,32 @@ def reopen(job: Job, actor: str) -> Job:
 
 
 def finish(job: Job, ending: Finish, actor: str, finished_at: datetime | None = None) -> Job:
-    """End the job; repeating that changes nothing."""
-    message = ending.error_message
+    """End the job; repeating that changes nothing but the time of its end, if one is given."""
     with transaction.atomic():
         locked = _lock(job)
         if locked.status == ending.status and not locked.silent:
-            return locked
+            if finished_at is None or finished_at == locked.finished_at:
+                return locked
+            return change(locked.pk, REPORTED, finished_at=finished_at) or locked
         _reconnect(locked, actor)
-        found = _end(
-            locked.pk,
-            REPORTED & Q(status=Status.RUNNING),
-            *_unannounced(locked),
-            _end_event(ending.status, message),
-            status=ending.status,
-            error_message=message,
-            stop_requested=Stop.NONE,
-            finished_at=finished_at or Now(),
-            heartbeat_at=Now(),
-        )
-        if found is None:
-            raise ConflictError(Job.objects.get(pk=job.pk), "finish")
+        return _finish(locked, ending, finished_at)
+
+
+def _finish(locked: Job, ending: Finish, finished_at: datetime | None) -> Job:
+    index = PointIndex.objects.filter(pk=locked.pk).first()
+    found = _end(
+        locked.pk,
+        REPORTED & Q(status=Status.RUNNING),
+        *_unannounced(locked, index),
+        _end_event(ending.status, ending.error_message),
+        status=ending.status,
+        error_message=ending.error_message,
+        stop_requested=Stop.NONE,
+        finished_at=finished_at or Now(),
+        heartbeat_at=Now(),
+    )
+    if found is None:
+        raise ConflictError(Job.objects.get(pk=locked.pk), "finish")
     return found
 
 
@@ -223,7 +282,8 @@ def _end(pk: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job | Non
         found = change(pk, when, *builders, **values)
         if found:
             transaction.on_commit(partial(disk_use.record_job, pk))
-            if found.has_points:
+            index = PointIndex.objects.filter(pk=pk).first()
+            if index is not None and compaction.is_worthwhile(index):
                 transaction.on_commit(partial(compaction.start, pk, 0))
     return found
 
@@ -331,10 +391,9 @@ def _continue(locked: Job, actor: str) -> None:
     locked.refresh_from_db()
 
 
-def _unannounced(locked: Job) -> list[EventBuilder]:
+def _unannounced(locked: Job, index: PointIndex | None) -> list[EventBuilder]:
     """The newest values, if they came too soon after an event to be announced."""
-    index = PointIndex.objects.filter(pk=locked.pk, unannounced=True).first()
-    if index is None:
+    if index is None or not index.unannounced:
         return []
     builder = points.announce_newest(locked, index)
     index.save()

@@ -145,6 +145,8 @@ class Job(models.Model):
     reported = models.BooleanField(default=False)
     # A reported job that failed because no report came; the next report continues it.
     silent = models.BooleanField(default=False)
+    # The run in the tool that recorded it, if the job was imported; unique per owner.
+    external_id = models.CharField(max_length=200, blank=True, default="")
     # Its metrics are points (`training.points`), and a later point may change a stored epoch.
     has_points = models.BooleanField(default=False)
     config = models.JSONField(default=dict)
@@ -253,7 +255,12 @@ class Job(models.Model):
             ),
         ]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["sweep", "trial"], name="trial_once_per_sweep")
+            models.UniqueConstraint(fields=["sweep", "trial"], name="trial_once_per_sweep"),
+            models.UniqueConstraint(
+                fields=["owner", "external_id"],
+                condition=~Q(external_id=""),
+                name="external_id_once_per_owner",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -57,7 +57,8 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "program", "project", "project_id", "reported", "dataset_id", "dataset_hash",
+            "program", "project", "project_id", "reported", "external_id", "dataset_id",
+            "dataset_hash",
             "parent_id", "sweep_id", "trial", "config",
             "current_epoch", "total_epochs", "progress_percent", "reported_percent",
             "estimated_end_at", "objective", "best_epoch",
@@ -73,6 +74,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "best_value": {"help_text": "The objective at the best epoch."},
             "reported_percent": {"help_text": "The progress that the training itself reports."},
             "estimated_end_at": {"help_text": "When the training expects to end."},
+            "external_id": {"help_text": "The run in the tool that recorded it; empty: none."},
             "processes": {"help_text": "Processes for data-parallel training (torchrun)."},
         }
 
