@@ -47,6 +47,7 @@ class ApiClient:
         self._path = parts.path.rstrip("/") + api
         self._token = token
         self._compress = True
+        self.status = 0  # of the newest response
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str) -> JsonDict:
@@ -120,6 +121,7 @@ class ApiClient:
             self._connection.request(method, self._path + path, content, all_headers)
             response = self._connection.getresponse()
             answer = response.read()
+            self.status = response.status
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise UnavailableError(f"{type(error).__name__}: {error}") from error

@@ -135,8 +135,12 @@ def _add_export(parser: Parser) -> None:
 def _add_import(parser: Parser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="PATH",
-        help="a CSV file, a folder with TensorBoard event files, or mlruns or mlflow.db of MLflow",
+        help="a CSV file or a folder of them, a folder with TensorBoard event files, mlruns or "
+        "mlflow.db of MLflow, or sqlite:///… or postgresql://… with its database",
     )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be imported, and send nothing"
+    )
     parser.add_argument("--project", metavar="NAME", help="instead of the one recorded")
     parser.add_argument("--name", help="instead of the one recorded")
     parser.add_argument("--tag", action="append", default=[])

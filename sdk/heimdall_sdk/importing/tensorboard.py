@@ -8,7 +8,13 @@ from typing import Any
 
 from heimdall_sdk.event_files import MARK, DamagedError, Event, read_events, read_records
 from heimdall_sdk.event_values import Histogram, Hyperparameters, Image, Text, Unsupported
-from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, identify
+from heimdall_sdk.importing.runs import (
+    Omissions,
+    RecordedRun,
+    UnreadableError,
+    identify,
+    unreadable_run,
+)
 from heimdall_sdk.reporter import PointTuple
 
 
@@ -27,7 +33,11 @@ def read_tensorboard(path: Path) -> Iterator[RecordedRun]:
     for folder, files in by_folder.items():
         relative = folder.relative_to(root).as_posix()
         name = root.resolve().name if relative == "." else relative
-        yield _run(folder, files, name, None if relative == "." else root.resolve().name)
+        project = None if relative == "." else root.resolve().name
+        try:
+            yield _run(folder, files, name, project)
+        except UnreadableError as error:
+            yield unreadable_run(folder, "tensorboard", name, project, error)
 
 
 def _run(folder: Path, files: list[Path], name: str, project: str | None) -> RecordedRun:
