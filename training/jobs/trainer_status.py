@@ -108,7 +108,8 @@ def record_status(attempt: Attempt, status: TrainerStatus) -> list[RefusedMetric
         _move(position, step if found.step is not None or values else None, found)
         if values:
             time = (status.last_updated_time or now).timestamp()
-            points.store_points(job, attempt.fence, {0: Row(step, time, None, values)}, changes)
+            row = Row(step, time, None, values)
+            points.store_points(job, attempt.fence, {0: row}, changes, replacing=True)
         elif changes:
             builders = []
             earliest = now - timedelta(seconds=points.ANNOUNCE_SECONDS)

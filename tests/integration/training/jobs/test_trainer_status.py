@@ -79,6 +79,13 @@ def test_finished_training_has_no_time_left(job: Job, running_attempt: Attempt) 
     assert (stored.progress_percent, stored.estimated_end_at) == (100, None)
 
 
+def test_later_value_of_a_step_replaces_the_earlier_one(job: Job, running_attempt: Attempt) -> None:
+    record_status(running_attempt, status(10, 90, 1e9, loss=0.5, current_step=10))
+    record_status(running_attempt, status(10, 90, 1e9 + 5, loss=0.25, current_step=10))
+    found = metrics_json(reload(job), ["loss"], 1000, with_repeats=True)
+    assert found["series"]["loss"] == [0.25]
+
+
 def test_value_that_a_later_status_repeats_is_stored_once(
     job: Job, running_attempt: Attempt
 ) -> None:
