@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from heimdall_sdk.importing.metric_table import MetricTable
@@ -71,7 +72,7 @@ class _Table:
         ]  # fmt: skip
 
     def points(self, omissions: Omissions) -> Iterator[PointTuple]:
-        modified = self._path.stat().st_mtime
+        time = 0.0
         if self._time is None:
             omissions.add("the times of the steps: the table has no column of times")
         for line, row in _rows(self._path):
@@ -85,11 +86,12 @@ class _Table:
                 epoch = _whole(row[self._epoch])
                 if epoch is None:
                     omissions.add("epochs that are not whole numbers")
-            yield step, self._seconds(row, modified, omissions), epoch, values
+            time = self._seconds(row, time, omissions)
+            yield step, time, epoch, values
 
     def runs_of_values(self, metric: int, value: int) -> list[RecordedRun]:
         """A run for each name in the column of runs; of all rows, if there is none."""
-        modified = self._path.stat().st_mtime
+        time = 0.0
         tables: dict[str, MetricTable] = {}
         omitted: dict[str, Omissions] = {}
         for line, row in _rows(self._path):
@@ -104,13 +106,14 @@ class _Table:
             if step is None or not name or number is None:
                 omissions.add("rows without a step, a metric or a number")
                 continue
-            table.add(name, step, self._seconds(row, modified, omissions), number)
+            time = self._seconds(row, time, omissions)
+            table.add(name, step, time, number)
         return [
             RecordedRun(
                 source=self._path,
                 identity=identify("csv", str(self._path.resolve()), run),
                 name=run,
-                read_points=table.points,
+                read_points=partial(_points_of, table),
                 project=self._path.stem if self._run is not None else None,
                 notes=f"Imported from {self._path.name}.",
                 omissions=omitted[run],
@@ -141,6 +144,7 @@ class _Table:
         return number
 
     def _seconds(self, row: list[str], default: float, omissions: Omissions) -> float:
+        """Without a time, that of the row before: it must stay the same when the table grows."""
         cell = _cell(row, self._time)
         if not cell:
             return default
@@ -149,6 +153,10 @@ class _Table:
             omissions.add("times that cannot be read")
             return default
         return seconds
+
+
+def _points_of(table: MetricTable, _omissions: Omissions) -> Iterator[PointTuple]:
+    return table.points()
 
 
 def _cell(row: list[str], position: int | None) -> str:

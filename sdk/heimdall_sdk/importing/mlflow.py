@@ -175,7 +175,7 @@ def _read_metrics(folder: Path, omissions: Omissions) -> Iterator[PointTuple]:
                         f"{file}, line {number}: {line.strip()[:60]!r} is not a time, a value "
                         "and a step."
                     ) from None
-    yield from table.points(omissions)
+    yield from table.points()
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:

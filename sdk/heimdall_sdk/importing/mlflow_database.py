@@ -87,7 +87,7 @@ def _read_metrics(database: Database, run_id: str, omissions: Omissions) -> Iter
         if abs(number) >= _LARGEST:
             number = math.copysign(math.inf, number)
         table.add(name, step, timestamp / 1000, number)
-    yield from table.points(omissions)
+    yield from table.points()
 
 
 def _texts(database: Database, table: str) -> Texts:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heimdall_sdk.event_files import MARK, DamagedError, Event, read_events, read_records
 from heimdall_sdk.event_values import Histogram, Hyperparameters, Image, Text, Unsupported
+from heimdall_sdk.importing.metric_table import MetricTable
 from heimdall_sdk.importing.runs import (
     Omissions,
     RecordedRun,
@@ -48,38 +50,28 @@ def _run(folder: Path, files: list[Path], name: str, project: str | None) -> Rec
                 if isinstance(value, Hyperparameters):
                     config.update(value.values)
 
-    def points(omissions: Omissions) -> Iterator[PointTuple]:
-        for file in files:
-            yield from _points(file, omissions)
-
     return RecordedRun(
         source=folder,
         identity=identify("tensorboard", files[0].name, _first_record(files[0])),
         name=name,
-        read_points=points,
+        read_points=partial(_points, files),
         project=project,
         config=config,
         notes=f"Imported from TensorBoard event files in {name}.",
     )
 
 
-def _points(file: Path, omissions: Omissions) -> Iterator[PointTuple]:
-    """Scalars of one step that follow each other are one point."""
-    step, time, values = 0, 0.0, dict[str, float]()
-    for event in _events(file, omissions):
-        scalars = _scalars(event, omissions)
-        if not scalars:
-            continue
-        if event.step < 0:
-            omissions.add("scalars with negative steps", len(scalars))
-            continue
-        if values and (event.step != step or not values.keys().isdisjoint(scalars)):
-            yield step, time, None, values
-            values = {}
-        step, time = event.step, event.wall_time
-        values.update(scalars)
-    if values:
-        yield step, time, None, values
+def _points(files: Sequence[Path], omissions: Omissions) -> Iterator[PointTuple]:
+    table = MetricTable()
+    for file in files:
+        for event in _events(file, omissions):
+            scalars = _scalars(event, omissions)
+            if scalars and event.step < 0:
+                omissions.add("scalars with negative steps", len(scalars))
+                continue
+            for tag, value in scalars.items():
+                table.add(tag, event.step, event.wall_time, value)
+    yield from table.points()
 
 
 def _scalars(event: Event, omissions: Omissions) -> dict[str, float]:

@@ -177,7 +177,7 @@ def _read_points(file: Path, omissions: Omissions) -> Iterator[PointTuple]:
     for name, value in summary.items():
         if name not in known:
             table.add(name, step, time, value)
-    yield from table.points(omissions)
+    yield from table.points()
 
 
 def _numbers(items: dict[str, Any], omissions: Omissions | None = None) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_grown_csv_adds_its_new_rows(
         assert (again["job_id"], again["outcome"]) == (first["job_id"], outcome)
     assert installation.job(first["job_id"])["finished_at"] == "2023-11-14T22:13:22Z"
     assert columns(installation, first["job_id"])["series"] == {"loss": [0.5, 0.25]}
+
+
+def test_grown_csv_without_times_doubles_no_value(
+    heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
+) -> None:
+    path = tmp_path / "timeless.csv"
+    path.write_text("step,loss\n1,0.5\n")
+    os.utime(path, (1700000000, 1700000000))
+    first = import_once(heimdall, capsys, str(path))
+    path.write_text("step,loss\n1,0.5\n2,0.25\n")
+    assert import_once(heimdall, capsys, str(path))["outcome"] == "continued"
+    with installation.api() as api:
+        text = api.get(f"/jobs/{first['job_id']}/export", params={"format": "points"}).text
+    assert [line.split(",")[1] for line in text.splitlines()[1:]] == ["1", "2"]
 
 
 def test_deleted_job_is_imported_again(
@@ -214,7 +229,7 @@ def test_database_of_mlflow_on_postgres_arrives_whole(
         with psycopg.connect(url, autocommit=True) as database:
             database.execute(MLFLOW_TABLES)
         found = import_once(heimdall, capsys, url.replace("postgres://", "postgresql+psycopg2://"))
-    assert (found["name"], found["values"]) == ("stored", 4)
+    assert (found["name"], found["values"]) == ("stored", 5)
     assert columns(installation, found["job_id"])["series"]["accuracy"] == [None, None, 0.75]
 
 

@@ -212,24 +212,24 @@ def test_parameter_that_json_has_no_number_for_stays_text(tmp_path: Path, text: 
     assert run.config["lr"] == text
 
 
-def test_last_value_of_a_step_is_kept_and_the_others_are_counted(tmp_path: Path) -> None:
+def test_all_values_of_a_step_are_kept(tmp_path: Path) -> None:
     write_mlruns(tmp_path)
     path = next(tmp_path.glob("*/*/metrics/accuracy"))
     path.write_text("1000 0.1 1\n2000 0.2 2\n3000 0.3 1\n")
     (run,) = recorded_runs(tmp_path)
-    assert [point[3]["accuracy"] for point in read(run)] == [0.3, 0.2]
-    assert "earlier values of a metric at the same step" in omitted(run)
+    found = [(*point[:2], point[3]["accuracy"]) for point in read(run) if "accuracy" in point[3]]
+    assert found == [(1, 1.0, 0.1), (2, 2.0, 0.2), (1, 3.0, 0.3)]
 
 
-def test_metrics_with_other_steps_have_points_of_their_own() -> None:
+def test_metrics_with_the_same_steps_and_times_share_points() -> None:
     table = MetricTable()
     for step in range(4):
         table.add("a", step, 10.0 + step, step)
-        table.add("b", step, 20.0 + step, -step)
-    table.add("c", 2, 5.0, 7.0)
-    points = list(table.points(Omissions()))
-    assert points[0] == (2, 5.0, None, {"c": 7.0})
-    assert points[1:] == [(s, 20.0 + s, None, {"a": s, "b": -s}) for s in range(4)]
+        table.add("b", step, 10.0 + step, -step)
+        table.add("c", step, 20.0 + step, 0.0)
+    together = [(step, 10.0 + step, None, {"a": step, "b": -step}) for step in range(4)]
+    apart = [(step, 20.0 + step, None, {"c": 0.0}) for step in range(4)]
+    assert list(table.points()) == together + apart
 
 
 @pytest.mark.parametrize(
@@ -254,13 +254,14 @@ def test_database_of_mlflow_is_read(tmp_path: Path) -> None:
         assert (run.config, run.tags) == ({"lr": 0.1}, ["stage: test"])
         assert (run.started_at, run.finished_at) == (1700000000.0, 1700000005.0)
         losses = [(step, point["loss"]) for step, _, _, point in read(run) if "loss" in point]
-        assert [step for step, _ in losses] == [1, 2, 3]
-        assert (losses[0][1], losses[2][1]) == (0.5, math.inf)
-        assert math.isnan(losses[1][1])
+        assert [step for step, _ in losses] == [1, 1, 2, 3]
+        assert [value for _, value in losses[:2]] == [0.25, 0.5]
+        assert math.isnan(losses[2][1])
+        assert losses[3][1] == math.inf
         assert [point for *_, point in read(run) if "accuracy" in point] == [{"accuracy": 0.75}]
         assert omitted(run) == [
             "artifacts, if there are any: s3://bucket is not on this machine",
-            "datasets of runs", "earlier values of a metric at the same step",
+            "datasets of runs",
         ]  # fmt: skip
 
 
