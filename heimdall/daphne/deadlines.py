@@ -38,8 +38,7 @@ class DeadlineChannel(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         self._body_since = reactor.seconds()
-        if self.length != 0:  # there is a body
-            self._call_later(BODY_CHECK_SECONDS, self._check_body)
+        self._call_later(BODY_CHECK_SECONDS, self._check_body)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:  # noqa: N802

@@ -1,4 +1,4 @@
-"""The rank of this process among the processes that train together."""
+"""Which of several processes that train together this one is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface between a run and its connection to Heimdall, the same in all modes."""
+"""What a run needs from the connection to Heimdall, in whichever mode it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reporter:
         """Training begins; the data is loaded."""
 
     def note(self, message: str) -> None:
-        """Report a note for users."""
+        """Report something people should know."""
 
     def checkpointed(self, epoch: int, path: Path) -> None:
         """A checkpoint is on disk."""

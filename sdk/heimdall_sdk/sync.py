@@ -1,4 +1,4 @@
-"""Send the reports that earlier runs stored and could not send: `heimdall sync`."""
+"""Send what earlier runs wrote and could not send: `heimdall sync`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class SyncedRun:
-    """The result of sending one run's spool."""
+    """What became of the spool of one run."""
 
     client_id: str
     name: str

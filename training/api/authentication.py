@@ -16,8 +16,7 @@ from training.api.scopes import required_scope
 from training.models.scopes import SCOPES
 
 
-def authenticate(token: str) -> tuple[User, TokenCredential]:
-    """The user of an API token; raises AuthenticationFailed."""
+def _authenticate(token: str) -> tuple[User, TokenCredential]:
     found = tokens.authenticate(token)
     if found is None:
         raise AuthenticationFailed(
@@ -34,7 +33,7 @@ class BearerAuthentication(BaseAuthentication):
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
             return None
-        return authenticate(token.strip())
+        return _authenticate(token.strip())
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="heimdall"'
@@ -48,7 +47,7 @@ class TokenAuthentication(BearerAuthentication):
         token = tokens.token_in(request.headers.get("Authorization", ""))
         if token is None:
             return None
-        return authenticate(token)
+        return _authenticate(token)
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

@@ -30,8 +30,6 @@ from training.models.mlflow import (
 )
 from training.models.points import PointBatch, PointBlock, PointIndex, ReportedBatches
 from training.models.retention import EventBlock, FileRemoval, RetentionState
-from training.models.trackio import TrackioEntry, TrackioRun
-from training.models.trainer_position import TrainerPosition
 from training.models.webhooks import Delivery, Webhook
 from training.models.workers import Claim, Worker
 
@@ -65,10 +63,7 @@ __all__ = [
     "SignInAttempts",
     "Sweep",
     "SystemBlock",
-    "TrackioEntry",
-    "TrackioRun",
     "TrainedModel",
-    "TrainerPosition",
     "UserSession",
     "Webhook",
     "Worker",

@@ -1,4 +1,4 @@
-"""`heimdall sync`: sends reports that runs stored while offline."""
+"""`heimdall sync`: sends what runs reported without a connection."""
 
 from __future__ import annotations
 

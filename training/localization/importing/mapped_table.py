@@ -72,7 +72,7 @@ class MappedTable:
         return receivers
 
     def _receivers_of_rows(self, errors: RowErrors) -> dict[str, Receiver]:
-        """The receivers of a long table; one whose rows have different positions is mobile."""
+        """Of a long table: a receiver whose rows have different positions moves."""
         receivers: dict[str, Receiver] = {}
         moving: set[str] = set()
 
@@ -112,7 +112,7 @@ class MappedTable:
         return renamed.name("receiver_id"), position, alt
 
     def _sample_id(self, row: Row) -> str:
-        """The ID of the row's sample; the line number if no columns identify samples."""
+        """Without columns of an ID: the row's line."""
         return " ".join(row.fields[column] for column in self._mapping.sample_id) or str(row.line)
 
     def _position_columns(self) -> list[str]:

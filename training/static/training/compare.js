@@ -1,9 +1,9 @@
 // The curves of several jobs in one chart, updated while the jobs train.
 
-import { Chart, EPOCH_TICKS, TIME_AXIS, throttle } from "./chart.js";
+import { Chart, EPOCH_TICKS, SECOND_TICKS, throttle } from "./chart.js";
 import { zoomInAddress } from "./chart_view.js";
 import { Columns } from "./columns.js";
-import { formatter, tickFormatter } from "./formatting.js";
+import { formatDuration, formatter, tickFormatter } from "./formatting.js";
 import { EventConnection, showState } from "./live.js";
 import { $, addShortcuts, coalesce, refreshFragments } from "./page.js";
 
@@ -26,7 +26,8 @@ const chart = new Chart($("curves"), {
   log: payload.log,
   format: formatter(metric),
   tick: tickFormatter(metric),
-  ...(byTime ? TIME_AXIS : { incrs: EPOCH_TICKS }),
+  x: byTime ? (seconds) => formatDuration(seconds) : undefined,
+  incrs: byTime ? SECOND_TICKS : EPOCH_TICKS,
   series: runs.map((_, index) => ({ color: `--c${index}`, spanGaps: true })),
 });
 
@@ -70,7 +71,7 @@ if (runs.some(isActive)) {
     fetchNew: refresh,
     onFrame: (frame) => {
       if (frame.event !== "connected") return onFrame(frame);
-      // After a restore from a backup, some of the shown epochs no longer exist.
+      // After a restore from a backup, what this page shows has partly never happened.
       if (frame.data.reset) return void location.reload();
       for (const { job, seq, timestamp } of runs)
         connection.send({ action: "subscribe", job_id: job.id, after: seq, timestamp });

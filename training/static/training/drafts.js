@@ -1,5 +1,5 @@
-// Keeps the values of a form when a preset or another program is chosen: these are links, which
-// reload the form.
+// Carries what was typed into a form along when a preset or another program is chosen: these are
+// links, which load the form anew.
 
 const KEY = "heimdall.form";
 

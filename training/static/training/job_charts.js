@@ -1,7 +1,7 @@
 // The charts of a job: those that its program declares, and one for any other metric it reports.
 // They are drawn when they come into view, and have a common cursor, zoom and axis.
 
-import { Chart, ChartGroup, EPOCH_TICKS, TIME_AXIS } from "./chart.js";
+import { Chart, ChartGroup, EPOCH_TICKS } from "./chart.js";
 import { ChartView } from "./chart_view.js";
 import {
   formatCount,
@@ -11,7 +11,7 @@ import {
   tickFormatter,
 } from "./formatting.js";
 import { $, setText } from "./page.js";
-import { EpochAnchors, SeriesColumns, shareSteps } from "./series.js";
+import { EpochAnchors, SeriesColumns } from "./series.js";
 
 /** By position in the chart; the CSS classes k-series-0, ... have the same colors. */
 const STYLES = [
@@ -72,19 +72,14 @@ export class JobCharts {
     return [...this.panels.values()].flatMap(({ chart }) => (chart ? [chart] : []));
   }
 
-  /**
-   * The axes for which there are values, the default first: steps, if not all are epochs; time, if
-   * the client gave no steps and most values have the same one.
-   */
+  /** The axes for which there are values, the default first: steps, if not all are epochs. */
   axes() {
     if (!this.byStep) return ["epoch", "time"];
-    if (this.sharesSteps) return this.anchors.known ? ["time", "step", "epoch"] : ["time", "step"];
     if (!this.anchors.known) return ["step", "time"];
     return this.betweenEpochs ? ["step", "epoch", "time"] : ["epoch", "step", "time"];
   }
 
   readAnchors(data) {
-    this.sharesSteps ||= this.byStep && shareSteps(data);
     data.step.forEach((step, row) => {
       const epoch = data.epoch[row];
       if (step !== null && epoch !== null) this.anchors.add(step, epoch);
@@ -93,7 +88,7 @@ export class JobCharts {
     });
   }
 
-  /** Creates the missing panels of `program`, in its order. */
+  /** Creates what is missing of the panels of `program`, in its order. */
   layOut(data = null) {
     const bySection = Map.groupBy(this.program.charts, ({ section }) => section);
     for (const [name, charts] of bySection) {
@@ -272,8 +267,8 @@ export class JobCharts {
     const { axis } = this.view;
     return {
       title: `${title} by ${axis}`,
-      incrs: EPOCH_TICKS,
-      ...{ step: { x: ticks }, time: TIME_AXIS }[axis],
+      incrs: axis === "time" ? undefined : EPOCH_TICKS,
+      x: { step: ticks, time: formatDuration }[axis],
     };
   }
 
@@ -298,7 +293,7 @@ export class JobCharts {
     return { x: columns.xs(this.view.axis, this.anchors)[row], y: columns.series[metric][row] };
   }
 
-  /** The tooltip of a row: its step, epoch and time, as far as they are known. */
+  /** What the tooltip says of a row: its step, epoch and time, as far as they are known. */
   position({ columns, rows }, index) {
     const row = rows[index];
     const step = columns.byStep ? columns.step[row] : null;
@@ -397,7 +392,7 @@ export class JobCharts {
       }
       for (const panel of panels) this.wanted.delete(panel);
       try {
-        const query = new URLSearchParams({ max_points: POINTS, repeats: 1 });
+        const query = new URLSearchParams({ max_points: POINTS });
         for (const name of new Set(panels.flatMap(({ metrics }) => metrics)))
           query.append("series", name);
         const response = await fetch(`${this.api}/metrics?${query}`);

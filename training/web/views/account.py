@@ -44,7 +44,7 @@ class PasswordForm(PasswordChangeForm):
     revoke_tokens = forms.BooleanField(
         required=False,
         label="Revoke all API tokens too",
-        help_text="Somebody who knows the old password may have created tokens.",
+        help_text="If somebody else may know the password, they may have made tokens.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -81,9 +81,7 @@ class ConnectForm(ConfirmedForm):
 
 class EmailForm(ConfirmedForm):
     email = forms.EmailField(
-        required=False,
-        label="E-mail address",
-        help_text="Links to reset the password are sent to this address.",
+        required=False, label="E-mail address", help_text="Links to reset the password go there."
     )
     field_order = ("email", "password")
 
@@ -94,12 +92,12 @@ class EmailForm(ConfirmedForm):
 
 class TokenForm(ValidatedForm):
     name = forms.CharField(
-        max_length=100, required=False, help_text="The program or host that uses it."
+        max_length=100, required=False, help_text="What uses it, such as a host."
     )
     days = WholeNumberField(min_value=1, label="Days until it expires")
     scopes = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple,
-        label="Scopes",
+        label="It may",
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
