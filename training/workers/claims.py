@@ -14,7 +14,7 @@ def acquire(name: str, holder: str, seconds: float) -> bool:
     """Take or renew the claim for so many seconds; False while another process holds it."""
     until = Now() + timedelta(seconds=seconds)
     claim = Claim.objects.filter(name=name)
-    available = claim.filter(Q(holder=holder) | Q(expires_at__lt=Now()))
+    available = claim.filter(Q(holder=holder) | Q(expires_at__lte=Now()))
     if available.update(holder=holder, expires_at=until):
         return True
     if claim.exists():
