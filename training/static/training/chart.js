@@ -1,16 +1,20 @@
 // A line chart that grows: common cursor and zoom, reference lines, a marker, gaps, a tooltip.
 
-import { MISSING } from "./formatting.js";
+import { formatDuration, MISSING } from "./formatting.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const FONT =
   "11px Inter, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
 /** The allowed distances of ticks on an axis of epochs, which are whole numbers. */
 export const EPOCH_TICKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
-/** The same of an axis of seconds. */
-export const SECOND_TICKS = [
-  1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800,
-];
+/** An axis of seconds. Closer ticks would have equal labels. */
+export const TIME_AXIS = {
+  x: (seconds) => formatDuration(seconds).replace(/ 0 (s|min|h)$/, ""),
+  space: 70, // the width of a label
+  incrs: [
+    1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800,
+  ],
+};
 const storedScale = (name) => ({ 0: false, 1: true })[localStorage.getItem(`heimdall.log.${name}`)];
 
 /** Charts with a common zoom, and a common cursor if they have the same `sync`. */
@@ -153,7 +157,7 @@ export class Chart {
           bind: { dblclick: () => () => this.group.setZoom(null) },
         },
         scales: {
-          x: { time: false, range: (_, low, high) => [low, high > low ? high : low + 1] },
+          x: { time: false, range: xRange },
           // Zero and negative values have no logarithm: use arcsinh, which is nearly one on both sides.
           y: {
             distr: this.log ? (positive ? 3 : 4) : 1,
@@ -165,7 +169,8 @@ export class Chart {
             ...axis,
             size: 28,
             incrs: this.incrs,
-            values: (_, ticks) => ticks.map(this.x ?? ((tick) => tick)),
+            ...(this.space ? { space: this.space } : {}),
+            values: (_, ticks) => (this.x ? ticks.map((tick) => this.x(tick)) : ticks),
           },
           {
             ...axis,
@@ -470,6 +475,13 @@ export function decadeTicks(low, high) {
     );
     if (all.length <= 9 || factors.length === 1) return all;
   }
+}
+
+/** Of one point uPlot takes a range that is wide, and often begins elsewhere. */
+function xRange(plot, low, high) {
+  const [xs] = plot.data;
+  if (xs.length === 1) return [xs[0], xs[0] + 1];
+  return [low, high > low ? high : low + 1];
 }
 
 /** Evenly spaced ticks where fewer than three decade ticks are in range. */

@@ -1,9 +1,9 @@
 // The curves of several jobs in one chart, updated while the jobs train.
 
-import { Chart, EPOCH_TICKS, SECOND_TICKS, throttle } from "./chart.js";
+import { Chart, EPOCH_TICKS, TIME_AXIS, throttle } from "./chart.js";
 import { zoomInAddress } from "./chart_view.js";
 import { Columns } from "./columns.js";
-import { formatDuration, formatter, tickFormatter } from "./formatting.js";
+import { formatter, tickFormatter } from "./formatting.js";
 import { EventConnection, showState } from "./live.js";
 import { $, addShortcuts, coalesce, refreshFragments } from "./page.js";
 
@@ -26,8 +26,7 @@ const chart = new Chart($("curves"), {
   log: payload.log,
   format: formatter(metric),
   tick: tickFormatter(metric),
-  x: byTime ? (seconds) => formatDuration(seconds) : undefined,
-  incrs: byTime ? SECOND_TICKS : EPOCH_TICKS,
+  ...(byTime ? TIME_AXIS : { incrs: EPOCH_TICKS }),
   series: runs.map((_, index) => ({ color: `--c${index}`, spanGaps: true })),
 });
 

@@ -1,7 +1,7 @@
 // The charts of a job: those that its program declares, and one for any other metric it reports.
 // They are drawn when they come into view, and have a common cursor, zoom and axis.
 
-import { Chart, ChartGroup, EPOCH_TICKS } from "./chart.js";
+import { Chart, ChartGroup, EPOCH_TICKS, TIME_AXIS } from "./chart.js";
 import { ChartView } from "./chart_view.js";
 import {
   formatCount,
@@ -267,8 +267,8 @@ export class JobCharts {
     const { axis } = this.view;
     return {
       title: `${title} by ${axis}`,
-      incrs: axis === "time" ? undefined : EPOCH_TICKS,
-      x: { step: ticks, time: formatDuration }[axis],
+      incrs: EPOCH_TICKS,
+      ...{ step: { x: ticks }, time: TIME_AXIS }[axis],
     };
   }
 

@@ -1,7 +1,7 @@
 // What the processes of a job use of the machine, by time; fetched again while it runs.
 
-import { Chart, ChartGroup } from "./chart.js";
-import { formatDuration, formatFixed, formatSize, MISSING } from "./formatting.js";
+import { Chart, ChartGroup, TIME_AXIS } from "./chart.js";
+import { formatFixed, formatSize, MISSING } from "./formatting.js";
 import { $, setText } from "./page.js";
 
 const POINTS = 600,
@@ -105,7 +105,7 @@ class SystemCharts {
       title: `${title} by time`,
       format: FORMATS[format],
       tick: FORMATS[format],
-      x: formatDuration,
+      ...TIME_AXIS,
       sync: "system",
       group: this.group,
       fromZero: true,
