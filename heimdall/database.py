@@ -93,8 +93,8 @@ def database_settings(
     """What the URL says, completed; its own options take precedence."""
     database = dict(given or {"ENGINE": SQLITE, "NAME": str(data_dir / "heimdall.sqlite3")})
     options: Settings = dict(database.get("OPTIONS", {}))
-    # Under ASGI each request has a thread of its own: a persistent connection would never be used
-    # again, until PostgreSQL accepts no more.
+    # Under ASGI each request runs in its own thread, so persistent connections are never reused.
+    # They would accumulate up to PostgreSQL's limit, and new connections would fail.
     database["CONN_MAX_AGE"] = 0
     if database["ENGINE"] == SQLITE:
         # A deferred transaction fails with "database is locked" when it begins to write while
