@@ -19,6 +19,7 @@ PARTS = {
     "overhead": "Overhead of Heimdall on a training",
     "processes": "Start-up time and memory",
     "ingest": "Accepting points of reported jobs, and their charts",
+    "importing": "Import of runs that MLflow has recorded",
     "held_resources": "What idle, slow and unknown clients hold",
 }
 BROWSER = {

@@ -113,6 +113,7 @@ def train_bare(dataset: Dataset, config: TrainConfig) -> list[float]:
         started, total = time.perf_counter(), 0.0
         model.train()
         batches = torch.randperm(len(train)).split(config.batch_size)
+        clip_groups = model.clip_groups()
         for index, rows in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, (epoch + index / len(batches)) / config.epochs)
@@ -122,12 +123,14 @@ def train_bare(dataset: Dataset, config: TrainConfig) -> list[float]:
             value = loss(mean, factor, train.target[rows]).mean()
             optimizer.zero_grad()
             value.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+            for clipped in clip_groups:
+                nn.utils.clip_grad_norm_(clipped, config.gradient_clip)
             optimizer.step()
+            state.update_average(epoch * len(batches) + index + 1)
             total += value.item()
-        model.eval()
+        predictor = state.predictor.eval()
         with torch.no_grad():
-            mean, factor = model(val.tokens, val.mask)
+            mean, factor = predictor(val.tokens, val.mask)
             score = loss(mean, factor, val.target).mean().item()
             rmse = ((mean[0] - val.target) ** 2).sum(dim=1).mean().sqrt().item()
         print(

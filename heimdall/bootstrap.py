@@ -105,7 +105,7 @@ def _choose_torch(python: Path) -> str:
 
 
 def _available_versions(python: Path, name: str) -> set[str] | None:
-    """Those with a build for this Python; None if pip cannot say, for example without network."""
+    """The versions with a build for this Python; None if pip cannot list them, as when offline."""
     command = [str(python), "-m", "pip", "index", "versions", name, "--no-input"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lists = [line for line in done.stdout.splitlines() if line.startswith("Available versions:")]

@@ -42,7 +42,7 @@ def refuse_to_start(**_: Any) -> None:
 
 @celeryd_init.connect
 def make_name_unique(sender: str, instance: Any, **_: Any) -> None:
-    """Give each worker without `--hostname` a name of its own, also several on one machine."""
+    """Give each worker without `--hostname` a unique name, also several on one machine."""
     if sender == default_nodename(None):
         instance.hostname = f"celery-{secrets.token_hex(3)}@{gethostname()}"
         # Celery has done this with the previous name: it is the name that tasks see.

@@ -301,12 +301,17 @@ class Environment(BaseModel):
     web_url: WebUrl = Field(
         "",
         validation_alias="HEIMDALL_WEB_URL",
-        description="Where programs of this worker reach the web server, to log with MLflow.",
+        description="Where programs of this worker reach the web server, to log into their job.",
     )
     mlflow_silence_seconds: PositiveInt = Field(
         24 * 3600,
         validation_alias="HEIMDALL_MLFLOW_SILENCE_SECONDS",
         description="The same for a job that an MLflow client reports, which sends no heartbeats.",
+    )
+    trackio_silence_seconds: PositiveInt = Field(
+        900,
+        validation_alias="HEIMDALL_TRACKIO_SILENCE_SECONDS",
+        description="A run of a Trackio client without a report for this long has completed.",
     )
     maintenance_seconds: PositiveInt = Field(
         2,
@@ -353,10 +358,14 @@ class Environment(BaseModel):
         description="URL of an OpenID Connect provider to sign in through. Unset: passwords only.",
     )
     oidc_client_id: str = Field(
-        "", validation_alias="HEIMDALL_OIDC_CLIENT_ID", description="Heimdall's name there."
+        "",
+        validation_alias="HEIMDALL_OIDC_CLIENT_ID",
+        description="Client ID of Heimdall at the provider.",
     )
     oidc_client_secret: str = Field(
-        "", validation_alias="HEIMDALL_OIDC_CLIENT_SECRET", description="Its secret there."
+        "",
+        validation_alias="HEIMDALL_OIDC_CLIENT_SECRET",
+        description="Client secret of Heimdall at the provider.",
     )
     oidc_name: str = Field(
         "single sign-on",
@@ -454,7 +463,7 @@ class Environment(BaseModel):
     keep_system_days: Days = Field(
         90,
         validation_alias="HEIMDALL_KEEP_SYSTEM_DAYS",
-        description="Days after a job ended until its system figures are deleted.",
+        description="Days after a job ended until its resource metrics are deleted.",
     )
     keep_logs_days: Days = Field(
         180,
@@ -485,7 +494,7 @@ class Environment(BaseModel):
     keep_deliveries_days: Days = Field(
         30,
         validation_alias="HEIMDALL_KEEP_DELIVERIES_DAYS",
-        description="Days until webhook deliveries are deleted that nothing sends any more.",
+        description="Days until delivered and dead webhook deliveries are deleted.",
     )
     log_level: LogLevel = Field(
         "WARNING", validation_alias="HEIMDALL_LOG_LEVEL", description="Level of the root logger."

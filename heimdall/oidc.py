@@ -52,8 +52,7 @@ class AccountAdapter(DefaultAccountAdapter):
             case "account_connected_other.txt":
                 messages.error(
                     request,
-                    f"You are signed in to {settings.OIDC_NAME} as somebody whose identity is "
-                    "connected to another account here.",
+                    f"Your {settings.OIDC_NAME} identity is already connected to another account.",
                 )
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
@@ -96,11 +95,11 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         if same.exists():
             self._abort(
                 request,
-                f"There is an account of this name or address already. Sign in with its password, "
+                "An account with this name or address already exists. Sign in with its password, "
                 f"then connect it to {settings.OIDC_NAME} on the account page.",
             )
         if not settings.OIDC_CREATES_USERS:
-            self._abort(request, "There is no account for you; ask an operator to make one.")
+            self._abort(request, "You have no account here. Ask an operator to create one.")
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         return bool(settings.OIDC_CREATES_USERS)

@@ -47,6 +47,7 @@ WEB_URL = env.web_url
 LEASE_SECONDS = env.lease_seconds
 REPORT_SILENCE_SECONDS = env.report_silence_seconds
 MLFLOW_SILENCE_SECONDS = env.mlflow_silence_seconds
+TRACKIO_SILENCE_SECONDS = env.trackio_silence_seconds
 MAINTENANCE_SECONDS = env.maintenance_seconds
 JOBS_AT_ONCE = env.jobs_at_once
 TRAINER_THREADS = max(1, (os.cpu_count() or 1) // JOBS_AT_ONCE)
@@ -80,6 +81,8 @@ UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 ARTIFACTS_MAX_BYTES = 4 * 1024**3
 # Of predictions, where 200,000 measurements fit, and reports.
 BODY_MAX_BYTES = 16 * 1024 * 1024
+# Of what a Trackio client has kept during an outage, which it sends in one request.
+TRACKIO_MAX_BYTES = 64 * 1024 * 1024
 # Of all other requests. Larger bodies are read only once their sender is known.
 SMALL_BODY_BYTES = 2 * 1024 * 1024
 # The server limits bodies by path before they reach Django (`heimdall.daphne.request_limits`).

@@ -34,7 +34,7 @@ def check_url_text(request: HttpRequest) -> AroundOrInstead:
     except TextError as error:
         return _bad_request(request, BadRequest(f"The URL {error}."))
     if sum(len(values) for _, values in request.GET.lists()) > MAX_PARAMETERS:
-        sentence = f"The URL has too many parameters: at most {MAX_PARAMETERS}."
+        sentence = f"The URL has too many parameters; at most {MAX_PARAMETERS} allowed."
         return _bad_request(request, BadRequest(sentence))
     if not request.META.get("QUERY_STRING", "").isascii() or "%" in request.META["QUERY_STRING"]:
         request.GET = _normalized(request.GET)

@@ -31,6 +31,7 @@ urlpatterns = [
     path("api/v1/docs/", RedirectView.as_view(pattern_name="docs", permanent=True)),
     path("api/v1/", include("training.api.urls")),
     path("api/2.0/", include("training.mlflow.urls")),
+    path("", include("training.trackio.urls")),
     re_path(r"^api(?:/|$)", unknown_path),
     path("", include("training.web.urls")),
 ]

@@ -184,7 +184,7 @@ class TopicChannelLayer(RabbitmqChannelLayer):
             )
         self._connection = connection
         while unbound := self._multi_queue.groups() - self._bound:
-            # However many groups there are: only a broker that answers nothing at all is given up.
+            # For any number of groups: the connection is closed only if the broker answers nothing.
             updates = [self._update(group) for group in unbound]
             done, _ = await asyncio.wait(updates, timeout=RPC_SECONDS)
             if not done or connection.closed.done():
@@ -208,6 +208,6 @@ class TopicChannelLayer(RabbitmqChannelLayer):
 
 
 async def _uncancelled(call: asyncio.Future[Result]) -> Result:
-    """The result of a call of carehare, which goes on if the caller is cancelled."""
+    """The result of a call of carehare, which continues if the caller is cancelled."""
     ignore_exceptions(call)
     return await asyncio.shield(call)

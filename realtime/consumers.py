@@ -27,7 +27,7 @@ from realtime.protocol import (
     Unsubscribe,
 )
 from realtime.rate_limit import TokenBucket
-from realtime.subscription import Subscription
+from realtime.subscription import Subscription, Write
 
 MAX_SUBSCRIBED_JOBS = 1000
 
@@ -41,6 +41,10 @@ class UrlRoute(TypedDict):
     kwargs: dict[str, str]
 
 
+# Extensions of the server: `heimdall.write` writes text messages immediately.
+Extensions = TypedDict("Extensions", {"heimdall.write": NotRequired[Write]})
+
+
 class Scope(TypedDict):
     """What this application reads of the ASGI scope, including the route that Channels adds."""
 
@@ -49,6 +53,7 @@ class Scope(TypedDict):
     headers: list[tuple[bytes, bytes]]
     query_string: bytes
     subprotocols: list[str]
+    extensions: NotRequired[Extensions]
     url_route: UrlRoute
 
 
@@ -132,7 +137,8 @@ class JobEventsConsumer:
             return
         try:
             place = await self._take_place(credential.user_id)
-            subscription = Subscription(self._get_hub(), credential.viewer)
+            write = scope.get("extensions", {}).get("heimdall.write")
+            subscription = Subscription(self._get_hub(), credential.viewer, write)
             with connections.register(credential, subscription.jobs, place) as connection:
                 await _WebSocketSession(subscription, connection, scope, receive, send).run()
         except connections.TooManyConnectionsError as error:

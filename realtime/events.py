@@ -80,11 +80,15 @@ class Progress(Event):
     metrics: dict[str, Number]
     is_best: bool = False
     step: int | None = None  # of the newest of the metrics; a job that reports epochs has none
+    # Of a trainer that reports them itself.
+    progress_percent: float | None = None
+    estimated_end_at: datetime | None = None
 
     def data(self) -> dict[str, JsonValue]:
         data = super().data()
-        if self.step is None:
-            del data["step"]
+        for name in ("step", "progress_percent", "estimated_end_at"):
+            if data[name] is None:
+                del data[name]
         return data
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from itertools import count, islice
+from itertools import count
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -24,7 +23,9 @@ from django.conf import settings
 
 from realtime import connections
 from realtime.connections import Connection
+from realtime.event_buffer import BUFFER_SIZE, PAGE_SIZE, JobEventBuffer, Subscriber
 from realtime.events import InvalidMessageError, decode
+from realtime.fan_out import FanOut
 from realtime.group_queues import Message
 from realtime.interfaces import EventStore, Frame
 from realtime.metrics import EVENT_LATENCY, IGNORED_MESSAGES
@@ -32,12 +33,8 @@ from realtime.protocol import Close
 from realtime.shared_calls import SharedCalls
 from realtime.transport import ALL_JOBS, job_group, register_local_layer
 
-BUFFER_SIZE = 512
-PAGE_SIZE = 200
-# Of a buffer's frames that were read from the rows because several subscribers lacked them.
-MAX_OLDER = 64
 RESYNC_SECONDS = 2.0
-# Between two resyncs, however many are requested.
+# The minimum pause between two resyncs.
 RESYNC_PAUSE_SECONDS = 0.1
 # Access to jobs is checked every so many resync rounds: the query is slow with many
 # subscriptions.
@@ -46,71 +43,6 @@ ACCESS_CHECK_ROUNDS = 3
 OVERLAP_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
-
-
-class JobEventBuffer:
-    """A job's latest seq and a ring buffer of its newest frames without gaps."""
-
-    def __init__(self, job_id: UUID) -> None:
-        self.job_id = job_id
-        self.latest_seq = 0
-        # The newest of each kind, with the number of all that came before it.
-        self.ephemeral: dict[str, tuple[int, bytes]] = {}
-        self.ephemeral_count = 0
-        self.subscribers: set[asyncio.Event] = set()
-        # A buffer that has not joined the job's group serves only subscriptions to all jobs, whose
-        # group delivers the same events. It is live once the latest seq was read after joining.
-        self.joined = self.live = False
-        self.lock = asyncio.Lock()
-        self.reading = asyncio.Lock()
-        self.changed_at = time.monotonic()
-        self._frames: deque[Frame] = deque(maxlen=BUFFER_SIZE)
-
-    def wake_subscribers(self) -> None:
-        self.changed_at = time.monotonic()
-        for wakeup in self.subscribers:
-            wakeup.set()
-
-    def put(self, frame: Frame) -> None:
-        """Append a new frame; after a gap the ring buffer restarts at this frame."""
-        if self._frames and frame.seq <= self._frames[-1].seq:
-            return
-        if self._frames and frame.seq != self._frames[-1].seq + 1:
-            self._frames.clear()
-        self._frames.append(frame)
-        self.advance_to(frame.seq)
-
-    def put_older(self, stored: Sequence[Frame]) -> None:
-        """Keep the last few of these frames from the rows, if the ring buffer continues them."""
-        following = self._frames[0].seq if self._frames else self.latest_seq + 1
-        older = [frame for frame in stored if frame.seq < following]
-        seqs = [frame.seq for frame in older]
-        if seqs == list(range(following - len(seqs), following)):
-            room = max(0, MAX_OLDER - len(self._frames))
-            self._frames.extendleft(reversed(older[-room:] if room else []))
-
-    def advance_to(self, seq: int) -> None:
-        if seq > self.latest_seq:
-            self.latest_seq = seq
-            self.wake_subscribers()
-
-    def put_ephemeral(self, event: str, body: bytes) -> None:
-        self.ephemeral_count += 1
-        self.ephemeral[event] = self.ephemeral_count, body
-        self.wake_subscribers()
-
-    def ephemeral_after(self, count: int) -> list[bytes]:
-        """The newest ephemeral event of each kind that came since there were `count`."""
-        return [body for number, body in sorted(self.ephemeral.values()) if number > count]
-
-    def after(self, seq: int) -> list[Frame] | None:
-        """At most a page of frames after `seq`; None where they have to be read from the rows."""
-        if seq >= self.latest_seq:
-            return []
-        if not self._frames or seq + 1 < self._frames[0].seq or seq >= self._frames[-1].seq:
-            return None
-        start = seq + 1 - self._frames[0].seq
-        return list(islice(self._frames, start, start + PAGE_SIZE))
 
 
 class AllJobsListener(Protocol):
@@ -133,6 +65,7 @@ class Hub:
         self.shared_calls = SharedCalls()
         self._layer = layer
         self._buffers: dict[UUID, JobEventBuffer] = {}
+        self._fan_out = FanOut()
         self._all_jobs_listeners: set[AllJobsListener] = set()
         self._last_body = b""
         self._channel = ""
@@ -142,11 +75,11 @@ class Hub:
         self._resynced_at = time.monotonic()
         self._event_counter = 0
 
-    async def subscribe(self, job_id: UUID, wakeup: asyncio.Event) -> JobEventBuffer:
-        """Set `wakeup` whenever the job's buffer changes; the buffer is up to date on return."""
+    async def subscribe(self, job_id: UUID, subscriber: Subscriber) -> JobEventBuffer:
+        """Tell the subscriber of changes of the job's buffer, which is up to date on return."""
         await self._start()
         buffer = self._buffer(job_id)
-        buffer.subscribers.add(wakeup)
+        buffer.subscribers.add(subscriber)
         try:
             async with buffer.lock:
                 if not buffer.live:
@@ -155,29 +88,30 @@ class Hub:
                     await self._read_latest_seq(buffer)
                     buffer.live = True
         except BaseException:
-            # The caller does not unsubscribe from what failed; another one reads the seq itself.
-            await self._remove_subscriber(buffer, wakeup)
+            # After a failure the caller does not unsubscribe. The next subscriber reads the seq
+            # again.
+            await self._remove_subscriber(buffer, subscriber)
             raise
         return buffer
 
-    def attach(self, job_id: UUID, latest_seq: int, wakeup: asyncio.Event) -> JobEventBuffer:
+    def attach(self, job_id: UUID, latest_seq: int, subscriber: Subscriber) -> JobEventBuffer:
         """Subscribe a subscription to all jobs, which has read the latest seq itself."""
         buffer = self._buffer(job_id)
-        buffer.subscribers.add(wakeup)
+        buffer.subscribers.add(subscriber)
         buffer.advance_to(latest_seq)
         return buffer
 
     def _buffer(self, job_id: UUID) -> JobEventBuffer:
         if (buffer := self._buffers.get(job_id)) is None:
-            buffer = self._buffers[job_id] = JobEventBuffer(job_id)
+            buffer = self._buffers[job_id] = JobEventBuffer(job_id, self._fan_out.add)
         return buffer
 
-    async def unsubscribe(self, job_id: UUID, wakeup: asyncio.Event) -> None:
+    async def unsubscribe(self, job_id: UUID, subscriber: Subscriber) -> None:
         if (buffer := self._buffers.get(job_id)) is not None:
-            await self._remove_subscriber(buffer, wakeup)
+            await self._remove_subscriber(buffer, subscriber)
 
-    async def _remove_subscriber(self, buffer: JobEventBuffer, wakeup: asyncio.Event) -> None:
-        buffer.subscribers.discard(wakeup)
+    async def _remove_subscriber(self, buffer: JobEventBuffer, subscriber: Subscriber) -> None:
+        buffer.subscribers.discard(subscriber)
         if not buffer.subscribers and self._buffers.get(buffer.job_id) is buffer:
             del self._buffers[buffer.job_id]
             if buffer.joined:
@@ -186,7 +120,7 @@ class Hub:
     async def subscribe_all(self, listener: AllJobsListener) -> None:
         await self._start()
         self._all_jobs_listeners.add(listener)
-        # For each of them: the first may still be waiting for the binding, or have given up.
+        # Once per listener: an earlier call may still be pending, or may have failed.
         await self._layer.group_add(ALL_JOBS, self._channel)
 
     async def unsubscribe_all(self, listener: AllJobsListener) -> None:
@@ -202,7 +136,7 @@ class Hub:
     async def frames(self, buffer: JobEventBuffer, after: int) -> list[Frame]:
         while (page := buffer.after(after)) is None:
             try:
-                # Of many clients that reconnect with the same cursor, one reads the rows.
+                # If many clients reconnect with the same cursor, one reads the rows.
                 async with buffer.reading:
                     if buffer.after(after) is None:
                         return await self._read_frames(buffer, after)
@@ -240,7 +174,7 @@ class Hub:
 
     async def _open(self) -> None:
         self._channel = await self._layer.new_channel()
-        for run in (self._listen, self._resync, self._check_connections):
+        for run in (self._listen, self._fan_out.run, self._resync, self._check_connections):
             self._tasks.append(asyncio.ensure_future(_restart_on_error(run)))
 
     async def _listen(self) -> None:
@@ -272,7 +206,7 @@ class Hub:
         if seq is None:
             buffer.put_ephemeral(received.event, body)
         elif seq > buffer.latest_seq + BUFFER_SIZE:
-            # Either many messages were lost, or this one is wrong: the database knows.
+            # Either many messages were lost, or this one is wrong: read the seq from the database.
             self._resync_requested.set()
         else:
             buffer.put(Frame(job_id, seq, "", body))
@@ -299,7 +233,7 @@ class Hub:
                 known = {job_id: buffer.latest_seq for job_id, buffer in self._buffers.items()}
                 for job_id, seq in (await self._latest_seqs(known)).items():
                     if seq < known[job_id]:
-                        self._start_anew()
+                        self._disconnect_all()
                         break
                     if job_id in self._buffers:
                         self._buffers[job_id].advance_to(seq)
@@ -308,11 +242,11 @@ class Hub:
     async def _detect_restore(self) -> None:
         counter = await _in_thread(self.store.event_counter)
         if counter < self._event_counter:
-            self._start_anew()
+            self._disconnect_all()
         self._event_counter = counter
 
-    def _start_anew(self) -> None:
-        """The database was restored from a backup: clients have events that no longer exist.
+    def _disconnect_all(self) -> None:
+        """Reset after a restore from a backup: clients have events that no longer exist.
 
         They reconnect, and their cursors are compared with what the database has now.
         """

@@ -71,7 +71,7 @@ class EventStore(Protocol):
     def visible_seqs(
         self, viewer: Viewer, job_ids: Collection[UUID], position: Position
     ) -> dict[UUID, JobSeqs]:
-        """Those of the jobs that the viewer can view; the number of queries is constant."""
+        """The seqs of the jobs that the viewer can view; the number of queries is constant."""
         ...
 
     def frames(self, job_id: UUID, after: int, limit: int) -> Sequence[Frame]:
@@ -81,7 +81,7 @@ class EventStore(Protocol):
     def can_view(self, viewer: Viewer, job_id: UUID) -> bool: ...
 
     def valid_credentials(self, credentials: Collection[Credential]) -> set[Credential]:
-        """Those of `credentials` that would still open a connection."""
+        """The subset of `credentials` that are still valid."""
         ...
 
     def revoked_access(

@@ -148,7 +148,7 @@ class Publisher:
                     timer.start()
 
     def _drain_pending(self) -> None:
-        """Each job for itself: one that cannot be sent does not hold up the others."""
+        """Send each job separately: one that cannot be sent does not delay the others."""
         pending = self._outbox.pending_jobs(limit=PAGE_SIZE)
         self._failed_jobs.intersection_update(pending)
         errors: list[Exception] = []

@@ -14,27 +14,30 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connection
 
 IDLE_SECONDS = 1.0  # until the connection is closed
+# After a round with many callers the next round is delayed, so that more calls are merged.
+MANY_CALLERS = 10
+PAUSE_SECONDS = 0.01
 
 Result = TypeVar("Result")
 Call = tuple[Callable[..., Any], tuple[Hashable, ...]]
 
 
 class SharedCalls:
-    """Of one event loop. A call begins after it was requested, so its result is never older."""
+    """The calls of one event loop. A call begins after its request, so its result is not older."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="connecting")
-        self._waiting: dict[Call, asyncio.Future[Any]] = {}
+        self._waiting: dict[Call, list[asyncio.Future[Any]]] = {}
         self._runner: asyncio.Task[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
 
     async def run(self, call: Callable[..., Result], *args: Hashable) -> Result:
-        if (future := self._waiting.get((call, args))) is None:
-            future = self._waiting[call, args] = asyncio.get_running_loop().create_future()
-            if self._runner is None:
-                self._runner = asyncio.ensure_future(self._run_waiting())
-        result: Result = await asyncio.shield(future)
-        return result
+        # A future of its own for each caller, who may be cancelled.
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault((call, args), []).append(future)
+        if self._runner is None:
+            self._runner = asyncio.ensure_future(self._run_waiting())
+        return await future
 
     async def _run_waiting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -44,18 +47,26 @@ class SharedCalls:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
                 results = await loop.run_in_executor(self._executor, _run_each, list(waiting))
-                for future, result in zip(waiting.values(), results, strict=True):
-                    if isinstance(result, Exception):
-                        future.set_exception(result)
-                        future.exception()  # the client may have left
-                    else:
-                        future.set_result(result)
+                for futures, result in zip(waiting.values(), results, strict=True):
+                    for future in futures:
+                        _resolve(future, result)
+                if sum(map(len, waiting.values())) >= MANY_CALLERS:
+                    await asyncio.sleep(PAUSE_SECONDS)
         finally:
             self._runner = None
             self._closing = loop.call_later(IDLE_SECONDS, self._close_connection)
 
     def _close_connection(self) -> None:
         asyncio.get_running_loop().run_in_executor(self._executor, _close)
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():  # cancelled
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _run_each(calls: Sequence[Call]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,17 +13,26 @@ from uuid import UUID
 from channels.db import database_sync_to_async
 
 from realtime.connections import Viewer
-from realtime.hub import Hub, JobEventBuffer
-from realtime.interfaces import Position
+from realtime.event_buffer import JobEventBuffer
+from realtime.hub import Hub
+from realtime.interfaces import Frame, Position
 from realtime.protocol import Cursor
 
 # A subscription to all jobs holds a cursor of a job only until it has been quiet for this long.
 QUIET_SECONDS = 60.0
-# Of jobs that it has left it stores where, and of invisible ones that they are, for a while.
+# It stores the last seq of jobs without a cursor, and for a while which jobs are invisible.
 MAX_STORED_JOBS = 10_000
 HIDDEN_SECONDS = 30.0
+FRAMES_PER_WRITE = 50
+
+# Writes all frames immediately, or none of them and returns False.
+Write = Callable[[tuple[bytes, ...]], bool]
 
 log = logging.getLogger(__name__)
+
+
+def _cannot_write(_: tuple[bytes, ...]) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -84,12 +93,19 @@ class Subscribed:
 
 
 class Subscription:
-    """Any number of jobs; each seq is delivered once and in order, from the buffer or the rows."""
+    """Any number of jobs; each seq is delivered once and in order, from the buffer or the rows.
 
-    def __init__(self, hub: Hub, viewer: Viewer) -> None:
+    While the client reads fast enough, frames are written directly when the buffer changes, without
+    a task switch. `frames` yields the frames that could not be written directly.
+    """
+
+    def __init__(self, hub: Hub, viewer: Viewer, write: Write | None = None) -> None:
         self._hub, self._viewer = hub, viewer
+        self._write = write or _cannot_write
         self._cursors: dict[UUID, _JobCursor] = {}
         self._wakeup = asyncio.Event()
+        # Whether `frames` is idle. Only then may frames be written directly, in the right order.
+        self._is_waiting = False
         self._all_jobs: _AllJobs | None = None
 
     async def can_view(self, job_id: UUID) -> bool:
@@ -98,14 +114,14 @@ class Subscription:
 
     async def subscribe(self, job_id: UUID, after: Cursor) -> Subscribed:
         """Deliver this job's events after the cursor; all of them if it is not of this log."""
-        buffer = await self._hub.subscribe(job_id, self._wakeup)
+        buffer = await self._hub.subscribe(job_id, self)
         reset = after.seq > 0 and not await self._is_of_this_log(buffer, after)
         self._add_cursor(buffer, 0 if reset else after.seq)
         return Subscribed(buffer.latest_seq, reset)
 
     async def subscribe_to_new(self, job_id: UUID) -> None:
         """Deliver only the events that this job will have."""
-        buffer = await self._hub.subscribe(job_id, self._wakeup)
+        buffer = await self._hub.subscribe(job_id, self)
         self._add_cursor(buffer, buffer.latest_seq)
 
     async def _is_of_this_log(self, buffer: JobEventBuffer, after: Cursor) -> bool:
@@ -124,7 +140,7 @@ class Subscription:
 
     async def unsubscribe(self, job_id: UUID) -> None:
         if self._cursors.pop(job_id, None):
-            await self._hub.unsubscribe(job_id, self._wakeup)
+            await self._hub.unsubscribe(job_id, self)
 
     async def subscribe_all(self) -> None:
         """Deliver the events that are stored from now on, of every job that the user can view."""
@@ -153,7 +169,11 @@ class Subscription:
     async def frames(self) -> AsyncIterator[bytes]:
         """Each frame as it arrives, one page per job in turn, so that no job blocks the others."""
         while True:
-            await self._wakeup.wait()
+            self._is_waiting = True
+            try:
+                await self._wakeup.wait()
+            finally:
+                self._is_waiting = False
             self._wakeup.clear()
             if self._all_jobs is not None:
                 await self._follow_changed(self._all_jobs)
@@ -175,14 +195,46 @@ class Subscription:
             self._all_jobs.resynced = True
             self._wakeup.set()
 
+    def buffer_changed(self, buffer: JobEventBuffer) -> None:
+        job_cursor = self._cursors.get(buffer.job_id)
+        try:
+            if job_cursor is None or not self._is_waiting or not self._write_news(job_cursor):
+                self._wakeup.set()
+        except Exception:
+            self._wakeup.set()  # the error occurs again in `frames`, and affects only this client
+
+    def _write_news(self, job_cursor: _JobCursor) -> bool:
+        """Write all that follows the cursor; False if something is left for `frames`."""
+        buffer = job_cursor.buffer
+        page = buffer.after(job_cursor.seq)
+        if page is None or not self._write_page(job_cursor, page[:FRAMES_PER_WRITE]):
+            return False
+        if job_cursor.at_end():
+            return True
+        newest = tuple(buffer.ephemeral_after(job_cursor.ephemeral_count))
+        if job_cursor.seq < buffer.latest_seq or not self._write(newest):
+            return False
+        job_cursor.ephemeral_count = buffer.ephemeral_count
+        return True
+
+    def _write_page(self, job_cursor: _JobCursor, page: Sequence[Frame]) -> bool:
+        if page and self._write(tuple([frame.body for frame in page])):
+            job_cursor.seq = page[-1].seq
+            return True
+        return not page
+
     async def _next_page(self, job_cursor: _JobCursor) -> AsyncIterator[bytes]:
         buffer = job_cursor.buffer
         page = await self._hub.frames(buffer, job_cursor.seq)
-        for frame in page:
-            if self._cursors.get(buffer.job_id) is not job_cursor:
-                return  # the client has unsubscribed or subscribed again meanwhile
-            yield frame.body
-            job_cursor.seq = frame.seq
+        for start in range(0, len(page), FRAMES_PER_WRITE):
+            part = page[start : start + FRAMES_PER_WRITE]
+            if self._is_current(job_cursor) and self._write_page(job_cursor, part):
+                continue
+            for frame in part:
+                if not self._is_current(job_cursor):
+                    return
+                yield frame.body
+                job_cursor.seq = frame.seq
         if job_cursor.seq < buffer.latest_seq and page:
             self._wakeup.set()
         else:
@@ -190,6 +242,10 @@ class Subscription:
             job_cursor.ephemeral_count = buffer.ephemeral_count
             for body in newest:
                 yield body
+
+    def _is_current(self, job_cursor: _JobCursor) -> bool:
+        """Whether the client has neither unsubscribed nor subscribed again since."""
+        return self._cursors.get(job_cursor.buffer.job_id) is job_cursor
 
     def _add_cursor(self, buffer: JobEventBuffer, seq: int) -> None:
         self._cursors[buffer.job_id] = _JobCursor(buffer, seq, buffer.ephemeral_count)
@@ -211,7 +267,7 @@ class Subscription:
             state.changed = {**changed, **state.changed}
             return
         if self._all_jobs is not state:
-            return  # the client has narrowed its subscription meanwhile
+            return  # the client has narrowed its subscription
         for job_id, seq in changed.items():
             found = visible.get(job_id)
             if found is None:
@@ -219,7 +275,7 @@ class Subscription:
                 continue
             start = state.left_at.pop(job_id, found.at_position)
             if seq is None or start < found.latest:
-                self._add_cursor(self._hub.attach(job_id, found.latest, self._wakeup), start)
+                self._add_cursor(self._hub.attach(job_id, found.latest, self), start)
             else:
                 state.leave(job_id, start)
 

@@ -9,11 +9,12 @@ import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 # Fields whose validity depends on more than the schema: rows, membership, receivers of a model,
-# DNS, distances, cursors, and whether the heads divide the width.
+# DNS, distances, cursors, the time, and whether the heads divide the width.
 STATE_DEPENDENT = re.compile(
     r"dataset_id|team|program|parameters(\..*)?|init_from|project|objective"
     r"|measurements\.\d+\.receiver_id|out_of_service.*|receivers(\.\d+)?"
-    r"|space\..*|config(\..*)?|url|cursor|series|heads",
+    r"|space\..*|config(\..*)?|url|cursor|series|heads"
+    r"|parent|started_at|(end\.)?finished_at|points(\.\d+)?",
     re.DOTALL,
 )
 PROBLEM = "application/problem+json"

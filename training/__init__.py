@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-# The SDK is a distribution of its own, which a checkout does not need to install.
+# The SDK is a separate distribution, which a checkout does not need to install.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "sdk"))

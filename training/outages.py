@@ -1,4 +1,4 @@
-"""Failures of the machine, not of a request: a full disk, a database that is away."""
+"""Failures of the machine, not of a request: a full disk, an unreachable database."""
 
 from __future__ import annotations
 

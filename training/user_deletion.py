@@ -50,7 +50,7 @@ def count_owned(user: User) -> dict[str, int]:
 def delete_user(user: User, hand_to: User | None, actor: str = "") -> None:
     """Delete the user, with tokens, sessions and webhooks.
 
-    What they own goes to `hand_to`, and running jobs go on; with None it is deleted, with its
+    What they own goes to `hand_to`, and running jobs continue; with None it is deleted, with its
     files. Raises UserDeletionError; StillStoppingError can be repeated.
     """
     _check(user, hand_to)
@@ -76,14 +76,14 @@ def _check(user: User, hand_to: User | None) -> None:
     others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
     if user.is_superuser and not others.exists():
         raise UserDeletionError(
-            f"{user.username} is the only active superuser; make another one first."
+            f"{user.username} is the only active superuser; create another one first."
         )
     if hand_to is None and (held := _held_by_others(user)):
         more = len(held) - MAX_NAMED
         named = ", ".join(held[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
         raise UserDeletionError(
-            f"Others use datasets of {user.username}: {named}. Hand everything to another user, "
-            "or have those deleted first."
+            f"Other users use datasets of {user.username}: {named}. Hand everything to another "
+            "user, or have those jobs and sweeps deleted first."
         )
 
 
@@ -134,6 +134,9 @@ def _hand_over(user: User, to: User) -> None:
     rows: list[type[Model]] = [Sweep, Dataset]
     for model in rows:
         model._default_manager.filter(owner=user).update(owner=to)  # noqa: SLF001
+    # Both may have imported the same runs.
+    known = Job.objects.filter(owner=to).exclude(external_id="").values("external_id")
+    Job.objects.filter(owner=user, external_id__in=known).update(external_id="")
     Job.objects.filter(owner=user).update(owner=to, updated_at=Now())
 
 

@@ -54,7 +54,7 @@ def _checked(data: Any, path: tuple[str | int, ...] = ()) -> Any:
                 raise _invalid(path, f"{data!r} is not a finite number.")
             return int(data) if data.is_integer() and abs(data) < 2**53 else data
         case int() if abs(data) > MAX_INTEGER:
-            raise _invalid(path, f"The number is too large: at most {MAX_INTEGER}.")
+            raise _invalid(path, f"The number is too large; it must be at most {MAX_INTEGER}.")
         case Mapping():
             return {
                 _key(name, path): _checked(value, (*path, name)) for name, value in data.items()
@@ -108,14 +108,14 @@ _MESSAGES = {
     "float_parsing": "{value!r} is not a number.",
     "finite_number": "{value!r} is not a finite number.",
     "string_type": "{value!r} is not a string.",
-    "greater_than_equal": "{value!r} is too small: at least {ge:g}.",
-    "greater_than": "{value!r} is too small: more than {gt:g}.",
-    "less_than_equal": "{value!r} is too large: at most {le:g}.",
+    "greater_than_equal": "{value!r} is too small; it must be at least {ge:g}.",
+    "greater_than": "{value!r} is too small; it must be greater than {gt:g}.",
+    "less_than_equal": "{value!r} is too large; it must be at most {le:g}.",
     "literal_error": "{value!r} is not one of {expected}.",
-    "too_short": "Too few: at least {min_length}.",
-    "too_long": "Too many: at most {max_length}.",
-    "string_too_short": "A length of {length} is too small: at least {min_length}.",
-    "string_too_long": "A length of {length} is too large: at most {max_length} characters.",
+    "too_short": "Too few items; at least {min_length} required.",
+    "too_long": "Too many items; at most {max_length} allowed.",
+    "string_too_short": "Too short ({length} characters); at least {min_length} required.",
+    "string_too_long": "Too long ({length} characters); at most {max_length} allowed.",
     "uuid_parsing": "{value!r} is not a UUID.",
     "uuid_type": "{value!r} is not a UUID.",
 }

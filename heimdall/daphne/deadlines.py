@@ -38,7 +38,8 @@ class DeadlineChannel(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         self._body_since = reactor.seconds()
-        self._call_later(BODY_CHECK_SECONDS, self._check_body)
+        if self.length != 0:  # there is a body
+            self._call_later(BODY_CHECK_SECONDS, self._check_body)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:  # noqa: N802

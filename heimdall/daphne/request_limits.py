@@ -32,10 +32,12 @@ LIMITS = (
     ),
     (re.compile(rb"/training/jobs/[0-9a-f-]{36}/artifacts/"), "ARTIFACTS_MAX_BYTES"),
     (re.compile(rb"/api/2\.0/mlflow-artifacts/artifacts/"), "ARTIFACTS_MAX_BYTES"),
+    (re.compile(rb"/api/bulk_\w+$"), "TRACKIO_MAX_BYTES"),
+    (re.compile(rb"/api/upload$"), "UPLOAD_MAX_BYTES"),
     (re.compile(rb"/training/(models/[^/]+/predict|reports(/.*)?)/?$"), "BODY_MAX_BYTES"),
 )
-# After the response the client may go on sending for this long and this much: most clients read the
-# response only when they have sent everything.
+# After the response the client may continue to send for this long and this much: most clients read
+# the response only when they have sent everything.
 LINGER_SECONDS = 30.0
 DRAIN_BYTES = 4 * 1024 * 1024
 
@@ -139,7 +141,7 @@ class Request(BackpressureRequest):
 
         headers = [
             (self.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin1")
-            for name in (b"authorization", b"cookie")
+            for name in (b"authorization", b"cookie", b"x-trackio-write-token")
         ]
         loop = asyncio.get_running_loop()
         try:

@@ -9,10 +9,10 @@ from django.http import parse_cookie
 from training.accounts import sessions, tokens
 
 
-def is_authenticated(authorization: str, cookies: str) -> bool:
+def is_authenticated(authorization: str, cookies: str, trackio_token: str = "") -> bool:
     """Called in a thread; leaves no database connection behind."""
     try:
-        token = tokens.token_in(authorization)
+        token = trackio_token or tokens.token_in(authorization)
         if token is not None:
             return tokens.authenticate(token) is not None
         key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")

@@ -10,16 +10,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import daphne.server
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet.defer import DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 
-from heimdall.daphne import request_limits
+from heimdall.daphne import request_limits, websockets
 from heimdall.database import check_database
 from heimdall.web_process import ListenError
 from realtime.protocol import Close
@@ -31,131 +29,9 @@ FLUSH_SECONDS = 0.2
 # Running requests are awaited for this long only, because the process was asked to stop.
 CLOSE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 3.0
-MAX_FRAME_BYTES = MAX_WRITE_BYTES = 64 * 1024
 # Connections that wait to be accepted. Beyond Twisted's 50, clients that reconnect after a restart
 # would wait for TCP's retransmissions, which take seconds.
 BACKLOG = 4096
-
-
-class BackpressureProtocol(WebSocketProtocol):
-    """Pauses sending while the client does not read; merges frames sent in one loop iteration."""
-
-    may_write: asyncio.Event | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._buffer: list[bytes] = []
-        self._buffered_bytes = 0
-        self._flush_scheduled = False
-
-    def onOpen(self) -> None:  # noqa: N802
-        self.may_write = asyncio.Event()
-        self.may_write.set()
-        # Twisted calls pauseProducing when the socket's buffer is full, resumeProducing when empty.
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
-        super().onOpen()
-
-    def pauseProducing(self) -> None:  # noqa: N802
-        assert self.may_write is not None
-        self.may_write.clear()
-
-    def resumeProducing(self) -> None:  # noqa: N802
-        assert self.may_write is not None
-        self.may_write.set()
-
-    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
-        if code == Close.SERVICE_RESTART:
-            # Not sendClose, which accepts no code in the range 1000 to 2999 but 1000.
-            self.sendCloseFrame(code=code, reasonUtf8=b"service restart")
-        else:
-            super().serverClose(code)
-
-    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
-        uncompressed = self._perMessageCompress is None and not self.send_queue
-        if uncompressed and not binary and self.state == self.STATE_OPEN:
-            self._write_coalesced(_encode_text_frame(content))
-        else:
-            super().serverSend(content, binary)
-
-    def sendData(self, *args: Any, **options: Any) -> None:  # noqa: N802
-        self._flush()
-        super().sendData(*args, **options)
-
-    def _write_coalesced(self, frame: bytes) -> None:
-        """Write the first frame of a loop iteration at once, and the others together at its end."""
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush_scheduled_frames)
-            _write(self.transport, frame)
-            return
-        self._buffer.append(frame)
-        self._buffered_bytes += len(frame)
-        if self._buffered_bytes > MAX_WRITE_BYTES:
-            self._flush()
-
-    def _flush_scheduled_frames(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
-
-    def _flush(self) -> None:
-        data, self._buffer, self._buffered_bytes = b"".join(self._buffer), [], 0
-        _write(self.transport, data)
-
-    stopProducing = resumeProducing  # noqa: N815
-
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
-        if self.may_write is not None:
-            self.may_write.set()
-        super().onClose(wasClean, code, reason)
-
-
-@lru_cache(maxsize=64)
-def _encode_text_frame(text: str) -> bytes:
-    """Encode a text frame (RFC 6455, 5.2); cached, because many sockets get the same frame."""
-    payload = text.encode()
-    size = len(payload)
-    if size < 126:
-        return bytes([0x81, size]) + payload
-    if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
-
-
-def _write(transport: Any, data: bytes) -> None:
-    """Write directly to the socket where its buffer is empty.
-
-    Twisted would write in the next iteration of the loop and change the set of watched sockets
-    twice for every frame.
-    """
-    if data and transport.connected and getattr(transport, "_tempDataBuffer", None) == []:
-        sent = 0 if transport.dataBuffer else transport.writeSomeData(data)
-        if isinstance(sent, int):  # otherwise the connection is lost, which the write below detects
-            data = data[sent:]
-    if data:
-        transport.write(data)
-
-
-class DaphneFactory(WebSocketFactory):
-    """Accepts permessage-deflate, which daphne declines by default."""
-
-    protocol = BackpressureProtocol
-
-    def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
-        """Override the limit of one megabyte that daphne sets when it starts."""
-        overrides = {
-            "perMessageCompressionAccept": _accept_compression,
-            # Client messages are short; a longer one closes the connection with code 1009.
-            "maxFramePayloadSize": MAX_FRAME_BYTES,
-            "maxMessagePayloadSize": MAX_FRAME_BYTES,
-            "failByDrop": False,
-        }
-        super().setProtocolOptions(**{**options, **overrides})
-
-
-def _accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:
-    deflate = [offer for offer in offers if isinstance(offer, PerMessageDeflateOffer)]
-    return PerMessageDeflateOfferAccept(deflate[0]) if deflate else None
 
 
 # The original methods, before patch_daphne.
@@ -173,7 +49,12 @@ async def _send_with_backpressure(self: Any, protocol: Any, message: ASGISendEve
 
 
 def _create_application(self: Any, protocol: Any, scope: Any) -> asyncio.Queue[Any] | None:
-    """As daphne's method, but the body of a request is read from its file as it is needed."""
+    """Like daphne's method, but reads the body of a request from its file as needed.
+
+    The application can write to a WebSocket directly.
+    """
+    if (write := getattr(protocol, "write_texts", None)) is not None:
+        scope["extensions"] = {"heimdall.write": write}
     new_input_queue = getattr(protocol, "new_input_queue", asyncio.Queue)
     queue: asyncio.Queue[Any] = new_input_queue()
     scope.setdefault("asgi", {"version": "3.0"})
@@ -239,7 +120,7 @@ def _delay(seconds: float) -> Any:
 
 def patch_daphne() -> None:
     """Install the patches, also under the `daphne` command; calling this twice is harmless."""
-    daphne.server.WebSocketFactory = DaphneFactory
+    daphne.server.WebSocketFactory = websockets.CompressingFactory
     daphne.server.HTTPFactory = request_limits.RequestLimitFactory
     daphne.server.Server.create_application = _create_application
     daphne.server.Server.handle_reply = _send_with_backpressure

@@ -47,13 +47,14 @@ class ApiClient:
         self._path = parts.path.rstrip("/") + api
         self._token = token
         self._compress = True
+        self.status = 0  # of the newest response
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str) -> JsonDict:
         return self._send("GET", path, None, "application/json", {})
 
     def open(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """The answer to a GET, to be read piece by piece, over a connection of its own."""
+        """The answer to a GET, to be read piece by piece, over a separate connection."""
         connection = self._new_connection()
         try:
             # The response closes the connection.
@@ -120,6 +121,7 @@ class ApiClient:
             self._connection.request(method, self._path + path, content, all_headers)
             response = self._connection.getresponse()
             answer = response.read()
+            self.status = response.status
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise UnavailableError(f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Writes checkpoints in a thread of its own, so that training waits only for the copy."""
+"""Writes checkpoints in a separate thread, so that training waits only for the copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERVAL_SECONDS = 0.1
 
 
 class CheckpointWriter:
-    """Of the snapshots that wait, the newest and the best are written."""
+    """Writes the newest and the best of the pending snapshots."""
 
     def __init__(
         self, store: CheckpointStore, on_written: Callable[[int, Path], None], prune: bool
@@ -51,7 +51,7 @@ class CheckpointWriter:
             self._changed.notify_all()
 
     def flush(self) -> CheckpointError | None:
-        """Wait until all is written; return what went wrong."""
+        """Wait until all is written; return the error, if any."""
         with self._changed:
             self._flushing = True
             self._changed.notify_all()

@@ -1,6 +1,6 @@
 """Checkpoint files of a run: names, checksums, and which may be deleted.
 
-The names are those that Heimdall's supervisor knows: `epoch-000012.safetensors` beside
+The names are those that Heimdall's supervisor knows: `epoch-000012.safetensors` with
 `epoch-000012.safetensors.sha256`, and `best-000012.safetensors`.
 """
 
@@ -26,7 +26,7 @@ _PART = ".part"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a checkpoint records beside the objects."""
+    """Facts that a checkpoint records in addition to the objects."""
 
     epoch: int
     step: int = 0
@@ -49,7 +49,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The content of a checkpoint, copied while training waits, to be written while it goes on."""
+    """The content of a checkpoint, copied while training waits, and written while it continues."""
 
     facts: Facts
     parts: list[memoryview]
@@ -159,8 +159,8 @@ class CheckpointStore:
     def resume(self, newest: Path | None = None) -> Resumed:
         """Read `newest`, by default the newest of all; if damaged or missing, the one before it.
 
-        If all are missing, the training starts anew: after a restore of Heimdall's database, the
-        job may name a file that was deleted since.
+        If all are missing, the training starts from epoch 1: after a restore of Heimdall's
+        database, the job may name a file that was deleted since.
         """
         unusable: list[str] = []
         is_damaged = False

@@ -86,7 +86,7 @@ def take_stdin() -> int | None:
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process with its parent, whatever it is doing (Linux)."""
+    """Let the kernel kill this process with its parent, in any state (Linux)."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -95,7 +95,7 @@ def die_with_parent() -> None:
 
 
 class ManagedReporter(Reporter):
-    """Sends messages from a thread of its own, in the order in which they were put."""
+    """Sends messages from a separate thread, in the order in which they were put."""
 
     def __init__(self, fd: int, commands_fd: int | None, run_dir: Path) -> None:
         super().__init__()

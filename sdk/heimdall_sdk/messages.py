@@ -40,7 +40,7 @@ class Started(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Strict):
-    """Something people should know; the training continues."""
+    """A note for users; the training continues."""
 
     type: Literal["note"] = "note"
     message: str

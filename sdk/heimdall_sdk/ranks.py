@@ -1,4 +1,4 @@
-"""Which of several processes that train together this one is."""
+"""The rank of this process among the processes that train together."""
 
 from __future__ import annotations
 

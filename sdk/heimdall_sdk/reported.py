@@ -149,7 +149,7 @@ class SpoolReporter(Reporter):
                 held.swap()
         lines, written = self._take_waiting(item)
         if self._output:
-            size = len(self._output)  # the script may print meanwhile
+            size = len(self._output)  # the script may print during the write
             self._spool.append_output(b"".join(self._output[:size]))
             del self._output[:size]
         if lines:

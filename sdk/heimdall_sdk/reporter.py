@@ -1,4 +1,4 @@
-"""What a run needs from the connection to Heimdall, in whichever mode it runs."""
+"""The interface between a run and its connection to Heimdall, the same in all modes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reporter:
         """Training begins; the data is loaded."""
 
     def note(self, message: str) -> None:
-        """Report something people should know."""
+        """Report a note for users."""
 
     def checkpointed(self, epoch: int, path: Path) -> None:
         """A checkpoint is on disk."""

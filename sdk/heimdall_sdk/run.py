@@ -1,4 +1,4 @@
-"""One training, as a script sees it: `init` and the `Run` that it returns."""
+"""The `Run` that `init` returns: the interface between a training script and Heimdall."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RunType = TypeVar("RunType", bound="Run")
 
 
 class FolderLock(Protocol):
-    """The folder of checkpoints belongs to this run while it lasts."""
+    """The lock that this run holds on its checkpoint folder."""
 
     def end(self, status: Status) -> None: ...
 
@@ -53,8 +53,9 @@ class Stateful(Protocol):
 class Run:
     """A training that reports to Heimdall. Use it as a context manager, or call `finish`.
 
-    Reporting never raises and never waits. Only `restore` and `checkpoint` raise, if a checkpoint
-    cannot be read or an object cannot be stored.
+    Reporting never raises and does not wait for the server. `restore`, `checkpoint` and `epochs`
+    raise CheckpointError if a checkpoint cannot be read or written. Invalid arguments of these also
+    raise.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Run:
         self.end_with(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, such as that for a process that multiprocessing starts, reports nothing."""
+        """Pickle as a disabled run, so that a copy in a child process reports nothing."""
         return _disabled_run, (self.id, self.name, self.config, self.total_epochs, self._seed)
 
     @property
@@ -184,7 +185,9 @@ class Run:
         try:
             resumed = self._store.resume(self._resume_from)
             found = resumed.checkpoint
-            where = f"going on from epoch {found.facts.epoch}" if found else "starting anew"
+            where = (
+                f"continuing from epoch {found.facts.epoch}" if found else "starting from epoch 1"
+            )
             for reason in resumed.unusable:
                 self._note(f"{reason}; {where}.")
             if found:
@@ -212,7 +215,7 @@ class Run:
             yield epoch
 
     def checkpoint(self, epoch: int, **objects: object) -> None:
-        """Copy the state after this epoch and write it durably, while training goes on.
+        """Copy the state after this epoch and write it durably, while training continues.
 
         Checkpoints that follow each other faster than they are written, or within 0.1 s, share a
         file: the newest is written, and the best. Only rank 0 writes.
@@ -247,8 +250,8 @@ class Run:
     def seed_epoch(self, epoch: int) -> int:
         """Seed Python, numpy and torch from the run's seed and the epoch; return the number.
 
-        A script that draws all its randomness after this call resumes bit by bit. The run's seed is
-        `seed` of `init` or of the configuration, else 0.
+        A script that draws all its randomness after this call resumes with bit-identical results.
+        The run's seed is `seed` of `init` or of the configuration, else 0.
         """
         return seed_generators(self._seed, epoch)
 
@@ -299,7 +302,7 @@ class Run:
     # How it ends
 
     def end_with(self, error: BaseException | None) -> None:
-        """Finish as the error demands: another attempt may not meet it."""
+        """Finish according to the error; in managed mode, most errors start another attempt."""
         if isinstance(error, SystemExit) and error.code in (None, 0):
             error = None
         if error is None:
@@ -464,7 +467,7 @@ class Run:
                 self._best = best
 
     def _check_writer(self, *, wait: bool = False) -> None:
-        """Raise what went wrong in writing; `wait` until all is written."""
+        """Raise an error of the writer; with `wait`, wait first until all is written."""
         if self._writer is None or self._closed:
             return
         error = self._writer.flush() if wait else self._writer.take_error()
@@ -472,8 +475,8 @@ class Run:
             return
         if self.mode == "managed":
             self._fail(error)
-        # A full disk is no reason to lose the training that still runs.
-        notify(f"{error}; the training goes on.")
+        # A checkpoint that cannot be written, as on a full disk, must not stop the training.
+        notify(f"{error}; training continues.")
 
 
 def _disabled_run(
@@ -526,7 +529,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-# Runs that are not finished; they are at the exit of the interpreter.
+# Unfinished runs; the exit hook finishes them.
 _active: set[Run] = set()
 
 

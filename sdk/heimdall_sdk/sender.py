@@ -65,13 +65,13 @@ class Sender:
         self._wake.set()
 
     def run(self) -> None:
-        """Send until the run is finished; failures are repeated for ever, with growing delays."""
+        """Send until the run is finished; retry failures without limit, with growing delays."""
         delay = 0.0
         try:
             while not self._state.finished:
                 delay = self._try_step(delay)
         except GoneError as error:
-            notify(f"{error} Nothing more is reported; the training goes on.")
+            notify(f"{error} Nothing more is reported; training continues.")
             self.problem = str(error)
         except Exception as error:
             notify(f"the sender failed: {type(error).__name__}: {error}")

@@ -137,7 +137,7 @@ class StateFile:
         data = self._bytes(entry)
         if not data.nbytes:
             return torch.empty(entry["shape"], dtype=dtype)
-        # A copy of its own: otherwise one small tensor would keep the whole file in memory.
+        # A separate copy: otherwise one small tensor would keep the whole file in memory.
         raw = torch.frombuffer(data, dtype=torch.uint8).clone()
         return raw.view(dtype).reshape(entry["shape"])
 
@@ -231,7 +231,7 @@ class _Encoder:
         if name is None:
             stored = value.resolve_neg().cpu().contiguous()
             if stored.data_ptr() == value.data_ptr():
-                stored = stored.clone()  # training goes on while it is written
+                stored = stored.clone()  # training continues while it is written
             tensor = _Tensor(dtype, tuple(stored.shape), _torch_memory(stored))
             # Kept alive: while its address is a key, it must not be used again.
             self._originals.append(value)

@@ -1,4 +1,4 @@
-"""Send what earlier runs wrote and could not send: `heimdall sync`."""
+"""Send the reports that earlier runs stored and could not send: `heimdall sync`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class SyncedRun:
-    """What became of the spool of one run."""
+    """The result of sending one run's spool."""
 
     client_id: str
     name: str

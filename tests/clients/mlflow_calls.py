@@ -217,6 +217,18 @@ def metrics(recorder: Recorder, client: MlflowClient, experiment: str) -> None:
     client.log_metric(run, "early", 1.0, MOMENT, 8)
     client.log_metric(run, "late", 1.0, MOMENT + 1, 8)
     call("get_metric_history, same step, earlier", lambda: client.get_metric_history(run, "early"))
+    for number in range(5):
+        client.log_metric(run, "no step", number, MOMENT + number)
+    call("get_metric_history, no step", lambda: client.get_metric_history(run, "no step"))
+    client.log_metric(run, "unordered times", 2.0, MOMENT + 2, 1)
+    client.log_metric(run, "unordered times", 1.0, MOMENT + 1, 2)
+    call(
+        "get_metric_history, unordered times",
+        lambda: client.get_metric_history(run, "unordered times"),
+    )
+    same = [Metric("same time", value, MOMENT, 3) for value in (0.5, 0.25, 0.5)]
+    client.log_batch(run, same)
+    call("get_metric_history, same time", lambda: client.get_metric_history(run, "same time"))
     call("get_run, newest values", lambda: client.get_run(run).data.metrics)
     call("log_metric, negative step", lambda: client.log_metric(run, "neg", 1.0, MOMENT, -1))
     call("log_metric, long name", lambda: client.log_metric(run, "n" * 251, 1.0))

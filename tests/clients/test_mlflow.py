@@ -31,8 +31,6 @@ pytestmark = [
 EXPLAINED = {
     r"get_metric_history, infinite: \[0\]\.value": "MLflow's database stores 1.8e308 for infinity",
     r"get_run, newest values: \.infinite": "MLflow's database stores 1.8e308 for infinity",
-    r"get_metric_history, same step: .*": "one value of a metric at a step is kept",
-    r"get_metric_history, same step, earlier: \[0\]\.timestamp": "a step has one time",
     r"get_run, finished and running again: ": "a run that has finished stays finished",
     r"log_metric, negative step: .*": "steps are not negative",
 }

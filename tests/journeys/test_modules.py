@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
@@ -133,6 +133,12 @@ def test_page_and_server_format_ticks_alike(tab: Page, name: str) -> None:
          [32, 21, 10]),
         ({"status": "running", "current_epoch": 20}, [11, 0]),
         ({"status": "paused", "current_epoch": 1200, "total_epochs": 5000,}, []),
+        ({"status": "running", "total_epochs": 0, "current_epoch": 0}, []),
+        ({"status": "running", "total_epochs": 0, "reported_percent": 41.5,
+          "estimated_end_at": "2100-01-01T00:00:00Z"}, []),
+        ({"status": "running", "total_epochs": 0, "reported_percent": 0.0}, []),
+        ({"status": "running", "current_epoch": 3, "reported_percent": 12.0,
+          "estimated_end_at": "2000-01-01T00:00:00Z"}, [32, 21, 10]),
     ],
 )  # fmt: skip
 def test_page_and_server_format_the_progress_alike(
@@ -142,6 +148,8 @@ def test_page_and_server_format_the_progress_alike(
     now = timezone.now()
     ends = [now - timedelta(seconds=seconds) for seconds in epochs_ago]
     job = Job(**values)
+    if end := fields.get("estimated_end_at"):
+        job.estimated_end_at = datetime.fromisoformat(end)
     sent_job = {**values, "progress_percent": job.progress_percent}
     script = "return m.progressText(a[0], new m.Speed(a[1]), a[2]);"
     sent = [end.isoformat() for end in ends]
@@ -176,6 +184,48 @@ def test_transport_and_delay_depend_on_the_failures_in_a_row(tab: Page) -> None:
     assert delays == [250, 500, 1000, 8000]
     jitter = module(tab, "live", "return [m.retryDelay(1, () => 0), m.retryDelay(1, () => 1)];")
     assert jitter == [125, 375]
+
+
+REPEATS = """
+    const c = new m.SeriesColumns(["loss", "lr"], true), anchors = new m.EpochAnchors();
+    const data = {
+      step: [0, 0, 0, 0, 1], epoch: [null, null, null, null, null], seconds: [4, 0, 2, 3, 1],
+      series: {loss: [0.5, 1, null, 0.25, 0.125], lr: [null, null, 0.1, null, null]},
+      not_finite: {},
+    };
+    c.load(data);
+"""
+
+
+def test_series_with_several_values_at_a_step_show_all_of_them_by_time(tab: Page) -> None:
+    result = module(
+        tab,
+        "series",
+        REPEATS
+        + """
+        const [time, step] = ["time", "step"].map((axis) => c.table(axis, anchors, []));
+        return [time.data[0], time.data[1], time.rows, step.data[0], step.data[1], step.data[2][0],
+                step.rows, m.shareSteps(data)];""",
+    )
+    assert result == [
+        [0, 1, 2, 3, 4], [1, 0.125, None, 0.25, 0.5], [1, 4, 2, 3, 0], [0, 1], [0.25, 0.125], 0.1,
+        [3, 4], False,
+    ]  # fmt: skip
+
+
+def test_event_with_another_value_of_the_last_step_is_a_row_of_its_own(tab: Page) -> None:
+    result = module(
+        tab,
+        "series",
+        """
+        const c = new m.SeriesColumns(["loss"], true), anchors = new m.EpochAnchors();
+        for (let at = 0; at < 5; at += 1) c.add({step: 0, seconds: at}, {loss: 1 / (at + 1)});
+        c.add({step: 0, seconds: 9}, {loss: 0.2000001});
+        const {data} = c.table("time", anchors, []);
+        return [data[0], data[1].map((value) => Math.round(100 * value)),
+                m.shareSteps({step: c.step, series: c.series})];""",
+    )
+    assert result == [[0, 1, 2, 3, 4], [100, 50, 33, 25, 20], True]
 
 
 COLUMNS = "const c = new m.Columns({epoch: [], seconds: [], series: {loss: []}}, [], a[0]);"

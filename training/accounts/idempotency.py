@@ -18,7 +18,7 @@ from training.models import IdempotencyKey
 
 RETENTION = timedelta(hours=24)
 # An older claim belongs to a process that died, or could not release it without the database. If
-# its work goes on after all, `complete` raises and it is rolled back.
+# its work continues after all, `complete` raises and it is rolled back.
 ORPHANED_AFTER = timedelta(seconds=30)
 # Longer than the longest import.
 IMPORT_ORPHANED_AFTER = timedelta(minutes=5)

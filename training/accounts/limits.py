@@ -110,7 +110,7 @@ RUNNING_JOBS = Limit(
     "running_jobs", "Running jobs", "running jobs", "wait until one has ended", _running_jobs
 )
 REPORTED_JOBS = Limit(
-    "reported_jobs", "Reported jobs that run", "reported jobs that run",
+    "reported_jobs", "Running reported jobs", "running reported jobs",
     "finish some of them first", _reported_jobs,
 )  # fmt: skip
 RUNNING_SWEEPS = Limit(
@@ -118,7 +118,7 @@ RUNNING_SWEEPS = Limit(
     "pause or cancel one, or wait until one has ended", _running_sweeps,
 )  # fmt: skip
 IMPORTS = Limit(
-    "imports", "Imports at once", "imports under way",
+    "imports", "Concurrent imports", "imports under way",
     "wait until one has ended", _imports, at_once=True,
 )  # fmt: skip
 STREAMS = Limit(
@@ -126,11 +126,11 @@ STREAMS = Limit(
     "open sockets and event streams", "close some first", connections.count_open, at_once=True,
 )  # fmt: skip
 DOWNLOADS = Limit(
-    "downloads", "Downloads at once (this web process)", "downloads under way",
+    "downloads", "Concurrent downloads (this web process)", "downloads under way",
     "wait until one has ended", _held("downloads"), at_once=True,
 )  # fmt: skip
 PREDICTIONS = Limit(
-    "predictions", "Predictions at once (this web process)", "predictions under way",
+    "predictions", "Concurrent predictions (this web process)", "predictions under way",
     "wait until one has ended", _held("predictions"), at_once=True,
 )  # fmt: skip
 STORED_BYTES = Limit(
@@ -211,12 +211,16 @@ def lock_owner(owner_id: int) -> None:
     list(User.objects.select_for_update(no_key=True).filter(pk=owner_id).values_list("pk"))
 
 
-def require(owner: User, limit: Limit, adding: int = 1) -> None:
+def require(owner: User, *wanted: Limit, adding: int = 1) -> None:
     """Raise LimitReachedError unless `adding` more are allowed; in a transaction that adds them."""
     lock_owner(owner.pk)
-    used, allowed = limit.count(owner.pk), maximum(limit, owner.pk)
-    if used + adding > allowed:
-        raise LimitReachedError(limit, owner, used, allowed)
+    names = [limit.name for limit in wanted]
+    rows = LimitOverride.objects.filter(user=owner, name__in=names)
+    overrides = dict(rows.values_list("name", "maximum"))
+    for limit in wanted:
+        used, allowed = limit.count(owner.pk), overrides.get(limit.name, _default(limit))
+        if used + adding > allowed:
+            raise LimitReachedError(limit, owner, used, allowed)
 
 
 def has_room(owner_id: int, limit: Limit) -> bool:

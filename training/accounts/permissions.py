@@ -48,6 +48,15 @@ def visible_to(
     return rows.filter(owned | Q(**{f"{team}__in": teams}))
 
 
+def visible_by_key(rows: QuerySet[Job], user: User) -> QuerySet[Job]:
+    """`visible_to`, for one row that is found by its key: one query, also for the teams."""
+    if not user.is_active:
+        return rows.none()
+    if user.is_staff:
+        return rows
+    return rows.filter(Q(owner=user.pk) | Q(team__in=user.groups.all()))
+
+
 def visible_in_order(rows: QuerySet[Job], user: User) -> QuerySet[Job]:
     """`visible_to`, for a list of which a page is read.
 
@@ -87,7 +96,7 @@ def require_owner(row: Job | Dataset | Project, user: User) -> None:
 
 
 def lost_access(owner: User, dataset: Dataset | None) -> str:
-    """Why what the owner began may not go on; empty if it may. Asked whenever it is to go on."""
+    """Why a job or sweep of the owner may not continue; empty if it may. Checked at each step."""
     if not owner.is_active:
         return f"The account of {owner.username} is deactivated."
     if dataset is None or visible_to(Dataset.objects.filter(pk=dataset.pk), owner).exists():

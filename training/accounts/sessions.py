@@ -52,7 +52,7 @@ class SessionStore(DatabaseStore):
         return row
 
     async def acreate_model_instance(self, data: dict[str, Any]) -> UserSession:
-        # Without its own columns the row is refused, and Django tries another key without an end.
+        # Without these columns the row is rejected, and Django retries endlessly with other keys.
         return await sync_to_async(self.create_model_instance)(data)
 
 

@@ -1,4 +1,4 @@
-"""Pauses between failed sign-ins at one account, which grow, but lock nobody out.
+"""Growing pauses between failed sign-ins at one account, which never lock its user out.
 
 After FREE_FAILURES failures each further one makes the account wait, 1 s at first and twice as
 long each time, up to MAX_PAUSE. An attempt within the pause is refused without checking the
@@ -78,7 +78,7 @@ def confirm_password(user: User, password: str) -> str:
     try:
         with attempt(user.username, request_context.request.get()) as counted:
             if not user.check_password(password):
-                return "This is not your present password."
+                return "This is not your current password."
             counted.succeeded()
     except TooManyFailuresError as error:
         return str(error)

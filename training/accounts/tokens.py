@@ -65,7 +65,7 @@ def create_token(
     """
     days = default_days() if days is None else days
     if days > settings.TOKEN_MAX_DAYS:
-        message = f"{days} is too large: at most {settings.TOKEN_MAX_DAYS}."
+        message = f"{days} is too large; it must be at most {settings.TOKEN_MAX_DAYS}."
         raise InvalidInputError({"days": [message]})
     ApiToken.objects.filter(user=user).exclude(valid()).delete()
     if ApiToken.objects.filter(user=user, job=None).count() >= MAX_TOKENS:

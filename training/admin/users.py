@@ -29,7 +29,7 @@ class DeletionForm(forms.Form):
 
     what = forms.ChoiceField(
         choices=[
-            (HAND_OVER, "Hand them to another user; running jobs go on"),
+            (HAND_OVER, "Hand them to another user; running jobs continue"),
             (DELETE, "Delete them, with their files; running jobs are cancelled"),
         ],
         widget=forms.RadioSelect,
@@ -42,7 +42,7 @@ class DeletionForm(forms.Form):
         required=False,
         widget=forms.TextInput,
         label="User name",
-        error_messages={"invalid_choice": "There is no active user of this name."},
+        error_messages={"invalid_choice": "No active user has this name."},
     )
 
     def clean(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class HeimdallUserAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         user = self.get_object(request, object_id)
         if user is None:
-            raise Http404("There is no such user.")
+            raise Http404("This user does not exist.")
         if not self.has_delete_permission(request, user) or not request.user.is_superuser:
             raise PermissionDenied
         form = DeletionForm(request.POST or None)

@@ -16,7 +16,8 @@ from training.api.scopes import required_scope
 from training.models.scopes import SCOPES
 
 
-def _authenticate(token: str) -> tuple[User, TokenCredential]:
+def authenticate(token: str) -> tuple[User, TokenCredential]:
+    """The user of an API token; raises AuthenticationFailed."""
     found = tokens.authenticate(token)
     if found is None:
         raise AuthenticationFailed(
@@ -33,7 +34,7 @@ class BearerAuthentication(BaseAuthentication):
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
             return None
-        return _authenticate(token.strip())
+        return authenticate(token.strip())
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="heimdall"'
@@ -47,7 +48,7 @@ class TokenAuthentication(BearerAuthentication):
         token = tokens.token_in(request.headers.get("Authorization", ""))
         if token is None:
             return None
-        return _authenticate(token)
+        return authenticate(token)
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

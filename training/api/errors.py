@@ -61,7 +61,7 @@ KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], s
     ((MissingScopeError,), 403, str),
     ((LogTooLongError,), 413, str),
     ((KeyReusedError,), 422, str),
-    ((ObjectDoesNotExist,), 404, lambda _: "It was deleted meanwhile."),
+    ((ObjectDoesNotExist,), 404, lambda _: "The object was deleted in the meantime."),
     ((RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent), 413, str),
     ((MultiPartParserError, SuspiciousOperation), 400, str),
     ((ValidationError, DataError), 400, lambda _: "Invalid value in the request."),
@@ -199,7 +199,7 @@ def problem(status: int, detail: str) -> JsonResponse:
 @csrf_exempt  # else a POST to an unknown path is answered with a page about cookies
 def unknown_path(request: HttpRequest) -> JsonResponse:
     return problem(
-        404, f"There is no endpoint {request.path}; {reverse('docs')} lists all of them."
+        404, f"The endpoint {request.path} does not exist; {reverse('docs')} lists all endpoints."
     )
 
 

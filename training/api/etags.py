@@ -23,18 +23,18 @@ IF_MATCH = OpenApiParameter(
     "If-Match",
     str,
     OpenApiParameter.HEADER,
-    description="The `ETag` that you read; the answer is 412 if it has changed since.",
+    description="The `ETag` that you read. The response is 412 if the resource has changed since.",
 )
 # A cache may store the response, but has to revalidate it each time.
 CACHE_CONTROL = "private, no-cache"
-# What follows in a tag is shown and does not make a version: `If-Match` ignores it, or a heartbeat
-# would refuse each change of a running job.
+# The part of a tag after this changes with each heartbeat. `If-Match` ignores it, so that a
+# heartbeat does not fail a change of a running job.
 _SHOWN = "."
 
 
 class PreconditionFailed(APIException):
     status_code = HTTPStatus.PRECONDITION_FAILED
-    default_detail = "It has changed since you read it; read it again and retry."
+    default_detail = "The resource has changed since you read it. Read it again and retry."
 
 
 def make_etag(*parts: object) -> str:

@@ -48,7 +48,7 @@ class BoundedSearchFilter(SearchFilter):
     def get_search_terms(self, request: Request) -> list[str]:
         terms = list(super().get_search_terms(request))
         if len(terms) > MAX_SEARCH_TERMS:
-            message = f"{len(terms):,} search terms are too many: at most {MAX_SEARCH_TERMS}."
+            message = f"Too many search terms ({len(terms):,}); at most {MAX_SEARCH_TERMS} allowed."
             raise InvalidInputError({self.search_param: [message]})
         return terms
 

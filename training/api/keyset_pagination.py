@@ -61,7 +61,7 @@ class _Cursor:
 
 
 class Page(NamedTuple):
-    """Rows, and the cursors of the pages beside them; empty where there is none."""
+    """Rows, and the cursors of the previous and next page; empty if there is no such page."""
 
     rows: list[Any]
     next: str

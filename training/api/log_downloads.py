@@ -29,7 +29,7 @@ def log_response(
     total = max(size - after, 0)
     etag = etags.make_etag("log", log.path, size, gap, after)
     try:
-        # Of an empty representation there is no range; a client that waits for output is not wrong.
+        # An empty log has no ranges, and a client that waits for output must not get an error.
         byte_range = downloads.requested_range(request, total, etag) if total else None
     except downloads.RangeNotSatisfiableError:
         return downloads.range_not_satisfiable(total)

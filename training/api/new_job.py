@@ -65,7 +65,7 @@ def _checkpoint(user: User, program: Program, body: ProgramJobRequest) -> str:
     job = visible_to(Job.objects.all(), user).filter(pk=body.init_from).first()
     if job is None:
         raise InvalidInputError(
-            {"init_from": [f"There is no job {body.init_from} that you may use."]}
+            {"init_from": [f"Job {body.init_from} does not exist, or you cannot use it."]}
         )
     if job.program != program.name:
         sentence = f"Job {job.pk} trained {job.program!r}, not {program.name!r}."

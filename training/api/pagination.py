@@ -1,4 +1,4 @@
-"""Cursor pagination: rows that are added meanwhile do not shift the pages."""
+"""Cursor pagination: rows that are added between two requests do not shift the pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _PageSizePagination(CursorPagination):
     def get_page_size(self, request: Request) -> int:
         size = query_params.integer(request, "page_size", self.page_size)
         if size < 1:
-            raise InvalidInputError({"page_size": [f"{size} is too small: at least 1."]})
+            raise InvalidInputError({"page_size": [f"{size} is too small; it must be at least 1."]})
         return min(size, self.max_page_size)
 
     def get_schema_operation_parameters(self, view: Any) -> list[Schema]:

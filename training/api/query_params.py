@@ -42,6 +42,13 @@ SERIES_PARAMETER = OpenApiParameter(
     description="Metric names, separated by commas; default: all. Repeat it for names with commas.",
 )
 
+REPEATS_PARAMETER = OpenApiParameter(
+    "repeats",
+    bool,
+    description="Return all values of a step: if a series has several, each row is a step at one "
+    "time, ordered by step and then time. Of more than 250,000 values the last of each step.",
+)
+
 
 def json_object(request: Request) -> dict[str, JsonValue]:
     if not isinstance(request.data, dict):
@@ -114,7 +121,7 @@ def requested_series(request: Request, known: list[str]) -> list[str]:
         raise InvalidInputError(
             {
                 "series": [
-                    f"There is no {name[:100]!r}; choose from {_first(known)}."
+                    f"Unknown series {name[:100]!r}; choose from {_first(known)}."
                     for name in unknown[:10]
                 ]
             }
@@ -131,7 +138,9 @@ def usable_dataset(user: User, pk: str) -> Dataset:
     """A ready dataset that this user may train on; else InvalidInputError says why not."""
     dataset = visible_to(Dataset.objects.all(), user).filter(pk=pk).first()
     if dataset is None:
-        raise InvalidInputError({"dataset_id": [f"There is no dataset {pk} that you may use."]})
+        raise InvalidInputError(
+            {"dataset_id": [f"Dataset {pk} does not exist, or you cannot use it."]}
+        )
     if dataset.status != Dataset.State.READY:
         raise InvalidInputError(
             {"dataset_id": [f"Dataset {dataset.name!r} is not ready: {dataset.status}."]}

@@ -17,15 +17,18 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 class BodyTooLargeError(APIException):
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    default_detail = (
-        f"The body has more than {MAX_BYTES:,} bytes, decompressed; send it in several requests."
-    )
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"The decompressed body exceeds {max_bytes:,} bytes; send it in several requests."
+        )
 
 
 class ReportParser(BaseParser):
     """JSON, ten times as fast as DRF's parser."""
 
     media_type = "application/json"
+    max_bytes = MAX_BYTES
 
     def parse(
         self,
@@ -34,7 +37,7 @@ class ReportParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         try:
-            return orjson.loads(_read(stream, parser_context) or b"{}")
+            return orjson.loads(_read(stream, parser_context, self.max_bytes) or b"{}")
         except orjson.JSONDecodeError as error:
             raise ParseError(
                 f'The body is not JSON: {error}. NaN and infinities are the strings "NaN", '
@@ -43,7 +46,7 @@ class ReportParser(BaseParser):
 
 
 class LogParser(BaseParser):
-    """The bytes themselves, of whatever media type."""
+    """The bytes themselves, of any media type."""
 
     media_type = "*/*"
 
@@ -53,30 +56,30 @@ class LogParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        return _read(stream, parser_context)
+        return _read(stream, parser_context, MAX_BYTES)
 
 
-def _read(stream: IO[Any], parser_context: Mapping[str, Any] | None) -> bytes:
+def _read(stream: IO[Any], parser_context: Mapping[str, Any] | None, max_bytes: int) -> bytes:
     headers = (parser_context or {})["request"].headers
     encoding = headers.get("Content-Encoding", "").strip().lower()
-    content: bytes = stream.read(MAX_BYTES + 1)
+    content: bytes = stream.read(max_bytes + 1)
     if encoding == "gzip":
-        content = _decompress(content)
+        content = _decompress(content, max_bytes)
     elif encoding not in ("", "identity"):
         raise UnsupportedMediaType(
             encoding, f"Content-Encoding {encoding!r} is not supported; use gzip or none."
         )
-    if len(content) > MAX_BYTES:
-        raise BodyTooLargeError
+    if len(content) > max_bytes:
+        raise BodyTooLargeError(max_bytes)
     return content
 
 
-def _decompress(content: bytes) -> bytes:
+def _decompress(content: bytes, max_bytes: int) -> bytes:
     decompressor = zlib.decompressobj(_GZIP)
     try:
-        found = decompressor.decompress(content, MAX_BYTES + 1)
+        found = decompressor.decompress(content, max_bytes + 1)
     except zlib.error as error:
         raise ParseError(f"The body is not compressed with gzip: {error}.") from error
-    if len(found) <= MAX_BYTES and not decompressor.eof:
-        raise ParseError("The compressed body ends too early.")
+    if len(found) <= max_bytes and not decompressor.eof:
+        raise ParseError("The gzip body is truncated.")
     return found

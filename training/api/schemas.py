@@ -34,8 +34,8 @@ class JobChanges(JobPatch):
         0,
         ge=-100,
         le=100,
-        description="Of a queued or paused job. Higher-priority jobs start first; above 0 is for "
-        "staff.",
+        description="Only for a queued or paused job. Higher-priority jobs start first. Only staff "
+        "can use a priority above 0.",
     )
 
 
@@ -107,7 +107,7 @@ class DatasetRequest(BaseModel):
 
 
 def _flat(name: str, fields: type[BaseModel], request: type[Request]) -> type[Request]:
-    """The request with the program's fields beside its own, as the API takes them."""
+    """The request with the program's fields at the top level, as in the API."""
     combined = create_model(name, __base__=(fields, request), __doc__=request.__doc__)
     return cast("type[Request]", combined)
 

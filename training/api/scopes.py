@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # circular: its import loads the class below from the setting
 
 
 def required_scope(view: Any, method: str) -> Scope | None:
-    """None: any token will do, or none at all."""
+    """The scope that a token needs for the request; None if any token, or no token, will do."""
     if not any(isinstance(permission, HasScope) for permission in view.get_permissions()):
         return None
     by_action: Mapping[str, Scope] = getattr(view, "scopes", {})

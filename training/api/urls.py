@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import SimpleRouter
@@ -19,6 +19,7 @@ from training.api.views.reports import ReportViewSet
 from training.api.views.schema import SchemaView
 from training.api.views.sweeps import SweepViewSet
 from training.api.views.tokens import TokenDetailView, TokensView, TokenView
+from training.api.views.trainer_status import TrainerStatusViewSet
 from training.api.views.webhooks import WebhookViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -30,7 +31,7 @@ router.register("sweeps", SweepViewSet, basename="sweep")
 router.register("reports", ReportViewSet, basename="report")
 router.register("webhooks", WebhookViewSet, basename="webhook")
 
-# What the API can do is no secret.
+# The schema is public: it contains no data.
 OPEN: dict[str, list[type[AllowAny]]] = {
     "permission_classes": [AllowAny],
     "authentication_classes": [],
@@ -41,6 +42,12 @@ docs = csp_override(DOCS_CSP)(SpectacularSwaggerSplitView.as_view(url_name="sche
 
 urlpatterns = [
     path("training/", include(router.urls)),
+    # Seven digits: the number of an attempt fits the column.
+    re_path(
+        r"^training/jobs/(?P<pk>[^/.]+)/attempts/(?P<number>[0-9]{1,7})/status$",
+        TrainerStatusViewSet.as_view({"post": "create"}),
+        name="trainer-status",
+    ),
     path("training/programs", ProgramsView.as_view(), name="programs"),
     path("training/programs/<str:name>", ProgramDetailView.as_view(), name="program"),
     path("auth/token", TokenView.as_view(), name="token"),

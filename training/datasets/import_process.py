@@ -1,4 +1,4 @@
-"""Runs imports in processes of their own, whose memory is limited, instead of the web process."""
+"""Runs imports in separate processes with limited memory, instead of the web process."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def store_dataset(owner: User, name: str, read: ReadDataset) -> Dataset:
     try:
         size = dataset_bytes(pk)
         with transaction.atomic():
-            limits.require(owner, limits.STORED_BYTES, size)
+            limits.require(owner, limits.STORED_BYTES, adding=size)
             return Dataset.objects.create(
                 id=pk,
                 owner=owner,
@@ -144,7 +144,7 @@ def share_dataset(dataset: Dataset, team: Group | None) -> None:
 
 
 def _describe_holder(row: Model) -> str:
-    """Also of other users, who must be asked to delete it."""
+    """Include the owner, whom another user has to ask to delete it."""
     owner: User = row.owner  # type: ignore[attr-defined]
     kind = type(row).__name__.lower()
     return f"{kind} {str(row)!r} of {owner.username} ({row.pk})"

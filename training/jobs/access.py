@@ -1,4 +1,4 @@
-"""Whether a job may go on: its owner may still use its dataset and the job that it starts from."""
+"""Whether a job may continue: its owner can still use its dataset and its initial checkpoint."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _JOB_FOLDER = re.compile(r"(?:^|/)jobs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{
 
 
 def lost_access(job: Job) -> str:
-    """Why the job may not go on; empty if it may."""
+    """Why the job may not continue; empty if it may."""
     return permissions.lost_access(job.owner, job.dataset) or _lost_origin(job)
 
 
 def _lost_origin(job: Job) -> str:
-    """About the job whose checkpoint it starts from, until it has one of its own."""
+    """Why the job cannot start from another job's checkpoint; empty once it has its own."""
     found = _JOB_FOLDER.search(job.init_from)
     if found is None or job.checkpoint_path:
         return ""

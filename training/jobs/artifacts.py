@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     parts = name.split("/")
     if len(name) > MAX_NAME or len(parts) > MAX_DEPTH:
         raise ArtifactNameError(
-            f"The name is too long: at most {MAX_NAME} characters and {MAX_DEPTH} folders."
+            f"The name is too long; at most {MAX_NAME} characters and {MAX_DEPTH} folders allowed."
         )
     if any(part in ("", ".", "..") for part in parts):
         raise ArtifactNameError(f"{name!r} has an empty part, '.' or '..'.")
@@ -84,7 +84,7 @@ def store_artifact(job: Job, name: str, blocks: Iterable[bytes], max_bytes: int)
         if path.is_dir():
             raise IsADirectoryError
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise ArtifactNameError(f"{name!r} is a file and a folder at once.") from error
+        raise ArtifactNameError(f"{name!r} conflicts with an existing file or folder.") from error
     temporary = temporary_path(path)
     try:
         with temporary.open("wb") as file:

@@ -53,7 +53,7 @@ class Attempt:
     def must_change(self, *builders: EventBuilder, when: Q | None = None, **values: Any) -> Job:
         job = self.change(*builders, when=when, **values)
         if job is None:
-            raise SupersededError(f"attempt {self.number} of job {self.job_id} no longer has it")
+            raise SupersededError(f"attempt {self.number} of job {self.job_id} was superseded")
         return job
 
     def end(self, *builders: EventBuilder, **values: Any) -> Job:
@@ -90,6 +90,7 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
             status=Status.RUNNING,
             worker=worker,
             attempt=F("attempt") + 1,
+            estimated_end_at=None,
             **lease(),
         )
         if job:
@@ -98,8 +99,18 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
 
 
 def extend_lease(attempt: Attempt) -> bool:
-    """Whether the job still belongs to the attempt; its lease then begins anew."""
+    """Whether the job still belongs to the attempt; its lease then restarts."""
     return attempt.change(**lease()) is not None
+
+
+def has_been_alone(attempt: Attempt, seconds: float) -> bool:
+    """Whether no other job of the program has run in the last seconds."""
+    since = Now() - timedelta(seconds=seconds)
+    others = Job.objects.filter(
+        Q(status=Status.RUNNING) | Q(heartbeat_at__gte=since) | Q(finished_at__gte=since),
+        program=attempt.program,
+    )
+    return not others.exclude(pk=attempt.job_id).exists()
 
 
 def requested_stop(attempt: Attempt) -> Stop:
@@ -107,7 +118,7 @@ def requested_stop(attempt: Attempt) -> Stop:
     rows = Job.objects.filter(attempt.fence, pk=attempt.job_id)
     stop_requested = rows.values_list("stop_requested", flat=True).first()
     if stop_requested is None:
-        raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} no longer has it")
+        raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} was superseded")
     return Stop(stop_requested)
 
 

@@ -58,27 +58,44 @@ def series_names(job: Job) -> list[str]:
     return store.series_names(job.pk) if job.has_points else list(history.read(job.pk).newest)
 
 
-def metrics_json(job: Job, names: Sequence[str], max_points: int) -> MetricsJson:
+def metrics_json(
+    job: Job, names: Sequence[str], max_points: int, *, with_repeats: bool = False
+) -> MetricsJson:
     """The columns of the API: by step where points are stored, else by epoch."""
     if job.has_points:
-        return _points_json(names, point_columns.read_columns(job.pk, names, max_points))
-    found = columns(job, names, max_points)
+        found = point_columns.read_columns(job.pk, names, max_points, with_repeats=with_repeats)
+        return _points_json(names, found)
+    by_epoch = columns(job, names, max_points)
     return {
-        "step": [None] * len(found.epoch),
-        "epoch": [*found.epoch],
-        "seconds": [*found.seconds],
-        "series": found.series,
+        "step": [None] * len(by_epoch.epoch),
+        "epoch": [*by_epoch.epoch],
+        "seconds": [*by_epoch.seconds],
+        "series": by_epoch.series,
         "not_finite": {},
-        "total": found.total,
+        "total": by_epoch.total,
     }
 
 
-def x_axis(found: MetricsJson) -> tuple[str, list[int]]:
-    """Epochs if each row has one of its own, else steps; series.js decides the same."""
+def x_axis(found: MetricsJson) -> tuple[str, Sequence[float]]:
+    """Epochs if each row has one of its own, else steps; series.js decides the same.
+
+    Where most values share their step, as those of a client that gives none, time.
+    """
     epochs = [epoch for epoch in found["epoch"] if epoch is not None]
     if len(set(epochs)) == len(found["epoch"]):
         return "epoch", epochs
+    if share_steps(found):
+        return "time", [second or 0.0 for second in found["seconds"]]
     return "step", [step or 0 for step in found["step"]]
+
+
+def share_steps(found: MetricsJson) -> bool:
+    """Whether there are more than two values a step, on average of the series."""
+    rows = [
+        [step for step, value in zip(found["step"], one, strict=True) if value is not None]
+        for one in found["series"].values()
+    ]
+    return sum(map(len, rows)) > 2 * sum(len(set(steps)) for steps in rows)
 
 
 def _points_json(names: Sequence[str], found: PointColumns) -> MetricsJson:
@@ -114,7 +131,7 @@ def _not_finite(values: NDArray[np.float64], present: NDArray[np.bool_]) -> dict
 
 
 def _columns_by_epoch(names: Sequence[str], found: PointColumns) -> Columns:
-    """For a page; the steps stand for the epochs where some have none."""
+    """The columns for a page; steps replace epochs if some steps have no epoch."""
     epochs = [epoch for epoch in _epochs(found) if epoch is not None]
     return Columns(
         epoch=epochs if len(epochs) == len(found.steps) else found.steps.tolist(),

@@ -46,7 +46,7 @@ def counted(job: Job, blocks: Iterable[bytes], announced: int) -> Iterator[bytes
     use afterward, because the upload may have replaced a file.
     """
     with transaction.atomic():
-        limits.require(job.owner, limits.STORED_BYTES, max(announced, 1))
+        limits.require(job.owner, limits.STORED_BYTES, adding=max(announced, 1))
     pending = 0
     for block in blocks:
         pending += len(block)
@@ -60,5 +60,5 @@ def counted(job: Job, blocks: Iterable[bytes], announced: int) -> Iterator[bytes
 
 def _add(job: Job, size: int) -> None:
     with transaction.atomic():
-        limits.require(job.owner, limits.STORED_BYTES, size)
+        limits.require(job.owner, limits.STORED_BYTES, adding=size)
         Job.objects.filter(pk=job.pk).update(disk_bytes=Coalesce(F("disk_bytes"), 0) + size)

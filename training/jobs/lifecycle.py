@@ -1,8 +1,7 @@
-"""All job state changes. Each is one transaction that updates exactly one row or does nothing.
+"""State changes of jobs that users request, and `change`, through which all state changes go.
 
-A change is a compare-and-set on the row: it increments `seq`, stores its events, and notifies the
-publisher after the commit. `training.jobs.attempts` holds the changes of a running attempt; both
-go through `change`.
+A change is a compare-and-set on the job's row: it increments `seq`, stores its events and, after
+the commit, notifies the publisher. `attempts`, `results`, `reports` and `points` hold the others.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from training.validation import InvalidInputError
 from training.webhooks import outbox
 
 DEFAULT_POLICY = QueuePolicy()
-# They say that a job goes on, and change nothing that a user could overwrite.
+# A change of only these keeps `updated_at`, so that a heartbeat does not fail `If-Match`.
 HEARTBEAT = frozenset({"heartbeat_at", "lease_expires_at"})
 EventBuilder = Callable[[Job], events.Event]
 
@@ -100,7 +99,7 @@ def require_allowed_priority(priority: int, user: User, field: str = "priority")
     """Raise InvalidInputError if only staff may use this priority."""
     if priority > 0 and not user.is_staff:
         raise InvalidInputError(
-            {field: [f"A priority above 0, such as {priority}, is for staff; use 0 or less."]}
+            {field: [f"Only staff can use a priority above 0, such as {priority}; use 0 or less."]}
         )
 
 
@@ -170,8 +169,7 @@ def submit_generation(owner: User, name: str, options: BaseModel, team: Group | 
 def _create_queued(job: Job) -> Job:
     job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
     with transaction.atomic():
-        limits.require(job.owner, limits.QUEUED_JOBS)
-        limits.require(job.owner, limits.STORED_BYTES)
+        limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
@@ -185,8 +183,7 @@ def create_reported(job: Job, *builders: EventBuilder) -> Job:
     job.heartbeat_at = timezone.now()
     job.started_at = job.started_at or job.heartbeat_at
     with transaction.atomic():
-        limits.require(job.owner, limits.REPORTED_JOBS)
-        limits.require(job.owner, limits.STORED_BYTES)
+        limits.require(job.owner, limits.REPORTED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
         _store_events(job, [build(job) for build in builders])
     return job
@@ -274,8 +271,7 @@ def resume(job: Job, actor: str) -> Job:
     with transaction.atomic():
         limits.lock_owner(job.owner_id)
         if Job.objects.filter(pk=job.pk, status__in=direct_sources(Status.QUEUED)).exists():
-            limits.require(job.owner, limits.QUEUED_JOBS)
-            limits.require(job.owner, limits.STORED_BYTES)
+            limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
         queued = change(
             job.pk,
             Q(status__in=direct_sources(Status.QUEUED)),
@@ -296,7 +292,7 @@ def resume(job: Job, actor: str) -> Job:
 
 
 def set_priority(job: Job, priority: int, user: User, when: Q | None = None) -> Job:
-    """Change the place of a job that waits; ConflictError if it does not."""
+    """Change the priority of a queued or paused job; else raise ConflictError."""
     require_allowed_priority(priority, user)
     waits = Q(status__in=[Status.QUEUED, Status.PAUSED])
     before = job.priority

@@ -86,7 +86,7 @@ class AttemptLog:
     def read(self, offset: int, limit: int = BLOCK_SIZE) -> Piece:
         """At most `limit` bytes from `offset` on; empty at the end.
 
-        The gap is read after the bytes. Bytes removed meanwhile are therefore in it, and are not
+        The gap is read after the bytes. Bytes removed in between are therefore in it, and are not
         mistaken for zeros of the output.
         """
         try:

@@ -85,7 +85,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def summarize_metrics(job: Job, names: Sequence[str]) -> list[MetricSummary]:
-    """Of the named metrics; unknown names are left out."""
+    """Summaries of the named metrics; unknown names are left out."""
     if job.has_points:
         found = summarize_series(job.pk, names, job.best_epoch)
     else:

@@ -27,7 +27,7 @@ from training.points.rows import InvalidPointError, PointLike, PointReader, Row
 
 # Progress between two epochs is announced at most ten times a second.
 ANNOUNCE_SECONDS = 0.1
-# Of one event and of a job's summary. A chart reads all series.
+# Metrics in one event and in a job's summary. A chart reads all series.
 MAX_ANNOUNCED = 1000
 
 Metrics = dict[str, float | None]
@@ -70,7 +70,7 @@ def record_points(attempt: Attempt, points: Sequence[Point]) -> list[Rejection]:
         job = Job.objects.select_for_update().filter(attempt.fence, pk=attempt.job_id).first()
         if job is None:
             raise SupersededError(f"attempt {attempt.number} of job {attempt.job_id} is outdated")
-        return rejected + store_points(job, attempt.fence, valid, lease())
+        return rejected + store_points(job, attempt.fence, valid, lease(), replacing=True)
 
 
 def record_checkpointed(attempt: Attempt, path: str) -> None:
@@ -79,11 +79,17 @@ def record_checkpointed(attempt: Attempt, path: str) -> None:
 
 
 def store_points(
-    job: Job, fence: Q, valid: Mapping[int, PointLike], values: Mapping[str, Any]
+    job: Job,
+    fence: Q,
+    valid: Mapping[int, PointLike],
+    values: Mapping[str, Any],
+    *,
+    replacing: bool = False,
 ) -> list[Rejection]:
     """Store valid points, by position, and set `values`; the caller has locked the job's row.
 
-    Returns the points for whose series the job has no room.
+    `replacing`: instead of the earlier values of their steps, else beside them. Returns the points
+    for whose series the job has no room.
     """
     index = store.open_index(job.pk)
     refused = store.refused_names(index, valid.values())
@@ -95,9 +101,9 @@ def store_points(
             raise SupersededError(f"job {job.pk} has changed")
         return rejected
     changes = _Changes(job, index, points)
-    store.append(index, points)
+    store.append(index, points, replacing=replacing)
     builders, columns = changes.collect()
-    index.save()
+    index.save(force_insert=index._state.adding)  # noqa: SLF001  (documented by Django)
     if change(job.pk, fence, *builders, **columns, **values) is None:
         raise SupersededError(f"job {job.pk} has changed")
     return rejected
@@ -119,7 +125,7 @@ def _without_room(valid: Mapping[int, PointLike], refused: frozenset[str]) -> li
     return [
         Rejection(
             position,
-            f"The job has {MAX_SERIES} series, the most possible; {name!r} would be another.",
+            f"The job already has {MAX_SERIES} series, the maximum; {name!r} is not stored.",
         )
         for position, point in valid.items()
         if (name := next((name for name in point.values if name in refused), None))
@@ -177,7 +183,8 @@ class _Changes:
 
     def _group(self, points: Sequence[PointLike]) -> dict[int, _EpochPoints]:
         found: defaultdict[int, _EpochPoints] = defaultdict(_EpochPoints)
-        before = self._time_of_newest_step()
+        has_epochs = len(self._between) < len(points)
+        before = self._time_of_newest_step() if has_epochs else None
         for point in points:
             if point.epoch is not None:
                 epoch = found[point.epoch]
@@ -283,6 +290,8 @@ def _progress(epoch: int, metrics: Metrics, step: int, is_best: bool, job: Job) 
         step=step,
         metrics=metrics,
         is_best=is_best,
+        progress_percent=job.reported_percent,
+        estimated_end_at=job.estimated_end_at,
     )
 
 

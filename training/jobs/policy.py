@@ -1,4 +1,4 @@
-"""How the queue treats a job, whatever it trains."""
+"""The queue policy of a job, which is independent of its program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class QueuePolicy(BaseModel):
         ge=-100,
         le=100,
         title="Priority",
-        description="Higher-priority jobs start first. Above 0 is for staff.",
+        description="Higher-priority jobs start first. Only staff can use a priority above 0.",
     )
     processes: int = Field(
         1,
@@ -37,7 +37,7 @@ class QueuePolicy(BaseModel):
     )
 
     def allowed_for(self, user: User) -> Self:
-        """The same, but that only staff may use a priority above 0."""
+        """The policy with a priority of at most 0, unless the user is staff."""
         if user.is_staff:
             return self
         return self.model_copy(update={"priority": min(self.priority, 0)})

@@ -29,8 +29,12 @@ def seconds_per_epoch(ends: list[datetime]) -> float | None:
 
 
 def seconds_left(job: Job, ends: list[datetime]) -> float | None:
+    if job.status != Status.RUNNING:
+        return None
+    if job.estimated_end_at:
+        return max(0.0, (job.estimated_end_at - timezone.now()).total_seconds())
     each = seconds_per_epoch(ends)
-    if job.status != Status.RUNNING or each is None or not job.total_epochs:
+    if each is None or not job.total_epochs:
         return None
     since = (timezone.now() - ends[-1]).total_seconds()
     return max(0.0, each * (job.total_epochs - job.current_epoch) - min(since, each))

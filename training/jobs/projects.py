@@ -71,7 +71,7 @@ def project_for_job(user: User, reference: str | None) -> Project | None:
         found = visible.filter(pk=pk).first()
         if found is None:
             raise InvalidInputError(
-                {"project": [f"There is no project {reference} that you may use."]}
+                {"project": [f"Project {reference} does not exist, or you cannot use it."]}
             )
         return found
     own_first = sorted(

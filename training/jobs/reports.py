@@ -10,19 +10,21 @@ import fcntl
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from realtime import events
+from training.accounts import limits as user_limits
 from training.events import publisher
 from training.jobs import disk_use, points, results
 from training.jobs.lifecycle import (
@@ -46,7 +48,7 @@ from training.text import Name
 PROGRAM = "reported"
 REPORTED = Q(reported=True)
 MAX_CLIENT_LENGTH = 100
-# Of ranges in one row of the registry; a client that counts 1, 2, 3, … needs one.
+# Ranges in one row of the registry; a client that counts 1, 2, 3, … needs only one.
 MAX_RANGES = 200
 MAX_LOG_BYTES = 256 * 1024 * 1024
 MAX_LOG_TEXT = 16_000  # bytes of one event
@@ -74,7 +76,7 @@ class NewReport(Metadata):
         "project.",
     )
     config: dict[str, JsonValue] = Field(
-        {}, description="Hyperparameters and whatever else describes the run."
+        {}, description="Hyperparameters and other values that describe the run."
     )
     total_epochs: int = Field(
         0, ge=0, le=limits.MAX_EPOCH, description="How many epochs are planned; 0: unknown."
@@ -99,6 +101,25 @@ class BatchId:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is known of a run when it is registered, because it has been recorded before."""
+
+    external_id: str = ""
+    started_at: datetime | None = None
+    points: Mapping[int, PointLike] = field(default_factory=dict)
+    ending: Finish | None = None
+    finished_at: datetime | None = None
+
+
+class PointsRejectedError(ValueError):
+    """Some points of a registration cannot be stored, so nothing is."""
+
+    def __init__(self, rejected: Sequence[Rejection]) -> None:
+        super().__init__(rejected[0].reason)
+        self.rejected = rejected
+
+
 class LogTooLongError(ValueError):
     """The log would be longer than `MAX_LOG_BYTES`."""
 
@@ -118,6 +139,7 @@ def register(
     team: Group | None,
     started_at: datetime | None = None,
     parent: Job | None = None,
+    external_id: str = "",
 ) -> Job:
     objective = report.objective
     job = Job(
@@ -132,6 +154,7 @@ def register(
         total_epochs=report.total_epochs,
         started_at=started_at,
         parent=parent,
+        external_id=external_id,
         objective_metric=objective.metric if objective else "",
         objective_direction=objective.direction if objective else "",
     )
@@ -140,6 +163,35 @@ def register(
         status_event(owner.username, "registered"),
         lambda job: events.Started(job_id=job.pk, config=job.config),
     )
+
+
+def find_or_register(
+    owner: User,
+    report: NewReport,
+    project: Project | None,
+    team: Group | None,
+    parent: Job | None,
+    recorded: Recorded,
+) -> tuple[Job, bool]:
+    """The owner's job with this external ID, else a new one, and whether it is new.
+
+    Raises PointsRejectedError.
+    """
+    external_id = recorded.external_id
+    with transaction.atomic():
+        if external_id:
+            user_limits.lock_owner(owner.pk)
+            known = Job.objects.filter(REPORTED, owner=owner, external_id=external_id).first()
+            if known is not None:
+                return known, False
+        job = register(owner, report, project, team, recorded.started_at, parent, external_id)
+        if recorded.points and (
+            rejected := points.store_points(job, REPORTED, recorded.points, {})
+        ):
+            raise PointsRejectedError(rejected)
+        if recorded.ending:
+            job = _finish(job, recorded.ending, recorded.finished_at)
+    return job, True
 
 
 def record_batch(
@@ -155,31 +207,31 @@ def record_batch(
 
 
 def record_points(
-    job: Job, valid: Mapping[int, PointLike], actor: str, **values: Any
+    locked: Job, valid: Mapping[int, PointLike], actor: str, **values: Any
 ) -> Sequence[Rejection]:
-    """Store the valid points, by position, and set `values`.
+    """Store the valid points, by position, and set `values`; the caller has locked the job's row.
 
-    For clients without batches: they repeat a request only with the same steps, which replace
-    themselves. The points of a job that a worker runs do not extend its lease.
+    For clients without batches: an equal value of the same step and time is stored once, because it
+    is a repeated request. The points of a job that a worker runs do not extend its lease.
     """
-    with transaction.atomic():
-        locked = Job.objects.select_for_update().get(pk=job.pk)
-        fence = REPORTED if locked.reported else Q()
-        if locked.reported:
-            _reconnect(locked, actor)
-            values["heartbeat_at"] = Now()
-        if not valid:
-            change(locked.pk, fence, **values)
-            return []
-        return points.store_points(locked, fence, valid, values)
+    fence = REPORTED if locked.reported else Q()
+    if locked.reported:
+        _reconnect(locked, actor)
+        values["heartbeat_at"] = Now()
+    if not valid:
+        change(locked.pk, fence, **values)
+        return []
+    return points.store_points(locked, fence, valid, values)
 
 
 def heartbeat(job: Job, actor: str) -> Stop:
-    """The stop that users have requested; a job that was cancelled meanwhile must stop as well."""
+    """The stop that users have requested; a job that is already cancelled must stop as well."""
     with transaction.atomic():
         locked = _lock(job)
         _reconnect(locked, actor)
-        builders = _unannounced(locked) if locked.status == Status.RUNNING else []
+        builders: list[EventBuilder] = []
+        if locked.status == Status.RUNNING:
+            builders = _unannounced(locked, PointIndex.objects.filter(pk=locked.pk).first())
         found = change(locked.pk, REPORTED, *builders, heartbeat_at=Now())
     assert found is not None
     return Stop.CANCEL if found.status == Status.CANCELLED else Stop(found.stop_requested)
@@ -195,40 +247,60 @@ def reopen(job: Job, actor: str) -> Job:
 
 
 def finish(job: Job, ending: Finish, actor: str, finished_at: datetime | None = None) -> Job:
-    """End the job; repeating that changes nothing."""
-    message = ending.error_message
+    """End the job; repeating that changes nothing but the time of its end, if one is given."""
     with transaction.atomic():
         locked = _lock(job)
         if locked.status == ending.status and not locked.silent:
-            return locked
+            if finished_at is None or finished_at == locked.finished_at:
+                return locked
+            return change(locked.pk, REPORTED, finished_at=finished_at) or locked
         _reconnect(locked, actor)
-        found = change(
-            locked.pk,
-            REPORTED & Q(status=Status.RUNNING),
-            *_unannounced(locked),
-            _end_event(ending.status, message),
-            status=ending.status,
-            error_message=message,
-            stop_requested=Stop.NONE,
-            finished_at=finished_at or Now(),
-            heartbeat_at=Now(),
-        )
-        if found is None:
-            raise ConflictError(Job.objects.get(pk=job.pk), f"end as {ending.status}")
-        transaction.on_commit(partial(disk_use.record_job, found.pk))
-        if found.has_points:
-            transaction.on_commit(lambda: compaction.start(found.pk, 0))
+        return _finish(locked, ending, finished_at)
+
+
+def _finish(locked: Job, ending: Finish, finished_at: datetime | None) -> Job:
+    index = PointIndex.objects.filter(pk=locked.pk).first()
+    found = _end(
+        locked.pk,
+        REPORTED & Q(status=Status.RUNNING),
+        *_unannounced(locked, index),
+        _end_event(ending.status, ending.error_message),
+        status=ending.status,
+        error_message=ending.error_message,
+        stop_requested=Stop.NONE,
+        finished_at=finished_at or Now(),
+        heartbeat_at=Now(),
+    )
+    if found is None:
+        raise ConflictError(Job.objects.get(pk=locked.pk), "finish")
     return found
 
 
-def fail_silent(actor: str) -> None:
-    """Fail reported jobs without a report for too long; a requested cancellation cancels them."""
+def _end(pk: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job | None:
+    """The change to a final status, after which the files are measured and the points packed."""
+    with transaction.atomic():
+        found = change(pk, when, *builders, **values)
+        if found:
+            transaction.on_commit(partial(disk_use.record_job, pk))
+            index = PointIndex.objects.filter(pk=pk).first()
+            if index is not None and compaction.is_worthwhile(index):
+                transaction.on_commit(partial(compaction.start, pk, 0))
+    return found
+
+
+def end_silent(actor: str) -> None:
+    """End reported jobs without a report for too long; a requested cancellation cancels them."""
+    sends_heartbeats = Q(mlflow_run=None, trackio_run=None)
+    _end_silent_jobs(actor, sends_heartbeats, settings.REPORT_SILENCE_SECONDS, "failed")
     # MLflow's client sends no heartbeat between two values.
-    _fail_silent(actor, Q(mlflow_run=None), settings.REPORT_SILENCE_SECONDS)
-    _fail_silent(actor, Q(mlflow_run__isnull=False), settings.MLFLOW_SILENCE_SECONDS)
+    _end_silent_jobs(actor, Q(mlflow_run__isnull=False), settings.MLFLOW_SILENCE_SECONDS, "failed")
+    # Trackio's client does not announce the end of a run either.
+    _end_silent_jobs(
+        actor, Q(trackio_run__isnull=False), settings.TRACKIO_SILENCE_SECONDS, "completed"
+    )
 
 
-def _fail_silent(actor: str, kind: Q, seconds: int) -> None:
+def _end_silent_jobs(actor: str, kind: Q, seconds: int, ending: FinalStatus) -> None:
     silent = REPORTED & Q(
         status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=seconds)
     )
@@ -244,15 +316,15 @@ def _fail_silent(actor: str, kind: Q, seconds: int) -> None:
             finished_at=Now(),
         )
         if not cancelled:
-            change(
+            _end(
                 pk,
                 silent,
                 status_event(actor, "silent", reason),
-                _end_event("failed", reason),
-                status=Status.FAILED,
+                _end_event(ending, reason),
+                status=ending,
                 silent=True,
-                error_message=reason,
-                finished_at=Now(),
+                error_message=reason if ending == "failed" else "",
+                finished_at=Now() if ending == "failed" else F("heartbeat_at"),
             )
 
 
@@ -263,8 +335,8 @@ def append_log(job: Job, after: int, content: bytes, actor: str) -> int:
     """
     if after + len(content) > MAX_LOG_BYTES:
         raise LogTooLongError(
-            f"The log would have {after + len(content):,} bytes; at most {MAX_LOG_BYTES:,} are "
-            "kept of a reported job."
+            f"The log would have {after + len(content):,} bytes; the limit for a reported job is "
+            f"{MAX_LOG_BYTES:,}."
         )
     heartbeat(job, actor)
     log = attempt_log(job.pk, job.attempt)
@@ -300,15 +372,15 @@ def _lock(job: Job) -> Job:
 
 
 def _reconnect(locked: Job, actor: str) -> None:
-    """Continue a job that failed only because no report came."""
-    if locked.status == Status.FAILED and locked.silent:
+    """Continue a job that ended only because no report came."""
+    if locked.silent and locked.status in (Status.FAILED, Status.COMPLETED):
         _continue(locked, actor)
 
 
 def _continue(locked: Job, actor: str) -> None:
     change(
         locked.pk,
-        REPORTED & Q(status=Status.FAILED),
+        REPORTED & Q(status__in=[Status.FAILED, Status.COMPLETED]),
         status_event(actor, "reconnected"),
         status=Status.RUNNING,
         silent=False,
@@ -319,10 +391,9 @@ def _continue(locked: Job, actor: str) -> None:
     locked.refresh_from_db()
 
 
-def _unannounced(locked: Job) -> list[EventBuilder]:
+def _unannounced(locked: Job, index: PointIndex | None) -> list[EventBuilder]:
     """The newest values, if they came too soon after an event to be announced."""
-    index = PointIndex.objects.filter(pk=locked.pk, unannounced=True).first()
-    if index is None:
+    if index is None or not index.unannounced:
         return []
     builder = points.announce_newest(locked, index)
     index.save()

@@ -23,7 +23,7 @@ from training.storage.disk_usage import dataset_bytes
 
 # Why an attempt ended without a result.
 Interruption = Literal["requeued", "worker_lost", "worker_stopped", "crashed"]
-# Those that count toward MAX_CRASHES: the job itself may be what killed its worker.
+# Interruptions that count toward MAX_CRASHES: the job itself may have killed its worker.
 CRASHES: tuple[Interruption, ...] = ("worker_lost", "crashed")
 
 

@@ -45,7 +45,7 @@ def search(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:
 
 
 def search_for_staff(jobs: QuerySet[Job], text: str) -> QuerySet[Job]:
-    """As `search`, and by error messages, worker and the beginning of the ID."""
+    """Like `search`, but also by error message, worker and the beginning of the ID."""
     in_error = Q(error_message__icontains=text) & Q(NotEmpty("error_message"))
     matches = [*_matches(text), in_error, Q(worker=text)]
     with suppress(ValueError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from training.models import Job, JobEvent
+from training.models import Job, JobEvent, MlflowRun, TrackioRun
 from training.models.states import Status, Stop, direct_sources
 from training.programs.registry import describe_program
 
@@ -18,14 +18,20 @@ STATUS_LABELS = {
     "paused": "Paused", "completed": "Completed", "failed": "Failed", "cancelled": "Cancelled",
     "interrupted": "Interrupted", "silent": "No heartbeat",
 }  # fmt: skip
-# Of a lease, which four heartbeats renew: three missed ones are reported before it expires.
+# Share of a lease, which four heartbeats renew: three missed ones are reported before it expires.
 SILENT_AFTER_LEASE_SHARE = 0.75
 FREQUENT_EVENTS = ("training:progress", "dataset:generation_progress")
 
 
 def lease_seconds(job: Job) -> int:
     """How long the job stays with its worker or its reporter without a heartbeat."""
-    return int(settings.REPORT_SILENCE_SECONDS if job.reported else settings.LEASE_SECONDS)
+    if not job.reported:
+        return int(settings.LEASE_SECONDS)
+    if MlflowRun.objects.filter(pk=job.pk).exists():
+        return int(settings.MLFLOW_SILENCE_SECONDS)
+    if TrackioRun.objects.filter(pk=job.pk).exists():
+        return int(settings.TRACKIO_SILENCE_SECONDS)
+    return int(settings.REPORT_SILENCE_SECONDS)
 
 
 def allowed_actions(job: Job) -> dict[str, bool]:

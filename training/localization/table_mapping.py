@@ -49,7 +49,7 @@ class TableMapping(BaseModel):
     model_config = _MODEL_CONFIG
 
     layout: Literal["wide", "long"]
-    sheet: str = Field("", max_length=255, description="Of a workbook; empty: its first sheet.")
+    sheet: str = Field("", max_length=255, description="Sheet of a workbook; empty: the first one.")
     sample_id: tuple[str, ...] = Field(
         (),
         max_length=10,
@@ -65,15 +65,15 @@ class TableMapping(BaseModel):
     )
     split: str = _column("train, val or test.")
     group: str = _column("Samples of a group stay in one split.")
-    receiver_id: str = _column("Receiver of a row; of a long table.")
-    rssi_dbm: str = _column("Of a long table.")
-    snr_db: str = _column("Of a long table.")
-    toa_ns: str = _column("Time of arrival; of a long table.")
-    receiver_lat: str = _column("Latitude of the receiver; of a long table.")
-    receiver_lon: str = _column("Longitude of the receiver; of a long table.")
-    receiver_alt_m: str = _column("Height of the receiver above sea level; of a long table.")
+    receiver_id: str = _column("Receiver of a row; only for long tables.")
+    rssi_dbm: str = _column("Only for long tables.")
+    snr_db: str = _column("Only for long tables.")
+    toa_ns: str = _column("Time of arrival; only for long tables.")
+    receiver_lat: str = _column("Latitude of the receiver; only for long tables.")
+    receiver_lon: str = _column("Longitude of the receiver; only for long tables.")
+    receiver_alt_m: str = _column("Height of the receiver above sea level; only for long tables.")
     receivers: dict[str, ReceiverColumn] = Field(
-        default_factory=dict, max_length=3000, description="By column; of a wide table."
+        default_factory=dict, max_length=3000, description="By column; only for wide tables."
     )
     not_heard: tuple[float, ...] = Field(
         (), max_length=10, description="Numbers that mean that the receiver heard nothing."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -58,7 +59,7 @@ def locate(user: User, path: str) -> Location:
             return Location(model.job_id.hex, model_folder(model_id), "/".join(rest))
         case [_, run_id, "artifacts", *rest]:
             return Location(run_id, "", "/".join(rest))
-    raise not_found(f"There is no artifact folder {path[:200]!r}.")
+    raise not_found(f"The artifact folder {path[:200]!r} does not exist.")
 
 
 def list_folder(user: User, request: m.ListFolder) -> m.FilesResponse:
@@ -113,10 +114,11 @@ class ArtifactView(MlflowAPIView):
 
     def put(self, request: Request, path: str) -> HttpResponseBase:
         location = locate(self._user, path)
-        job = writable_run(self._user, location.run_id)
         if not location.folder and location.path.startswith(f"{MODELS}/"):
-            raise invalid(f"The folder {MODELS!r} is that of logged models.")
-        reports.record_points(job, {}, self._user.username)
+            raise invalid(f"The folder {MODELS!r} is reserved for logged models.")
+        with transaction.atomic():
+            job = writable_run(self._user, location.run_id, lock=True)
+            reports.record_points(job, {}, self._user.username)
         try:
             uploads.store(request, job, location.name, settings.ARTIFACTS_MAX_BYTES)
         except (artifacts.ArtifactNameError, artifacts.ArtifactQuotaError) as error:

@@ -64,9 +64,7 @@ def create(user: User, request: m.CreateExperiment) -> m.CreateExperimentRespons
     name = _checked_name(request.name)
     location = request.artifact_location
     if location and not location.startswith("mlflow-artifacts:"):
-        raise invalid(
-            "An artifact location of your own is not supported: Heimdall stores the artifacts."
-        )
+        raise invalid("A custom artifact location is not supported: Heimdall stores the artifacts.")
     try:
         if name == DEFAULT_NAME:
             raise ProjectNameTakenError(name)

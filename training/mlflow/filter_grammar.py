@@ -223,7 +223,7 @@ class _Parser:
         while self._next_is_mark(","):
             found.append(self._string())
         if not self._next_is_mark(")"):
-            raise self._error("the list has no end")
+            raise self._error("the list is not closed")
         return tuple(found)
 
     def _take(self, expected: str) -> _Token:

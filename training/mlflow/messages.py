@@ -96,7 +96,7 @@ class RunData(Message):
 
 
 class StoredTag(Message):
-    """A tag of an input, with a length limit of its own."""
+    """A tag of an input, with its own length limit."""
 
     key: Annotated[Text, Field(min_length=1, max_length=255)]
     value: Annotated[Text, Field(max_length=500)] = ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -14,20 +16,39 @@ from training.mlflow.pages import decode_token, encode_token
 from training.mlflow.run_rows import find_run
 from training.models import Job
 from training.points.columns import read_series
-from training.points.encoding import Series
-from training.points.store import TIME
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """`times` are milliseconds since 1970."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    times: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def select(self, rows: NDArray[Any] | slice) -> _History:
+        return _History(self.steps[rows], self.values[rows], self.times[rows])
+
+    def rows(self) -> Iterable[tuple[int, float, int]]:
+        return zip(self.steps.tolist(), self.values.tolist(), self.times.tolist(), strict=True)
 
 
 def get_history(user: User, request: m.GetMetricHistory) -> m.MetricHistoryResponse:
+    """All values, ordered by time, then step and value, as MLflow's store does."""
     job = find_run(user, request.run_id)
-    found, start = read_series(job.pk, request.metric_key), decode_token(request.page_token)
+    start = decode_token(request.page_token)
+    found = _read(job, request.metric_key)
+    found = found.select(np.lexsort((found.values, found.steps, found.times)))
     end = start + (request.max_results or len(found))
     return m.MetricHistoryResponse.model_construct(
         metrics=[
             m.Metric.model_construct(
                 key=request.metric_key, value=value, timestamp=timestamp, step=step
             )
-            for step, value, timestamp in _rows(job, found.between(start, end))
+            for step, value, timestamp in found.select(slice(start, end)).rows()
         ],
         next_page_token=encode_token(end) if end < len(found) else None,
     )
@@ -46,12 +67,11 @@ def get_history_of_runs(user: User, request: m.GetMetricHistoryBulk) -> m.Metric
     jobs = [find_run(user, run_id) for run_id in request.run_ids]
     found = []
     for job in jobs:
-        series = read_series(job.pk, request.metric_key)
+        history = _read(job, request.metric_key)
         if start is not None and end is not None:
-            inside = (series.steps >= start) & (series.steps <= end)
-            series = Series(series.steps[inside], series.values[inside])
-        kept = _evenly_spaced(len(series), request.max_results)
-        rows = _rows(job, Series(series.steps[kept], series.values[kept]))
+            history = history.select((history.steps >= start) & (history.steps <= end))
+        history = history.select(np.lexsort((history.values, history.times, history.steps)))
+        kept = history.select(_evenly_spaced(len(history), request.max_results))
         found += [
             m.MetricWithRunId.model_construct(
                 key=request.metric_key,
@@ -60,7 +80,7 @@ def get_history_of_runs(user: User, request: m.GetMetricHistoryBulk) -> m.Metric
                 step=step,
                 run_id=job.pk.hex,
             )
-            for step, value, timestamp in rows
+            for step, value, timestamp in kept.rows()
         ]
     return m.MetricHistoryBulkResponse.model_construct(metrics=found)
 
@@ -73,11 +93,7 @@ def _evenly_spaced(total: int, limit: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, total - 1, limit).round().astype(np.intp))
 
 
-def _rows(job: Job, series: Series) -> Iterable[tuple[int, float, int]]:
-    """Step, value and milliseconds since 1970 of each point."""
-    if not len(series):
-        return []
-    times = read_series(job.pk, TIME)
-    at = times.values[np.searchsorted(times.steps, series.steps)]
-    stamps = np.round(at * 1000).astype(np.int64)
-    return zip(series.steps.tolist(), series.values.tolist(), stamps.tolist(), strict=True)
+def _read(job: Job, name: str) -> _History:
+    series = read_series(job.pk, name)
+    milliseconds = np.round(series.known_times() * 1000).astype(np.int64)
+    return _History(series.steps, series.values, milliseconds)

@@ -23,5 +23,5 @@ def decode_token(token: str) -> int:
     except (ValueError, TypeError, KeyError, RecursionError):
         offset = None
     if type(offset) is not int or not 0 <= offset <= MAX_OFFSET:
-        raise invalid(f"Invalid page token, {token[:100]!r} is none of this server.")
+        raise invalid(f"Invalid page token {token[:100]!r}: this server did not issue it.")
     return offset

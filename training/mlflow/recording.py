@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name
 from training.jobs import reports
 from training.mlflow import messages as m
 from training.mlflow.errors import invalid, not_found
-from training.mlflow.run_rows import NOTE, RUN_NAME, param_text
+from training.mlflow.run_rows import NOTE, RUN_NAME, param_text, writable_run
 from training.models import Job, MlflowRun
 from training.points.rows import InvalidPointError, PointReader, Row
 
@@ -22,38 +23,43 @@ _OF_MLFLOW = "mlflow."
 
 
 def record(
-    job: Job,
     user: User,
+    run_id: str,
     metrics: Sequence[m.Metric] = (),
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """All of it or, with an MlflowError, nothing."""
+    """Record all values, or raise MlflowError and record none."""
     points = as_points(metrics)
     with transaction.atomic():
+        locked = writable_run(user, run_id, lock=True)
         changes: dict[str, Any] = {}
         if params or tags:
-            locked = Job.objects.select_for_update().get(pk=job.pk)
             more, _ = MlflowRun.objects.get_or_create(
-                job=locked, defaults={"user_id": job.owner.username}
+                job=locked, defaults={"user_id": locked.owner.username}
             )
             changes = {
                 **_add_params(locked, more, params or {}),
                 **set_tags(locked, more, tags or {}),
             }
             more.save()
-        rejected = reports.record_points(job, points, user.username, **changes)
+        rejected = reports.record_points(locked, points, user.username, **changes)
         if rejected:
             raise invalid(rejected[0].reason)
 
 
 def as_points(metrics: Iterable[m.Metric]) -> dict[int, Row]:
-    """The metrics by position; those of one step and time are one point."""
-    values: dict[tuple[int, int], dict[str, float]] = {}
+    """Points by position; metrics of one step and time are one, except for repeated names."""
+    values: dict[tuple[int, int, int], dict[str, float]] = {}
+    counts: Counter[tuple[int, int, str]] = Counter()
     for metric in metrics:
-        values.setdefault((metric.step, metric.timestamp), {})[metric.key] = metric.value
+        key = (metric.step, metric.timestamp, metric.key)
+        values.setdefault((metric.step, metric.timestamp, counts[key]), {})[metric.key] = (
+            metric.value
+        )
+        counts[key] += 1
     reader, rows = PointReader(), {}
-    for position, ((step, timestamp), named) in enumerate(values.items()):
+    for position, ((step, timestamp, _), named) in enumerate(values.items()):
         row = Row(step, timestamp / 1000, None, named)
         try:
             reader.check(row)
@@ -63,9 +69,9 @@ def as_points(metrics: Iterable[m.Metric]) -> dict[int, Row]:
     return rows
 
 
-def delete_tag(job: Job, key: str) -> None:
+def delete_tag(user: User, run_id: str, key: str) -> None:
     with transaction.atomic():
-        locked = Job.objects.select_for_update().get(pk=job.pk)
+        locked = writable_run(user, run_id, lock=True)
         more = MlflowRun.objects.filter(job=locked).first()
         if key == NOTE and locked.notes:
             changes: dict[str, Any] = {"notes": ""}
@@ -73,8 +79,8 @@ def delete_tag(job: Job, key: str) -> None:
             changes = {"tags": _with_label(locked.tags, key, more.tags.pop(key), None)}
             more.save(update_fields=["tags"])
         else:
-            raise not_found(f"No tag with name: {key} in run with id {job.pk.hex}")
-        reports.record_points(job, {}, job.owner.username, **changes)
+            raise not_found(f"No tag with name: {key} in run with id {locked.pk.hex}")
+        reports.record_points(locked, {}, user.username, **changes)
 
 
 def set_tags(job: Job, more: MlflowRun, tags: Mapping[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
-from training.accounts.permissions import visible_to
+from training.accounts.permissions import visible_by_key, visible_to
 from training.mlflow import messages as m
 from training.mlflow.errors import invalid, not_found
 from training.mlflow.experiments import (
@@ -34,9 +34,13 @@ STATUS: Mapping[str, m.RunStatus] = {
 }
 
 
-def visible_runs(user: User) -> QuerySet[Job]:
+def _runs() -> QuerySet[Job]:
     rows = Job.objects.filter(kind=Job.Kind.TRAINING)
-    return visible_to(rows.select_related("owner", "mlflow_run"), user)
+    return rows.select_related("owner", "mlflow_run")
+
+
+def visible_runs(user: User) -> QuerySet[Job]:
+    return visible_to(_runs(), user)
 
 
 def in_experiments(rows: QuerySet[Job], user: User, experiments: Sequence[str]) -> QuerySet[Job]:
@@ -49,24 +53,26 @@ def in_experiments(rows: QuerySet[Job], user: User, experiments: Sequence[str]) 
     return rows.filter(wanted)
 
 
-def find_run(user: User, run_id: str) -> Job:
-    """A job that the user can see; raises MlflowError."""
-    pk = as_uuid(run_id)
-    found = visible_runs(user).filter(pk=pk).first() if pk else None
+def find_run(user: User, run_id: str, *, lock: bool = False) -> Job:
+    """A job that the user can see, with its row locked if `lock`; raises MlflowError."""
+    pk, rows = as_uuid(run_id), visible_by_key(_runs(), user)
+    if lock:
+        rows = rows.select_for_update(of=("self",))
+    found = rows.filter(pk=pk).first() if pk else None
     if found is None:
         raise not_found(f"Run with id={run_id} not found")
     return found
 
 
-def writable_run(user: User, run_id: str) -> Job:
+def writable_run(user: User, run_id: str, *, lock: bool = False) -> Job:
     """Raises MlflowError unless values can be recorded in the run."""
-    job = find_run(user, run_id)
+    job = find_run(user, run_id, lock=lock)
     if is_deleted(job):
         raise invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
     if not job.reported and (job.status != Status.RUNNING or job.program == DEFAULT_PROGRAM):
         raise invalid(
-            f"The run {run_id} is a job of Heimdall; values can be logged while its program runs, "
-            f"unless that is {DEFAULT_PROGRAM!r}."
+            f"Run {run_id} belongs to a Heimdall job. Values can be logged only while the job is "
+            f"running, and not to jobs of the program {DEFAULT_PROGRAM!r}."
         )
     return job
 

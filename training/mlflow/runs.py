@@ -33,7 +33,7 @@ PARENT = "mlflow.parentRunId"
 ENDINGS: Mapping[m.RunStatus, reports.FinalStatus] = {
     "FINISHED": "completed", "FAILED": "failed", "KILLED": "cancelled",
 }  # fmt: skip
-# From 1970 to 9999: what a database can store as a moment.
+# From 1970 to 9999: the timestamps that every supported database can store.
 MAX_MILLISECONDS = 253_402_300_799_999
 
 
@@ -43,19 +43,19 @@ def create(user: User, request: m.CreateRun) -> m.RunResponse:
     tags = {tag.key: tag.value for tag in request.tags}
     if request.run_name:
         tags[RUN_NAME] = request.run_name
-    more = MlflowRun(user_id=request.user_id)
-    labels = recording.set_tags(Job(), more, tags)
+    mlflow_run = MlflowRun(user_id=request.user_id)
+    labels = recording.set_tags(Job(), mlflow_run, tags)
     with transaction.atomic():
         job = reports.register(
             user,
             reports.NewReport(**labels),
             project,
             project.team if project else None,
-            _moment(request.start_time),
+            _timestamp(request.start_time),
             parent=_parent(user, tags.get(PARENT, "")),
         )
-        more.job = job
-        more.save(force_insert=True)
+        mlflow_run.job = job
+        mlflow_run.save(force_insert=True)
     return m.RunResponse(run=as_message(job))
 
 
@@ -64,13 +64,13 @@ def get(user: User, request: m.RunId) -> m.RunResponse:
 
 
 def update(user: User, request: m.UpdateRun) -> m.RunInfoResponse:
-    """A run that has completed stays so; the end of a job that a worker runs is the worker's."""
+    """A completed run is not reopened. Only the worker ends a job that it runs."""
     job = find_run(user, request.run_id)
     if request.run_name:
         changes = recording.set_tags(job, MlflowRun(job=job), {RUN_NAME: request.run_name})
         lifecycle.update_metadata(job, **changes)
     if job.reported and request.status:
-        _set_status(job, request.status, user, _moment(request.end_time))
+        _set_status(job, request.status, user, _timestamp(request.end_time))
     return m.RunInfoResponse(run_info=info_of(find_run(user, request.run_id)))
 
 
@@ -83,20 +83,20 @@ def restore(user: User, request: m.RunId) -> Empty:
 
 
 def log_metric(user: User, request: m.LogMetric) -> Empty:
-    recording.record(writable_run(user, request.run_id), user, metrics=[request])
+    recording.record(user, request.run_id, metrics=[request])
     return EMPTY
 
 
 def log_parameter(user: User, request: m.LogParam) -> Empty:
     params = {request.key: request.value}
-    recording.record(writable_run(user, request.run_id), user, params=params)
+    recording.record(user, request.run_id, params=params)
     return EMPTY
 
 
 def log_batch(user: User, request: m.LogBatch) -> Empty:
     recording.record(
-        writable_run(user, request.run_id),
         user,
+        request.run_id,
         request.metrics,
         {param.key: param.value for param in request.params},
         {tag.key: tag.value for tag in request.tags},
@@ -105,33 +105,38 @@ def log_batch(user: User, request: m.LogBatch) -> Empty:
 
 
 def set_tag(user: User, request: m.SetTag) -> Empty:
-    job = writable_run(user, request.run_id)
-    recording.record(job, user, tags={request.key: request.value})
+    recording.record(user, request.run_id, tags={request.key: request.value})
     return EMPTY
 
 
 def delete_tag(user: User, request: m.DeleteTag) -> Empty:
-    recording.delete_tag(writable_run(user, request.run_id), request.key)
+    recording.delete_tag(user, request.run_id, request.key)
     return EMPTY
 
 
 def log_inputs(user: User, request: m.LogInputs) -> Empty:
     """An input is stored once: a dataset by name and digest, a model by its ID."""
-    with _stored_run(user, request.run_id) as more:
+    with _stored_run(user, request.run_id) as mlflow_run:
         for one in request.datasets:
             dataset = one.model_dump(mode="json", by_alias=True, exclude_none=True)
             _put(
-                more.inputs, dataset, lambda row: (row["dataset"]["name"], row["dataset"]["digest"])
+                mlflow_run.inputs,
+                dataset,
+                lambda row: (row["dataset"]["name"], row["dataset"]["digest"]),
             )
         for model in request.models:
-            _put(more.model_inputs, model.model_dump(), lambda row: row["model_id"])
+            _put(mlflow_run.model_inputs, model.model_dump(), lambda row: row["model_id"])
     return EMPTY
 
 
 def log_outputs(user: User, request: m.LogOutputs) -> Empty:
-    with _stored_run(user, request.run_id) as more:
+    with _stored_run(user, request.run_id) as mlflow_run:
         for model in request.models:
-            _put(more.model_outputs, model.model_dump(), lambda row: (row["model_id"], row["step"]))
+            _put(
+                mlflow_run.model_outputs,
+                model.model_dump(),
+                lambda row: (row["model_id"], row["step"]),
+            )
     return EMPTY
 
 
@@ -141,9 +146,9 @@ def _stored_run(user: User, run_id: str) -> Iterator[MlflowRun]:
     job = writable_run(user, run_id)
     with transaction.atomic():
         MlflowRun.objects.get_or_create(job=job, defaults={"user_id": job.owner.username})
-        more = MlflowRun.objects.select_for_update().get(job=job)
-        yield more
-        more.save(update_fields=["inputs", "model_inputs", "model_outputs"])
+        mlflow_run = MlflowRun.objects.select_for_update().get(job=job)
+        yield mlflow_run
+        mlflow_run.save(update_fields=["inputs", "model_inputs", "model_outputs"])
 
 
 def _put(rows: list[Any], row: Any, key: Callable[[Any], Any]) -> None:
@@ -168,9 +173,11 @@ def _set_status(job: Job, status: m.RunStatus, user: User, finished_at: datetime
 
 def _set_deleted(user: User, run_id: str, at: datetime | None) -> Empty:
     job = find_run(user, run_id)
-    more, _ = MlflowRun.objects.get_or_create(job=job, defaults={"user_id": job.owner.username})
-    more.deleted_at = at
-    more.save(update_fields=["deleted_at"])
+    mlflow_run, _ = MlflowRun.objects.get_or_create(
+        job=job, defaults={"user_id": job.owner.username}
+    )
+    mlflow_run.deleted_at = at
+    mlflow_run.save(update_fields=["deleted_at"])
     return EMPTY
 
 
@@ -180,7 +187,7 @@ def _parent(user: User, run_id: str) -> Job | None:
     return visible_runs(user).filter(pk=pk).first() if pk else None
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
+def _timestamp(milliseconds: int | None) -> datetime | None:
     if milliseconds is None or not 0 < milliseconds <= MAX_MILLISECONDS:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -30,6 +30,8 @@ from training.models.mlflow import (
 )
 from training.models.points import PointBatch, PointBlock, PointIndex, ReportedBatches
 from training.models.retention import EventBlock, FileRemoval, RetentionState
+from training.models.trackio import TrackioEntry, TrackioRun
+from training.models.trainer_position import TrainerPosition
 from training.models.webhooks import Delivery, Webhook
 from training.models.workers import Claim, Worker
 
@@ -63,7 +65,10 @@ __all__ = [
     "SignInAttempts",
     "Sweep",
     "SystemBlock",
+    "TrackioEntry",
+    "TrackioRun",
     "TrainedModel",
+    "TrainerPosition",
     "UserSession",
     "Webhook",
     "Worker",

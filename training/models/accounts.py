@@ -63,7 +63,7 @@ class UserSession(AbstractBaseSession):
         verbose_name_plural = "sessions"
 
     def __str__(self) -> str:
-        # The key would sign in whoever reads it.
+        # The session key is a credential, so it must not appear in logs.
         return f"session of {self.user_id}"
 
     @classmethod

@@ -145,6 +145,8 @@ class Job(models.Model):
     reported = models.BooleanField(default=False)
     # A reported job that failed because no report came; the next report continues it.
     silent = models.BooleanField(default=False)
+    # The run in the tool that recorded it, if the job was imported; unique per owner.
+    external_id = models.CharField(max_length=200, blank=True, default="")
     # Its metrics are points (`training.points`), and a later point may change a stored epoch.
     has_points = models.BooleanField(default=False)
     config = models.JSONField(default=dict)
@@ -179,6 +181,9 @@ class Job(models.Model):
     current_epoch = models.PositiveIntegerField(default=0)
     total_epochs = models.PositiveIntegerField(default=0)
     generated = models.PositiveIntegerField(default=0)
+    # What the training itself reports (`training.jobs.trainer_status`); else None.
+    reported_percent = models.FloatField(null=True)
+    estimated_end_at = models.DateTimeField(null=True)
     best_epoch = models.PositiveIntegerField(null=True)
     # The objective decides which epoch is best; `headline_value` is the program's headline metric
     # at that epoch.
@@ -250,7 +255,12 @@ class Job(models.Model):
             ),
         ]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["sweep", "trial"], name="trial_once_per_sweep")
+            models.UniqueConstraint(fields=["sweep", "trial"], name="trial_once_per_sweep"),
+            models.UniqueConstraint(
+                fields=["owner", "external_id"],
+                condition=~Q(external_id=""),
+                name="external_id_once_per_owner",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -281,6 +291,8 @@ class Job(models.Model):
         """0 to 100; a job that stopped early is at 100 too."""
         if self.status == Status.COMPLETED:
             return 100.0
+        if self.reported_percent is not None:
+            return round(self.reported_percent, 2)
         if self.kind == self.Kind.GENERATION:
             done, total = self.generated, int(self.config.get("samples", 0))
         else:

@@ -22,6 +22,6 @@ class MissingScopeError(Exception):
     def __init__(self, scope: Scope, granted: Collection[str]) -> None:
         has = ", ".join(name for name in SCOPES if name in granted) or "none"
         super().__init__(
-            f"This token lacks the scope {scope!r}, which permits to {SCOPES[scope]}; "
-            f"it has: {has}. Create a token with that scope at /account."
+            f"This token lacks the scope {scope!r} ({SCOPES[scope]}). Its scopes: {has}. "
+            "Create a token with the missing scope at /account."
         )

@@ -39,7 +39,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED}),
     # To running: a reported job whose reporter was silent and reports again.
     Status.FAILED: frozenset({Status.QUEUED, Status.RUNNING}),
-    Status.COMPLETED: frozenset(),
+    Status.COMPLETED: frozenset({Status.RUNNING}),
     Status.CANCELLED: frozenset(),
 }
 

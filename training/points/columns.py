@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from training.models import PointBatch, PointBlock, PointIndex
 from training.points.encoding import (
     EMPTY,
+    EPOCHS,
+    TIMES,
     Buffer,
     Series,
     Steps,
@@ -22,6 +24,7 @@ from training.points.encoding import (
     decode_block,
     decode_outlines,
     merge,
+    resolve_repeats,
 )
 
 # Up to as many points of all requested series are read completely; of many short series all are.
@@ -41,7 +44,7 @@ class PointColumns:
     """`steps` [n] ascending; `epochs` and `seconds` [n], NaN where unknown.
 
     `values` [S, n] by the requested names, and `present` [S, n]: whether there is a value, which
-    may be NaN. `total` counts the steps before downsampling.
+    may be NaN. `total` counts the rows before downsampling. A row is a step, or a step at one time.
     """
 
     steps: Steps
@@ -74,59 +77,80 @@ class CompactedError(Exception):
     """Blocks were replaced while they were read."""
 
 
-def read_columns(job_id: UUID, names: Sequence[str], max_points: int) -> PointColumns:
-    """The series as columns of at most `max_points` steps; unknown names have no values."""
+def read_columns(
+    job_id: UUID, names: Sequence[str], max_points: int, *, with_repeats: bool = False
+) -> PointColumns:
+    """The series as columns of at most `max_points` rows; unknown names have no values.
+
+    A row is a step with the last value of each series. `with_repeats`, if a series has several
+    values at a step and there are not too many to read, a row is a step at one time, with all of
+    them, ordered by step and then time.
+    """
     known = PointIndex.objects.filter(pk=job_id).values_list("names", flat=True).first() or []
     numbers = {name: number for number, name in enumerate(known)}
     wanted = [numbers.get(name, -1) for name in names]
     for attempt in range(RETRIES):
         try:
-            return _read_columns(job_id, wanted, max_points, check=attempt < RETRIES - 1)
+            return _read_columns(
+                job_id, wanted, max_points, with_repeats, check=attempt < RETRIES - 1
+            )
         except CompactedError:
             continue
     raise AssertionError("the last attempt does not check")
 
 
 def read_series(job_id: UUID, name: str) -> Series:
-    """Every point of one series, ascending by step."""
+    """Every value of one series, ascending by step, with its time."""
     known = PointIndex.objects.filter(pk=job_id).values_list("names", flat=True).first() or []
     if name not in known:
         return EMPTY
     number = known.index(name)
     for attempt in range(RETRIES):
         try:
-            found = find_series(job_id, [number], check=attempt < RETRIES - 1)
-            return decode_series(found)[number]
+            found = decode_series(find_series(job_id, [number, TIMES], check=attempt < RETRIES - 1))
+            return found[number].with_times_of(found[TIMES]).distinct()
         except CompactedError:
             continue
     raise AssertionError("the last attempt does not check")
 
 
 def _read_columns(
-    job_id: UUID, wanted: Sequence[int], max_points: int, *, check: bool
+    job_id: UUID, wanted: Sequence[int], max_points: int, with_repeats: bool, *, check: bool
 ) -> PointColumns:
-    found = find_series(job_id, [*wanted, 0, 1], check=check)
+    found = find_series(job_id, [*wanted, TIMES, EPOCHS], check=check)
     limit = max(2, min(max_points, MAX_CELLS // max(1, len(wanted))))
     requested = {number: found[number] for number in wanted}
     if _is_read_completely(found):
         exact = decode_series(found)
-        steps = _union([exact[number] for number in requested])
-        if len(steps) * len(wanted) <= MAX_MATRIX:
-            values, present = _matrix([exact[number] for number in wanted], steps)
+        series = [exact[number] for number in wanted]
+        has_repeats = with_repeats and any(one.has_repeats for one in series)
+        rows = (_rows_by_time if has_repeats else _rows_by_step)(series, exact[TIMES])
+        if len(rows.steps) * len(wanted) <= MAX_MATRIX:
+            values, present = _matrix(rows)
             kept = downsample(values, present, limit)
-            return _columns(
-                steps[kept], values[:, kept], present[:, kept], len(steps), exact[0], exact[1],
-                epochs_are_complete=False,
-            )  # fmt: skip
+            return PointColumns(
+                steps=rows.steps[kept],
+                epochs=_epochs_at(rows.steps[kept], exact[EPOCHS], complete=False),
+                seconds=_since_start(rows.times[kept], exact[TIMES]),
+                values=values[:, kept],
+                present=present[:, kept],
+                total=len(rows.steps),
+            )
     budget = max(2, limit // max(1, len(requested)))
-    series = _reduced(requested, budget)
-    steps = _union(list(series.values()))
-    values, present = _matrix([series[number] for number in wanted], steps)
-    return _columns(
-        steps, values, present, max((one.count for one in requested.values()), default=0),
-        found[0].from_outlines(), found[1].from_outlines(),
-        epochs_are_complete=found[1].count == found[0].count,
-    )  # fmt: skip
+    reduced = _reduced(requested, budget)
+    times, epochs = (
+        resolve_repeats(number, found[number].from_outlines()) for number in (TIMES, EPOCHS)
+    )
+    rows = _rows_by_step([reduced[number] for number in wanted], times)
+    values, present = _matrix(rows)
+    return PointColumns(
+        steps=rows.steps,
+        epochs=_epochs_at(rows.steps, epochs, complete=found[EPOCHS].count == found[TIMES].count),
+        seconds=_since_start(rows.times, times),
+        values=values,
+        present=present,
+        total=max((one.count for one in requested.values()), default=0),
+    )
 
 
 def _is_read_completely(found: Mapping[int, StoredSeries]) -> bool:
@@ -176,7 +200,7 @@ def decode_series(found: Mapping[int, StoredSeries]) -> dict[int, Series]:
     if len(blocks) < len(pks):
         raise CompactedError
     return {
-        number: merge([*(blocks[pk] for pk in one.pks), *one.waiting])
+        number: resolve_repeats(number, merge([*(blocks[pk] for pk in one.pks), *one.waiting]))
         for number, one in found.items()
     }
 
@@ -192,10 +216,68 @@ def _reduced(requested: Mapping[int, StoredSeries], budget: int) -> dict[int, Se
     series = {}
     for number, one in requested.items():
         points = decoded[number] if number in decoded else one.from_outlines()
+        points = points.last_of_steps()
         present = np.ones((1, len(points)), np.bool_)
         kept = downsample(points.values[np.newaxis], present, budget)
-        series[number] = Series(points.steps[kept], points.values[kept])
+        series[number] = points.select(kept)
     return series
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Steps and times of rows, and the values of each series with the rows that they are in."""
+
+    steps: Steps
+    times: Values
+    cells: list[tuple[NDArray[np.intp] | slice, Values]]
+
+
+def _rows_by_step(series: Sequence[Series], times: Series) -> _Rows:
+    """`times` are interpolated between the steps of an outline, and NaN if there are none."""
+    last = [one.last_of_steps() for one in series]
+    steps = _union(last)
+    found = np.full(len(steps), np.nan)
+    if len(times):
+        found = np.interp(steps, times.steps, times.values)
+    cells: list[tuple[NDArray[np.intp] | slice, Values]] = []
+    for one in last:
+        rows = np.searchsorted(steps, one.steps) if len(one) < len(steps) else slice(None)
+        cells.append((rows, one.values))
+        if one.times is not None:
+            found[rows] = np.fmax(found[rows], one.times)
+    return _Rows(steps, found, cells)
+
+
+def _rows_by_time(series: Sequence[Series], times: Series) -> _Rows:
+    """Each value in the row of its step and time; equal values of these have rows of their own."""
+    timed = [one.with_times_of(times).distinct() for one in series]
+    timed = [one.select(np.lexsort((one.known_times(), one.steps))) for one in timed]
+    steps, moments, ranks = (
+        np.concatenate(columns)
+        for columns in zip(
+            *((one.steps, one.known_times(), _ranks(one)) for one in timed), strict=True
+        )
+    )
+    order = np.lexsort((ranks, moments, steps))
+    is_new = np.append(
+        True, np.any([np.diff(key[order]) != 0 for key in (steps, moments, ranks)], axis=0)
+    )
+    rows = np.empty(len(order), np.intp)
+    rows[order] = np.cumsum(is_new) - 1
+    ends = np.cumsum([len(one) for one in timed])
+    first = order[is_new]
+    return _Rows(
+        steps[first],
+        moments[first],
+        [(rows[end - len(one) : end], one.values) for one, end in zip(timed, ends, strict=True)],
+    )
+
+
+def _ranks(series: Series) -> NDArray[np.intp]:
+    """The position of each value among those of its step and time, which are adjacent."""
+    positions = np.arange(len(series))
+    is_new = np.append(True, (np.diff(series.steps) != 0) | (np.diff(series.known_times()) != 0))
+    return positions - np.maximum.accumulate(np.where(is_new[: len(series)], positions, 0))
 
 
 def _union(series: Sequence[Series]) -> Steps:
@@ -207,44 +289,16 @@ def _union(series: Sequence[Series]) -> Steps:
     return np.unique(np.concatenate([one.steps for one in series]))
 
 
-def _matrix(series: Sequence[Series], steps: Steps) -> tuple[Values, NDArray[np.bool_]]:
-    values = np.full((len(series), len(steps)), np.nan)
-    present = np.zeros((len(series), len(steps)), np.bool_)
-    for row, one in enumerate(series):
-        if len(one) == len(steps):
-            values[row], present[row] = one.values, True
-        else:
-            columns = np.searchsorted(steps, one.steps)
-            values[row, columns], present[row, columns] = one.values, True
+def _matrix(rows: _Rows) -> tuple[Values, NDArray[np.bool_]]:
+    values = np.full((len(rows.cells), len(rows.steps)), np.nan)
+    present = np.zeros(values.shape, np.bool_)
+    for row, (columns, found) in enumerate(rows.cells):
+        values[row, columns], present[row, columns] = found, True
     return values, present
 
 
-def _columns(
-    steps: Steps,
-    values: Values,
-    present: NDArray[np.bool_],
-    total: int,
-    times: Series,
-    epochs: Series,
-    *,
-    epochs_are_complete: bool,
-) -> PointColumns:
-    return PointColumns(
-        steps=steps,
-        epochs=_epochs_at(steps, epochs, epochs_are_complete),
-        seconds=_seconds_at(steps, times),
-        values=values,
-        present=present,
-        total=total,
-    )
-
-
-def _seconds_at(steps: Steps, times: Series) -> Values:
-    """Seconds since the first step, interpolated between the steps of an outline."""
-    if not len(times):
-        return np.full(len(steps), np.nan)
-    seconds: Values = np.interp(steps, times.steps, times.values - times.values[0])
-    return seconds
+def _since_start(times: Values, of_steps: Series) -> Values:
+    return times - of_steps.values[0] if len(of_steps) else times
 
 
 def _epochs_at(steps: Steps, epochs: Series, complete: bool) -> Values:

@@ -21,12 +21,15 @@ from django.db.models import F, QuerySet
 
 from training.models import Job, PointBatch, PointBlock, PointIndex
 from training.points.encoding import (
+    EMPTY,
+    TIMES,
     Series,
     decode_batch,
     decode_block,
     encode_block,
     encode_outline,
     merge,
+    resolve_repeats,
 )
 
 BLOCK = 8192  # values
@@ -34,7 +37,7 @@ BLOCK = 8192  # values
 # many series more may wait: a compaction rewrites the last block of each.
 DUE_BATCHES, DUE_VALUES = 400, 100_000
 DUE_VALUES_OF_SERIES, MAX_DUE_VALUES = 250, 500_000
-# With more, the appending thread compacts before it goes on.
+# With more, the appending thread compacts before it continues.
 MAX_WAITING_VALUES = 1_500_000
 ROWS = 500  # at a time, read or written
 
@@ -59,6 +62,11 @@ def is_due(index: PointIndex) -> bool:
     by_series = min(DUE_VALUES_OF_SERIES * len(index.names), MAX_DUE_VALUES)
     values = max(DUE_VALUES, by_series)
     return index.pending_batches >= DUE_BATCHES or index.pending_values >= values
+
+
+def is_worthwhile(index: PointIndex) -> bool:
+    """Of a job that has ended: one small batch is read as fast as blocks."""
+    return index.pending_batches > 1 or index.pending_values > BLOCK
 
 
 def start(job_id: UUID, waiting_values: int) -> None:
@@ -135,17 +143,25 @@ def _merge_into_blocks(
     assigned = {number: _assign(stored[number], series) for number, series in added.items()}
     replaced = [block.pk for parts in assigned.values() for block, _ in parts if block]
     old = _read_blocks(replaced)
+    times = merge([_merge(TIMES, old, block, series, EMPTY) for block, series in assigned[TIMES]])
     blocks = [
         _block(job_id, number, piece)
         for number, parts in assigned.items()
         for block, series in parts
-        for piece in (
-            _split(merge([old[block.pk], series]), is_last=block is stored[number][-1])
-            if block
-            else _split(series, is_last=True)
+        for piece in _split(
+            _merge(number, old, block, series, times),
+            is_last=block is None or block is stored[number][-1],
         )
     ]
     return replaced, blocks
+
+
+def _merge(
+    number: int, old: Mapping[int, Series], block: _Stored | None, added: Series, times: Series
+) -> Series:
+    """`times` has the time of each step, which does not change any more."""
+    own = added.without_times_of(times)
+    return resolve_repeats(number, merge([old[block.pk], own]) if block else own)
 
 
 def _stored_blocks(job_id: UUID, numbers: Iterable[int]) -> defaultdict[int, list[_Stored]]:
@@ -186,10 +202,21 @@ def _read_blocks(pks: Sequence[int]) -> dict[int, Series]:
 
 
 def _split(series: Series, *, is_last: bool) -> list[Series]:
-    """Full blocks where points are appended; equal ones elsewhere, with room for late points."""
+    """Full blocks where points are appended; equal ones elsewhere, with room for late points.
+
+    The values of one step stay together, even if they are more than fit into a block.
+    """
     count = -(-len(series) // BLOCK)
     length = BLOCK if is_last else -(-len(series) // count)
-    return [series.between(at, at + length) for at in range(0, len(series), length)]
+    pieces = []
+    while len(series) > length:
+        step = series.steps[length]
+        cut = int(np.searchsorted(series.steps, step)) or int(
+            np.searchsorted(series.steps, step, side="right")
+        )
+        pieces.append(series.between(0, cut))
+        series = series.between(cut, len(series))
+    return [*pieces, series] if len(series) else pieces
 
 
 def _batched(items: Sequence[Item]) -> list[Sequence[Item]]:

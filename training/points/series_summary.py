@@ -19,13 +19,13 @@ from training.points.columns import (
 )
 from training.points.encoding import (
     EMPTY,
+    EPOCHS,
     Series,
     Steps,
     decode_block,
     decode_outlines,
     merge,
 )
-from training.points.store import EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Extreme:
 class SeriesSummary:
     """`last` may be NaN; `lowest` and `highest` are finite, None without finite values.
 
+    They are those of all values, also where a step has several.
     `at_epoch` is the last value in the requested epoch.
     """
 
@@ -54,13 +55,10 @@ def summarize_series(
     """Summaries by name; unknown names are left out."""
     known = PointIndex.objects.filter(pk=job_id).values_list("names", flat=True).first() or []
     numbers = {name: number for number, name in enumerate(known) if name in set(names)}
-    epochs_number = known.index(EPOCH) if EPOCH in known else -1
     for attempt in range(RETRIES):
         try:
-            found = find_series(
-                job_id, [*numbers.values(), epochs_number], check=attempt < RETRIES - 1
-            )
-            epochs = decode_series({epochs_number: found[epochs_number]})[epochs_number]
+            found = find_series(job_id, [*numbers.values(), EPOCHS], check=attempt < RETRIES - 1)
+            epochs = decode_series({EPOCHS: found[EPOCHS]})[EPOCHS]
             steps = epochs.steps[epochs.values == epoch] if epoch is not None else EMPTY.steps
             series = _extremes_of({n: found[n] for n in numbers.values()})
             at_epoch = _last_values_at(job_id, {n: found[n] for n in numbers.values()}, steps)

@@ -12,11 +12,12 @@ from django.db import transaction
 
 from training.models import PointBatch, PointIndex
 from training.points import compaction
-from training.points.encoding import Series, Values, encode_batch
+from training.points.encoding import TIMES, Batch, Values, encode_batch
 from training.points.limits import MAX_SERIES
 from training.points.rows import PointLike
 
-# The time and epoch of each step are series too; no other name begins with a space.
+# The time and epoch of each step are series too (`encoding.TIMES`); no other name begins with a
+# space.
 TIME, EPOCH = " time", " epoch"
 INTERNAL = (TIME, EPOCH)
 
@@ -36,51 +37,52 @@ def refused_names(index: PointIndex, points: Iterable[PointLike]) -> frozenset[s
     return frozenset(list(new)[max(0, room) :])
 
 
-def append(index: PointIndex, points: Sequence[PointLike]) -> None:
-    """Store the points; later ones replace earlier ones. The caller saves the index.
+def append(index: PointIndex, points: Sequence[PointLike], *, replacing: bool = False) -> None:
+    """Store the points beside earlier ones of their steps, or instead of them if `replacing`.
 
-    All of that is one transaction of the caller's.
+    The caller saves the index. All of that is one transaction of the caller's.
     """
-    series = _by_series(index, points)
-    _update_newest(index, series)
-    PointBatch.objects.create(job_id=index.job_id, data=encode_batch(series))
+    batch = _as_batch(index, points, replacing)
+    _update_newest(index, batch)
+    PointBatch.objects.create(job_id=index.job_id, data=encode_batch(batch))
     index.revision += 1
     index.pending_batches += 1
-    index.pending_values += sum(len(one) for one in series.values())
+    index.pending_values += len(batch)
     if compaction.is_due(index):
         transaction.on_commit(partial(compaction.start, index.job_id, index.pending_values))
 
 
-def _by_series(index: PointIndex, points: Sequence[PointLike]) -> dict[int, Series]:
+def _as_batch(index: PointIndex, points: Sequence[PointLike], replacing: bool) -> Batch:
+    """The points by series; new names are added to the index."""
     columns: dict[str, tuple[list[int], list[object]]] = {}
     epochs: tuple[list[int], list[object]] = ([], [])
-    for point in points:
-        step = point.step
+    for position, point in enumerate(points):
         for name, value in point.values.items():
             try:
-                steps, values = columns[name]
+                positions, values = columns[name]
             except KeyError:
-                steps, values = columns[name] = ([], [])
-            steps.append(step)
+                positions, values = columns[name] = ([], [])
+            positions.append(position)
             values.append(value)
         if point.epoch is not None:
-            epochs[0].append(step)
+            epochs[0].append(position)
             epochs[1].append(point.epoch)
-    times: tuple[list[int], list[object]] = (
-        [point.step for point in points],
-        [point.time for point in points],
-    )
     numbers = {name: number for number, name in enumerate(index.names)}
     for name in columns:
         if name not in numbers:
             numbers[name] = len(index.names)
             index.names.append(name)
-    named = {TIME: times, EPOCH: epochs, **columns}
-    return {
-        numbers[name]: Series(np.array(steps, np.int64), np.array(values, np.float64))
-        for name, (steps, values) in named.items()
-        if steps
-    }
+    named = {EPOCH: epochs, **columns}
+    return Batch(
+        np.array([point.step for point in points], np.int64),
+        np.array([point.time for point in points], np.float64),
+        {
+            numbers[name]: (np.array(positions, np.uint32), np.array(values, np.float64))
+            for name, (positions, values) in named.items()
+            if positions
+        },
+        replacing,
+    )
 
 
 def newest_values(index: PointIndex, limit: int) -> dict[str, float]:
@@ -129,20 +131,20 @@ def newest_time(index: PointIndex) -> float:
     return float(np.frombuffer(index.newest, "<f8", count, 8 * count)[0])
 
 
-def _update_newest(index: PointIndex, series: dict[int, Series]) -> None:
+def _update_newest(index: PointIndex, batch: Batch) -> None:
     count, total = len(index.newest) // 16, len(index.names)
     steps, values, times = np.full(total, -1, np.int64), np.full(total, np.nan), np.empty(total)
     times[:count] = _newest_times(index, count)
-    # Of TIME, which every point has; the last of equal steps.
-    time_of = dict(zip(series[0].steps.tolist(), series[0].values.tolist(), strict=True))
     steps[:count] = np.frombuffer(index.newest, "<i8", count)
     values[:count] = np.frombuffer(index.newest, "<f8", count, 8 * count)
-    for number, one in series.items():
+    every = np.arange(len(batch.steps), dtype=np.uint32)
+    for number, (points, found) in {TIMES: (every, batch.times), **batch.series}.items():
+        steps_of = batch.steps[points]
         # The last of equal steps, so from the end.
-        position = len(one) - 1 - int(one.steps[::-1].argmax())
-        if one.steps[position] >= steps[number]:
-            steps[number], values[number] = one.steps[position], one.values[position]
-            times[number] = time_of[int(steps[number])]
+        position = len(steps_of) - 1 - int(steps_of[::-1].argmax())
+        if steps_of[position] >= steps[number]:
+            steps[number], values[number] = steps_of[position], found[position]
+            times[number] = batch.times[points[position]]
     index.newest, index.newest_times = steps.tobytes() + values.tobytes(), times.tobytes()
 
 

@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from heimdall_sdk.event_values import PERCENTILES
 from heimdall_sdk.messages import Objective
 from training.programs.manifest import Program
 from training.programs.metrics import Chart, Metric, MetricRegistry
 
-# Metrics that differ in the split or the rank only are drawn into one chart: train_loss, val/loss,
-# eval_loss; loss/rank0, loss/rank1.
+# Metrics that differ in the split, the rank or the percentile only are drawn into one chart:
+# train_loss, val/loss, eval_loss; loss/rank0, loss/rank1; weights/p05, weights/p50.
 _SPLIT = re.compile(r"^(?:train(?:ing)?|val(?:id(?:ation)?)?|test|eval(?:uation)?)[_/. -]+")
 _RANK = re.compile(r"(?:[_/. -]+rank[_/. -]?[0-9]+$|^rank[_/. -]?[0-9]+[_/. -]+)")
+_PERCENTILE = re.compile(rf"/p(?:{'|'.join(f'{one:02}' for one in PERCENTILES)})$")
 _NUMBERS = re.compile(r"([0-9]+)")
 MAX_COLUMNS = 8
 MAX_FIGURES = 3
@@ -56,7 +58,7 @@ def group_into_charts(names: Iterable[str]) -> list[Chart]:
     """Charts whose name and section depend on the names of their metrics only."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        shared = _RANK.sub("", name)
+        shared = _without_variant(name)
         groups.setdefault(_SPLIT.sub("", shared) or shared or name, []).append(name)
     return [
         Chart(
@@ -90,6 +92,10 @@ def title_of(name: str) -> str:
     return words[:1].upper() + words[1:] if words else name
 
 
+def _without_variant(name: str) -> str:
+    return _PERCENTILE.sub("", _RANK.sub("", name))
+
+
 def _common_name(key: str, metrics: Sequence[str]) -> str:
     """The name of the only metric, else what all have in common."""
     return metrics[0] if len(metrics) == 1 else key
@@ -97,7 +103,7 @@ def _common_name(key: str, metrics: Sequence[str]) -> str:
 
 def _common_prefix(metrics: Sequence[str]) -> str:
     """What stands before the first slash, if all have the same there."""
-    prefixes = {name.partition("/")[0] if "/" in _RANK.sub("", name) else "" for name in metrics}
+    prefixes = {name.partition("/")[0] if "/" in _without_variant(name) else "" for name in metrics}
     return prefixes.pop() if len(prefixes) == 1 else ""
 
 

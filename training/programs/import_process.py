@@ -1,7 +1,7 @@
-"""Imports a dataset in a process of its own: `python -m training.programs.import_process`.
+"""Imports a dataset in a separate process: `python -m training.programs.import_process`.
 
-The specification is a line of stdin, the result a line of stdout. When stdin closes, whoever wanted
-the result is gone, and the process ends.
+The specification is a line of stdin, the result a line of stdout. When stdin closes, no client
+waits for the result, and the process ends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ImportSpec(BaseModel):
 
 
 class ImportedDataset(BaseModel):
-    """Of the file that was written; see ReadDataset."""
+    """The dataset in the file that was written; see ReadDataset."""
 
     kind: str
     content_hash: str

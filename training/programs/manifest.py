@@ -14,6 +14,7 @@ from training.programs.datasets import DatasetFormat
 from training.programs.metrics import Chart, Direction, Metric, MetricRegistry
 
 Needs = Literal["auto", "cpu", "gpu"]
+TensorBoard = Literal["steps", "epochs", "off"]
 
 
 class ManifestError(ValueError):
@@ -35,11 +36,12 @@ class Program:
     """A training that can be chosen: its parameters, metrics and objective.
 
     `parameters` is the model that validates hyperparameters and generates forms, API schema and
-    sweep spaces. `headline` is the metric that lists show, as it was at the best epoch by the
-    objective; by default the objective itself. `figures` are those of the newest epoch that a job's
-    page shows in large type. `table` names the columns of the table of epochs. `command` runs in
-    `folder`; its first word "python" is replaced by `python`, by default the worker's interpreter.
-    `inference_command` holds arguments of the worker's interpreter.
+    sweep spaces. `headline` is the metric shown in lists, with its value at the best epoch;
+    default: the objective. `figures` names the metrics whose latest values a job's page shows in
+    large type. `table` names the columns of the table of epochs. `command` runs in `folder`; its
+    first word "python" is replaced by `python`, by default the worker's interpreter.
+    `inference_command` holds arguments of the worker's interpreter. `tensorboard` is the meaning of
+    the steps in its event files; "off" if the files are not read.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Program:
     presets: tuple[Preset, ...] = ()
     needs: Needs = "auto"
     resumable: bool = True
+    tensorboard: TensorBoard = "steps"
     datasets: DatasetFormat[Any, Any] | None = None
     inference_command: tuple[str, ...] = ()
 
@@ -108,9 +111,9 @@ class Program:
 
     @property
     def dataset_format(self) -> DatasetFormat[Any, Any]:
-        """The format of its datasets; raises ManifestError for a program without any."""
+        """The format of its datasets; raises ManifestError if the program uses no datasets."""
         if self.datasets is None:
-            raise ManifestError(f"Program {self.name!r} has no datasets.")
+            raise ManifestError(f"Program {self.name!r} does not use datasets.")
         return self.datasets
 
     def parameter_title(self, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+_READ_BYTES = 1 << 16
 # orjson writes NaN and infinities as null.
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -172,19 +174,23 @@ def decode_response(line: bytes) -> InferenceResponse:
     return response
 
 
-def read_lines(fd: int, timeout: float | None) -> Iterator[list[bytes]]:
+def read_lines(fd: int, timeout: float | None, interval: float = 0.0) -> Iterator[list[bytes]]:
     """Yield the complete lines read from `fd`, `[]` after each `timeout` s of silence, until EOF.
 
-    Without a timeout it waits. An incomplete last line is dropped: its writer was killed.
+    Without a timeout it waits. Reads are `interval` s apart, unless more waits than one of them
+    takes. An incomplete last line is dropped: its writer was killed.
     """
     buffer = b""
+    next_read = 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
             if not selector.select(timeout):
                 yield []
                 continue
-            chunk = os.read(fd, 1 << 16)
+            time.sleep(max(0.0, next_read - time.monotonic()))
+            chunk = os.read(fd, _READ_BYTES)
+            next_read = time.monotonic() + (interval if len(chunk) < _READ_BYTES else 0.0)
             if not chunk:
                 return
             *lines, buffer = (buffer + chunk).split(b"\n")

@@ -31,7 +31,7 @@ def get_program(name: str = DEFAULT_PROGRAM) -> Program:
     if found := _find(name):
         return _load(found)
     known = ", ".join([*_BUILT_IN, *_installed()])
-    raise UnknownProgramError(f"There is no program {name!r}; installed: {known}.")
+    raise UnknownProgramError(f"Unknown program {name!r}; installed: {known}.")
 
 
 def describe_program(name: str) -> Program:
@@ -50,7 +50,7 @@ def list_programs() -> list[Program]:
 
 
 def load_installed() -> Iterator[tuple[str, Program | ManifestError]]:
-    """Each installed program beside the built-in ones, or the reason why it cannot be used."""
+    """Each installed program except the built-in ones, or the reason why it cannot be used."""
     for name, source in _installed().items():
         try:
             yield name, _load(source)

@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from heimdall_sdk.messages import Objective
 from training.programs.charts import group_into_charts
-from training.programs.manifest import ManifestError, Needs, Preset, Program
+from training.programs.manifest import ManifestError, Needs, Preset, Program, TensorBoard
 from training.programs.metrics import Chart, Direction, Format, Metric, MetricRegistry
 from training.validation import InvalidInputError, validate
 
 FILE = "program.toml"
 # Also a part of URLs, and of paths under the data directory.
 PROGRAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
-# Fields of a job, which forms show beside the parameters.
+# Fields of a job, which forms show together with the parameters.
 RESERVED = {
     "dataset", "dataset_id", "init_from", "name", "needs", "notes", "parameters", "priority",
     "processes", "program", "project", "tags", "team",
@@ -91,6 +91,7 @@ class _Manifest(BaseModel):
     python: str = ""
     needs: Needs = "auto"
     resumable: bool = False
+    tensorboard: TensorBoard = "steps"
     objective: _Objective | None = None
     headline: str = ""
     parameters: dict[str, _Parameter] = {}
@@ -147,6 +148,7 @@ def _program(folder: Path, manifest: _Manifest) -> Program:
         ),
         needs=manifest.needs,
         resumable=manifest.resumable,
+        tensorboard=manifest.tensorboard,
     )
 
 

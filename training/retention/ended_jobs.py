@@ -42,12 +42,19 @@ BATCH = 100
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 # A failed job can be resumed, from its newest checkpoint or the one before.
 WITHOUT_RESUME = (Status.COMPLETED, Status.CANCELLED)
-_COLUMNS = ("status", "finished_at", "has_points", "checkpoint_path", "best_epoch")
+_COLUMNS = (
+    "status", "finished_at", "created_at", "external_id", "has_points", "checkpoint_path",
+    "best_epoch",
+)  # fmt: skip
 _CHECKPOINT = re.compile(r"(?:epoch|best)-[0-9]+\.safetensors(?:\.sha256)?")
 
 
-def ended_before(moment: datetime) -> Q:
-    return Q(status__in=ENDED, finished_at__lt=moment)
+def ended_before(moment: datetime, job: str = "") -> Q:
+    """Of jobs, or of rows whose job is reached with the prefix `job`."""
+    ended = {f"{job}status__in": ENDED, f"{job}finished_at__lt": moment}
+    # The run of an imported job may have ended long before the import.
+    is_kept_long_enough = Q(**{f"{job}external_id": ""}) | Q(**{f"{job}created_at__lt": moment})
+    return is_kept_long_enough & Q(**ended)
 
 
 def steps(policy: Policy, *, dry_run: bool) -> Iterator[Removed]:
@@ -70,7 +77,13 @@ def steps(policy: Policy, *, dry_run: bool) -> Iterator[Removed]:
 
 def _old_enough(batch: list[Job], age: timedelta) -> list[Job]:
     moment = timezone.now() - age
-    return [job for job in batch if job.finished_at and job.finished_at < moment]
+    return [job for job in batch if (since := _kept_since(job)) and since < moment]
+
+
+def _kept_since(job: Job) -> datetime | None:
+    if job.external_id and job.finished_at:
+        return max(job.finished_at, job.created_at)
+    return job.finished_at
 
 
 def _pack_events(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Removed]:
@@ -111,8 +124,8 @@ def _delete_epochs(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[
 
 
 def _job_ended_before(age: timedelta) -> Q:
-    """The same of the job of a row."""
-    return Q(job__status__in=ENDED, job__finished_at__lt=timezone.now() - age)
+    """The condition on a row that belongs to an ended job."""
+    return ended_before(timezone.now() - age, "job__")
 
 
 def _delete_points(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Removed]:
@@ -138,7 +151,7 @@ def _delete_points(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[
 def _delete_system_figures(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Removed]:
     jobs = [job.pk for job in _old_enough(batch, age)]
     rows = SystemBlock.objects.filter(_job_ended_before(age), job_id__in=jobs)
-    yield from _delete("system figures", rows, "samples", dry_run)
+    yield from _delete("resource metrics", rows, "samples", dry_run)
 
 
 def _delete(kind: str, rows: Rows, column: str, dry_run: bool) -> Iterator[Removed]:
@@ -156,7 +169,7 @@ def _remove_logs(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Re
 
 
 def _remove_checkpoints(batch: list[Job], age: timedelta, dry_run: bool) -> Iterator[Removed]:
-    """Those that nothing refers to: neither the newest nor the best."""
+    """Remove checkpoints that are neither the newest nor the best."""
     for job in _old_enough(batch, age):
         if job.status not in WITHOUT_RESUME or not job.checkpoint_path:
             continue

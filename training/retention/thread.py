@@ -1,4 +1,4 @@
-"""Applies the retention policy in the background, beside the maintenance of a worker."""
+"""Applies the retention policy in a background thread of a worker."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RetentionThread(PeriodicThread):
         try:
             self._work(self._steps)
         except BaseException:
-            # A generator that raised is at its end: the next run begins anew.
+            # A generator that raised is at its end: the next run starts from the beginning.
             self._steps = None
             raise
 

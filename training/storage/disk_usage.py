@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-BLOCK_BYTES = 512  # of st_blocks, whatever the file system's blocks are
+BLOCK_BYTES = 512  # of st_blocks, independent of the file system's block size
 
 
 def disk_bytes(path: Path) -> int:
@@ -21,7 +21,7 @@ def disk_bytes(path: Path) -> int:
 
 
 def _walk(path: Path) -> Iterator[os.stat_result]:
-    """Each file and folder, except what disappears meanwhile."""
+    """Each file and folder, except those that disappear during the walk."""
     try:
         status = path.lstat()
         yield status

@@ -42,7 +42,7 @@ _last_advanced: list[UUID] = []  # at most one
 
 
 def run_once(seconds: float = 10.0) -> None:
-    """Advance the sweeps that can move, for so long; the next call continues after the last one.
+    """Advance eligible sweeps for at most `seconds`; the next call continues with the next sweep.
 
     A failing sweep does not block the others.
     """
@@ -66,7 +66,7 @@ def run_once(seconds: float = 10.0) -> None:
 
 
 def movable_sweeps() -> QuerySet[Sweep]:
-    """The running sweeps that `advance_sweep` may change: the others cost nothing."""
+    """The running sweeps that `advance_sweep` may change; it skips all others."""
     jobs = Job.objects.filter(sweep=OuterRef("pk")).order_by()
     active = jobs.filter(status__in=ACTIVE).values("sweep").annotate(count=Count("pk"))
     unfinished = Exists(jobs.filter(status__in=[*ACTIVE, Status.PAUSED]))
@@ -102,7 +102,7 @@ def prune(sweep: Sweep) -> None:
     direction = trials.objective_direction(sweep)
     for job in running:
         history = histories.get(job.pk)
-        # After its last epoch there is nothing to save: it is evaluated, and leaves a model.
+        # A trial that has reached its last epoch is not pruned: only its evaluation is left.
         if history and job.total_epochs and history.reached >= job.total_epochs:
             continue
         others = [other for pk, other in histories.items() if pk != job.pk]
@@ -160,7 +160,7 @@ def start_next_trial(sweep_id: UUID) -> bool:
 
 
 def _submit_trial(sweep: Sweep, number: int, owner: User, config: BaseModel) -> None:
-    # Who started the sweep may have left the staff.
+    # The owner may no longer be staff.
     policy = QueuePolicy.model_validate(sweep.policy).allowed_for(owner)
     with transaction.atomic():
         limits.lock_owner(owner.pk)
@@ -203,7 +203,7 @@ def finish(sweep_id: UUID) -> None:
     ):
         last = sweep.jobs.filter(status=Status.FAILED).order_by("-trial").first()
         message = last.error_message if isinstance(last, Job) else ""
-        _fail(sweep, f"All {failed} trials failed. Last error: {message}")
+        _fail(sweep, f"All {failed} finished trials failed. Last error: {message}")
     elif finished:
         state = State.COMPLETED if counts.get(Status.COMPLETED) else State.CANCELLED
         sweep_lifecycle.transition(sweep, Q(status=State.RUNNING), state, finished_at=Now())

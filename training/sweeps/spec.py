@@ -179,7 +179,9 @@ def _program(spec: SweepSpec) -> Program:
     if program.datasets and spec.dataset_id is None:
         raise InvalidInputError({"dataset_id": ["This field is required."]})
     if not program.datasets and spec.dataset_id is not None:
-        raise InvalidInputError({"dataset_id": [f"Program {program.name!r} has no datasets."]})
+        raise InvalidInputError(
+            {"dataset_id": [f"Program {program.name!r} does not use datasets."]}
+        )
     return program
 
 
@@ -214,7 +216,7 @@ def _check_field(program: Program, name: str, options: Mapping[str, object], met
         if not isinstance(values, list) or not values:
             raise _field_error('"values" must be a list of at least one value.')
         if len(values) > MAX_TRIALS:
-            raise _field_error(f"Too many values: {len(values)}; at most {MAX_TRIALS}.")
+            raise _field_error(f"Too many values ({len(values)}); at most {MAX_TRIALS} allowed.")
         if len({repr(value) for value in values}) < len(values):
             raise _field_error("A value occurs twice; list each value once.")
     elif {"min", "max"} <= set(options) <= RANGE_KEYS:
@@ -276,7 +278,7 @@ def _check_combinations(program: Program, spec: SweepSpec) -> None:
     space = spec.search_space
     if spec.method == "grid" and grid_size(space) > MAX_TRIALS and spec.trials is None:
         raise InvalidInputError(
-            {"space": [f"The grid has {grid_size(space)} points; at most {MAX_TRIALS}."]}
+            {"space": [f"The grid has {grid_size(space)} points; at most {MAX_TRIALS} allowed."]}
         )
     try:
         if spec.method == "grid":

@@ -58,7 +58,7 @@ class Trial:
 
     @property
     def was_stopped(self) -> bool:
-        """Not if it completed before the request to stop reached it."""
+        """False if the trial completed before the request to stop reached it."""
         return bool(self.job.cancel_reason) and self.job.status != Status.COMPLETED
 
     def as_json(self) -> TrialJson:

@@ -21,9 +21,9 @@ Row = TypeVar("Row", Job, Sweep)
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[Row]):
-    """`run(row, username)` raises ConflictError where the row's state forbids the action.
+    """`run(row, username)` raises ConflictError if the row's state forbids the action.
 
-    LimitReachedError where a limit of its owner does.
+    It raises LimitReachedError if a limit of the row's owner forbids it.
     """
 
     run: Callable[[Row, str], object]

@@ -50,10 +50,10 @@ def create_once(
 ) -> Creation[Row]:
     """`create` runs at most once; `page` is the name of the URL of what it creates.
 
-    `url`: the page to show if what is created has none of its own.
+    `url`: the page to show if the created object has no page.
 
-    `atomic`: the object and the key are committed together. Not for what takes long, because SQLite
-    would be locked meanwhile.
+    `atomic`: the object and the key are committed together. Not for slow creations, because they
+    would keep SQLite locked.
     """
     key = request.POST.get(FIELD, "")
     if not 0 < len(key) <= MAX_KEY_LENGTH:

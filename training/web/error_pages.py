@@ -1,4 +1,4 @@
-"""Pages for requests that are refused or fail: what happened, and where to go on."""
+"""Pages for requests that are refused or fail: what happened, and where to continue."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ErrorPage:
     status: int
     title: str
     text: str
-    link: str = ""  # the URL of the page to go on with; empty: the list of jobs
+    link: str = ""  # the URL of the page to continue with; empty: the list of jobs
     link_text: str = "Go to jobs"
 
 
@@ -92,7 +92,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     who = f" as {request.user.get_username()}" if request.user.is_authenticated else ""
     text = str(exception) or (
-        f"You are signed in{who}, without the permission that this page needs. Staff can grant it."
+        f"You are signed in{who}, but you lack the permission for this page. Staff can grant it."
     )
     return show(request, ErrorPage(403, "You do not have access", text))
 
@@ -121,8 +121,8 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
     return show_without_user(
         ErrorPage(
             405,
-            "This address has no page of its own",
-            f"It accepts {allowed} only: a button or form of another page sends to it. Nothing was "
+            "This address has no page",
+            f"It accepts only {allowed}, from a button or form of another page. Nothing was "
             "changed.",
             page_with_form(request.path_info),
             "Go to the page",
@@ -190,7 +190,7 @@ def sign_in_first(request: HttpRequest) -> HttpResponse:
         "form": AuthenticationForm(request),
         "next": target,
         "draft": draft,
-        "notice": "Your session has ended, so nothing was changed. Sign in to go on"
+        "notice": "Your session has ended, so nothing was changed. Sign in to continue"
         + ("; what you typed is kept." if draft else "."),
     }
     return render(request, "registration/login.html", context, status=403)

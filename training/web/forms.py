@@ -34,7 +34,7 @@ from training.web.number_fields import NumberField, WholeNumberField
 
 MAX_DATASETS = 200  # in a chooser
 CHECK = "check"  # the button that previews an import
-# What a form shows at first, by field: values of a configuration, and keys of related rows.
+# The initial values of a form by field: values of a configuration, and keys of related rows.
 InitialValues = dict[str, JsonValue | uuid.UUID]
 
 
@@ -155,7 +155,7 @@ class _DatasetSelect(forms.Select):
 
 
 class DatasetField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """Lists some of the datasets, and accepts each."""
+    """Lists the newest datasets, but accepts any of them."""
 
     iterator = _NewestDatasets
     widget = _DatasetSelect
@@ -216,7 +216,7 @@ class JobForm(ConfigForm):
 
     def submit(self, parent: Job | None = None) -> Job:
         """Queue the job; a clone inherits the tags of its parent."""
-        with transaction.atomic():  # what is refused leaves no new project
+        with transaction.atomic():  # a rejected request creates no project
             return lifecycle.submit(
                 self.user,
                 self.cleaned_data.get("dataset"),
@@ -278,7 +278,7 @@ class ImportForm(ConfigForm):
     mapping = JSONTextField(
         required=False,
         label="Columns of a single table",
-        help_text="JSON, filled in by a check of the file.",
+        help_text="JSON. Check fills it in from the file.",
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
     )
 
@@ -308,12 +308,12 @@ class ImportForm(ConfigForm):
 
 
 class UserPriorityField(WholeNumberField):
-    """A priority that is not for staff only."""
+    """A priority of a user who is not staff: at most 0."""
 
     def validate(self, value: int | None) -> None:
         super().validate(value)
         if value is not None and value > 0:
-            raise forms.ValidationError("A priority above 0 is for staff; use 0 or less.")
+            raise forms.ValidationError("Only staff can use a priority above 0; use 0 or less.")
 
 
 def priority_field(user: User) -> forms.IntegerField:
@@ -343,7 +343,7 @@ def model_field(info: FieldInfo) -> forms.Field:
     if kind is bool:
         return forms.BooleanField(**options)
     if kind is str:
-        options["required"] = info.is_required()  # an empty text is a text
+        options["required"] = info.is_required()  # an empty string is a valid value
         return forms.CharField(max_length=_bound(info, MaxLen, "max_length"), **options)
     bounds = {"min_value": _bound(info, Ge, "ge"), "max_value": _bound(info, Le, "le")}
     if kind is int or int in get_args(kind):

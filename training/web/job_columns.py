@@ -64,7 +64,7 @@ class OptionGroup:
 
 
 def columns_of(names: Sequence[str], jobs: Sequence[Job]) -> list[Column]:
-    """Those of known kinds; one of a name that no job has is empty."""
+    """The columns of known kinds; a column whose name no job has is empty."""
     programs = _programs(jobs)
     return [column for name in names if (column := _column(name, programs))]
 

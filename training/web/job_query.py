@@ -83,7 +83,7 @@ class JobQuery:
 
     @property
     def finds_few(self) -> bool:
-        """Whether it is filtered by what few jobs usually have."""
+        """Whether a filter is set that usually matches few jobs."""
         return bool(self["search"] or self["tag"])
 
     def url(self, **changes: str | Sequence[str]) -> str:
@@ -153,14 +153,14 @@ class JobQuery:
         return jobs.filter(status=status) if status else jobs
 
     def fold(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
-        """Without the trials of a sweep, except the first that matches: it stands for the sweep."""
+        """Keep only the first matching trial of each sweep, which represents the sweep."""
         if not self.folded:
             return jobs
         earlier = jobs.filter(sweep=OuterRef("sweep"), trial__lt=OuterRef("trial"))
         return jobs.filter(Q(sweep=None) | ~Exists(earlier))
 
     def rank(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
-        """Without the jobs that have no value, where these would come first."""
+        """Exclude jobs without a value, if the order puts them first."""
         key = JOB_SORT_KEYS.get(self.ordering.removeprefix("-"))
         if key is None or key.missing is None or not self.ordering.startswith("-"):
             return jobs

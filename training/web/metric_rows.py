@@ -24,7 +24,7 @@ class MetricRow:
 
 
 def metric_rows(job: Job, program: Program, limit: int) -> list[MetricRow]:
-    """Of the first `limit` metrics that the job reported, the objective first."""
+    """Rows of the first `limit` metrics that the job reported, the objective first."""
     return [_row(job, program, one) for one in summarize_metrics(job, _names(program)[:limit])]
 
 

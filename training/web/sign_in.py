@@ -35,7 +35,7 @@ def sign_in_required(view: View[P, Response]) -> View[P, Response | HttpResponse
 
 
 def post_only(view: View[P, Response]) -> View[P, Response]:
-    """The target of a button, with no page of its own: a sign-in never leads to it."""
+    """The target of a button, which has no page: a sign-in never redirects to it."""
     checked: View[P, Response] = require_POST(view)
     checked.post_only = True  # type: ignore[attr-defined]
     return checked

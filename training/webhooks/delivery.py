@@ -28,7 +28,7 @@ MAX_RETRY_DELAY = 24 * 3600
 # Longer than an attempt takes; the claim of a sender that died expires then.
 CLAIM_SECONDS = 90
 # Attempts at once in one process. Webhooks whose last attempt failed, which may take the whole time
-# that an attempt has, are kept to slots of their own.
+# that an attempt has, have separate slots.
 SLOTS, SLOTS_PER_OWNER = 12, 4
 FAILING_SLOTS, FAILING_SLOTS_PER_OWNER = 4, 2
 CANDIDATES = 4
@@ -169,7 +169,7 @@ def _send_and_close(delivery: Delivery) -> None:
     try:
         send_delivery(delivery)
     except Exception:
-        # For example the database is unavailable: the claim expires, and it is sent again.
+        # For example, the database is unavailable. The claim expires, and the delivery is retried.
         log.exception(
             "Cannot store the result of delivery %s; it is retried when the claim expires.",
             delivery.pk,

@@ -32,7 +32,7 @@ class AttemptInProgressError(Exception):
     """The delivery cannot be sent again while it is being sent."""
 
     def __init__(self) -> None:
-        super().__init__("This delivery is being sent at the moment; try again when it has ended.")
+        super().__init__("This delivery is being sent. Try again when the attempt has ended.")
 
 
 class JobPayload(TypedDict):
@@ -115,7 +115,7 @@ def send_test(webhook: Webhook) -> Delivery:
 def redeliver(delivery: Delivery) -> None:
     """Send it again under the same id, by which the receiver recognizes a repetition.
 
-    `attempts` goes on, because an attempt that is not over yet is fenced by its number.
+    `attempts` is not reset, because an unfinished attempt is fenced by its number.
     """
     with transaction.atomic():
         owner = delivery.webhook.owner

@@ -100,7 +100,7 @@ def _is_printable_ascii(url: str) -> bool:
 
 
 def resolve_addresses(target: Target, timeout: float = RESOLVE_SECONDS) -> list[str]:
-    """Its addresses; ForbiddenUrlError if one is not allowed, OSError if there is none in time."""
+    """The target's addresses; ForbiddenUrlError if one is not allowed, OSError after a timeout."""
     try:
         return _resolve_allowed(target, timeout, _delivery_lookups)
     except ResolverBusyError as error:

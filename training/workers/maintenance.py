@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class MaintenanceThread(PeriodicThread):
-    """Runs maintenance every `MAINTENANCE_SECONDS`, beside the other threads of its worker."""
+    """Runs maintenance every `MAINTENANCE_SECONDS` in a worker."""
 
     def __init__(self, worker: str, slots: int) -> None:
         outage = OutageLog(
@@ -84,7 +84,7 @@ class MaintenanceThread(PeriodicThread):
                 self.worker, expired, "worker_lost", "The worker was lost: no heartbeat."
             )
         if time.monotonic() >= self._silence_counts_from:
-            reports.fail_silent(self.worker)
+            reports.end_silent(self.worker)
         publisher.get_publisher().scan()
         if claims.acquire(SCHEDULING, self._holder, settings.LEASE_SECONDS):
             workers.delete_old()
@@ -102,7 +102,7 @@ class MaintenanceThread(PeriodicThread):
 def requeue_expired(actor: str, whose: Q, cause: results.Interruption, reason: str) -> None:
     running = Job.objects.filter(whose, status=Status.RUNNING, reported=False).order_by("pk")
     for pk, number in running.values_list("pk", "attempt"):
-        # Another thread may have been first, or the worker has sent a heartbeat meanwhile.
+        # Another thread may have been first, or the worker has sent a heartbeat since.
         with contextlib.suppress(SupersededError):
             results.requeue_or_fail(Attempt(pk, number), actor, cause, reason, when=whose)
 
@@ -110,7 +110,7 @@ def requeue_expired(actor: str, whose: Q, cause: results.Interruption, reason: s
 def reenqueue_stale() -> None:
     """Announce at most as many jobs of each need as there are slots for it.
 
-    Further messages would only wait: where no worker has a GPU, for ever.
+    Further messages would only wait, without end if no worker has a GPU.
     """
     stale = Q(enqueued_at__lt=Now() - timedelta(seconds=REENQUEUE_SECONDS))
     waiting = Job.objects.filter(stale, status=Status.QUEUED, reported=False)

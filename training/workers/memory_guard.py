@@ -1,6 +1,6 @@
 """Ends a training that uses more memory than a job may, before the machine has none left.
 
-The kernel would end a process too, but perhaps the database beside it.
+Otherwise the kernel kills a process, possibly the database on the same machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-# The kernel ends a process with a higher score first (0 is usual, 1000 the highest).
+# The kernel kills the process with the highest score first (0 is usual, 1000 the highest).
 OOM_SCORE = 500
 TREE_SECONDS = 1.0
 PRIVATE = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", re.MULTILINE)

@@ -67,9 +67,9 @@ class Capacity:
         if job.status != Status.QUEUED:
             return ""
         if not self._hardware:
-            return "No worker is there."
+            return "No worker is online."
         if job.needs != Needs.AUTO and job.needs not in self._hardware:
-            return f"No worker with a {job.needs.upper()} is there."
+            return f"No worker with a {job.needs.upper()} is online."
         if job.owner_id in self._owners_at_limit:
             return f"{job.owner.username} has as many running jobs as the limit allows."
         return ""

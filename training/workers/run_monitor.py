@@ -1,4 +1,4 @@
-"""Watches a running training beside its supervisor: its output, and what it uses of the machine."""
+"""Monitors a running training for its supervisor: its output and its resource use."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class RunMonitor:
             self._store.add(samples)
         except DatabaseError as error:
             # The job was deleted, or the database is away: only these samples are lost.
-            log.info("Could not store the figures of job %s: %s", self._attempt.job_id, error)
+            log.info(
+                "Could not store the resource metrics of job %s: %s", self._attempt.job_id, error
+            )
 
     def out_of_memory(self) -> str:
         """What is known about an out-of-memory kill; empty if there was none."""

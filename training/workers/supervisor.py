@@ -7,9 +7,8 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -28,18 +27,25 @@ from training.programs import messages
 from training.programs.messages import EpochEnded, GenerateSpec, Message, RunSpec, TrainSpec
 from training.programs.registry import get_program
 from training.sweeps import scheduler
+from training.workers.client_variables import client_variables
 from training.workers.database_retry import retry_while_unavailable
+from training.workers.event_follower import POLL_SECONDS, EventFollower, tensorboard_variables
 from training.workers.heartbeat import LeaseThread
-from training.workers.mlflow_variables import mlflow_variables
+from training.workers.message_groups import group_messages
 from training.workers.run_monitor import RunMonitor
 from training.workers.trainer_process import TrainerProcess
 
 # A requested stop is noticed within a tick; its query takes 0.2 ms.
 TICK_SECONDS = 0.25
+# Storing and publishing what a training reports costs milliseconds of processor time each time,
+# which would be a large part of a short epoch. After a silence it is stored at once.
+STORE_SECONDS = 0.1
 STORE_SAMPLES_SECONDS = 3.0
 # How long a worker that shuts down waits for its trainers' running epochs.
 DRAIN_SECONDS = 8.0
 MAX_NOTED_REASONS = 10
+# How long an attempt waits at its end until all event files are read.
+LAST_EVENTS_SECONDS = 60.0
 
 Finish = Callable[[Attempt], None]
 Result = TypeVar("Result")
@@ -88,20 +94,24 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
     The trainer has exited by then, so a job never has two trainers.
     """
     folder = directories.attempt_directory(job.pk, attempt.number)
-    with contextlib.suppress(DatabaseError):  # a note is not worth an attempt
+    with contextlib.suppress(DatabaseError):  # a failed note must not fail the attempt
         _note_few_cores(attempt, job, worker)
     try:
+        event_files = _event_follower(attempt, folder)
+        tensorboard = tensorboard_variables(folder) if event_files else {}
         with (
-            TrainerProcess(_run_spec(job, folder), folder, mlflow_variables(job)) as trainer,
+            client_variables(job, folder) as variables,
+            TrainerProcess(_run_spec(job, folder), folder, {**variables, **tensorboard}) as trainer,
             RunMonitor(attempt, trainer.pid, trainer.log) as monitor,
         ):
-            if finish := _Supervision(attempt, trainer, worker, monitor).follow():
+            if finish := _Supervision(attempt, trainer, worker, monitor, event_files).follow():
                 return finish
             if message := monitor.over_limit():
-                # It would happen again; resumed with other limits it goes on from its checkpoint.
+                # A retry would fail again. With a higher limit, Resume continues from the
+                # checkpoint.
                 return partial(results.fail_attempt, message=message)
             if get_program(job.program).folder and trainer.exit_status() == 0:
-                # A script that does not use the SDK says nothing else.
+                # A script without the SDK sends no final message; its exit status decides.
                 return results.complete_program
             return partial(
                 results.requeue_or_fail,
@@ -120,6 +130,29 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
         return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
 
 
+def _event_follower(attempt: Attempt, folder: Path) -> EventFollower | None:
+    """None for a program that has no folder, or whose manifest turns it off."""
+    program = get_program(attempt.program)
+    if program.folder is None or program.tensorboard == "off":
+        return None
+    started_at = time.monotonic()
+
+    def is_alone() -> bool:
+        seconds = time.monotonic() - started_at
+        return retry_while_unavailable(
+            partial(attempts.has_been_alone, attempt, seconds), give_up=shutting_down.is_set
+        )
+
+    earlier = directories.earlier_attempts(attempt.job_id, attempt.number)
+    return EventFollower(
+        folder,
+        program.folder,
+        earlier,
+        is_alone,
+        steps_are_epochs=program.tensorboard == "epochs",
+    )
+
+
 def _note_few_cores(attempt: Attempt, job: Job, worker: str) -> None:
     """Explain why a job of more processes than cores takes minutes before its first epoch."""
     cores = os.cpu_count() or 1
@@ -127,8 +160,8 @@ def _note_few_cores(attempt: Attempt, job: Job, worker: str) -> None:
         attempts.record_note(
             attempt,
             worker,
-            f"{job.processes} processes share {cores} cores: starting them takes long, and the "
-            "training is slower than with fewer processes.",
+            f"{job.processes} processes share {cores} cores. Startup and training are slower than "
+            "with fewer processes.",
         )
 
 
@@ -153,30 +186,39 @@ def _run_spec(job: Job, folder: Path) -> RunSpec:
     )
 
 
-def _batch_epochs(received: list[Message]) -> Iterator[list[Message]]:
-    """Group consecutive epochs, to be stored in one transaction; yield others one by one."""
-    for kind, group in groupby(received, key=type):
-        batch = list(group)
-        yield from [batch] if kind is EpochEnded else ([message] for message in batch)
-
-
 class _Supervision:
     """Follows a trainer: records its messages, passes on requested stops."""
 
     def __init__(
-        self, attempt: Attempt, trainer: TrainerProcess, worker: str, monitor: RunMonitor
+        self,
+        attempt: Attempt,
+        trainer: TrainerProcess,
+        worker: str,
+        monitor: RunMonitor,
+        event_files: EventFollower | None,
     ) -> None:
         self._attempt, self._trainer, self._worker = attempt, trainer, worker
-        self._monitor = monitor
+        self._monitor, self._event_files = monitor, event_files
         self._requested = Stop.NONE
         self._training = False
         self._noted: set[str] = set()
         self._drain_until: float | None = None
-        self._next_poll = self._next_samples = time.monotonic()
+        self._next_poll = self._next_samples = self._next_event_files = time.monotonic()
+        self._has_ended = False
 
     def follow(self) -> Finish | None:
         """Return how the attempt ends; None if the trainer exits without a final message."""
-        for received in self._trainer.messages(TICK_SECONDS):
+        finish = self._follow_messages()
+        if self._event_files:
+            if self._has_ended and self._event_files.has_files:
+                self._trainer.exit_status()  # a writer may write the rest at its exit
+            # After a stop, the next attempt reads what is left.
+            seconds = LAST_EVENTS_SECONDS if self._has_ended else 0
+            self._store_event_files(until=time.monotonic() + seconds)
+        return finish
+
+    def _follow_messages(self) -> Finish | None:
+        for received in self._trainer.messages(TICK_SECONDS, STORE_SECONDS):
             self._poll()
             if self._requested == Stop.CANCEL:
                 return results.cancel_attempt  # nothing has to be kept
@@ -184,11 +226,13 @@ class _Supervision:
                 return results.pause_attempt  # before the first batch there is nothing to keep
             if shutting_down.is_set() and self._drain_expired():
                 return self._release()
-            for batch in _batch_epochs(received):
+            for batch in group_messages(received):
                 if finish := self._write(partial(self._record, batch)):
                     if shutting_down.is_set() and finish is results.pause_attempt:
                         return self._release()
+                    self._has_ended = True
                     return finish
+        self._has_ended = True
         return None
 
     def _poll(self) -> None:
@@ -200,10 +244,31 @@ class _Supervision:
         if now >= self._next_samples:
             self._next_samples = now + STORE_SAMPLES_SECONDS
             self._monitor.store_samples()
+        if now >= self._next_event_files:
+            self._next_event_files = now + POLL_SECONDS
+            self._store_event_files()
         if requested != self._requested:
             self._requested = requested
             if requested == Stop.PAUSE:
                 self._trainer.send(messages.PAUSE)
+
+    def _store_event_files(self, until: float | None = None) -> None:
+        """Store what was written since the last call; up to that time, all of it."""
+        while self._event_files:
+            try:
+                found = self._event_files.poll(self._trainer.pid, final=until is not None)
+            except Exception:  # no file may end a training
+                log.exception("Cannot read the event files of job %s.", self._attempt.job_id)
+                self._event_files = None
+                return
+            if found:
+                record = partial(points.record_points, self._attempt, found)
+                self._note_rejected(self._write(record))
+            for note in self._event_files.take_notes():
+                self._write(partial(attempts.record_note, self._attempt, self._worker, note))
+            self._event_files.save()
+            if until is None or not self._event_files.has_more or time.monotonic() >= until:
+                return
 
     def _drain_expired(self) -> bool:
         """Give a running epoch time to end: the trainer pauses after its checkpoint."""
@@ -257,7 +322,10 @@ class _Supervision:
             case EpochEnded(epoch=newest):
                 attempts.record_epochs(self._attempt, *map(_report, batch))
                 directories.prune_checkpoints(self._attempt.job_id, self._attempt.number, newest)
-            case messages.Points(points=found):
+            case messages.Points():
+                found = _points(batch)
+                if self._event_files:
+                    self._event_files.exclude({name for point in found for name in point.values})
                 self._note_rejected(points.record_points(self._attempt, found))
             case messages.Checkpointed(epoch=newest, path=path):
                 points.record_checkpointed(self._attempt, path)
@@ -284,6 +352,10 @@ def _finish(final: Message) -> Finish | None:
         case messages.Failed(error_message=text):
             return partial(results.fail_attempt, message=text)
     return None
+
+
+def _points(batch: list[Message]) -> list[messages.Point]:
+    return [point for one in batch if isinstance(one, messages.Points) for point in one.points]
 
 
 def _report(message: Message) -> EpochReport:

@@ -34,7 +34,7 @@ PIPE_BYTES = 1 << 20
 
 
 class TrainerProcess:
-    """The command of a program in a process group of its own.
+    """The command of a program in its own process group.
 
     It ends with its supervisor: its stdin closes, and on Linux the kernel kills it as well.
     """
@@ -81,9 +81,12 @@ class TrainerProcess:
         self._process.wait()
         self._close()
 
-    def messages(self, tick: float) -> Iterator[list[Message]]:
-        """Yield new messages, `[]` after `tick` seconds without any, until the process closes."""
-        for lines in messages.read_lines(self._messages, tick):
+    def messages(self, tick: float, interval: float) -> Iterator[list[Message]]:
+        """Yield new messages, `[]` after `tick` seconds without any, until the process closes.
+
+        Messages that follow others within `interval` seconds wait for its end and come together.
+        """
+        for lines in messages.read_lines(self._messages, tick, interval):
             yield [messages.decode(line) for line in lines]
 
     def send(self, command: str) -> None:

@@ -35,7 +35,7 @@ def load_credentials() -> Credentials:
     if not url or not token:
         target = f" {url}" if url else ""
         raise CommandError(
-            f"There is no token for a server. Run `heimdall login{target}`, or set {URL_VARIABLE} "
+            f"No token for a server is stored. Run `heimdall login{target}`, or set {URL_VARIABLE} "
             f"and {TOKEN_VARIABLE}."
         )
     return Credentials(url, token)

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
-from heimdall_sdk.api_client import JsonDict
-from heimdall_sdk.cli import formatting
+from heimdall_sdk.api_client import ApiClient, JsonDict, UnavailableError
+from heimdall_sdk.cli.credentials import load_credentials
 from heimdall_sdk.cli.errors import CommandError, UsageError
-from heimdall_sdk.cli.server import Server, connect
-from heimdall_sdk.importing.csv_file import read_csv
-from heimdall_sdk.importing.mlflow import find_runs, read_mlflow
-from heimdall_sdk.importing.mlflow_database import (
-    FILE_NAME,
-    is_database,
-    read_mlflow_database,
-)
-from heimdall_sdk.importing.runs import RecordedRun, UnreadableError
-from heimdall_sdk.importing.tensorboard import find_event_files, read_tensorboard
-from heimdall_sdk.importing.upload import ImportedRun, Options, import_run
+from heimdall_sdk.cli.import_display import open_display
+from heimdall_sdk.cli.server import Server
+from heimdall_sdk.importing.importer import Importer, examine_all
+from heimdall_sdk.importing.recognize import read_recording
+from heimdall_sdk.importing.runs import Omissions, RecordedRun, Recording, UnreadableError
+from heimdall_sdk.importing.upload import ImportedRun, Options, QuotaError
 
-TABLES = (".csv", ".tsv")
+AGAIN = "Run the same command again to continue; no run is imported twice."
 
 
 def import_runs(arguments: argparse.Namespace) -> int:
@@ -32,58 +27,110 @@ def import_runs(arguments: argparse.Namespace) -> int:
         arguments.project, arguments.name, tuple(arguments.tag), _objective(arguments.objective),
         arguments.steps_are_epochs,
     )  # fmt: skip
-    with connect() as server:
-        succeeded = [_import(server, Path(path), options, arguments) for path in arguments.paths]
-    return int(not all(succeeded))
-
-
-def _import(server: Server, path: Path, options: Options, arguments: argparse.Namespace) -> bool:
+    found = [_read(text, arguments.step) for text in arguments.paths]
+    recordings = [one for one in found if one is not None]
+    errors = len(found) - len(recordings)
+    runs = _without_repetitions(recordings)
+    summary = Summary()
+    for recording in recordings:
+        summary.omissions.counts.update(recording.omissions.counts)
+    display = open_display(len(runs), as_json=arguments.json)
     try:
-        for run in recorded_runs(path, arguments.step):
-            with server.sentences():
-                result = import_run(server.client, run, options)
-            _report(result, as_json=arguments.json)
-    except (UnreadableError, CommandError) as error:
+        # Closing it stops the threads that send.
+        with closing(_results(runs, options, arguments)) as results:
+            for result in results:
+                summary.add(result)
+                display.show(result)
+    except KeyboardInterrupt:
+        raise CommandError(f"Interrupted. {AGAIN}") from None
+    finally:
+        display.close()
+    summary.print(as_json=arguments.json)
+    return int(bool(errors or summary.outcomes["failed"]))
+
+
+def _read(text: str, step_column: str | None) -> Recording | None:
+    try:
+        return read_recording(text, step_column)
+    except (UnreadableError, OSError) as error:
         print(f"heimdall: {error}", file=sys.stderr)
-        return False
-    return True
+        return None
 
 
-def recorded_runs(path: Path, step_column: str | None = None) -> Iterator[RecordedRun]:
-    if not path.exists():
-        raise UnreadableError(f"{path} does not exist.")
-    if path.is_file() and path.suffix.lower() in TABLES:
-        yield read_csv(path, step_column)
-    elif database := next((one for one in (path, path / FILE_NAME) if is_database(one)), None):
-        yield from read_mlflow_database(database)
-    elif path.is_dir() and find_runs(path):
-        yield from read_mlflow(path)
-    elif find_event_files(path):
-        yield from read_tensorboard(path)
-    elif path.suffix.lower() == ".zip":
-        raise UnreadableError(f"{path} is a zip; unpack it and import the folder.")
-    else:
-        raise UnreadableError(
-            f"{path} is none of what can be imported: a .csv or .tsv file, a folder with "
-            "TensorBoard event files, or an mlruns folder or mlflow.db of MLflow."
-        )
+def _without_repetitions(recordings: Sequence[Recording]) -> list[RecordedRun]:
+    """A run may be in several paths, such as a folder and a file in it."""
+    return list({run.identity: run for recording in recordings for run in recording.runs}.values())
 
 
-def _report(result: ImportedRun, *, as_json: bool) -> None:
-    if as_json:
-        formatting.print_json(asdict(result))
+def _results(
+    runs: Sequence[RecordedRun], options: Options, arguments: argparse.Namespace
+) -> Generator[ImportedRun, None, None]:
+    if arguments.dry_run:
+        yield from examine_all(runs, options)
         return
-    if result.job_id:
-        files = f" and {result.artifacts:,} artifacts" if result.artifacts else ""
-        verb = "imported as" if result.created else "was imported before as"
-        print(f"{result.name}: {result.points:,} points{files}, {verb} job {result.job_id}")
-    else:
-        print(f"{result.name}: not imported")
-    for reason, count in Counter(result.rejected).items():
-        print(f"  rejected: {reason}" + (f" ({count:,} points)" if count > 1 else ""))
-    for sentence in result.without_counterpart:
-        print(f"  no counterpart: {sentence}")
-    sys.stdout.flush()
+    if not runs:
+        return
+    credentials = load_credentials()
+    # Also says what is wrong with the URL.
+    server = Server(credentials)
+
+    def connect() -> ApiClient:
+        return ApiClient(credentials.url, credentials.token)
+
+    try:
+        with closing(Importer(connect, options).import_all(runs)) as results:
+            yield from results
+    except QuotaError as error:
+        raise CommandError(f"{error} {AGAIN}") from error
+    except UnavailableError as error:
+        raise CommandError(f"{server.describe(error)} {AGAIN}") from error
+
+
+class Summary:
+    """The counts of all runs."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.omissions = Omissions()
+        self._rejected: Counter[str] = Counter()
+        self._points = self._values = self._artifacts = 0
+        self._started = time.monotonic()
+
+    def add(self, result: ImportedRun) -> None:
+        self.outcomes[result.outcome] += 1
+        self.omissions.counts.update(result.omissions.counts)
+        self._rejected.update(result.rejected)
+        self._points += result.points
+        self._values += result.values
+        self._artifacts += result.artifacts
+
+    def print(self, *, as_json: bool) -> None:
+        if as_json:
+            return
+        seconds = time.monotonic() - self._started
+        counts = ", ".join(
+            f"{self.outcomes[outcome]:,} {phrase}"
+            for outcome, phrase in _PHRASES.items()
+            if self.outcomes[outcome]
+        )
+        if not counts:
+            return
+        print(f"Runs: {counts}.")
+        print(
+            f"{self._values:,} values in {self._points:,} points and {self._artifacts:,} artifacts "
+            f"in {seconds:.1f} s."
+        )
+        for reason, count in self._rejected.items():
+            print(f"Rejected: {reason}" + (f" ({count:,} points)" if count > 1 else ""))
+        for sentence in self.omissions.sentences():
+            print(f"No counterpart: {sentence}")
+        sys.stdout.flush()
+
+
+_PHRASES = {
+    "imported": "imported", "continued": "continued", "already there": "already there",
+    "empty": "without numbers and not imported", "failed": "failed", "not sent": "to import",
+}  # fmt: skip
 
 
 def _objective(text: str | None) -> JsonDict | None:

@@ -94,7 +94,7 @@ def _new_job(server: Server, arguments: argparse.Namespace) -> JsonDict:
         "dataset_id": arguments.dataset,
     }
     body = {name: value for name, value in body.items() if value not in (None, "", [])}
-    # The API takes the parameters of a program with datasets beside the other fields.
+    # For a program with datasets, the API takes the parameters at the top level.
     return {**body, **(parameters if program["has_datasets"] else {"parameters": parameters})}
 
 

@@ -53,6 +53,8 @@ class LiveDisplay:
         if progress.total_epochs:
             # A bar does not end its line.
             parts.append(Padding(ProgressBar(progress.total_epochs, progress.epoch), 0))
+        elif progress.percent is not None:
+            parts.append(Padding(ProgressBar(100, progress.percent), 0))
         if progress.objective_values:
             parts.append(Text(f"{progress.objective}  {sparkline(progress.objective_values, 60)}"))
         if progress.epochs:

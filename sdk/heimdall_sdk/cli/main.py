@@ -64,10 +64,10 @@ def make_parser() -> Parser:
 
     _add_login(add("login", login.login, "Store a token for a server", json=False))
     _add_jobs(add("jobs", jobs.list_jobs, "List jobs, the newest first"))
-    add("programs", jobs.list_programs, "List what can be trained")
+    add("programs", jobs.list_programs, "List the programs that can be trained")
     _add_submit(add("submit", jobs.submit, "Queue a job"))
     _add_id(add("watch", watch.watch, "Follow a job until it ends; status 0 if it completed"))
-    _add_logs(add("logs", logs.logs, "Print what a job printed"))
+    _add_logs(add("logs", logs.logs, "Print the output of a job"))
     for name, description in (
         ("pause", "Pause jobs after a checkpoint"),
         ("resume", "Queue paused or failed jobs again"),
@@ -76,8 +76,8 @@ def make_parser() -> Parser:
         one = add(name, jobs.control, description)
         one.add_argument("ids", nargs="+", metavar="ID")
     _add_export(add("export", jobs.export, "Save the metrics of a job", json=False))
-    _add_import(add("import", importing.import_runs, "Report what other tools have recorded"))
-    _add_sync(add("sync", sync.sync, "Send what runs reported without a connection"))
+    _add_import(add("import", importing.import_runs, "Import runs that other tools have recorded"))
+    _add_sync(add("sync", sync.sync, "Send reports that runs stored while offline"))
     one = add("completion", completion.completion, "Print a tab completion script", json=False)
     one.add_argument("shell", choices=("bash", "zsh"))
     return parser
@@ -135,8 +135,12 @@ def _add_export(parser: Parser) -> None:
 def _add_import(parser: Parser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="PATH",
-        help="a CSV file, a folder with TensorBoard event files, or mlruns or mlflow.db of MLflow",
+        help="a CSV file or a folder of them, a folder with TensorBoard event files, mlruns or "
+        "mlflow.db of MLflow, or sqlite:///… or postgresql://… with its database",
     )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be imported, and send nothing"
+    )
     parser.add_argument("--project", metavar="NAME", help="instead of the one recorded")
     parser.add_argument("--name", help="instead of the one recorded")
     parser.add_argument("--tag", action="append", default=[])

@@ -1,7 +1,8 @@
-"""What is known of a job from its events."""
+"""The progress of a job, computed from its events."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Any
 
@@ -22,6 +23,8 @@ class Progress:
         self.objective: str = (job["objective"] or {}).get("metric", "")
         self.epochs: dict[int, dict[str, Any]] = {}
         self.step: int | None = None
+        self.percent: float | None = job.get("reported_percent")
+        self._end: float | None = _time(job.get("estimated_end_at"))
         self.batch = ""
         self._maximizes = (job["objective"] or {}).get("direction") == "maximize"
         self._best: float | None = None
@@ -41,7 +44,9 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """By the pace of the newest epochs."""
+        """What the training reports, else by the pace of the newest epochs."""
+        if self.status == "running" and self._end is not None:
+            return max(0.0, self._end - time.time())
         if self.status != "running" or len(self._times) < 2 or not self.total_epochs:
             return None
         (first, start), (last, end) = self._times[0], self._times[-1]
@@ -57,6 +62,8 @@ class Progress:
         epoch, metrics = data["epoch"], data["metrics"]
         self.total_epochs = data["total_epochs"]
         self.step = data.get("step", self.step)
+        self.percent = data.get("progress_percent", self.percent)
+        self._end = _time(data.get("estimated_end_at"))
         self.batch = ""
         if epoch > self.epoch:
             self._times.append((epoch, parse_time(event["timestamp"]).timestamp()))
@@ -72,3 +79,7 @@ class Progress:
         if self._best is None:
             return True
         return value > self._best if self._maximizes else value < self._best
+
+
+def _time(text: str | None) -> float | None:
+    return parse_time(text).timestamp() if text else None

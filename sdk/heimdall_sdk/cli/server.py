@@ -15,7 +15,7 @@ from heimdall_sdk.cli.errors import CommandError
 
 Parameters = Mapping[str, "str | int | Sequence[str] | None"]
 PAGE_SIZE = 200
-# Before a request is repeated: a connection that was closed meanwhile needs no delay.
+# Before a request is repeated: a connection that was closed while idle needs no delay.
 DELAYS = (0.0, 0.5, 2.0)
 MAX_DELAY_SECONDS = 10.0
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")

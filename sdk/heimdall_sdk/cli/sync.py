@@ -1,4 +1,4 @@
-"""`heimdall sync`: sends what runs reported without a connection."""
+"""`heimdall sync`: sends reports that runs stored while offline."""
 
 from __future__ import annotations
 

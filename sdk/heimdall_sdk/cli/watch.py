@@ -119,6 +119,8 @@ class EpochLines:
 
     def _show_progress(self, data: JsonDict) -> None:
         epoch, metrics = data["epoch"], data["metrics"]
+        if not metrics:  # only the time left has changed
+            return
         if epoch != self._epoch:
             self._epoch, self._printed = epoch, {}
             if not epoch and "step" in data:

@@ -1,4 +1,4 @@
-"""A table of metrics: one row a step, one column a metric."""
+"""Tables of metrics: one run with a column for each metric, or runs with a row for each value."""
 
 from __future__ import annotations
 
@@ -6,29 +6,40 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
+from heimdall_sdk.importing.metric_table import MetricTable
 from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, identify
 from heimdall_sdk.reporter import PointTuple
 
 STEP_COLUMNS = ("step", "global_step", "_step", "iteration", "iter", "epoch")
 TIME_COLUMNS = ("time", "timestamp", "wall_time", "wall time", "_timestamp", "at", "date")
 EPOCH = "epoch"
+# Of a table with a row for each value.
+RUN_COLUMNS = ("run", "run_id", "run_name", "run name")
+METRIC_COLUMNS = ("metric", "metric_name", "key", "tag", "name")
+VALUE = "value"
 # Of Heimdall's own export; the last two are derived from the others.
 EXPORTED = ["epoch", "at", "seconds", "is_best"]
 _MILLISECONDS_FROM = 1e11  # later than the year 5000 in seconds
 
 
-def read_csv(path: Path, step_column: str | None = None) -> RecordedRun:
+def read_csv(path: Path, step_column: str | None = None) -> list[RecordedRun]:
     columns, first_row = _header(path)
     table = _Table(path, columns, step_column)
-    return RecordedRun(
+    lower = [column.strip().lower() for column in columns]
+    metric = next((lower.index(name) for name in METRIC_COLUMNS if name in lower), None)
+    if metric is not None and VALUE in lower:
+        return table.runs_of_values(metric, lower.index(VALUE))
+    run = RecordedRun(
         source=path,
         identity=identify("csv", str(path.resolve()), "\0".join(columns), "\0".join(first_row)),
         name=path.stem,
         read_points=table.points,
         notes=f"Imported from {path.name}.",
     )
+    return [run]
 
 
 class _Table:
@@ -49,6 +60,7 @@ class _Table:
                     "Name it with --step."
                 )
             self._step = found[0]
+        self._run = next((lower.index(name) for name in RUN_COLUMNS if name in lower), None)
         self._epoch = lower.index(EPOCH) if EPOCH in lower else None
         self._time = next((lower.index(name) for name in TIME_COLUMNS if name in lower), None)
         reserved = {self._step, self._epoch, self._time}
@@ -60,7 +72,7 @@ class _Table:
         ]  # fmt: skip
 
     def points(self, omissions: Omissions) -> Iterator[PointTuple]:
-        modified = self._path.stat().st_mtime
+        time = 0.0
         if self._time is None:
             omissions.add("the times of the steps: the table has no column of times")
         for line, row in _rows(self._path):
@@ -74,11 +86,44 @@ class _Table:
                 epoch = _whole(row[self._epoch])
                 if epoch is None:
                     omissions.add("epochs that are not whole numbers")
-            yield step, self._seconds(row, modified, omissions), epoch, values
+            time = self._seconds(row, time, omissions)
+            yield step, time, epoch, values
+
+    def runs_of_values(self, metric: int, value: int) -> list[RecordedRun]:
+        """A run for each name in the column of runs; of all rows, if there is none."""
+        time = 0.0
+        tables: dict[str, MetricTable] = {}
+        omitted: dict[str, Omissions] = {}
+        for line, row in _rows(self._path):
+            run = _cell(row, self._run) or self._path.stem
+            table = tables.setdefault(run, MetricTable())
+            omissions = omitted.setdefault(run, Omissions())
+            name, step = _cell(row, metric), self._integer(line, row, self._step)
+            try:
+                number = float(_cell(row, value))
+            except ValueError:
+                number = None
+            if step is None or not name or number is None:
+                omissions.add("rows without a step, a metric or a number")
+                continue
+            time = self._seconds(row, time, omissions)
+            table.add(name, step, time, number)
+        return [
+            RecordedRun(
+                source=self._path,
+                identity=identify("csv", str(self._path.resolve()), run),
+                name=run,
+                read_points=partial(_points_of, table),
+                project=self._path.stem if self._run is not None else None,
+                notes=f"Imported from {self._path.name}.",
+                omissions=omitted[run],
+            )
+            for run, table in tables.items()
+        ]
 
     def _values(self, row: list[str], omissions: Omissions) -> Iterator[tuple[str, float]]:
         for position, name in self._metrics:
-            cell = row[position].strip() if position < len(row) else ""
+            cell = _cell(row, position)
             if not cell:
                 continue
             try:
@@ -87,7 +132,7 @@ class _Table:
                 omissions.add(f"text in the column {name!r}")
 
     def _integer(self, line: int, row: list[str], position: int) -> int | None:
-        cell = row[position].strip() if position < len(row) else ""
+        cell = _cell(row, position)
         if not cell:
             return None
         number = _whole(cell)
@@ -99,7 +144,8 @@ class _Table:
         return number
 
     def _seconds(self, row: list[str], default: float, omissions: Omissions) -> float:
-        cell = row[self._time].strip() if self._time is not None and self._time < len(row) else ""
+        """Without a time, that of the row before: it must stay the same when the table grows."""
+        cell = _cell(row, self._time)
         if not cell:
             return default
         seconds = _timestamp(cell)
@@ -107,6 +153,14 @@ class _Table:
             omissions.add("times that cannot be read")
             return default
         return seconds
+
+
+def _points_of(table: MetricTable, _omissions: Omissions) -> Iterator[PointTuple]:
+    return table.points()
+
+
+def _cell(row: list[str], position: int | None) -> str:
+    return row[position].strip() if position is not None and position < len(row) else ""
 
 
 def _header(path: Path) -> tuple[list[str], list[str]]:

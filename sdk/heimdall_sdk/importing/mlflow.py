@@ -6,20 +6,35 @@ https://github.com/mlflow/mlflow/blob/master/mlflow/store/tracking/file_store.py
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, identify
+from heimdall_sdk.importing.metric_table import MetricTable
+from heimdall_sdk.importing.runs import (
+    Omissions,
+    RecordedRun,
+    Recording,
+    UnreadableError,
+    identify,
+    list_files,
+)
 from heimdall_sdk.reporter import PointTuple, Status
 from heimdall_sdk.start import MAX_TAG
 
 META = "meta.yaml"
 NAME, NOTE, PARENT = "mlflow.runName", "mlflow.note.content", "mlflow.parentRunId"
+# Tags that the notes show.
+_ORIGINS = {"mlflow.user": "User", "mlflow.source.name": "Source",
+            "mlflow.source.git.commit": "Commit"}  # fmt: skip
+DELETED = "deleted runs"
+UNSUPPORTED = {"inputs": "datasets of runs", "outputs": "models of runs",
+               "models": "logged models", "traces": "traces",
+               "model_versions": "versions of registered models"}  # fmt: skip
 # RunStatus: RUNNING, SCHEDULED, FINISHED, FAILED, KILLED
 _STATUSES: dict[str, Status] = {
     "3": "completed", "FINISHED": "completed", "4": "failed", "FAILED": "failed",
@@ -35,35 +50,48 @@ def find_runs(path: Path) -> list[Path]:
     """Folders of runs: in a store, in an experiment, or the folder itself."""
     patterns = (META, f"*/{META}", f"*/*/{META}")
     found = [meta.parent for pattern in patterns for meta in sorted(path.glob(pattern))]
-    return [folder for folder in found if (folder / "metrics").is_dir()]
+    return [
+        folder for folder in found
+        if folder.parent.name not in ("models", "traces") and (folder / "metrics").is_dir()
+    ]  # fmt: skip
 
 
-def read_mlflow(path: Path) -> Iterator[RecordedRun]:
+def read_mlflow(path: Path) -> Recording:
+    recording = Recording("MLflow file store", [])
     experiments: dict[Path, dict[str, str]] = {}
     for folder in find_runs(path):
         meta = _read_meta(folder / META)
-        if meta.get("lifecycle_stage") == "deleted":
-            continue
         above = folder.parent
         if above not in experiments:
             file = above / META
             experiments[above] = _read_meta(file) if file.exists() else {}
+            for part in ("models", "traces"):
+                if count := len(list((above / part).glob("*"))):
+                    recording.omissions.add(UNSUPPORTED[part], count)
+        if "deleted" in (meta.get("lifecycle_stage"), experiments[above].get("lifecycle_stage")):
+            recording.omissions.add(DELETED)
+            continue
         stored = StoredRun(
             source=folder,
             run_id=meta.get("run_id") or meta.get("run_uuid") or folder.name,
             name=meta.get("run_name", ""),
             experiment=experiments[above].get("name", ""),
             status=meta.get("status", ""),
-            start_time=meta.get("start_time", ""),
+            started_at=_seconds(meta.get("start_time", "")),
+            finished_at=_seconds(meta.get("end_time", "")),
             parameters=dict(_texts(folder / "params")),
             tags=dict(_texts(folder / "tags")),
             artifacts=folder / "artifacts",
         )
-        run = to_run(stored, partial(_points, folder / "metrics"))
-        for part, kind in (("inputs", "datasets"), ("outputs", "logged models")):
-            if (folder / part).is_dir() and any((folder / part).iterdir()):
-                run.omissions.add(kind)
-        yield run
+        run = to_run(stored, partial(_read_metrics, folder / "metrics"))
+        for part in ("inputs", "outputs"):
+            if count := len(list((folder / part).glob("*"))):
+                run.omissions.add(UNSUPPORTED[part], count)
+        recording.runs.append(run)
+    recording.runs.sort(key=lambda run: run.started_at or 0.0)
+    if versions := len(list(path.glob("models/*/version-*"))):
+        recording.omissions.add(UNSUPPORTED["model_versions"], versions)
+    return recording
 
 
 @dataclass(frozen=True)
@@ -75,16 +103,18 @@ class StoredRun:
     name: str
     experiment: str
     status: str
-    start_time: str  # milliseconds since 1970
+    started_at: float | None
+    finished_at: float | None
     parameters: dict[str, str]
     tags: dict[str, str]
-    artifacts: Path
+    artifacts: Path | None
 
 
 def to_run(
     stored: StoredRun, read_points: Callable[[Omissions], Iterator[PointTuple]]
 ) -> RecordedRun:
-    omissions = Omissions()
+    omissions, parent = Omissions(), stored.tags.get(PARENT)
+    tags = dict(_labels(stored.tags, omissions))
     return RecordedRun(
         source=stored.source,
         identity=identify("mlflow", stored.run_id),
@@ -92,34 +122,42 @@ def to_run(
         read_points=read_points,
         project=None if stored.experiment in ("", "Default") else stored.experiment,
         config={name: _parameter(text) for name, text in stored.parameters.items()},
-        tags=list(_kept_tags(stored.tags, omissions)),
-        notes="\n\n".join(filter(None, [stored.tags.get(NOTE, ""), _origin(stored)])),
+        tags=[_label(name, text) for name, text in tags.items()],
+        notes="\n\n".join(filter(None, [stored.tags.get(NOTE, ""), _origin(stored, tags)])),
         status=_STATUSES.get(stored.status),
-        artifacts=[
-            (file, file.relative_to(stored.artifacts).as_posix())
-            for file in _files(stored.artifacts)
-        ],
+        started_at=stored.started_at,
+        finished_at=stored.finished_at,
+        parent=identify("mlflow", parent) if parent else None,
+        artifacts=list(_artifacts(stored.artifacts)),
         omissions=omissions,
     )
 
 
-def _kept_tags(tags: dict[str, str], omissions: Omissions) -> Iterator[str]:
+def _labels(tags: dict[str, str], omissions: Omissions) -> Iterator[tuple[str, str]]:
+    """The tags of the user that are short enough for a label."""
     for name, text in tags.items():
-        if name in (NAME, NOTE) or name.startswith("heimdall."):
+        if name.startswith("heimdall.") or name in (NAME, NOTE, PARENT, *_ORIGINS):
             continue
-        if name == PARENT:
-            omissions.add("that it is a child of another run")
-        elif name.startswith("mlflow."):
+        if name.startswith("mlflow."):
             omissions.add("tags that MLflow itself sets")
-        elif len(f"{name}={text}") <= MAX_TAG:
-            yield f"{name}={text}"
-        else:
-            omissions.add(f"tags longer than {MAX_TAG} characters")
+        elif len(_label(name, text)) <= MAX_TAG:
+            yield name, text
 
 
-def _points(folder: Path, omissions: Omissions) -> Iterator[PointTuple]:
+def _label(name: str, text: str) -> str:
+    return f"{name}: {text}" if text else name
+
+
+def _artifacts(folder: Path | None) -> Iterator[tuple[Path, str]]:
+    if folder is not None:
+        for file in list_files(folder):
+            yield file, file.relative_to(folder).as_posix()
+
+
+def _read_metrics(folder: Path, omissions: Omissions) -> Iterator[PointTuple]:
     """Each metric is a file with lines of milliseconds, value and step."""
-    for file in _files(folder):
+    table = MetricTable()
+    for file in list_files(folder):
         name = file.relative_to(folder).as_posix()
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -127,34 +165,39 @@ def _points(folder: Path, omissions: Omissions) -> Iterator[PointTuple]:
                 if not parts:
                     continue
                 try:
-                    time, value = int(parts[0]) / 1000, float(parts[1])
                     step = int(parts[2]) if len(parts) > 2 else 0
-                except (ValueError, IndexError):
+                    if step < 0:
+                        omissions.add("values with negative steps")
+                    else:
+                        table.add(name, step, int(parts[0]) / 1000, float(parts[1]))
+                except (ValueError, IndexError, OverflowError):
                     raise UnreadableError(
                         f"{file}, line {number}: {line.strip()[:60]!r} is not a time, a value "
                         "and a step."
                     ) from None
-                if step < 0:
-                    omissions.add("values with negative steps")
-                    continue
-                yield step, time, None, {name: value}
+    yield from table.points()
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    for file in _files(folder):
+    for file in list_files(folder):
         yield file.relative_to(folder).as_posix(), file.read_text(encoding="utf-8").rstrip("\n")
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+def _origin(stored: StoredRun, labels: dict[str, str]) -> str:
+    """Where the run is from, and its tags that are no labels."""
+    lines = [f"Imported from the MLflow run {stored.run_id}."]
+    for name, title in _ORIGINS.items():
+        if text := stored.tags.get(name):
+            lines.append(f"{title}: {text}")
+    lines += [
+        f"{name}: {text}" for name, text in stored.tags.items()
+        if name not in labels and not name.startswith(("mlflow.", "heimdall."))
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
-def _origin(stored: StoredRun) -> str:
-    text = f"Imported from the MLflow run {stored.run_id}"
-    if stored.start_time.isdigit():
-        at = datetime.fromtimestamp(int(stored.start_time) / 1000, timezone.utc)
-        text += f", started at {at.isoformat(timespec='seconds')}"
-    return f"{text}."
+def _seconds(milliseconds: str) -> float | None:
+    return int(milliseconds) / 1000 if milliseconds.isdigit() and int(milliseconds) else None
 
 
 def _parameter(text: str) -> Any:
@@ -165,8 +208,9 @@ def _parameter(text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
-    # A leading zero, or more digits than a number keeps, belongs to a text.
-    return value if isinstance(value, (int, float)) and len(text) < 17 else text
+    # A leading zero, or more digits than a number keeps, belongs to a text. JSON has no NaN.
+    is_number = isinstance(value, (int, float)) and len(text) < 17 and math.isfinite(value)
+    return value if is_number else text
 
 
 def _read_meta(file: Path) -> dict[str, str]:

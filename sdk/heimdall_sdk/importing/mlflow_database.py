@@ -1,90 +1,121 @@
-"""Runs in MLflow's database, which is SQLite unless the operator chose another."""
+"""Runs in MLflow's database.
+
+https://github.com/mlflow/mlflow/blob/master/mlflow/store/tracking/dbmodels/models.py
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from heimdall_sdk.importing.mlflow import StoredRun, to_run
-from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError
+from heimdall_sdk.importing.databases import Database
+from heimdall_sdk.importing.metric_table import MetricTable
+from heimdall_sdk.importing.mlflow import DELETED, UNSUPPORTED, StoredRun, to_run
+from heimdall_sdk.importing.runs import Omissions, Recording, UnreadableError
 from heimdall_sdk.reporter import PointTuple
 
 FILE_NAME = "mlflow.db"
-MAGIC = b"SQLite format 3\0"
+# Where `mlflow server` keeps the artifacts that it serves, beside its database.
+SERVED_ARTIFACTS = "mlartifacts"
 # Databases without infinities: MLflow stores the largest number instead.
 _LARGEST = 1.7976931348623157e308
 _RUNS = """
     SELECT runs.run_uuid, runs.name, experiments.name, runs.status, runs.start_time,
-           runs.artifact_uri
-    FROM runs JOIN experiments USING (experiment_id)
-    WHERE runs.lifecycle_stage = 'active' ORDER BY runs.start_time
+           runs.end_time, runs.artifact_uri,
+           runs.lifecycle_stage = 'deleted' OR experiments.lifecycle_stage = 'deleted'
+    FROM runs JOIN experiments ON runs.experiment_id = experiments.experiment_id
+    ORDER BY runs.start_time, runs.run_uuid
 """
 _METRICS = """
     SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ?
     ORDER BY key, step, timestamp
 """
+# Tables of newer versions of MLflow.
+_COUNTED = {"logged_models": "models", "trace_info": "traces", "model_versions": "model_versions"}
+
+Texts = defaultdict[str, dict[str, str]]  # by run
 
 
-def is_database(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
-
-
-def read_mlflow_database(path: Path) -> Iterator[RecordedRun]:
-    for run_id, name, experiment, status, start_time, artifact_uri in list(_query(path, _RUNS)):
-        folder = _local_folder(artifact_uri or "")
+def read_mlflow_database(database: Database, path: Path) -> Recording:
+    recording = Recording("MLflow database", [])
+    parameters, tags = _texts(database, "params"), _texts(database, "tags")
+    inputs = _datasets_by_run(database)
+    for run_id, name, experiment, status, start, end, uri, is_deleted in database.rows(_RUNS):
+        if is_deleted:
+            recording.omissions.add(DELETED)
+            continue
+        folder = _artifact_folder(uri or "", path)
         stored = StoredRun(
             source=path,
             run_id=run_id,
             name=name or "",
             experiment=experiment or "",
             status=status or "",
-            start_time=str(start_time or ""),
-            parameters=_texts(path, "params", run_id),
-            tags=_texts(path, "tags", run_id),
-            artifacts=folder or path.parent / "no artifacts",
+            started_at=start / 1000 if start else None,
+            finished_at=end / 1000 if end else None,
+            parameters=parameters[run_id],
+            tags=tags[run_id],
+            artifacts=folder,
         )
-        run = to_run(stored, partial(_points, path, run_id))
+        run = to_run(stored, partial(_read_metrics, database, run_id))
         if folder is None:
-            run.omissions.add(f"artifacts that are not on this machine ({artifact_uri})")
-        yield run
+            root = (uri or "").removesuffix(f"/{run_id}/artifacts").rpartition("/")[0]
+            run.omissions.add(f"artifacts, if there are any: {root} is not on this machine")
+        if run_id in inputs:
+            run.omissions.add(UNSUPPORTED["inputs"], inputs[run_id])
+        recording.runs.append(run)
+    for table, kind in _COUNTED.items():
+        with contextlib.suppress(UnreadableError):
+            ((count,),) = database.rows(f"SELECT count(*) FROM {table}")  # noqa: S608
+            if count:
+                recording.omissions.add(UNSUPPORTED[kind], count)
+    return recording
 
 
-def _points(path: Path, run_id: str, omissions: Omissions) -> Iterator[PointTuple]:
-    for name, value, timestamp, step, is_nan in _query(path, _METRICS, run_id):
+def _read_metrics(database: Database, run_id: str, omissions: Omissions) -> Iterator[PointTuple]:
+    table = MetricTable()
+    for name, value, timestamp, step, is_nan in database.rows(_METRICS, run_id):
         if step < 0:
             omissions.add("values with negative steps")
             continue
         number = math.nan if is_nan else float(value)
         if abs(number) >= _LARGEST:
             number = math.copysign(math.inf, number)
-        yield step, timestamp / 1000, None, {name: number}
+        table.add(name, step, timestamp / 1000, number)
+    yield from table.points()
 
 
-def _texts(path: Path, table: str, run_id: str) -> dict[str, str]:
-    rows = _query(path, f"SELECT key, value FROM {table} WHERE run_uuid = ?", run_id)  # noqa: S608
-    return {name: value or "" for name, value in rows}
+def _texts(database: Database, table: str) -> Texts:
+    found: Texts = defaultdict(dict)
+    for run_id, name, value in database.rows(f"SELECT run_uuid, key, value FROM {table}"):  # noqa: S608
+        found[run_id][name] = value or ""
+    return found
 
 
-def _query(path: Path, statement: str, *values: str) -> Iterator[Any]:
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            yield from database.execute(statement, values)
-    except sqlite3.Error as error:
-        raise UnreadableError(f"{path} is not a database of MLflow ({error}).") from error
+def _datasets_by_run(database: Database) -> dict[str, int]:
+    statement = """
+        SELECT destination_id, count(*) FROM inputs
+        WHERE destination_type = 'RUN' AND source_type = 'DATASET' GROUP BY destination_id
+    """
+    with contextlib.suppress(UnreadableError):
+        return dict(database.rows(statement))
+    return {}
 
 
-def _local_folder(uri: str) -> Path | None:
+def _artifact_folder(uri: str, path: Path) -> Path | None:
+    """Where the run's artifacts are, if it has any; None if that is elsewhere."""
     parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
+    if parts.scheme == "mlflow-artifacts":
+        folder = path.parent / SERVED_ARTIFACTS / unquote(parts.path).lstrip("/")
+    elif parts.scheme in ("", "file"):
+        folder = Path(unquote(parts.path))
+    else:
         return None
-    folder = Path(unquote(parts.path))
-    return folder if folder.is_dir() else None
+    # ROOT/EXPERIMENT/RUN/artifacts: MLflow creates the folders with the first artifact.
+    is_here = folder.is_dir() or any(parent.is_dir() for parent in list(folder.parents)[:3])
+    return folder if is_here else None

@@ -1,10 +1,11 @@
-"""A recorded run, as its reader presents it."""
+"""Recorded runs, as their readers present them."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ class UnreadableError(Exception):
 
 @dataclass
 class Omissions:
-    """What a run has that a job has no place for: how much of each kind."""
+    """Data of a run that a job cannot store: the amount of each kind."""
 
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, count: int = 1) -> None:
         self.counts[kind] += count
+
+    def copy(self) -> Omissions:
+        return Omissions(self.counts.copy())
 
     def sentences(self) -> list[str]:
         return [
@@ -33,10 +37,11 @@ class Omissions:
 
 @dataclass
 class RecordedRun:
-    """`read_points` may be called several times; each call reads the files again.
+    """`read_points` may be called several times, from any thread; each call reads the files again.
 
     `identity` stays the same when the run grows or is read again. Without a status, the run had not
-    ended when it was recorded.
+    ended when it was recorded. Times are seconds since 1970; without them, those of the points
+    count. `parent` is the identity of another run.
     """
 
     source: Path
@@ -48,7 +53,19 @@ class RecordedRun:
     tags: list[str] = field(default_factory=list)
     notes: str = ""
     status: Status | None = "completed"
+    started_at: float | None = None
+    finished_at: float | None = None
+    parent: str | None = None
     artifacts: list[tuple[Path, str]] = field(default_factory=list)
+    omissions: Omissions = field(default_factory=Omissions)
+
+
+@dataclass
+class Recording:
+    """The runs at one path or URL, and what is not part of a run and has no counterpart."""
+
+    kind: str
+    runs: list[RecordedRun]
     omissions: Omissions = field(default_factory=Omissions)
 
 
@@ -58,3 +75,34 @@ def identify(kind: str, *parts: str | bytes) -> str:
         content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         digest.update(b"\0%d\0" % len(content) + content)
     return digest.hexdigest()[:16]
+
+
+def unreadable_run(
+    source: Path, kind: str, name: str, project: str | None, error: UnreadableError
+) -> RecordedRun:
+    """A run that fails when its points are read, so that the others are imported."""
+
+    def read_points(_omissions: Omissions) -> Iterator[PointTuple]:
+        raise error
+
+    return RecordedRun(source, identify(kind, str(source)), name, read_points, project)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files below the folder; none if it does not exist."""
+    return sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+
+
+def by_generation(runs: Sequence[RecordedRun]) -> list[list[RecordedRun]]:
+    """The runs in groups, parents before their children; parents elsewhere do not count."""
+    known = {run.identity: run for run in runs}
+    generations: list[list[RecordedRun]] = []
+    for run in runs:
+        depth, seen, parent = 0, {run.identity}, run.parent
+        while parent in known and parent not in seen:
+            seen.add(parent)
+            depth, parent = depth + 1, known[parent].parent
+        while len(generations) <= depth:
+            generations.append([])
+        generations[depth].append(run)
+    return [group for group in generations if group]

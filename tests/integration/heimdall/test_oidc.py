@@ -100,12 +100,12 @@ def test_account_of_the_same_name_is_connected_by_its_user_only(tmp_path: Path) 
         with browser(stack) as stranger:
             page = sign_in_there(stranger)
             assert page.url.path == "/login"
-            assert "There is an account of this name or address already." in page.text
+            assert "An account with this name or address already exists." in page.text
         with browser(stack) as client:
             submit(client, "/login", "/login", {"username": "ada", "password": PASSWORD})
             confirmed = {"connect-password": PASSWORD}
             wrong = submit(client, "/account", "/oidc/connect", {"connect-password": "guess"})
-            assert "This is not your present password." in wrong.text
+            assert "This is not your current password." in wrong.text
             page = submit(client, "/account", "/oidc/connect", confirmed)
             assert page.url.path == "/account", page.text
             assert "Your account is connected to Lab." in page.text
@@ -115,7 +115,7 @@ def test_account_of_the_same_name_is_connected_by_its_user_only(tmp_path: Path) 
         with browser(stack) as other:
             submit(other, "/login", "/login", {"username": "bob", "password": PASSWORD})
             page = submit(other, "/account", "/oidc/connect", confirmed)
-            assert "connected to another account here" in page.text
+            assert "is already connected to another account" in page.text
         with browser(stack) as client:
             sign_in_there(client)
             submit(client, "/account", "/oidc/disconnect", {})
@@ -128,7 +128,7 @@ def test_without_creation_strangers_get_no_account(tmp_path: Path) -> None:
     with installation(tmp_path, NEW, **no_users) as stack, browser(stack) as client:
         page = sign_in_there(client)
         assert page.url.path == "/login"
-        assert "There is no account for you; ask an operator to make one." in page.text
+        assert "You have no account here. Ask an operator to create one." in page.text
 
 
 def test_refused_and_forged_answers_lead_back_to_the_sign_in_page(tmp_path: Path) -> None:

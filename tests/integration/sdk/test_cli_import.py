@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from tests.integration.sdk.conftest import Heimdall
-from tests.stack import Stack
-from tests.unit.sdk.recordings import write_event_file, write_mlruns
+from tests.stack import Stack, new_database
+from tests.unit.sdk.recordings import MLFLOW_TABLES, write_event_file, write_mlruns
 
 Capture = pytest.CaptureFixture[str]
 
@@ -41,9 +46,9 @@ def test_csv_imported_twice_is_one_job_with_each_point_once(
     options = (str(path), "--objective", "loss", "--project", "tables", "--tag", "csv")
     first = import_once(heimdall, capsys, *options)
     second = import_once(heimdall, capsys, *options)
-    assert (first["created"], second["created"]) == (True, False)
+    assert (first["outcome"], second["outcome"]) == ("imported", "already there")
     assert first["job_id"] == second["job_id"]
-    assert first["points"] == 3
+    assert (first["points"], second["points"]) == (3, 0)
     found = columns(installation, first["job_id"])
     assert (found["epoch"], found["total"]) == ([1, 2, 3], 3)
     assert found["series"] == {"loss": [0.5, 0.25, None]}
@@ -59,11 +64,28 @@ def test_grown_csv_adds_its_new_rows(
     heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
 ) -> None:
     path = tmp_path / "growing.csv"
+    path.write_text("step,loss,time\n1,0.5,1700000001\n")
+    first = import_once(heimdall, capsys, str(path))
+    path.write_text("step,loss,time\n1,0.5,1700000001\n2,0.25,1700000002\n")
+    for outcome in ("continued", "already there"):
+        again = import_once(heimdall, capsys, str(path))
+        assert (again["job_id"], again["outcome"]) == (first["job_id"], outcome)
+    assert installation.job(first["job_id"])["finished_at"] == "2023-11-14T22:13:22Z"
+    assert columns(installation, first["job_id"])["series"] == {"loss": [0.5, 0.25]}
+
+
+def test_grown_csv_without_times_doubles_no_value(
+    heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
+) -> None:
+    path = tmp_path / "timeless.csv"
     path.write_text("step,loss\n1,0.5\n")
+    os.utime(path, (1700000000, 1700000000))
     first = import_once(heimdall, capsys, str(path))
     path.write_text("step,loss\n1,0.5\n2,0.25\n")
-    assert import_once(heimdall, capsys, str(path))["job_id"] == first["job_id"]
-    assert columns(installation, first["job_id"])["series"] == {"loss": [0.5, 0.25]}
+    assert import_once(heimdall, capsys, str(path))["outcome"] == "continued"
+    with installation.api() as api:
+        text = api.get(f"/jobs/{first['job_id']}/export", params={"format": "points"}).text
+    assert [line.split(",")[1] for line in text.splitlines()[1:]] == ["1", "2"]
 
 
 def test_deleted_job_is_imported_again(
@@ -75,7 +97,7 @@ def test_deleted_job_is_imported_again(
     with installation.api() as api:
         assert api.delete(f"/jobs/{first['job_id']}").status_code == 204
     second = import_once(heimdall, capsys, str(path))
-    assert second["created"]
+    assert second["outcome"] == "imported"
     assert columns(installation, second["job_id"])["series"] == {"loss": [0.5]}
 
 
@@ -87,9 +109,10 @@ def test_tensorboard_folder_is_one_job_a_run(
     assert heimdall("import", str(tmp_path / "logs")) == 0
     assert heimdall("import", str(tmp_path / "logs")) == 0
     output = capsys.readouterr().out
-    assert output.count("5 points, imported as job") == 2
-    assert output.count("5 points, was imported before as job") == 2
-    assert output.count("no counterpart: images") == 4
+    assert output.count("10 values in 5 points, imported as job") == 2
+    assert output.count("already there as job") == 2
+    assert "Runs: 2 imported.\n20 values in 10 points" in output
+    assert "No counterpart: images (2)" in output
     with installation.api() as api:
         jobs = api.get("/jobs", params={"project": "logs"}).json()["results"]
     assert {job["name"] for job in jobs} == {"a", "b"}
@@ -105,6 +128,9 @@ def test_mlflow_run_arrives_whole(
     job = installation.job(found["job_id"])
     assert (job["name"], job["project"], job["status"]) == ("Brave run", "digits", "failed")
     assert job["config"]["optimizer"] == "adam"
+    assert job["tags"] == ["stage: test"]
+    assert job["started_at"] == "2023-11-14T22:13:20Z"
+    assert job["finished_at"] == "2023-11-14T22:13:29Z"
     assert columns(installation, found["job_id"])["series"]["accuracy"] == [0.25, 0.75]
     with installation.api() as api:
         artifact = api.get(f"/jobs/{found['job_id']}/artifacts/plots/loss.txt")
@@ -130,6 +156,95 @@ def test_exported_job_can_be_imported(
     found = import_once(heimdall, capsys, str(path), "--steps-are-epochs")
     series = columns(installation, job_id)["series"]
     assert columns(installation, found["job_id"])["series"] == series
+
+
+def write_children(folder: Path, count: int) -> Path:
+    """Runs of which the first is the parent of the others."""
+    ids = [uuid4().hex for _ in range(count)]
+    write_mlruns(folder, ids[0])
+    for run_id in ids[1:]:
+        write_mlruns(folder, run_id, tags={"mlflow.parentRunId": ids[0]})
+    return folder
+
+
+def test_child_run_has_its_parent(
+    heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
+) -> None:
+    store = write_children(tmp_path / "mlruns", 2)
+    capsys.readouterr()
+    assert heimdall("import", "--json", "--tag", "family", str(store)) == 0
+    parent, child = map(json.loads, capsys.readouterr().out.splitlines())
+    assert installation.job(child["job_id"])["parent_id"] == parent["job_id"]
+
+
+def test_killed_import_continues_and_doubles_nothing(
+    start_heimdall: Callable[..., subprocess.Popen[str]],
+    heimdall: Heimdall,
+    capsys: Capture,
+    installation: Stack,
+    tmp_path: Path,
+) -> None:
+    store = write_children(tmp_path / "mlruns", 24)
+    killed = start_heimdall("import", str(store), "--tag", "killed")
+    assert killed.stdout
+    for _ in range(5):
+        assert "imported as job" in killed.stdout.readline()
+    killed.kill()
+    killed.wait()
+    assert heimdall("import", str(store), "--tag", "killed") == 0
+    assert "already there" in capsys.readouterr().out
+    assert heimdall("import", str(store), "--tag", "killed") == 0
+    assert "Runs: 24 already there." in capsys.readouterr().out
+    with installation.api() as api:
+        jobs = api.get("/jobs", params={"tag": "killed", "page_size": 200}).json()["results"]
+    assert len(jobs) == 24
+    assert {job["status"] for job in jobs} == {"completed"}
+    for job in jobs[::7]:
+        found = columns(installation, job["id"])
+        assert (found["step"], found["series"]["accuracy"]) == ([1, 2], [0.25, 0.75])
+
+
+def test_import_waits_for_a_web_process_that_restarts(
+    start_heimdall: Callable[..., subprocess.Popen[str]], installation: Stack, tmp_path: Path
+) -> None:
+    store = write_children(tmp_path / "mlruns", 20)
+    importing = start_heimdall("import", str(store), "--tag", "restarted")
+    assert importing.stdout and installation.web
+    assert "imported as job" in importing.stdout.readline()
+    installation.web.kill()
+    installation.web.wait()
+    installation.start_web()
+    output, error = importing.communicate(timeout=60)
+    assert (importing.returncode, error) == (0, "")
+    assert output.count(" as job ") == 19
+    assert count_jobs(installation, "restarted") == 20
+
+
+def test_database_of_mlflow_on_postgres_arrives_whole(
+    heimdall: Heimdall, capsys: Capture, installation: Stack
+) -> None:
+    with new_database() as url:
+        if not url:
+            pytest.skip("PostgreSQL is not available")
+        with psycopg.connect(url, autocommit=True) as database:
+            database.execute(MLFLOW_TABLES)
+        found = import_once(heimdall, capsys, url.replace("postgres://", "postgresql+psycopg2://"))
+    assert (found["name"], found["values"]) == ("stored", 5)
+    assert columns(installation, found["job_id"])["series"]["accuracy"] == [None, None, 0.75]
+
+
+def test_run_that_is_refused_does_not_stop_the_others(
+    heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
+) -> None:
+    store = write_mlruns(tmp_path / "mlruns", "d" * 32)
+    write_mlruns(tmp_path / "mlruns", "e" * 32)
+    meta = store / "456" / ("d" * 32) / "meta.yaml"
+    meta.write_text(meta.read_text().replace("start_time: 1", "start_time: 32"))
+    assert heimdall("import", str(store), "--tag", "refused") == 1
+    captured = capsys.readouterr()
+    assert "is in the future" in captured.err
+    assert "Runs: 1 imported, 1 failed." in captured.out
+    assert count_jobs(installation, "refused") == 1
 
 
 def test_invalid_file_sends_nothing(

@@ -79,6 +79,15 @@ def test_everything_is_deleted_with_its_files(
     assert not Path(dataset.path).exists()
 
 
+def test_runs_that_both_users_imported_are_handed_over(owner: User, bob: User) -> None:
+    for user in (owner, bob):
+        job = reports.register(user, reports.NewReport(), None, None, external_id="import:1")
+        reports.finish(job, reports.Finish(status="completed"), user.username)
+    command("ada", "--hand-to", "bob")
+    imported = Job.objects.filter(owner=bob, reported=True)
+    assert sorted(imported.values_list("external_id", flat=True)) == ["", "import:1"]
+
+
 def test_running_jobs_are_asked_to_stop_first(owner: User, job: Job) -> None:
     attempt = claim_job(job)
     with pytest.raises(CommandError, match=r"1 running job\(s\) were asked to stop"):
@@ -105,8 +114,8 @@ def test_only_superuser_unknown_and_inactive_users_are_refused(
 ) -> None:
     for args, message in (
         (("grace", "--hand-to", "ada"), "only active superuser"),
-        (("eve", "--delete"), "There is no user 'eve'."),
-        (("ada", "--hand-to", "eve"), "There is no user 'eve'."),
+        (("eve", "--delete"), "User 'eve' does not exist."),
+        (("ada", "--hand-to", "eve"), "User 'eve' does not exist."),
         (("ada", "--hand-to", "ada"), "another user"),
         (("ada",), "required"),
         (("ada", "--hand-to", "bob", "--delete"), "not allowed"),

@@ -38,6 +38,13 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
         {"epoch": 1, "total_epochs": 2, "is_best": False, "step": 7, "metrics": {"loss": 1.5}},
     ),
     (
+        events.Progress(job_id=JOB, epoch=0, total_epochs=0, metrics={}, progress_percent=40.0,
+                        estimated_end_at=AT),
+        "training.progress",
+        {"epoch": 0, "total_epochs": 0, "is_best": False, "metrics": {}, "progress_percent": 40.0,
+         "estimated_end_at": "2026-05-04T03:02:01.000600Z"},
+    ),
+    (
         events.Completed(job_id=JOB, best_epoch=1, best_val_loss=0.5, checkpoint_path="/c"),
         "training.completed",
         {"status": "completed", "best_epoch": 1, "best_val_loss": 0.5, "checkpoint_path": "/c"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from uuid import UUID, uuid4
 
@@ -516,3 +518,90 @@ async def test_user_deactivated_between_two_checks_must_sign_in(
             assert await connection.closed == Close.NOT_AUTHENTICATED
     await subscription.close()
     await hub.close()
+
+
+class Client:
+    """Takes what is written directly and what is yielded, and refuses a write now and then."""
+
+    def __init__(self, hub: Hub, refusals: Iterable[bool] = ()) -> None:
+        self.subscription = Subscription(hub, Viewer(1), self._write)
+        self.received: list[int] = []
+        self.written = 0
+        self._refusals = iter(refusals)
+
+    def _write(self, bodies: tuple[bytes, ...]) -> bool:
+        if next(self._refusals, False):
+            return False
+        self.received += [json.loads(body)["seq"] for body in bodies]
+        self.written += len(bodies)
+        return True
+
+    async def read(self) -> None:
+        async for body in self.subscription.frames():
+            await asyncio.sleep(0)  # as a send that waits for the client
+            self.received.append(json.loads(body)["seq"])
+
+
+async def test_frames_are_written_directly_once_the_client_reads(
+    hub: Hub, store: MemoryEventStore, broker: FakeBroker
+) -> None:
+    job, client = uuid4(), Client(hub)
+    store.write(job)
+    await client.subscription.subscribe(job, Cursor())
+    await broker.publish(store.write(job))
+    await asyncio.sleep(0.05)
+    assert not client.received  # the client is not told yet that it is connected
+    reading = asyncio.ensure_future(client.read())
+    await until(lambda: client.received == [1, 2])
+    for _ in range(3):
+        await broker.publish(store.write(job))
+    await until(lambda: client.received == [1, 2, 3, 4, 5])
+    assert client.written == 5
+    reading.cancel()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_each_frame_arrives_once_and_in_order_however_it_is_sent(
+    hub: Hub, store: MemoryEventStore, broker: FakeBroker, seed: int
+) -> None:
+    job, chance = uuid4(), random.Random(seed)
+    store.write(job, 120)
+    refusals = (chance.random() < 0.5 for _ in itertools.count())
+    clients = [Client(hub, refusals) for _ in range(250)]
+    for client in clients:
+        await client.subscription.subscribe(job, Cursor())
+    readings = [asyncio.ensure_future(client.read()) for client in clients]
+    for _ in range(80):
+        body = store.write(job)
+        if chance.random() < 0.9:  # else the message is lost
+            await broker.publish(body)
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+    await broker.publish(store.write(job))
+    await until(lambda: all(len(client.received) >= 201 for client in clients))
+    assert all(client.received == list(range(1, 202)) for client in clients)
+    assert 0 < sum(client.written for client in clients) < 201 * len(clients)
+    for reading in readings:
+        reading.cancel()
+
+
+async def test_a_write_that_fails_hurts_no_other_client(
+    hub: Hub, store: MemoryEventStore, broker: FakeBroker
+) -> None:
+    def fail(_: int) -> bool:
+        raise OSError("the socket broke")
+
+    refusals = itertools.chain([False], map(fail, itertools.count()))
+    job, clients = uuid4(), [Client(hub, refusals), Client(hub)]
+    store.write(job)
+    readings = []
+    for client in clients:
+        await client.subscription.subscribe(job, Cursor())
+        readings.append(asyncio.ensure_future(client.read()))
+    await until(lambda: all(client.received == [1] for client in clients))
+    for _ in range(3):
+        await broker.publish(store.write(job))
+    await until(lambda: clients[1].received == [1, 2, 3, 4])
+    with pytest.raises(OSError, match="the socket broke"):
+        await readings[0]
+    readings[1].cancel()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +28,15 @@ def write_event_file(folder: Path, name: str = "events.out.tfevents.1.host") -> 
     path = folder / name
     path.write_bytes(b"".join(record(event.SerializeToString()) for event in found))
     return path
+
+
+def scalar_record(tag: str, value: float, step: int) -> bytes:
+    """A record of an event file."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+    return record(Event(wall_time=1e9 + step, step=step, summary=summary).SerializeToString())
 
 
 def record(content: bytes) -> bytes:
@@ -68,25 +79,100 @@ def write_mlruns(
     return folder
 
 
+# Two runs, one of them deleted, in the tables of MLflow 3 as far as they are read.
+MLFLOW_TABLES = """
+    CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);
+    CREATE TABLE runs (run_uuid TEXT, name TEXT, status TEXT, start_time BIGINT,
+               end_time BIGINT, lifecycle_stage TEXT, artifact_uri TEXT,
+               experiment_id INTEGER);
+    CREATE TABLE inputs (source_type TEXT, source_id TEXT, destination_type TEXT,
+                 destination_id TEXT);
+    CREATE TABLE logged_models (model_id TEXT);
+    CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
+    CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT);
+    CREATE TABLE metrics (key TEXT, value DOUBLE PRECISION, timestamp BIGINT,
+                  run_uuid TEXT, step BIGINT, is_nan BOOLEAN);
+    INSERT INTO experiments VALUES (1, 'letters', 'active');
+    INSERT INTO runs VALUES ('a1', 'stored', 'FINISHED', 1700000000000, 1700000005000,
+             'active', 's3://bucket/1/a1/artifacts', 1);
+    INSERT INTO runs VALUES ('b1', 'deleted', 'FINISHED', 1, 2, 'deleted', '', 1);
+    INSERT INTO inputs VALUES ('DATASET', 'd1', 'RUN', 'a1');
+    INSERT INTO logged_models VALUES ('m-1'), ('m-2');
+    INSERT INTO params VALUES ('lr', '0.1', 'a1');
+    INSERT INTO tags VALUES ('stage', 'test', 'a1');
+    INSERT INTO metrics VALUES ('loss', 0.5, 1700000001000, 'a1', 1, false),
+        ('loss', 0.0, 1700000002000, 'a1', 2, true),
+        ('loss', 1.7976931348623157e308, 1700000003000, 'a1', 3, false),
+        ('loss', 0.25, 1699999999000, 'a1', 1, false),
+        ('accuracy', 0.75, 1700000004000, 'a1', 3, false);
+"""
+
+
 def write_mlflow_database(path: Path) -> Path:
-    """One run, in the tables of MLflow 3 as far as they are read."""
     with closing(sqlite3.connect(path)) as database, database:
-        database.executescript("""
-            CREATE TABLE experiments (experiment_id INTEGER, name TEXT);
-            CREATE TABLE runs (run_uuid TEXT, name TEXT, status TEXT, start_time INTEGER,
-                               lifecycle_stage TEXT, artifact_uri TEXT, experiment_id INTEGER);
-            CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
-            CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT);
-            CREATE TABLE metrics (key TEXT, value REAL, timestamp INTEGER, run_uuid TEXT,
-                                  step INTEGER, is_nan INTEGER);
-            INSERT INTO experiments VALUES (1, 'letters');
-            INSERT INTO runs VALUES ('a1', 'stored', 'FINISHED', 1700000000000, 'active',
-                                     's3://bucket/x', 1);
-            INSERT INTO runs VALUES ('b1', 'deleted', 'FINISHED', 1, 'deleted', '', 1);
-            INSERT INTO params VALUES ('lr', '0.1', 'a1');
-            INSERT INTO tags VALUES ('stage', 'test', 'a1');
-            INSERT INTO metrics VALUES ('loss', 0.5, 1700000001000, 'a1', 1, 0),
-                ('loss', 0.0, 1700000002000, 'a1', 2, 1),
-                ('loss', 1.7976931348623157e308, 1700000003000, 'a1', 3, 0);
-        """)
+        database.executescript(MLFLOW_TABLES)
     return path
+
+
+def write_wandb_file(folder: Path, steps: int = 3, exit_code: int | None = 0) -> Path:
+    """An offline run as wandb 0.28 writes it: chunks of records in blocks of 32 KB."""
+    run = b"".join([
+        _field(1, b"r1"), _field(3, b"digits"), _field(8, b"brave-run"), _field(9, b"A note."),
+        _field(10, b"a"), _field(4, _item("lr", 0.1) + _item("_wandb", {})),
+        _field(17, _number(1, 1700000000) + _number(2, 500_000_000)),
+    ])  # fmt: skip
+    records = [_field(17, run)]
+    for step in range(steps):
+        items = {"loss": 1 / (step + 1), "val.rmse": float("nan") if step == 1 else 2.0 * step,
+                 "_step": step, "_timestamp": 1700000001.5 + step, "_runtime": 1.0}  # fmt: skip
+        records.append(_field(2, b"".join(_item(name, value) for name, value in items.items())))
+    image = _item("image._type", "image-file") + _item("image.size", 7) + _item("text", "x")
+    records.append(_field(2, image + _item("_step", steps)))
+    records.append(_field(3, _item("best", 0.75) + _item("loss", 0.1)))
+    if exit_code is not None:
+        records.append(_field(18, _number(1, exit_code) + _number(2, 9)))
+    path = folder / "wandb" / "offline-run-20260101_000000-r1" / "run-r1.wandb"
+    (path.parent / "files").mkdir(parents=True)
+    (path.parent / "files" / "notes.txt").write_text("a file")
+    data = b":W&B\xe1\xbe\x00"
+    for record in records:
+        for kind, part in _chunks(record, len(data)):
+            data += bytes(-len(data) % 32768 if 32768 - len(data) % 32768 < 7 else 0)
+            checksum = zlib.crc32(bytes([kind]) + part)
+            data += struct.pack("<IHB", checksum, len(part), kind) + part
+    path.write_bytes(data)
+    return path
+
+
+def _chunks(record: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+    """The parts of a record that begins at this position, with their kinds."""
+    parts, room = [], 32768 - position % 32768 - 7
+    room = room if room >= 0 else 32768 - 7
+    while len(record) > room:
+        parts.append(record[:room])
+        record, room = record[room:], 32768 - 7
+    parts.append(record)
+    for index, part in enumerate(parts):
+        kinds = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}
+        yield kinds[index == 0, index == len(parts) - 1], part
+
+
+def _item(name: str, value: object) -> bytes:
+    """A nested key, as newer versions write all names, and the value in JSON."""
+    keys = b"".join(_field(2, part.encode()) for part in name.split("."))
+    return _field(1, keys + _field(16, json.dumps(value).encode()))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    found = b""
+    while value >= 0x80:
+        found, value = found + bytes([value & 0x7F | 0x80]), value >> 7
+    return found + bytes([value])

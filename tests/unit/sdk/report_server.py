@@ -144,7 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
             key = self.headers["Idempotency-Key"]
             if key not in reports.by_key:
                 job_id = reports.by_key[key] = str(uuid.uuid4())
-                reports.runs[job_id] = Reported(json.loads(body))
+                registration = json.loads(body)
+                points, ending = registration.pop("points", []), registration.pop("end", None)
+                reports.runs[job_id] = Reported(registration, points=points, ending=ending)
             return 201, {"id": reports.by_key[key]}
         run = reports.runs.get(parts[0])
         if run is None:

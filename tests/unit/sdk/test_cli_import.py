@@ -10,15 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from heimdall_sdk.cli.importing import recorded_runs
-from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError
+from heimdall_sdk.api_client import ApiClient, JsonDict, RefusedError, UnavailableError
+from heimdall_sdk.cli.main import main
+from heimdall_sdk.importing.importer import Importer
+from heimdall_sdk.importing.metric_table import MetricTable
+from heimdall_sdk.importing.recognize import read_recording
+from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, by_generation
+from heimdall_sdk.importing.upload import Options, QuotaError, examine_run, import_run
 from heimdall_sdk.reporter import PointTuple
 from tests.unit.sdk.recordings import (
     record,
     write_event_file,
     write_mlflow_database,
     write_mlruns,
+    write_wandb_file,
 )
+from tests.unit.sdk.report_server import TOKEN, ReportServer
+
+
+def recorded_runs(path: Path) -> list[RecordedRun]:
+    return read_recording(str(path)).runs
 
 
 def read(run: RecordedRun) -> list[PointTuple]:
@@ -102,19 +113,23 @@ def test_half_an_event_at_the_end_is_left_out(tmp_path: Path) -> None:
     assert "not written completely" in omitted(run)[0]
 
 
-def test_damaged_event_file_is_named(tmp_path: Path) -> None:
-    path = write_event_file(tmp_path)
+def test_damaged_event_file_is_named_and_spares_other_runs(tmp_path: Path) -> None:
+    path = write_event_file(tmp_path / "logs" / "a")
+    write_event_file(tmp_path / "logs" / "b")
     content = path.read_bytes()
     path.write_bytes(content[:30] + b"\xff" * 12 + content[42:])
+    damaged, intact = recorded_runs(tmp_path / "logs")
     with pytest.raises(UnreadableError, match="damaged at byte"):
-        list(recorded_runs(tmp_path))
+        read(damaged)
+    assert len(read(intact)) == 5
 
 
 def test_record_that_is_no_event_is_named(tmp_path: Path) -> None:
     path = write_event_file(tmp_path)
     path.write_bytes(path.read_bytes() + record(b"\x0a\xff\xff\xff"))
-    with pytest.raises(UnreadableError, match="record 12 is not an event"):
-        list(recorded_runs(tmp_path))
+    (run,) = recorded_runs(tmp_path)
+    with pytest.raises(UnreadableError, match="the record is not an event"):
+        read(run)
 
 
 def test_hyperparameters_and_tensors_of_tensorflow_2_are_read(tmp_path: Path) -> None:
@@ -140,18 +155,81 @@ def test_hyperparameters_and_tensors_of_tensorflow_2_are_read(tmp_path: Path) ->
 
 
 def test_mlflow_run_has_parameters_metrics_tags_and_artifacts(tmp_path: Path) -> None:
-    write_mlruns(tmp_path, tags={"mlflow.note.content": "A note.", "mlflow.parentRunId": "1"})
+    long = "a long text " * 10
+    tags = {"mlflow.note.content": "A note.", "mlflow.docker.image": "x", "why": long}
+    write_mlruns(tmp_path, tags=tags)
     (run,) = recorded_runs(tmp_path)
     assert (run.name, run.project, run.status) == ("Brave run", "digits", "completed")
     assert run.config == {"commit": "0012", "lr": 0.01, "nesterov": True, "optimizer": "adam"}
-    assert run.tags == ["stage=test"]
-    assert run.notes.startswith("A note.\n\nImported from the MLflow run 0123456789abcdef")
+    assert (run.started_at, run.finished_at) == (1700000000.0, 1700000009.0)
+    assert run.tags == ["stage: test"]
+    assert run.notes == (
+        "A note.\n\nImported from the MLflow run 0123456789abcdef0123456789abcdef.\n"
+        f"User: ada\nwhy: {long}"
+    )
     assert [name for _, name in run.artifacts] == ["plots/loss.txt"]
-    values = {(step, *found): found for step, _, _, found in read(run)}
-    assert values[1, "val/loss"] == {"val/loss": 0.5}
-    assert math.isnan(values[2, "val/loss"]["val/loss"])
-    assert values[2, "accuracy"] == {"accuracy": 0.75}
-    assert omitted(run) == ["that it is a child of another run", "tags that MLflow itself sets"]
+    first, second = read(run)
+    assert first == (1, 1700000001.0, None, {"accuracy": 0.25, "val/loss": 0.5})
+    assert second[:3] == (2, 1700000002.0, None)
+    assert second[3]["accuracy"] == 0.75
+    assert math.isnan(second[3]["val/loss"])
+    assert omitted(run) == ["tags that MLflow itself sets"]
+
+
+def test_children_of_mlflow_come_after_their_parents(tmp_path: Path) -> None:
+    ids = [letter * 32 for letter in "abc"]
+    for run_id, parent in zip(ids, (ids[1], ids[2], ""), strict=True):
+        write_mlruns(tmp_path, run_id, tags={"mlflow.parentRunId": parent} if parent else {})
+    groups = by_generation(recorded_runs(tmp_path))
+    assert [[run.source.name[0] for run in group] for group in groups] == [["c"], ["b"], ["a"]]
+
+
+def test_runs_that_are_their_own_ancestors_are_kept(tmp_path: Path) -> None:
+    for run_id, parent in (("a" * 32, "b" * 32), ("b" * 32, "a" * 32)):
+        write_mlruns(tmp_path, run_id, tags={"mlflow.parentRunId": parent})
+    assert sum(map(len, by_generation(recorded_runs(tmp_path)))) == 2
+
+
+def test_deleted_runs_and_models_of_mlflow_are_counted(tmp_path: Path) -> None:
+    write_mlruns(tmp_path)
+    meta = next(tmp_path.glob("*/*/meta.yaml"))
+    meta.write_text(meta.read_text().replace("lifecycle_stage: active", "lifecycle_stage: deleted"))
+    model = tmp_path / "456" / "models" / "m-1"
+    (model / "metrics").mkdir(parents=True)
+    (model / "meta.yaml").write_text("model_id: m-1\n")
+    recording = read_recording(str(tmp_path))
+    assert recording.runs == []
+    assert recording.omissions.sentences() == ["logged models", "deleted runs"]
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "Infinity", "1e999", "0012", "[1]", "12345678901234567890"]
+)
+def test_parameter_that_json_has_no_number_for_stays_text(tmp_path: Path, text: str) -> None:
+    write_mlruns(tmp_path)
+    next(tmp_path.glob("*/*/params/lr")).write_text(text)
+    (run,) = recorded_runs(tmp_path)
+    assert run.config["lr"] == text
+
+
+def test_all_values_of_a_step_are_kept(tmp_path: Path) -> None:
+    write_mlruns(tmp_path)
+    path = next(tmp_path.glob("*/*/metrics/accuracy"))
+    path.write_text("1000 0.1 1\n2000 0.2 2\n3000 0.3 1\n")
+    (run,) = recorded_runs(tmp_path)
+    found = [(*point[:2], point[3]["accuracy"]) for point in read(run) if "accuracy" in point[3]]
+    assert found == [(1, 1.0, 0.1), (2, 2.0, 0.2), (1, 3.0, 0.3)]
+
+
+def test_metrics_with_the_same_steps_and_times_share_points() -> None:
+    table = MetricTable()
+    for step in range(4):
+        table.add("a", step, 10.0 + step, step)
+        table.add("b", step, 10.0 + step, -step)
+        table.add("c", step, 20.0 + step, 0.0)
+    together = [(step, 10.0 + step, None, {"a": step, "b": -step}) for step in range(4)]
+    apart = [(step, 20.0 + step, None, {"c": 0.0}) for step in range(4)]
+    assert list(table.points()) == together + apart
 
 
 @pytest.mark.parametrize(
@@ -173,13 +251,173 @@ def test_database_of_mlflow_is_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "mlflow.db"):
         (run,) = recorded_runs(path)
         assert (run.name, run.project, run.status) == ("stored", "letters", "completed")
-        assert (run.config, run.tags) == ({"lr": 0.1}, ["stage=test"])
-        assert [step for step, *_ in read(run)] == [1, 2, 3]
-        values = [point[3]["loss"] for point in read(run)]
-        assert values[0] == 0.5
-        assert math.isnan(values[1])
-        assert values[2] == math.inf
-        assert omitted(run) == ["artifacts that are not on this machine (s3://bucket/x)"]
+        assert (run.config, run.tags) == ({"lr": 0.1}, ["stage: test"])
+        assert (run.started_at, run.finished_at) == (1700000000.0, 1700000005.0)
+        losses = [(step, point["loss"]) for step, _, _, point in read(run) if "loss" in point]
+        assert [step for step, _ in losses] == [1, 1, 2, 3]
+        assert [value for _, value in losses[:2]] == [0.25, 0.5]
+        assert math.isnan(losses[2][1])
+        assert losses[3][1] == math.inf
+        assert [point for *_, point in read(run) if "accuracy" in point] == [{"accuracy": 0.75}]
+        assert omitted(run) == [
+            "artifacts, if there are any: s3://bucket is not on this machine",
+            "datasets of runs",
+        ]  # fmt: skip
+
+
+def test_database_of_mlflow_is_read_by_its_url(tmp_path: Path) -> None:
+    write_mlflow_database(tmp_path / "x.sqlite")
+    recording = read_recording(f"sqlite:///{tmp_path}/x.sqlite")
+    assert [run.name for run in recording.runs] == ["stored"]
+    assert recording.omissions.sentences() == ["deleted runs", "logged models (2)"]
+
+
+def test_artifacts_that_a_server_of_mlflow_stored_are_found(tmp_path: Path) -> None:
+    write_mlflow_database(tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/1/a1/artifacts'")
+    folder = tmp_path / "mlartifacts/1/a1/artifacts/plots"
+    folder.mkdir(parents=True)
+    (folder / "loss.txt").write_text("a plot")
+    (run,) = recorded_runs(tmp_path)
+    assert [name for _, name in run.artifacts] == ["plots/loss.txt"]
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [("mysql://a/b", "mysql:// cannot be read; sqlite:/// and postgresql:// can"),
+     ("http://localhost:5000", "is a server; name what it stores"),
+     ("sqlite:///missing.db", "missing.db is not an SQLite database"),
+     ("postgresql://ada:secret@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x cannot be opened")],
+)  # fmt: skip
+def test_url_that_cannot_be_read_is_named_without_its_password(url: str, sentence: str) -> None:
+    with pytest.raises(UnreadableError) as raised:
+        read_recording(url)
+    assert sentence in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_table_with_a_row_for_each_value_has_several_runs(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(
+        "run,step,metric,value,time\na,1,loss,0.5,1700000001\nb,1,loss,0.25,1700000001\n"
+        "a,2,loss,nan,1700000002\na,1,accuracy,0.75,1700000001\na,2,note,good,1700000002\n"
+    )
+    first, second = recorded_runs(path)
+    assert (first.name, first.project, second.name) == ("a", "runs", "b")
+    assert {step: sorted(values) for step, _, _, values in read(first) if "accuracy" in values} == {
+        1: ["accuracy"]
+    }
+    assert [step for step, _, _, values in read(first) if "loss" in values] == [1, 2]
+    assert read(second) == [(1, 1700000001.0, None, {"loss": 0.25})]
+    assert omitted(first) == ["rows without a step, a metric or a number"]
+
+
+def test_folder_of_tables_is_one_run_a_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("step,loss\n1,0.5\n")
+    assert [(run.name, run.project) for run in recorded_runs(tmp_path)] == [
+        ("a", tmp_path.name), ("b", tmp_path.name),
+    ]  # fmt: skip
+
+
+def test_offline_run_of_wandb_has_history_summary_and_config(tmp_path: Path) -> None:
+    write_wandb_file(tmp_path)
+    (run,) = recorded_runs(tmp_path)
+    assert (run.name, run.project, run.status) == ("brave-run", "digits", "completed")
+    assert (run.config, run.tags) == ({"lr": 0.1}, ["a"])
+    assert run.notes == "A note.\n\nImported from the W&B run r1."
+    assert (run.started_at, run.finished_at) == (1700000000.5, 1700000009.5)
+    assert [name for _, name in run.artifacts] == ["notes.txt"]
+    *points, best = read(run)
+    assert [point[:2] for point in points] == [(step, 1700000001.5 + step) for step in range(3)]
+    assert points[0][3] == {"loss": 1.0, "val.rmse": 0.0}
+    assert math.isnan(points[1][3]["val.rmse"])
+    assert best == (3, 1700000003.5, None, {"best": 0.75})
+    assert omitted(run) == [
+        "images, histograms, tables and other media of W&B", "texts and lists in the history",
+    ]  # fmt: skip
+
+
+def test_records_of_wandb_may_reach_over_blocks(tmp_path: Path) -> None:
+    path = write_wandb_file(tmp_path, steps=3000)
+    assert path.stat().st_size > 5 * 32768
+    (run,) = recorded_runs(path)
+    assert [step for step, *_ in read(run)][:-1] == list(range(3000))
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "completed"), (1, "failed"), (None, None)])
+def test_exit_code_of_wandb_is_the_status(
+    tmp_path: Path, code: int | None, status: str | None
+) -> None:
+    (run,) = recorded_runs(write_wandb_file(tmp_path, exit_code=code))
+    assert run.status == status
+
+
+def test_half_a_record_of_wandb_at_the_end_is_left_out(tmp_path: Path) -> None:
+    path = write_wandb_file(tmp_path, exit_code=None)
+    path.write_bytes(path.read_bytes()[:-5])
+    (run,) = recorded_runs(path)
+    assert len(read(run)) == 3
+    assert "a record at the end that was not written completely" in omitted(run)
+
+
+def test_damaged_file_of_wandb_is_named(tmp_path: Path) -> None:
+    path = write_wandb_file(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + b"\xff" + content[61:])
+    (run,) = recorded_runs(path)
+    with pytest.raises(UnreadableError, match="is damaged at byte 7"):
+        read(run)
+
+
+def test_parent_without_numbers_is_imported_and_a_table_without_is_not(tmp_path: Path) -> None:
+    write_mlruns(tmp_path / "store")
+    for path in [*tmp_path.glob("store/*/*/metrics/**/*"), *tmp_path.glob("store/*/*/params/*")]:
+        if path.is_file():
+            path.unlink()
+    (parent,) = recorded_runs(tmp_path / "store")
+    parent.artifacts = []
+    assert examine_run(parent, Options()).outcome == "not sent"
+    assert examine_run(table(tmp_path, "step,note\n1,x\n"), Options()).outcome == "empty"
+
+
+def test_names_of_metrics_that_the_server_rejects_are_replaced(tmp_path: Path) -> None:
+    run = table(tmp_path, f"step, a ,b\u2028c,{'d' * 300}\n1,1,2,3\n")
+    with ReportServer() as server:
+        client = ApiClient(server.environment["HEIMDALL_URL"], TOKEN)
+        result = import_run(client, run, Options(), {})
+        client.close()
+    assert [sorted(point["values"]) for point in server.run.points] == [["a", "b c", "d" * 250]]
+    assert any("names of metrics" in sentence for sentence in result.omissions.sentences())
+
+
+def test_import_stops_where_the_user_may_have_no_more_jobs(tmp_path: Path) -> None:
+    class FullServer(ApiClient):
+        def post(self, path: str, body: object, *, key: str = "") -> JsonDict:
+            raise RefusedError("409: ada has 500 jobs; finish some of them first.", 409)
+
+    for number in range(50):
+        write_mlruns(tmp_path, f"{number:032x}")
+    importer = Importer(lambda: FullServer("http://127.0.0.1:1", TOKEN), Options())
+    with pytest.raises(QuotaError, match=r"^ada has 500 jobs; finish some of them first\.$"):
+        list(importer.import_all(recorded_runs(tmp_path)))
+
+
+def test_import_gives_up_when_the_server_stays_away(tmp_path: Path) -> None:
+    write_mlruns(tmp_path)
+    importer = Importer(lambda: ApiClient("http://127.0.0.1:1", TOKEN), Options(), patience=0.0)
+    with pytest.raises(UnavailableError):
+        list(importer.import_all(recorded_runs(tmp_path)))
+
+
+def test_dry_run_needs_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_mlruns(tmp_path)
+    assert main(["import", "--dry-run", str(tmp_path), str(tmp_path / "missing.csv")]) == 1
+    captured = capsys.readouterr()
+    assert "digits/Brave run: 4 values in 2 points, 1 artifacts\n" in captured.out
+    assert "Runs: 1 to import." in captured.out
+    assert "missing.csv does not exist" in captured.err
 
 
 def test_other_database_is_named(tmp_path: Path) -> None:
@@ -214,7 +452,7 @@ def test_broken_metric_file_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
     for path, sentence in (
-        (tmp_path, "is none of what can be imported"),
+        (tmp_path, "cannot be imported; give a .csv"),
         (tmp_path / "missing.csv", "does not exist"),
     ):
         with pytest.raises(UnreadableError, match=sentence):

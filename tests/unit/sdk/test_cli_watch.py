@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -96,3 +97,15 @@ def test_sparkline_of_one_value_is_one_bar() -> None:
 
     assert sparkline([2.0], 10) == "▁"
     assert sparkline([1.0, 2.0, 3.0], 2) == "▁█"
+
+
+def test_time_left_is_the_one_that_the_training_reports(capsys: Capture) -> None:
+    end = (datetime.now(UTC) + timedelta(seconds=90)).isoformat()
+    event = progress(0)
+    event["data"].update(progress_percent=40.0, estimated_end_at=end)
+    found = Progress({**JOB, "total_epochs": 0})
+    found.add(event)
+    assert found.percent == 40
+    assert found.seconds_left is not None and 80 < found.seconds_left <= 90
+    EpochLines({**JOB, "total_epochs": 0}).show(event)
+    assert capsys.readouterr().out == "", "an event without values is a line"

@@ -104,7 +104,7 @@ def test_training_whose_checkpoints_are_missing_starts_anew_with_a_note(tmp_path
     assert isinstance(second.received[-1], TrainingCompleted), second.output
     assert {**first.epochs, **second.epochs} == second.epochs
     (note,) = (message for message in second.received if isinstance(message, Note))
-    assert note.message.endswith(" is missing; starting anew.")
+    assert note.message.endswith(" is missing; starting from epoch 1.")
 
 
 def test_pause_writes_the_checkpoint_that_the_script_would_write_later(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
 
     notes = [message for message in second.received if isinstance(message, Note)]
     assert "epoch-000003.safetensors is damaged" in notes[0].message
-    assert "going on from epoch 2" in notes[0].message
+    assert "continuing from epoch 2" in notes[0].message
     assert second.epochs == {3: first.epochs[3]}
 
 

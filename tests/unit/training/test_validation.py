@@ -19,14 +19,14 @@ def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("sent", "sentence"),
     [
-        ({"epochs": 0}, "0 is too small: at least 1."),
-        ({"epochs": 10**9}, "1000000000 is too large: at most 100000."),
+        ({"epochs": 0}, "0 is too small; it must be at least 1."),
+        ({"epochs": 10**9}, "1000000000 is too large; it must be at most 100000."),
         ({"epochs": "ten"}, "'ten' is not a whole number."),
         ({"epochs": "10"}, "'10' is not a whole number."),
         ({"epochs": 1.5}, "1.5 is not a whole number."),
         ({"epochs": None}, "None is not a whole number."),
         ({"epochs": True}, "True is not a whole number."),
-        ({"learning_rate": 0}, "0 is too small: more than 0."),
+        ({"learning_rate": 0}, "0 is too small; it must be greater than 0."),
         ({"learning_rate": "fast"}, "'fast' is not a number."),
         ({"dropout": "a lot"}, "'a lot' is not a number."),
         ({"model": "magic"}, "'magic' is not one of 'mlp' or 'attention'."),
@@ -68,7 +68,7 @@ def test_a_list_of_receivers_is_read() -> None:
 def test_invalid_receiver_is_reported_with_its_index() -> None:
     with pytest.raises(InvalidInputError) as refused:
         validate(GenerateConfig, {"receivers": [{"name": "hill", "lat": 95, "lon": 7}]})
-    assert refused.value.errors == {"receivers.0.lat": ["95 is too large: at most 90."]}
+    assert refused.value.errors == {"receivers.0.lat": ["95 is too large; it must be at most 90."]}
 
 
 def test_heads_that_do_not_divide_the_width_are_reported_beside_other_errors() -> None:
@@ -116,7 +116,7 @@ def test_nesting_that_no_encoder_refuses_is_accepted_and_more_is_an_error() -> N
 @pytest.mark.parametrize("number", [2**63, -(2**63), 10**4000])
 def test_integer_of_more_than_64_bits_is_an_error(number: int) -> None:
     assert error_of([number]) == {
-        "value.0": ["The number is too large: at most 9223372036854775807."]
+        "value.0": ["The number is too large; it must be at most 9223372036854775807."]
     }
 
 

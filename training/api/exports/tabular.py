@@ -7,8 +7,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from training.jobs import chart_series
 from training.models import Epoch, Job
 from training.points import store
@@ -48,15 +46,14 @@ def points_csv(job: Job) -> Iterator[bytes]:
     if not job.has_points:
         yield from _epoch_values_csv(job)
         return
-    epochs, times = read_series(job.pk, store.EPOCH), read_series(job.pk, store.TIME)
+    epochs = read_series(job.pk, store.EPOCH)
     epoch_by_step = dict(zip(epochs.steps.tolist(), epochs.values.tolist(), strict=True))
     for name in store.series_names(job.pk):
         series = read_series(job.pk, name)
         for start in range(0, len(series), POINTS_AT_ONCE):
             part = series.between(start, start + POINTS_AT_ONCE)
-            at = np.searchsorted(times.steps, part.steps)
             rows = zip(
-                part.steps.tolist(), times.values[at].tolist(), part.values.tolist(), strict=True
+                part.steps.tolist(), part.known_times().tolist(), part.values.tolist(), strict=True
             )
             yield _csv_rows(
                 [name, step, _whole(epoch_by_step.get(step)), time, value]

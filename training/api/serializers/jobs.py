@@ -57,9 +57,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields: ClassVar = [
             "id", "kind", "name", "notes", "tags", "owner", "status", "stop_requested", "seq",
-            "program", "project", "project_id", "reported", "dataset_id", "dataset_hash",
+            "program", "project", "project_id", "reported", "external_id", "dataset_id",
+            "dataset_hash",
             "parent_id", "sweep_id", "trial", "config",
-            "current_epoch", "total_epochs", "progress_percent", "objective", "best_epoch",
+            "current_epoch", "total_epochs", "progress_percent", "reported_percent",
+            "estimated_end_at", "objective", "best_epoch",
             "best_value", "summary", "best_val_loss", "best_val_rmse", "checkpoint_path",
             "error_message",
             "cancel_reason", "attempt",
@@ -70,6 +72,9 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         extra_kwargs: ClassVar = {
             "program": {"help_text": "What is trained: the name of a program."},
             "best_value": {"help_text": "The objective at the best epoch."},
+            "reported_percent": {"help_text": "The progress that the training itself reports."},
+            "estimated_end_at": {"help_text": "When the training expects to end."},
+            "external_id": {"help_text": "The run in the tool that recorded it; empty: none."},
             "processes": {"help_text": "Processes for data-parallel training (torchrun)."},
         }
 
@@ -179,7 +184,7 @@ class MetricSummarySerializer(serializers.Serializer[Job]):
     direction = serializers.ChoiceField(["minimize", "maximize"], allow_null=True)
     last = serializers.FloatField(allow_null=True)
     last_not_finite = serializers.ChoiceField(
-        NOT_FINITE, allow_null=True, help_text="What the last value is if it is no number."
+        NOT_FINITE, allow_null=True, help_text="The last value if it is not a finite number."
     )
     best = ExtremeSerializer(
         allow_null=True, help_text="Of all steps; null for a metric without a direction."

@@ -18,12 +18,12 @@ class RejectionSerializer(serializers.Serializer[Any]):
 
 class StopSerializer(serializers.Serializer[Any]):
     stop_requested = serializers.ChoiceField(
-        Stop.choices, help_text="What a user has requested: empty, pause or cancel."
+        Stop.choices, help_text="The stop that a user has requested: empty, pause or cancel."
     )
 
 
 class BatchResultSerializer(StopSerializer):
-    """What became of a batch; the same for each repetition."""
+    """The outcome of a batch; the same for each repetition."""
 
     accepted = serializers.IntegerField(help_text="Number of points that are stored.")
     rejected = RejectionSerializer(many=True)

@@ -23,7 +23,7 @@ Row = TypeVar("Row", bound=Model)
 class UserViewSet(GenericViewSet[Row]):
     """A view set that requires a signed-in user."""
 
-    # What a token needs, of all actions or by action (`training.api.scopes`).
+    # The scope that a token needs, for all actions or by action (`training.api.scopes`).
     scope: ClassVar[Scope | None] = None
     scopes: ClassVar[Mapping[str, Scope]] = {}
 

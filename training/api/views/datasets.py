@@ -135,7 +135,7 @@ class DatasetViewSet(ETagViewSet[Dataset]):
             _, file, options = self._read_form(request)
             preview = datasets.preview_upload(self._user, file, options)
             return Response(preview.model_dump(mode="json"))
-        # What was read is in files, until its rows are committed or it is given up.
+        # The imported data is in files until its rows are committed or the import is abandoned.
         files = ExitStack()
 
         def prepare() -> tuple[str, UploadedFile[Any], ReadDataset]:

@@ -57,7 +57,7 @@ EVENTS_PAGE = 500
 class NotAReportedJobError(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_detail = (
-        "Only a reported job takes uploads; a training that Heimdall runs saves files itself."
+        "Only a reported job accepts uploads. A training that Heimdall runs saves its files itself."
     )
 
 
@@ -144,10 +144,12 @@ class JobDataViewSet(JobLogsViewSet):
     @extend_schema(
         summary="Get metrics as columns",
         description="The metrics as columns of equal length for a chart, downsampled to at most "
-        "`max_points` steps or epochs. A series without a value at a step has null there.",
+        "`max_points` steps or epochs. A series without a value at a step has null there, and one "
+        "with several values has the last.",
         parameters=[
             query_params.SERIES_PARAMETER,
             query_params.MAX_POINTS_PARAMETER,
+            query_params.REPEATS_PARAMETER,
         ],
         responses={200: ColumnsSerializer, 400: ProblemSerializer, 404: ProblemSerializer},
     )
@@ -155,10 +157,11 @@ class JobDataViewSet(JobLogsViewSet):
     def metrics(self, request: Request, pk: str) -> Response:
         job = self.get_object()
         limit = query_params.max_points(request)
+        with_repeats = query_params.boolean(request, "repeats")
 
         def columns() -> chart_series.MetricsJson:
             names = query_params.requested_series(request, chart_series.series_names(job))
-            return chart_series.metrics_json(job, names, limit)
+            return chart_series.metrics_json(job, names, limit, with_repeats=with_repeats)
 
         etag = etags.make_etag(request.get_full_path(), _metrics_version(job))
         return etags.conditional_response(request, etag, columns)
@@ -312,7 +315,7 @@ def _check_events_are_kept(job: Job, after: int) -> None:
     deleted = packing.deleted_up_to(job.pk)
     if after < deleted:
         raise EventsDeletedError(
-            f"The events of this job up to {deleted} were deleted, because it ended long ago. "
+            f"The retention policy deleted the events of this job up to seq {deleted}. "
             f"Read those after it with ?after={deleted}, and the epochs at …/epochs."
         )
 

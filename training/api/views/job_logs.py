@@ -42,12 +42,12 @@ PARAMETERS = [
 
 
 class JobLogsViewSet(ETagViewSet[Job]):
-    """The output and the system figures of a job."""
+    """The output and the resource metrics of a job."""
 
     @extend_schema(
         operation_id="training_jobs_logs",
         summary="Get the log",
-        description="What an attempt printed, stdout and stderr. Supports `Range`. Of a long "
+        description="The output of an attempt, stdout and stderr. Supports `Range`. Of a long "
         "output the first 8 MiB and at least the last 24 MiB are kept; one line names the bytes in "
         "between. Offsets count the bytes of the whole output.",
         parameters=PARAMETERS,
@@ -108,7 +108,7 @@ class JobLogsViewSet(ETagViewSet[Job]):
         )
 
     @extend_schema(
-        summary="Get system figures as columns",
+        summary="Get resource metrics as columns",
         description="What the processes of the job used of the machine, sampled every five "
         "seconds by the worker, as columns of equal length for a chart, downsampled to at most "
         "`max_points` samples.",

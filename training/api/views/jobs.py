@@ -36,7 +36,7 @@ from training.models import Dataset, Job
 from training.validation import validate
 from training.workers.registry import Capacity
 
-# The schema of an action on a job, but for its summary and description.
+# The schema of an action on a job, without summary and description.
 action_schema = partial(
     extend_schema,
     parameters=[etags.IF_MATCH],
@@ -53,8 +53,8 @@ action_schema = partial(
 class NotATrainingError(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_detail = (
-        "Only a training that Heimdall runs can be cloned: this job generates a dataset or is "
-        "reported."
+        "Only a training that Heimdall runs can be cloned. This job generates a dataset, or its "
+        "training runs elsewhere."
     )
 
 
@@ -62,7 +62,7 @@ class NotATrainingError(APIException):
     list=extend_schema(
         summary="List jobs",
         description="Jobs you own or that are shared with your teams (staff: all jobs), newest "
-        "first unless `ordering` says otherwise.",
+        "first unless `ordering` is set.",
     ),
     retrieve=extend_schema(
         summary="Get a job",
@@ -112,7 +112,7 @@ class JobViewSet(JobDataViewSet):
         def prepare() -> NewJob:
             return parse_new_job(self._user, query_params.json_object(request))
 
-        @transaction.atomic  # what is refused leaves no new project
+        @transaction.atomic  # a rejected request creates no project
         def create(new: NewJob) -> Response:
             data = new.request
             project = project_for_job(self._user, data.project)
@@ -174,7 +174,7 @@ class JobViewSet(JobDataViewSet):
     @action_schema(
         summary="Pause a job",
         description="Requests a pause. A running job saves a checkpoint and stops after the "
-        "current epoch, a queued job is paused at once.",
+        "current epoch. A queued job is paused at once.",
     )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
@@ -214,7 +214,7 @@ class JobViewSet(JobDataViewSet):
             job = self.get_object()
             if job.kind != Job.Kind.TRAINING or job.reported:
                 raise NotATrainingError
-            # A job of an earlier version may lie outside today's bounds.
+            # A configuration from an earlier version may violate the current bounds.
             parameters = validate(installed_program(job.program).parameters, job.config)
             if job.dataset_id is None:
                 return job, None, parameters

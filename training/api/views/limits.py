@@ -15,9 +15,9 @@ from training.api.serializers.limits import LimitSerializer
 class AccountLimitsView(APIView):
     @extend_schema(
         summary="List your limits",
-        description="What you have at the moment and how much you may have. At a limit, requests "
-        "are refused with 409, or with 429 and `Retry-After` where it frees up by itself; the "
-        "problem has `limit`, `used` and `maximum`.",
+        description="Your current usage and your limits. At a limit, requests are refused with "
+        "409, or with 429 and `Retry-After` if the limit frees up by itself; the problem has "
+        "`limit`, `used` and `maximum`.",
         responses={200: LimitSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,9 +19,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from heimdall_sdk.text import clean_text
-from training.accounts.permissions import get_team
+from training.accounts.permissions import get_team, visible_to
 from training.api import query_params
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
+from training.api.moments import PastMoment
 from training.api.report_bodies import LogParser, ReportParser
 from training.api.serializers.jobs import JobSerializer
 from training.api.serializers.problems import ProblemSerializer
@@ -33,11 +38,20 @@ from training.jobs.points import Rejection, read_points
 from training.jobs.projects import project_for_job
 from training.models import Job, Project
 from training.models.states import Stop
+from training.points.rows import Row
 from training.text import Name
 from training.validation import InvalidInputError, validate
 
 MAX_POINTS = 10_000
 REPORT_ERRORS = {400: ProblemSerializer, 404: ProblemSerializer, 413: ProblemSerializer}
+
+
+class FinishReport(reports.Finish):
+    """How and when the run ended."""
+
+    finished_at: PastMoment | None = Field(
+        None, description="When the run ended, if that is reported later. Default: now."
+    )
 
 
 class CreateReport(reports.NewReport):
@@ -48,6 +62,32 @@ class CreateReport(reports.NewReport):
         max_length=150,
         description="A team whose members can view and control it; null: not shared.",
     )
+    parent: UUID | None = Field(None, description="The job that this run is a part of.")
+    external_id: str = Field(
+        "",
+        pattern=r"^[!-~]{0,200}$",
+        description="Identifies a run that another tool has recorded. Registering the same one "
+        "again changes nothing and returns your job of the first time, with status 200.",
+    )
+    started_at: PastMoment | None = Field(
+        None, description="When the run began, if it is registered later. Default: now."
+    )
+    points: list[dict[str, Any]] = Field(
+        [],
+        max_length=MAX_POINTS,
+        description="Its first points, in the form of a batch. One invalid point refuses all.",
+    )
+    end: FinishReport | None = Field(
+        None, description="The end of a run that is complete with these points."
+    )
+
+
+class _Registration(NamedTuple):
+    data: CreateReport
+    project: Project | None
+    team: Group | None
+    parent: Job | None
+    recorded: reports.Recorded
 
 
 class PointsRequest(BaseModel):
@@ -62,8 +102,8 @@ class PointsRequest(BaseModel):
     points: list[dict[str, Any]] = Field(
         max_length=MAX_POINTS,
         description="Each `{step, time, epoch?, values: {name: number}}`, in any order; `time` is "
-        'in seconds since 1970. NaN and infinities are "NaN", "Infinity" and "-Infinity". Later '
-        "values of the same name and step replace earlier ones.",
+        'in seconds since 1970. NaN and infinities are "NaN", "Infinity" and "-Infinity". A '
+        "step keeps all values of a name, each with its time; columns have the last one.",
     )
 
 
@@ -86,21 +126,36 @@ class ReportViewSet(UserViewSet[Job]):
     @extend_schema(
         summary="Register a run",
         description="Creates a reported job: its training runs elsewhere, and no worker claims it. "
-        "It is `running` until it is finished, and `failed` while no report comes.",
+        "It is `running` until it is finished, and `failed` while no report comes. A run that has "
+        "ended may come with its points and its end.",
         request=CreateReport,
         parameters=[PARAMETER],
-        responses={201: JobSerializer, **ERROR_RESPONSES},
+        responses={200: JobSerializer, 201: JobSerializer, **ERROR_RESPONSES},
     )
     def create(self, request: Request) -> Response:
-        def prepare() -> tuple[CreateReport, Project | None, Group | None]:
-            data = validate(CreateReport, query_params.json_object(request))
+        def prepare() -> _Registration:
+            # Points have a check of their own, which is much faster.
+            body = {**query_params.json_object(request)}
+            points = _valid_points(body.pop("points", []))
+            data = validate(CreateReport, body)
+            if end := data.end:
+                _check_end(data.started_at or timezone.now(), end, "end.finished_at")
             project = project_for_job(self._user, data.project)
             team = get_team(self._user, data.team) or (project.team if project else None)
-            return data, project, team
+            recorded = reports.Recorded(
+                data.external_id, data.started_at, points, end, end.finished_at if end else None
+            )
+            return _Registration(data, project, team, self._parent(data.parent), recorded)
 
-        def create(prepared: tuple[CreateReport, Project | None, Group | None]) -> Response:
-            job = reports.register(self._user, *prepared)
-            return Response(self._job_json(job), status=status.HTTP_201_CREATED)
+        def create(new: _Registration) -> Response:
+            try:
+                job, is_new = reports.find_or_register(
+                    self._user, new.data, new.project, new.team, new.parent, new.recorded
+                )
+            except reports.PointsRejectedError as error:
+                raise _points_problem(error.rejected) from error
+            created = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+            return Response(self._job_json(job), status=created)
 
         return create_once(request, prepare, create)
 
@@ -144,8 +199,8 @@ class ReportViewSet(UserViewSet[Job]):
     @extend_schema(
         summary="Finish a run",
         description="Ends the job. Repeating the same request changes nothing; another end than "
-        "the first is a conflict.",
-        request=reports.Finish,
+        "the first is a conflict, another time of the same end replaces the first.",
+        request=FinishReport,
         responses={200: JobSerializer, 409: ProblemSerializer, **REPORT_ERRORS},
     )
     @action(detail=True, methods=["post"])
@@ -155,12 +210,15 @@ class ReportViewSet(UserViewSet[Job]):
             name: clean_text(value) if isinstance(value, str) else value
             for name, value in query_params.json_object(request).items()
         }
-        job, ending = self._job(pk), validate(reports.Finish, sent)
-        return Response(self._job_json(reports.finish(job, ending, self._user.username)))
+        job, ending = self._job(pk), validate(FinishReport, sent)
+        if job.started_at:
+            _check_end(job.started_at, ending, "finished_at")
+        ended = reports.finish(job, ending, self._user.username, ending.finished_at)
+        return Response(self._job_json(ended))
 
     @extend_schema(
         summary="Send a heartbeat",
-        description="Says that the run is alive, and learns whether it should stop.",
+        description="Reports that the run is alive. The response contains the requested stop.",
         request=None,
         responses={200: StopSerializer, 404: ProblemSerializer},
     )
@@ -173,9 +231,36 @@ class ReportViewSet(UserViewSet[Job]):
         job: Job = self.get_object()
         return job
 
+    def _parent(self, pk: UUID | None) -> Job | None:
+        if pk is None:
+            return None
+        found = visible_to(Job.objects.all(), self._user).filter(pk=pk).first()
+        if found is None:
+            raise InvalidInputError({"parent": [f"There is no job {pk} that you may see."]})
+        return found
+
     def _job_json(self, job: Job) -> Any:
         rows = Job.objects.select_related("owner", "dataset", "team", "project")
         return self.get_serializer(rows.get(pk=job.pk)).data
+
+
+def _check_end(started_at: datetime, ending: FinishReport, field: str) -> None:
+    if ending.finished_at and ending.finished_at < started_at:
+        begin, end = started_at.isoformat(), ending.finished_at.isoformat()
+        raise InvalidInputError({field: [f"{end} is before the run began, {begin}."]})
+
+
+def _valid_points(found: object) -> dict[int, Row]:
+    if not isinstance(found, list) or len(found) > MAX_POINTS:
+        raise InvalidInputError({"points": [f"A list of at most {MAX_POINTS:,} points."]})
+    valid, rejected = read_points(found)
+    if rejected:
+        raise _points_problem(rejected)
+    return valid
+
+
+def _points_problem(rejected: Sequence[Rejection]) -> InvalidInputError:
+    return InvalidInputError({f"points.{one.point}": [one.reason] for one in rejected[:10]})
 
 
 def _batch(body: dict[str, Any]) -> tuple[reports.BatchId, list[object]]:
@@ -191,7 +276,7 @@ def _batch(body: dict[str, Any]) -> tuple[reports.BatchId, list[object]]:
         errors["points"] = ["A list of points is required."]
     elif len(found) > MAX_POINTS:
         errors["points"] = [
-            f"{len(found):,} points are too many: at most {MAX_POINTS:,}; send several batches."
+            f"Too many points ({len(found):,}); at most {MAX_POINTS:,} allowed in a batch."
         ]
     for name in sorted(body.keys() - {"batch", "points"}):
         errors[name] = ["Unknown field."]

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from training.api import etags
 
-# An operator's programs, whose parameters it lists, may change meanwhile.
+# The schema lists the parameters of installed programs, which the operator may change.
 CACHE_SECONDS = 60.0
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints: durable files, written by a process of their own."""
+"""Checkpoints: durable files, written by a separate process."""

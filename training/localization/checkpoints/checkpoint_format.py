@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Generic, NotRequired, TypedDict, TypeVar
 
 from training.localization.checkpoints import safetensors_file
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from training.localization.localizer.normalizer import StoredNormalizer
 
-FORMAT, VECTOR = 4, "numbers"
+FORMAT, VECTOR = 5, "numbers"
+READABLE_FORMATS = (4, FORMAT)  # 4: version 0.2 and older, without `architecture`
 
 Message = TypeVar("Message")
 
@@ -24,6 +25,7 @@ class StoredRun(TypedDict):
     normaliser: StoredNormalizer
     receivers: Sequence[str]
     dataset_hash: str
+    architecture: NotRequired[int]  # absent in format 4: 1
 
 
 class StoredState(StoredRun):

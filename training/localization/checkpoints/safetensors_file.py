@@ -25,7 +25,7 @@ def read_metadata(content: bytes) -> dict[str, object]:
         header = json.loads(content[_LENGTH : _LENGTH + length])
         fields: dict[str, object] = json.loads(header["__metadata__"][_KEY])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError("it is no safetensors file of Heimdall") from error
+        raise ValueError("it is not a safetensors file of Heimdall") from error
     return fields
 
 

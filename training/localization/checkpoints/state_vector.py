@@ -18,7 +18,7 @@ from training.localization.localizer.normalizer import Normalizer
 
 @dataclass(frozen=True, slots=True)
 class ParameterViews:
-    """Flat views of all weights, then of the optimizer's state, kind by kind.
+    """Flat views of all weights, of their averages, then of the optimizer's state, kind by kind.
 
     Training changes what the views show. They are collected once, because that takes longer than
     copying them.
@@ -34,7 +34,12 @@ class ParameterViews:
         optimizer = state.optimizer.state
         states = [optimizer[weight] for weight in weights if weight in optimizer]
         kinds = list(states[0]) if states else []  # empty before the first step
-        tensors = [*weights, *(tensors[kind] for kind in kinds for tensors in states)]
+        averages = [] if state.averaged is None else list(state.averaged.parameters())
+        tensors = [
+            *weights,
+            *averages,
+            *(tensors[kind] for kind in kinds for tensors in states),
+        ]
         views = [tensor.detach().view(-1) for tensor in tensors]
         return cls(kinds, views, sum(view.nbytes for view in views))
 
@@ -62,16 +67,18 @@ class Snapshot:
             Normalizer.from_dict(metadata["normaliser"]),
             tuple(metadata["receivers"]),
             metadata["dataset_hash"],
+            metadata.get("architecture", 1),
         )
         weights = list(state.model.parameters())
+        averages = [] if state.averaged is None else list(state.averaged.parameters())
         # The number of steps is a scalar for each weight; other kinds have the weight's shape.
         scalars = [torch.empty(())] * len(weights)
-        like: list[Tensor] = [*weights]
+        like: list[Tensor] = [*weights, *averages]
         for kind in metadata["kinds"]:
             like += scalars if kind == "step" else weights
         parts = iter(_split(self.vector, like))
         with torch.no_grad():
-            for weight in weights:
+            for weight in (*weights, *averages):
                 weight.copy_(next(parts))
         for kind in metadata["kinds"]:
             for weight in weights:
@@ -87,7 +94,13 @@ class Snapshot:
 
 def describe(state: TrainState, kinds: list[str]) -> StoredState:
     return {
-        **_constant_metadata(state.config, state.normalizer, state.receivers, state.dataset_hash),
+        **_constant_metadata(
+            state.config,
+            state.normalizer,
+            state.receivers,
+            state.dataset_hash,
+            state.model.architecture,
+        ),
         "kinds": kinds,
         "epoch": state.epoch,
         "best_epoch": state.best_epoch,
@@ -100,13 +113,18 @@ def describe(state: TrainState, kinds: list[str]) -> StoredState:
 
 @lru_cache(maxsize=1)
 def _constant_metadata(
-    config: TrainConfig, normalizer: Normalizer, receivers: tuple[str, ...], dataset_hash: str
+    config: TrainConfig,
+    normalizer: Normalizer,
+    receivers: tuple[str, ...],
+    dataset_hash: str,
+    architecture: int,
 ) -> StoredRun:
     return {
         "config": config.model_dump(mode="json"),
         "normaliser": normalizer.to_dict(),
         "receivers": receivers,
         "dataset_hash": dataset_hash,
+        "architecture": architecture,
     }
 
 

@@ -10,7 +10,12 @@ from typing import cast
 import safetensors.torch
 
 from training.localization.checkpoints import safetensors_file
-from training.localization.checkpoints.checkpoint_format import FORMAT, VECTOR, StoredState, pack
+from training.localization.checkpoints.checkpoint_format import (
+    READABLE_FORMATS,
+    VECTOR,
+    StoredState,
+    pack,
+)
 from training.localization.checkpoints.state_vector import Snapshot
 from training.localization.fit.state import TrainState
 from training.programs.checkpoint_files import (
@@ -29,8 +34,8 @@ __all__ = ["CheckpointError", "Resumed", "Store", "load_checkpoint"]
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The state to resume from, None to start anew; `unusable` says why each newer checkpoint is
-    not used."""
+    """The state to resume from, None to start from epoch 1; `unusable` says why each newer
+    checkpoint is not used."""
 
     state: TrainState | None
     unusable: list[str]
@@ -65,8 +70,8 @@ class Store:
     def resume(self, path: Path) -> Resumed:
         """Load `path`, or the newest older checkpoint that is not damaged.
 
-        If all are missing, the training starts anew: after a restore, the rows may be older than
-        the files. Checkpoints of later epochs are of no use, since their epochs have no rows.
+        If all are missing, the training starts from epoch 1: after a restore, the rows may be older
+        than the files. Checkpoints of later epochs are of no use, since their epochs have no rows.
         The best checkpoint is copied to this run's folder.
         """
         unusable: list[str] = []
@@ -129,9 +134,10 @@ def load_checkpoint(path: Path) -> TrainState:
         metadata = safetensors_file.read_metadata(content)
     except ValueError as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in READABLE_FORMATS:
         raise CheckpointError(
-            f"{path} has format {metadata.get('format')}, this version reads {FORMAT}"
+            f"{path} has format {metadata.get('format')}, this version reads "
+            + " and ".join(map(str, READABLE_FORMATS))
         )
     vector = safetensors.torch.load(content)[VECTOR]
     return Snapshot(cast(StoredState, metadata), vector).restore()

@@ -15,7 +15,7 @@ def calibrate(
     state: TrainState, dataset: Dataset, context: DistributedContext = SINGLE_PROCESS
 ) -> Localizer:
     val = EncodedSplit.from_dataset(dataset, state.normalizer, "val", context.device)
-    localizer = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
+    localizer = Localizer(state.predictor, state.normalizer, state.config.refine).to(context.device)
     network, predicted = predict_encoded(localizer, val)
     if _rmse(network, val) <= _rmse(predicted, val):
         localizer.refined, predicted = False, network

@@ -59,7 +59,7 @@ def fit(
         EncodedSplit.from_dataset(dataset, state.normalizer, split, context.device)
         for split in ("train", "val")
     )
-    localizer = Localizer(state.model, state.normalizer, state.config.refine).to(context.device)
+    localizer = Localizer(state.predictor, state.normalizer, state.config.refine).to(context.device)
     train_eval = train.subsample(TRAIN_EVAL_SAMPLES)
     good = cramer_rao.find_good_geometry(dataset, dataset.rows("val")).mask
     while not state.is_finished:
@@ -89,7 +89,7 @@ def fit(
 def calibrated_loss(
     predicted: Predictions, val: EncodedSplit, meters_per_unit: float, kind: LossKind = "distance"
 ) -> float:
-    """The loss in units, after the temperature scaling that every model gets before use.
+    """The loss in normalized units, after temperature scaling, which every model gets before use.
 
     Without it, an epoch with smaller errors can have a higher loss than one that is only less
     confident.
@@ -110,13 +110,14 @@ def _train_epoch(
     batches = torch.randperm(len(train)).split(config.batch_size)
     state.model.train()
     # Collected once: walking the modules for each batch costs as much as a layer.
-    members = [list(member.parameters()) for member in state.model.members]
+    clip_groups = state.model.clip_groups()
     losses: list[Tensor] = []
     for index, rows in enumerate(batches):
         rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        losses.append(_train_batch(state, train, rows, members, context))
+        losses.append(_train_batch(state, train, rows, clip_groups, context))
+        state.update_average(state.epoch * len(batches) + index + 1)
         if len(losses) % _CHECK_EVERY == 0:
             first = index + 2 - _CHECK_EVERY
             _check_finite(losses[-_CHECK_EVERY:], epoch, first, config.learning_rate)
@@ -140,7 +141,7 @@ def _train_batch(
     state: TrainState,
     train: EncodedSplit,
     rows: Tensor,
-    members: list[list[nn.Parameter]],
+    clip_groups: list[list[nn.Parameter]],
     context: DistributedContext,
 ) -> Tensor:
     batch_size, shard = len(rows), context.shard(len(rows))
@@ -158,13 +159,13 @@ def _train_batch(
     value = loss(means, factors, target, state.config.loss).sum() / batch_size
     state.optimizer.zero_grad()
     value.backward()
-    mean_loss = value.detach() / len(members)
+    mean_loss = value.detach() / len(state.model.members)
     gradients = [
-        parameter.grad for member in members for parameter in member if parameter.grad is not None
+        parameter.grad for group in clip_groups for parameter in group if parameter.grad is not None
     ]
     context.all_reduce([*gradients, mean_loss])
-    for member in members:
-        nn.utils.clip_grad_norm_(member, state.config.gradient_clip)
+    for group in clip_groups:
+        nn.utils.clip_grad_norm_(group, state.config.gradient_clip)
     state.optimizer.step()
     return mean_loss
 

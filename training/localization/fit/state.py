@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
-from training.localization.localizer.features import FEATURES
-from training.localization.localizer.networks import Ensemble
+from training.localization.localizer.features import FEATURES, fit_token_center
+from training.localization.localizer.networks import ARCHITECTURES, Ensemble
 from training.localization.localizer.normalizer import Normalizer
 
 _WARMUP_FRACTION = 0.05  # of all steps
 _MIN_RATE_FRACTION = 0.01  # of the peak learning rate
+# The weights of step t count with t to this power (Karras et al. 2024, Analyzing and Improving the
+# Training Dynamics of Diffusion Models): about the last quarter of the steps so far.
+_AVERAGE_POWER = 3
+_AVERAGE_EVERY = 4  # steps; every step would cost as much as a layer
 
 
 @dataclass(slots=True)
@@ -30,6 +35,7 @@ class TrainState:
     receivers: tuple[str, ...]
     dataset_hash: str
     model: Ensemble
+    averaged: Ensemble | None
     optimizer: torch.optim.AdamW
     epoch: int = 0
     best_epoch: int | None = None
@@ -37,11 +43,18 @@ class TrainState:
 
     @classmethod
     def initial(cls, config: TrainConfig, dataset: Dataset) -> TrainState:
+        rows = dataset.rows("train")
+        normalizer = Normalizer.fit(dataset, rows)
+        architecture = ARCHITECTURES[config.model]
+        if architecture > 1:
+            center = fit_token_center(normalizer, dataset, rows)
+            normalizer = replace(normalizer, token_center=center)
         return cls.build(
             config,
-            Normalizer.fit(dataset, dataset.rows("train")),
+            normalizer,
             tuple(receiver.id for receiver in dataset.receivers),
             dataset.content_hash,
+            architecture,
         )
 
     @classmethod
@@ -51,12 +64,19 @@ class TrainState:
         normalizer: Normalizer,
         receivers: tuple[str, ...],
         dataset_hash: str,
+        architecture: int,
     ) -> TrainState:
         seed_everything(config.seed, epoch=0)
         # One token for each receiver, and the aggregate token.
-        model = Ensemble(len(FEATURES), 1 + len(receivers), config)
+        model = Ensemble(len(FEATURES), 1 + len(receivers), config, architecture)
+        averaged = None if architecture == 1 else copy.deepcopy(model)
         optimizer = _build_optimizer(model, config)
-        return cls(config, normalizer, receivers, dataset_hash, model, optimizer)
+        return cls(config, normalizer, receivers, dataset_hash, model, averaged, optimizer)
+
+    @property
+    def predictor(self) -> Ensemble:
+        """The network that is evaluated and saved; version 0.2 did not average weights."""
+        return self.model if self.averaged is None else self.averaged
 
     @property
     def is_finished(self) -> bool:
@@ -65,10 +85,20 @@ class TrainState:
 
     def to(self, device: torch.device) -> None:
         self.model.to(device)
+        self.predictor.to(device)
         for parameter_state in self.optimizer.state.values():
             for name, value in parameter_state.items():
                 if isinstance(value, torch.Tensor):
                     parameter_state[name] = value.to(device)
+
+    @torch.no_grad()
+    def update_average(self, step: int) -> None:
+        """After optimizer step `step`, counted from 1 over all epochs."""
+        if self.averaged is None or (step > _AVERAGE_EVERY and step % _AVERAGE_EVERY):
+            return
+        share = min(1, (_AVERAGE_POWER + 1) / (step / _AVERAGE_EVERY + _AVERAGE_POWER))
+        for mean, latest in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(latest, share)
 
     def finish_epoch(self, val_loss: float) -> bool:
         self.epoch += 1

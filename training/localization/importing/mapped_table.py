@@ -72,7 +72,7 @@ class MappedTable:
         return receivers
 
     def _receivers_of_rows(self, errors: RowErrors) -> dict[str, Receiver]:
-        """Of a long table: a receiver whose rows have different positions moves."""
+        """The receivers of a long table; one whose rows have different positions is mobile."""
         receivers: dict[str, Receiver] = {}
         moving: set[str] = set()
 
@@ -112,7 +112,7 @@ class MappedTable:
         return renamed.name("receiver_id"), position, alt
 
     def _sample_id(self, row: Row) -> str:
-        """Without columns of an ID: the row's line."""
+        """The ID of the row's sample; the line number if no columns identify samples."""
         return " ".join(row.fields[column] for column in self._mapping.sample_id) or str(row.line)
 
     def _position_columns(self) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import safetensors.torch
@@ -32,7 +32,8 @@ from training.localization.metrics import ErrorSummary
 from training.programs.checkpoint_files import MODEL
 from training.programs.durable_write import write_durably
 
-FORMAT = 2
+FORMAT = 3
+_READABLE_FORMATS = (2, FORMAT)  # 2: version 0.2 and older, without `architecture`
 CARD = "card.json"
 
 
@@ -60,6 +61,7 @@ class StoredModel(TypedDict):
     refined: bool
     temperature: float
     stretch_95: float
+    architecture: NotRequired[int]  # absent in format 2: 1
 
 
 class CardDataset(TypedDict):
@@ -134,8 +136,9 @@ def save_model(
         "refined": localizer.refined,
         "temperature": localizer.temperature,
         "stretch_95": localizer.stretch_95,
+        "architecture": state.model.architecture,
     }
-    weights = {name: weight.contiguous() for name, weight in state.model.state_dict().items()}
+    weights = {name: weight.contiguous() for name, weight in state.predictor.state_dict().items()}
     packed = safetensors.torch.save(weights, safetensors_file.encode_metadata(metadata))
     sha256 = hashlib.sha256(packed).hexdigest()
     card = _card(state, dataset, evaluation, localizer, sha256)
@@ -155,12 +158,16 @@ def load_model(path: Path) -> SavedModel:
         header = safetensors_file.read_metadata(packed)
     except ValueError as error:
         raise ModelError(f"{path} is not a model: {error}") from error
-    if header.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {header.get('format')}, this version reads {FORMAT}")
+    if header.get("format") not in _READABLE_FORMATS:
+        raise ModelError(
+            f"{path} has format {header.get('format')}, this version reads "
+            + " and ".join(map(str, _READABLE_FORMATS))
+        )
     metadata = cast(StoredModel, header)
     receivers = tuple(Receiver(**receiver) for receiver in metadata["receivers"])
     config = TrainConfig.model_validate(metadata["config"])
-    network = Ensemble(len(FEATURES), 1 + len(receivers), config)
+    architecture = metadata.get("architecture", 1)
+    network = Ensemble(len(FEATURES), 1 + len(receivers), config, architecture)
     network.load_state_dict(safetensors.torch.load(packed))
     localizer = Localizer(
         network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,15 @@ FEATURES = (
     "heard", "rssi", "has_rssi", "snr", "has_snr", "toa", "has_toa",
     "east", "north", "altitude", "has_position", "mobile",
 )  # fmt: skip
+# `mobile` is constant, so a centered token has 1 in its place. A receiver that is out of service or
+# hidden during training has only zeros, and looked like one with average signals otherwise.
+IN_SERVICE = FEATURES.index("mobile")
 _KM = 1000.0
 # Weights of the centroids fall by a factor of e per this many dB: from the strongest receiver only
 # to all alike.
 _CENTROID_SCALES_DB = (3.0, 6.0, 12.0, 24.0, 1e6)
 _NO_SIGNAL_DB = -1e9
+_CHUNK = 1024  # samples
 
 
 class Signals(NamedTuple):
@@ -49,6 +54,7 @@ class Encoder(nn.Module):
 
     center: Tensor
     mobile: Tensor
+    token_center: Tensor | None
 
     def __init__(self, normalizer: Normalizer) -> None:
         super().__init__()
@@ -58,6 +64,8 @@ class Encoder(nn.Module):
         self._rssi_spread, self._snr_spread = normalizer.rssi.spread, normalizer.snr.spread
         for name, scale in (("rssi", normalizer.rssi), ("snr", normalizer.snr)):
             self._register_scale(name, scale)
+        token_center = normalizer.token_center
+        self.register_buffer("token_center", torch.tensor(token_center) if token_center else None)
 
     def _register_scale(self, name: str, scale: Scale) -> None:
         self.register_buffer(f"{name}_level", torch.tensor(scale.level, dtype=torch.float32))
@@ -82,11 +90,13 @@ class Encoder(nn.Module):
             self.mobile.expand_as(heard),
         ]
         tokens = torch.stack([column.float() for column in columns], dim=-1)
-        tokens = tokens * signals.in_service.unsqueeze(-1)
         strength = torch.where(has_rssi, signals.rssi, signals.snr)
         aggregate = self._aggregate(strength, heard, position, has_position)
         mask = torch.cat([torch.ones_like(heard[:, :1]), signals.in_service], dim=1)
-        return torch.cat([aggregate.unsqueeze(1), tokens], dim=1), mask
+        tokens = torch.cat([aggregate.unsqueeze(1), tokens], dim=1)
+        if self.token_center is not None:
+            tokens = tokens - self.token_center
+        return tokens * mask.unsqueeze(-1), mask
 
     def _standardize(self, signal: Tensor, name: str, spread: float) -> Tensor:
         level, weakest = self.get_buffer(f"{name}_level"), self.get_buffer(f"{name}_weakest")
@@ -117,6 +127,28 @@ class Encoder(nn.Module):
         padding = len(FEATURES) - 2 * len(_CENTROID_SCALES_DB) - 1
         zeros = heard_fraction.new_zeros(heard_fraction.shape[0], padding)
         return torch.cat([*centroids, heard_fraction, zeros], dim=1)
+
+
+def fit_token_center(
+    normalizer: Normalizer, dataset: Dataset, rows: NDArray[np.intp]
+) -> tuple[tuple[float, ...], ...]:
+    """Means [1 + R][F] of the features of each receiver while it is in service.
+
+    The position of a fixed receiver and most flags are the same in all samples. Left as they are,
+    they are most of what the first layer adds up, and the signals vanish beside them.
+    """
+    encoder = Encoder(replace(normalizer, token_center=None))
+    tokens_per_sample = 1 + len(dataset.receivers)
+    total = torch.zeros(tokens_per_sample, len(FEATURES), dtype=torch.float64)
+    count = torch.zeros(tokens_per_sample, 1)
+    for start in range(0, len(rows), _CHUNK):
+        tokens, mask = encoder(Signals.from_dataset(dataset, rows[start : start + _CHUNK]))
+        total += tokens.sum(dim=0, dtype=torch.float64)
+        count += mask.sum(dim=0).unsqueeze(-1)
+    center = total / count.clamp(min=1)
+    center[:, IN_SERVICE] -= 1
+    # Rounded, because each checkpoint holds them as text.
+    return tuple(map(tuple, center.numpy().round(6).tolist()))
 
 
 def subtract_emission_time(toa: Tensor, valid: Tensor) -> Tensor:

@@ -10,9 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.localization.config import TrainConfig
+from training.localization.localizer.features import IN_SERVICE
 
 # Bounds of the log standard deviation in units: beyond them the likelihood has no useful gradient.
 _MIN_LOG_SCALE, _MAX_LOG_SCALE = -7.0, 3.0
+# What a new network of each kind is built as. 1 is that of files without the field, which version
+# 0.2 wrote. 2: tokens are centered, the covariance has layers of its own, and weights are averaged.
+ARCHITECTURES = {"mlp": 2, "attention": 1}
+_COVARIANCE_WIDTH = 64
 
 
 class BatchShard:
@@ -52,17 +57,29 @@ class Perceptron(nn.Module):
     """
 
     def __init__(
-        self, features: int, receivers: int, config: TrainConfig, shard: BatchShard
+        self,
+        features: int,
+        receivers: int,
+        config: TrainConfig,
+        shard: BatchShard,
+        architecture: int,
     ) -> None:
         super().__init__()
         width = config.hidden
         # For about unit variance of the sum if half of the receivers hear a sample.
         scale = math.sqrt(2 / max(receivers, 1))
-        self.receiver = nn.Parameter(torch.randn(receivers, features, width) * scale / 2)
+        weight = torch.randn(receivers, features, width) * scale / 2
+        if architecture > 1:
+            weight[:, IN_SERVICE] = 0  # or these constants would add up to more than the signals
+        self.receiver = nn.Parameter(weight)
         self.blocks = nn.Sequential(
             *(Residual(width, config.dropout, shard) for _ in range(config.layers))
         )
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.GELU(), nn.Linear(width, 5))
+        self.head = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.GELU(),
+            DetachedReadout(width) if architecture > 1 else nn.Linear(width, 5),
+        )
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         masked = tokens * mask.unsqueeze(-1)  # [B, R, F]
@@ -87,6 +104,24 @@ class Residual(nn.Module):
         return cast(Tensor, x + self.inner(x))
 
 
+class DetachedReadout(nn.Module):
+    """Features [B, W] to the five numbers of `gaussian_head`.
+
+    The covariance reads detached features, so that the likelihood trains nothing the mean depends
+    on: it would compete with the mean for the features, and its gradients are larger.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(width, 2)
+        self.covariance = nn.Sequential(
+            nn.Linear(width, _COVARIANCE_WIDTH), nn.GELU(), nn.Linear(_COVARIANCE_WIDTH, 3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.mean(x), self.covariance(x.detach())], dim=1)
+
+
 class Attention(nn.Module):
     """Self-attention over the tokens of the receivers, pooled by a summary token.
 
@@ -95,9 +130,15 @@ class Attention(nn.Module):
     """
 
     def __init__(
-        self, features: int, receivers: int, config: TrainConfig, shard: BatchShard
+        self,
+        features: int,
+        receivers: int,
+        config: TrainConfig,
+        shard: BatchShard,
+        architecture: int,
     ) -> None:
         super().__init__()
+        assert architecture == 1
         width = config.hidden
         self.lift = nn.Linear(features, width)
         self.receiver = nn.Parameter(torch.randn(receivers, width) / 2)
@@ -160,13 +201,30 @@ class Ensemble(nn.Module):
     Means [K, B, 2] and Cholesky factors [K, B, 2, 2]. Tokens with a False mask are ignored.
     """
 
-    def __init__(self, features: int, receivers: int, config: TrainConfig) -> None:
+    def __init__(
+        self, features: int, receivers: int, config: TrainConfig, architecture: int
+    ) -> None:
         super().__init__()
+        self.architecture = architecture
         self.shard = BatchShard()
         model = _MODELS[config.model]
         self.members = nn.ModuleList(
-            model(features, receivers, config, self.shard) for _ in range(config.members)
+            model(features, receivers, config, self.shard, architecture)
+            for _ in range(config.members)
         )
+
+    def clip_groups(self) -> list[list[nn.Parameter]]:
+        """The weights whose gradients are clipped together, for each member.
+
+        The layers of the covariance are clipped apart, so that they do not shrink the others'.
+        """
+        groups: list[list[nn.Parameter]] = []
+        for member in self.members:
+            named = list(member.named_parameters())
+            apart = [weight for name, weight in named if ".covariance." in name]
+            groups.append([weight for name, weight in named if ".covariance." not in name])
+            groups += [apart] if apart else []
+        return groups
 
     def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         gaussians = [gaussian_head(member(tokens, mask).float()) for member in self.members]

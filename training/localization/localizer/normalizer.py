@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class StoredNormalizer(TypedDict):
     toa_ns: float
     timing: StoredClockOffsets
     moves: list[bool] | tuple[bool, ...]
+    token_center: NotRequired[list[list[float]]]  # absent before version 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ class Normalizer:
     """Fitted to the training split only, and stored in checkpoints.
 
     Positions have one isotropic scale, `meters_per_unit`, which preserves ratios of distances.
-    `mobile` [R]: which receivers have no fixed position.
+    `mobile` [R]: which receivers have no fixed position. `token_center` [1 + R][F]: means of the
+    features, None for networks whose tokens are not centered.
     """
 
     center: tuple[float, float]
@@ -93,6 +95,7 @@ class Normalizer:
     toa_ns: float
     clock_offsets: ClockOffsets
     mobile: tuple[bool, ...]
+    token_center: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: NDArray[np.intp]) -> Normalizer:
@@ -113,7 +116,7 @@ class Normalizer:
         return np.asarray((position - np.asarray(self.center)) / self.meters_per_unit, np.float32)
 
     def to_dict(self) -> StoredNormalizer:
-        return {
+        stored: StoredNormalizer = {
             "centre": self.center,
             "metres": self.meters_per_unit,
             "rssi": self.rssi.to_dict(),
@@ -122,10 +125,14 @@ class Normalizer:
             "timing": self.clock_offsets.to_dict(),
             "moves": self.mobile,
         }
+        if self.token_center is not None:
+            stored["token_center"] = [list(token) for token in self.token_center]
+        return stored
 
     @classmethod
     def from_dict(cls, stored: StoredNormalizer) -> Normalizer:
         east, north = stored["centre"]
+        token_center = stored.get("token_center")
         return cls(
             center=(east, north),
             meters_per_unit=stored["metres"],
@@ -134,6 +141,7 @@ class Normalizer:
             toa_ns=stored["toa_ns"],
             clock_offsets=ClockOffsets.from_dict(stored["timing"]),
             mobile=tuple(stored["moves"]),
+            token_center=None if token_center is None else tuple(map(tuple, token_center)),
         )
 
 

@@ -69,5 +69,5 @@ class Command(BaseCommand):
 def _find(username: str) -> User:
     user = User.objects.filter(username=username).first()
     if user is None:
-        raise CommandError(f"There is no user {username!r}.")
+        raise CommandError(f"User {username!r} does not exist.")
     return user

@@ -55,7 +55,7 @@ export class Chart {
     element.addEventListener("keydown", (event) => this.onKey(event));
     this.resized = new ResizeObserver(() => this.resize());
     this.resized.observe(element);
-    // Paper has the light colors, whatever the screen has.
+    // Print always uses the light colors.
     for (const media of ["(prefers-color-scheme: dark)", "print"])
       matchMedia(media).addEventListener("change", () => this.create());
   }

@@ -70,7 +70,7 @@ if (runs.some(isActive)) {
     fetchNew: refresh,
     onFrame: (frame) => {
       if (frame.event !== "connected") return onFrame(frame);
-      // After a restore from a backup, what this page shows has partly never happened.
+      // After a restore from a backup, some of the shown epochs no longer exist.
       if (frame.data.reset) return void location.reload();
       for (const { job, seq, timestamp } of runs)
         connection.send({ action: "subscribe", job_id: job.id, after: seq, timestamp });

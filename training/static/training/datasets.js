@@ -69,13 +69,13 @@ form.addEventListener("submit", (event) => {
   request.send(body);
 });
 
-// What was guessed of another file does not fit this one.
+// The guess for another file does not fit this one.
 form.querySelector("input[type=file]").addEventListener("change", () => {
   $("import-preview").replaceChildren();
   $("import_mapping").value = "";
 });
 
-// The chosen file stays in the form, which a page that was loaded anew would lose.
+// The chosen file stays in the form; a reloaded page would lose it.
 function showPreview(page) {
   end();
   $("import-preview").replaceChildren(...page.querySelector("#import-preview").childNodes);

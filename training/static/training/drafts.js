@@ -1,5 +1,5 @@
-// Carries what was typed into a form along when a preset or another program is chosen: these are
-// links, which load the form anew.
+// Keeps the values of a form when a preset or another program is chosen: these are links, which
+// reload the form.
 
 const KEY = "heimdall.form";
 

@@ -157,7 +157,7 @@ function updateHeartbeat() {
     setText(
       $("silent"),
       job.reported
-        ? `No report for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job fails; the next report continues it.`
+        ? `No report for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job ends; the next report continues it.`
         : `No heartbeat from worker ${job.worker} for ${Math.round(silence() / 1000)} s. After ${snapshot.lease_seconds} s the job is reassigned and continues from epoch ${formatCount(job.current_epoch)}.`,
     );
   }
@@ -229,6 +229,7 @@ const handlers = {
   "training:status": (data) => {
     state = data.display_status || data.status; // events stored by version 0.1 have no display_status
     if (data.status === "running" && job.status === "queued") job.worker = data.actor;
+    if (data.cause === "claimed") job.estimated_end_at = null;
     job.status = data.status;
     job.stop_requested = data.stop_requested;
   },
@@ -239,6 +240,11 @@ const handlers = {
     charts?.reload();
   },
   "training:progress": (data, at) => {
+    // The training itself knows how far it is, and for how long it will run.
+    if (data.progress_percent !== undefined) {
+      job.reported_percent = job.progress_percent = data.progress_percent;
+      job.estimated_end_at = data.estimated_end_at ?? null;
+    }
     if (!charts.knows(data.metrics)) showNewMetrics();
     if (data.is_best) {
       job.best_epoch = data.epoch;
@@ -254,7 +260,8 @@ const handlers = {
     lastEpoch = job.current_epoch = data.epoch;
     speed.addEpochEnd(at);
     job.total_epochs = data.total_epochs;
-    job.progress_percent = data.total_epochs ? (100 * data.epoch) / data.total_epochs : 0;
+    if (data.progress_percent === undefined)
+      job.progress_percent = data.total_epochs ? (100 * data.epoch) / data.total_epochs : 0;
     pendingEpochs.push(data);
     if (pendingEpochs.length > snapshot.table_rows) pendingEpochs.shift();
   },
@@ -336,7 +343,7 @@ new EventConnection({
   onFrame: (frame) => {
     // After an interruption the fragments that no event updates may be outdated.
     if (frame.event === "connected" && connections++) refresh();
-    // After a restore from a backup, what this page shows has partly never happened.
+    // After a restore from a backup, some of the shown epochs no longer exist.
     if (frame.event === "connected" && frame.data.reset) location.reload();
     onFrame(frame);
   },

@@ -11,7 +11,7 @@ import {
   tickFormatter,
 } from "./formatting.js";
 import { $, setText } from "./page.js";
-import { EpochAnchors, SeriesColumns } from "./series.js";
+import { EpochAnchors, SeriesColumns, shareSteps } from "./series.js";
 
 /** By position in the chart; the CSS classes k-series-0, ... have the same colors. */
 const STYLES = [
@@ -72,14 +72,19 @@ export class JobCharts {
     return [...this.panels.values()].flatMap(({ chart }) => (chart ? [chart] : []));
   }
 
-  /** The axes for which there are values, the default first: steps, if not all are epochs. */
+  /**
+   * The axes for which there are values, the default first: steps, if not all are epochs; time, if
+   * the client gave no steps and most values have the same one.
+   */
   axes() {
     if (!this.byStep) return ["epoch", "time"];
+    if (this.sharesSteps) return this.anchors.known ? ["time", "step", "epoch"] : ["time", "step"];
     if (!this.anchors.known) return ["step", "time"];
     return this.betweenEpochs ? ["step", "epoch", "time"] : ["epoch", "step", "time"];
   }
 
   readAnchors(data) {
+    this.sharesSteps ||= this.byStep && shareSteps(data);
     data.step.forEach((step, row) => {
       const epoch = data.epoch[row];
       if (step !== null && epoch !== null) this.anchors.add(step, epoch);
@@ -88,7 +93,7 @@ export class JobCharts {
     });
   }
 
-  /** Creates what is missing of the panels of `program`, in its order. */
+  /** Creates the missing panels of `program`, in its order. */
   layOut(data = null) {
     const bySection = Map.groupBy(this.program.charts, ({ section }) => section);
     for (const [name, charts] of bySection) {
@@ -293,7 +298,7 @@ export class JobCharts {
     return { x: columns.xs(this.view.axis, this.anchors)[row], y: columns.series[metric][row] };
   }
 
-  /** What the tooltip says of a row: its step, epoch and time, as far as they are known. */
+  /** The tooltip of a row: its step, epoch and time, as far as they are known. */
   position({ columns, rows }, index) {
     const row = rows[index];
     const step = columns.byStep ? columns.step[row] : null;
@@ -392,7 +397,7 @@ export class JobCharts {
       }
       for (const panel of panels) this.wanted.delete(panel);
       try {
-        const query = new URLSearchParams({ max_points: POINTS });
+        const query = new URLSearchParams({ max_points: POINTS, repeats: 1 });
         for (const name of new Set(panels.flatMap(({ metrics }) => metrics)))
           query.append("series", name);
         const response = await fetch(`${this.api}/metrics?${query}`);

@@ -58,8 +58,8 @@ function updateRows() {
       if (update.status.status === "completed") setProgress(row, 100);
     }
     if (update.progress) {
-      const { epoch, total_epochs: total } = update.progress;
-      setProgress(row, total ? (100 * epoch) / total : 0);
+      const { epoch, total_epochs: total, progress_percent: percent } = update.progress;
+      setProgress(row, percent ?? (total ? (100 * epoch) / total : 0));
       setText(field(row, "epoch"), countOf(epoch, total));
       const cell = field(row, "sparkline");
       if (cell?.values) drawSparkline(cell.querySelector("svg"), cell.values);

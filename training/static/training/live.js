@@ -20,7 +20,7 @@ const FINAL_CLOSE_CODES = {
 };
 
 const OFFLINE = "Offline: this browser has no network.",
-  SILENT = "The server is silent.",
+  SILENT = "No data from the server.",
   UNREACHABLE = "Reconnecting: the server does not respond.";
 
 /** In a sentence why a request failed: `fetch` rejects with a TypeError if it got no response. */

@@ -115,7 +115,7 @@ class LogPanel {
     this.view.scrollTop = found.offsetTop;
   }
 
-  /** New output, announced with its offset; what was left out or lost is fetched. */
+  /** New output, announced with its offset; omitted or lost output is fetched. */
   onEvent({ attempt, after, text }) {
     this.addAttempts(attempt);
     if (attempt === this.attempt) this.announced = after;
@@ -128,7 +128,7 @@ class LogPanel {
     } else this.catchUp();
   }
 
-  /** The job has `newest` attempts; a reader of the newest one goes on with it. */
+  /** The job has `newest` attempts; a reader of the newest one continues with it. */
   addAttempts(newest) {
     const chooser = $("log-attempt");
     const known = chooser.length;
@@ -143,7 +143,7 @@ class LogPanel {
   /** Fetches the bytes after `end`; of very many, only the last page. */
   async fetchNew(dropFirstLine = false) {
     if (this.detached) return;
-    // Of very much output only the end is shown; what lies before may be gone already.
+    // Only the end of a long output is shown; the part before it may already be deleted.
     if (this.announced - this.end > PAGE_BYTES) return await this.skipTo(this.announced);
     const { attempt, end } = this;
     this.fetching = true;
@@ -158,7 +158,7 @@ class LogPanel {
         response.headers.get("Content-Range"),
       ) ?? [null, 0, 0];
       const bytes = new Uint8Array(await response.arrayBuffer());
-      // Another request or an event has brought these bytes meanwhile.
+      // Another request or an event has already delivered these bytes.
       if (attempt !== this.attempt || end !== this.end) return;
       const behind = Number(total) - bytes.length;
       if (behind > PAGE_BYTES) return await this.skipTo(this.end + Number(total) - PAGE_BYTES);

@@ -1,4 +1,4 @@
-// What every page does: relative times, keyboard shortcuts, dialogs, refreshed fragments.
+// Functions of every page: relative times, keyboard shortcuts, dialogs, refreshed fragments.
 
 import { formatAge } from "./formatting.js";
 

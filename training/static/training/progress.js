@@ -42,12 +42,20 @@ export function progressText(job, speed, now) {
   const share = `${formatFixed(job.progress_percent, 0)} %`;
   if (job.kind !== "training")
     return `${formatCount(job.generated ?? 0)} of ${formatCount(job.config.samples)} samples, ${share}`;
-  if (!job.total_epochs) return `Epoch ${formatCount(job.current_epoch)}`;
-  const text = `Epoch ${formatCount(job.current_epoch)} of ${formatCount(job.total_epochs)}, ${share}`;
+  const isReported = (job.reported_percent ?? null) !== null;
+  if (!isReported && !job.total_epochs) return `Epoch ${formatCount(job.current_epoch)}`;
+  const text = job.total_epochs
+    ? `Epoch ${formatCount(job.current_epoch)} of ${formatCount(job.total_epochs)}, ${share}`
+    : share;
   if (job.status !== "running") return text;
-  if (job.current_epoch === job.total_epochs)
+  if (job.total_epochs && job.current_epoch === job.total_epochs)
     return `${text}, ${job.dataset_id ? "evaluating on the test set" : "finishing"}`;
-  const left = formatEta(speed.secondsLeft(job.total_epochs - job.current_epoch, now));
+  const seconds = job.estimated_end_at
+    ? Math.max(0, (Date.parse(job.estimated_end_at) - now) / 1000)
+    : job.total_epochs
+      ? speed.secondsLeft(job.total_epochs - job.current_epoch, now)
+      : null;
+  const left = formatEta(seconds);
   const { patience } = job.config;
   const mayStopEarly =
     Number.isInteger(patience) && (job.best_epoch ?? 0) + patience < job.total_epochs;

@@ -54,6 +54,7 @@ export class SeriesColumns {
   }
 
   clear() {
+    this.repeated = false; // whether a step has several rows
     this.step = [];
     this.epoch = [];
     this.seconds = [];
@@ -93,7 +94,7 @@ export class SeriesColumns {
     const key = this.byStep ? step : epoch;
     const last = this.key.at(-1) ?? -Infinity;
     if (key < last || (key === last && !this.byStep)) return false;
-    if (key === last) {
+    if (key === last && !this.repeats(metrics)) {
       for (const name of this.names)
         if (name in metrics) this.series[name][this.length - 1] = metrics[name];
       this.noteNotFinite(step, metrics);
@@ -111,6 +112,17 @@ export class SeriesColumns {
     return true;
   }
 
+  /** Whether the last row has another value of one of these metrics. */
+  repeats(metrics) {
+    return this.names.some((name) => {
+      const [known, value] = [this.series[name].at(-1), metrics[name]];
+      // The server rounds to six digits.
+      return Number.isFinite(known) && Number.isFinite(value)
+        ? Math.abs(value - known) > 1e-5 * Math.abs(known)
+        : false;
+    });
+  }
+
   /** An event has null for NaN and infinities; the next answer of the server distinguishes them. */
   noteNotFinite(step, metrics) {
     for (const name of this.names)
@@ -118,6 +130,7 @@ export class SeriesColumns {
   }
 
   push(step, epoch, seconds, values) {
+    if (this.byStep && step === this.step.at(-1)) this.repeated = true;
     this.step.push(step);
     this.epoch.push(epoch);
     this.seconds.push(seconds ?? this.seconds.at(-1) ?? 0);
@@ -164,7 +177,33 @@ export class SeriesColumns {
     if (axis === "step") return this.step;
     if (axis === "epoch")
       return this.byStep ? ascending(this.step.map((step) => anchors.at(step))) : this.epoch;
-    return ascending(this.seconds);
+    return this.repeated ? this.seconds : ascending(this.seconds);
+  }
+
+  /**
+   * {rows, columns} of a chart. Where steps have several rows, all of them by time, and the last
+   * value of each step by step.
+   */
+  rows(axis) {
+    const all = [...this.key.keys()];
+    const columns = this.names.map((name) => this.series[name]);
+    if (!this.repeated) return { rows: all, columns };
+    if (axis === "time") {
+      const rows = all.sort((a, b) => this.seconds[a] - this.seconds[b]);
+      return { rows, columns: columns.map((column) => rows.map((row) => column[row])) };
+    }
+    const rows = [],
+      last = columns.map(() => []);
+    for (const row of all) {
+      if (row && this.step[row] === this.step[row - 1]) rows[rows.length - 1] = row;
+      else rows.push(row);
+      columns.forEach((column, index) => {
+        const value = column[row];
+        if (value !== undefined || last[index].length < rows.length)
+          last[index][rows.length - 1] = value;
+      });
+    }
+    return { rows, columns: last };
   }
 
   /**
@@ -173,14 +212,17 @@ export class SeriesColumns {
    * each x value.
    */
   table(axis, anchors, gaps) {
-    const xs = this.xs(axis, anchors);
+    const { rows: shown, columns } = this.rows(axis);
+    const pick = (column) => (this.repeated ? shown.map((row) => column[row]) : column);
+    const xs = pick(this.xs(axis, anchors));
     const epochs =
-      axis === "epoch" ? xs : this.byStep ? this.step.map((one) => anchors.at(one)) : this.epoch;
+      axis === "epoch"
+        ? xs
+        : pick(this.byStep ? this.step.map((one) => anchors.at(one)) : this.epoch);
     const paused = [...gaps].sort((a, b) => a - b);
-    const columns = this.names.map((name) => this.series[name]);
     const rows = [...xs.keys()],
       breaks = [];
-    if (!paused.length || !this.length) return { data: [xs, ...columns], rows, breaks };
+    if (!paused.length || !this.length) return { data: [xs, ...columns], rows: shown, breaks };
     const data = [[], ...columns.map(() => [])],
       rowOf = [];
     let next = 0;
@@ -191,15 +233,31 @@ export class SeriesColumns {
         const middle = axis === "epoch" ? gap + 0.5 : (xs[row - 1] + xs[row]) / 2;
         breaks.push(axis === "epoch" ? [gap, gap + 1] : [xs[row - 1], xs[row]]);
         data[0].push(middle < xs[row] ? middle : (xs[row - 1] + xs[row]) / 2);
-        rowOf.push(row - 1);
+        rowOf.push(shown[row - 1]);
         columns.forEach((_, index) => data[index + 1].push(null));
       }
       data[0].push(xs[row]);
-      rowOf.push(row);
+      rowOf.push(shown[row]);
       columns.forEach((column, index) => data[index + 1].push(column[row]));
     }
     return { data, rows: rowOf, breaks };
   }
+}
+
+/** Whether series have more than two values a step on average, as `share_steps` in Python. */
+export function shareSteps({ step, series }) {
+  let values = 0,
+    steps = 0;
+  for (const column of Object.values(series)) {
+    let last = null;
+    column.forEach((value, row) => {
+      if (value === null) return;
+      values += 1;
+      if (step[row] !== last) steps += 1;
+      last = step[row];
+    });
+  }
+  return values > 2 * steps;
 }
 
 function ascending(values) {

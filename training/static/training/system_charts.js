@@ -1,4 +1,4 @@
-// What the processes of a job use of the machine, by time; fetched again while it runs.
+// Resource metrics of a job's processes over time; fetched again while it runs.
 
 import { Chart, ChartGroup, TIME_AXIS } from "./chart.js";
 import { formatFixed, formatSize, MISSING } from "./formatting.js";

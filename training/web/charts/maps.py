@@ -17,7 +17,7 @@ WIDTH, MARGIN, MAX_HEIGHT = 560, 26, 460
 RADIUS_68 = math.sqrt(-2 * math.log(1 - 0.68))
 # Further ellipses appear only while the pointer is over their sample.
 MAX_VISIBLE_ELLIPSES = 120
-# Of names in the font of narrow screens, in pixels.
+# Sizes of names in the font of narrow screens, in pixels.
 CHARACTER_WIDTH, LABEL_ASCENT, LABEL_DESCENT = 7.6, 11, 3
 Point = Sequence[float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels

@@ -44,7 +44,7 @@ class PasswordForm(PasswordChangeForm):
     revoke_tokens = forms.BooleanField(
         required=False,
         label="Revoke all API tokens too",
-        help_text="If somebody else may know the password, they may have made tokens.",
+        help_text="Somebody who knows the old password may have created tokens.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -81,7 +81,9 @@ class ConnectForm(ConfirmedForm):
 
 class EmailForm(ConfirmedForm):
     email = forms.EmailField(
-        required=False, label="E-mail address", help_text="Links to reset the password go there."
+        required=False,
+        label="E-mail address",
+        help_text="Links to reset the password are sent to this address.",
     )
     field_order = ("email", "password")
 
@@ -92,12 +94,12 @@ class EmailForm(ConfirmedForm):
 
 class TokenForm(ValidatedForm):
     name = forms.CharField(
-        max_length=100, required=False, help_text="What uses it, such as a host."
+        max_length=100, required=False, help_text="The program or host that uses it."
     )
     days = WholeNumberField(min_value=1, label="Days until it expires")
     scopes = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple,
-        label="It may",
+        label="Scopes",
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:

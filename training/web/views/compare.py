@@ -70,7 +70,7 @@ class Comparison:
         return list({program.name: program for program in self.programs.values()}.values())
 
     def metrics(self) -> dict[str, Metric]:
-        """Those to choose from, headlines first."""
+        """The metrics to choose from, headlines first."""
         programs = list(self.programs.values())
         names = [program.headline_name for program in programs if program.headline_name]
         names += [name for program in programs for name in program.table]

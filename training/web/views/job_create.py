@@ -93,7 +93,7 @@ def _parent(request: HttpRequest, user: User) -> Job | None:
 
 
 def _program(request: HttpRequest, parent: Job | None) -> Program:
-    """That of the parent job, else the requested one; a 404 if it is not installed."""
+    """The program of the parent job, else the requested one; 404 if it is not installed."""
     name = parent.program if parent else request.GET.get("program", DEFAULT_PROGRAM)
     return get_program_or_404(name)
 

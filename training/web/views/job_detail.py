@@ -32,7 +32,7 @@ from training.web.views.sharing import sharing
 EPOCHS_PAGE = 500
 METRICS_PAGE = 2000
 MAX_ARTIFACTS = 200
-# What job.js imports: preloaded, so that the browser does not discover them one after the other.
+# The imports of job.js, preloaded so that the browser does not discover them one by one.
 MODULES = [
     f"training/{name}.js"
     for name in ("base_path", "formatting", "page", "live", "columns", "chart", "series",
@@ -47,7 +47,7 @@ def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
 
 
 def _may_open_project(request: HttpRequest, job: Job) -> bool:
-    """Who sees a job need not see its project."""
+    """Whether the user can view the job's project; access to the job does not imply it."""
     if job.project_id is None:
         return False
     rows = visible_to(Project.objects.all(), signed_in_user(request))
@@ -67,7 +67,7 @@ def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "snapshot": snapshot.for_script(),
         "modules": MODULES,
         "may_open_project": _may_open_project(request, found),
-        # What artifacts.js shows too; of very many files, the first.
+        # The same list that artifacts.js shows, up to MAX_ARTIFACTS files.
         "artifacts": artifacts.list_artifacts(found)[:MAX_ARTIFACTS],
         "has_artifacts": bool(safe_next_url(reverse("job-artifacts", args=[pk]))),
     }

@@ -78,7 +78,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class SortLink:
-    """Of a column's heading; `direction` is a value of `aria-sort`, empty for other columns."""
+    """The link in a column's heading; `direction` is its `aria-sort`, empty for other columns."""
 
     url: str
     direction: str
@@ -95,7 +95,7 @@ class SortLink:
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """Of the columns of the headline metric; `mixed` if each row has to name its own."""
+    """Headings of the headline metric's columns; `mixed` if each row has to name its metric."""
 
     title: str
     help: str
@@ -208,7 +208,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
 
 
 def _columns(query: JobQuery) -> list[str]:
-    """Those chosen, and the one that the list is sorted by."""
+    """The chosen columns, and the one that the list is sorted by."""
     sorted_by = query.ordering.removeprefix("-")
     added = (
         ["duration"] if sorted_by == "duration" and "duration" not in query.chosen_columns else []
@@ -334,7 +334,7 @@ def with_sparklines(jobs: Sequence[Job]) -> list[tuple[Job, list[float | None]]]
         if job.current_epoch and (name := headline_name(job)):
             jobs_by_metric[name].append(job)
             jobs_by_epochs[job.current_epoch].append(job)
-    # Not with a condition that never holds as the first one: SQLite would read all epochs.
+    # The first condition must be one that can hold: otherwise SQLite reads all epochs.
     sampled_epochs = [
         Q(job__in=alike, epoch__in=_evenly_spaced(last)) for last, alike in jobs_by_epochs.items()
     ]

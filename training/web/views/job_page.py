@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TypedDict
 
 from django.utils import timezone
@@ -27,7 +27,7 @@ from training.programs.manifest import Program
 from training.programs.metrics import Chart, Direction, Metric
 from training.programs.registry import describe_program
 from training.web import formatting, terminal
-from training.web.charts.line_charts import cdf_chart, line_chart
+from training.web.charts.line_charts import cdf_chart, comparison_chart, line_chart
 from training.web.charts.maps import error_map
 from training.web.charts.system_charts import DrawnSystemChart, draw_system_charts
 from training.web.charts.ticks import tick_formatter
@@ -44,9 +44,9 @@ TABLE_ROWS = 50
 SYSTEM_POINTS = 300
 LOG_LINES = 200
 LOG_BYTES = 256 * 1024
-# Of the table of last and best values; the page of metrics has the others.
+# Rows of the table of last and best values; the page of metrics has the others.
 METRIC_ROWS = 100
-# Of the log of a failed job, below its error message.
+# Lines of a failed job's log, below its error message.
 EXCERPT_LINES = 40
 
 
@@ -71,7 +71,7 @@ class DrawnChart:
 
     @property
     def styled(self) -> list[tuple[int, Metric]]:
-        """With the number of the style of its line."""
+        """Each metric with the number of its line style."""
         return [(index % LINE_STYLES, metric) for index, metric in enumerate(self.metrics)]
 
 
@@ -180,7 +180,9 @@ class Snapshot:
             job=job,
             program=program,
             model=model,
-            columns=chart_series.metrics_json(job, list(dict.fromkeys(names)), CHART_POINTS),
+            columns=chart_series.metrics_json(
+                job, list(dict.fromkeys(names)), CHART_POINTS, with_repeats=True
+            ),
             ends=progress.epoch_ends(job),
             gaps=progress.resumed_epochs(job),
         )
@@ -270,8 +272,17 @@ class Snapshot:
         rows = list(range(len(xs)))
         if axis == "step":
             rows = [row for row in rows if any(one[row] is not None for one in series)]
+        title = f"{chart.title} by {axis}"
+        if len(set(self.columns["step"])) < len(xs) and axis != "epoch":
+            lines = {f"series-{index}": _points(axis, xs, one) for index, one in enumerate(series)}
+            has_values = any(ys for _, ys in lines.values())
+            format_x = formatting.format_duration if axis == "time" else None
+            curves = comparison_chart(
+                title, lines, tick_formatter(metrics[0]), format_x, chart.logarithmic
+            )
+            return DrawnChart(chart.name, chart.title, metrics, has_levels, has_values, curves)
         curves = line_chart(
-            f"{chart.title} by {axis}",
+            title,
             [xs[row] for row in rows],
             {f"series-{index}": [one[row] for row in rows] for index, one in enumerate(series)},
             tick_formatter(metrics[0]),
@@ -283,6 +294,15 @@ class Snapshot:
         return DrawnChart(chart.name, chart.title, metrics, has_levels, has_values, curves)
 
 
+def _points(
+    axis: str, xs: Sequence[float], values: Sequence[float | None]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Of one series with several values at a step: all of them by time, else the last of each."""
+    found = [(x, value) for x, value in zip(xs, values, strict=True) if value is not None]
+    kept = sorted(found, key=itemgetter(0)) if axis == "time" else list(dict(found).items())
+    return [x for x, _ in kept], [value for _, value in kept]
+
+
 def observed_program(job: Job) -> Program:
     """The job's program with declarations for all metrics that the job reported."""
     observed = chart_series.series_names(job)
@@ -290,7 +310,7 @@ def observed_program(job: Job) -> Program:
 
 
 def _objective(job: Job) -> Objective | None:
-    """That of a reported job, whose program has none."""
+    """The objective of a reported job, whose program has none."""
     if not job.objective_metric:
         return None
     direction: Direction = "maximize" if job.objective_direction == "maximize" else "minimize"
@@ -332,10 +352,12 @@ def progress_text(job: Job, ends: list[datetime]) -> str:
     share = f"{formatting.format_fixed(job.progress_percent, 0)} %"
     if job.kind == Job.Kind.GENERATION:
         return f"{job.generated:,} of {int(job.config.get('samples', 0)):,} samples, {share}"
-    if not job.total_epochs:
+    if job.reported_percent is None and not job.total_epochs:
         return f"Epoch {job.current_epoch:,}"
-    text = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
-    if job.status == Status.RUNNING and job.current_epoch == job.total_epochs:
+    text = share
+    if job.total_epochs:
+        text = f"Epoch {job.current_epoch:,} of {job.total_epochs:,}, {share}"
+    if job.status == Status.RUNNING and 0 < job.total_epochs == job.current_epoch:
         return f"{text}, {'evaluating on the test set' if job.dataset_id else 'finishing'}"
     left = formatting.format_eta(progress.seconds_left(job, ends))
     if not left:
@@ -350,8 +372,8 @@ def test_rmse(evaluation: Evaluation | None) -> float | None:
 def bound_ratio(
     job: Job, references: ReferenceErrors, measured: float | None = None
 ) -> float | None:
-    """Of the error on the test split, as the bound is; until it is `measured`, on the validation
-    split."""
+    """The error on the test split (until it is `measured`: on the validation split) divided by the
+    bound."""
     error = job.headline_value if measured is None else measured
     if not references.bound or error is None:
         return None

@@ -91,7 +91,7 @@ class SweepForm(ValidatedForm):
                     self.add_error(name, GRAMMAR)
 
     def _parse_space(self) -> dict[str, JsonValue]:
-        """Of each varied parameter; marks the fields whose text is not clear."""
+        """The space of each varied parameter; marks the fields whose text is ambiguous."""
         space: dict[str, JsonValue] = {}
         for name in self.parameters:
             text = self.cleaned_data.get(VARY + name, "").strip()
@@ -172,7 +172,7 @@ def create_sweep(request: HttpRequest) -> HttpResponse:
 
 
 def _types(annotation: object) -> tuple[object, ...]:
-    """Those of a union, or the one."""
+    """The types of a union, or the single type."""
     return get_args(annotation) or (annotation,)
 
 

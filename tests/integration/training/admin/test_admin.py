@@ -98,7 +98,7 @@ def test_admin_form_creates_a_job_or_shows_errors(
     assert refused.status_code == 400
     html = refused.content.decode()
     assert "breadcrumbs" in html
-    assert "0 is too small: at least 1." in html
+    assert "0 is too small; it must be at least 1." in html
     assert 'value="From the admin"' in html
     assert not Job.objects.exists()
     taken = staff_client.post(f"{JOBS}add/", {**sent, "epochs": 3})

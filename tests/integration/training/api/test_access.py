@@ -42,10 +42,10 @@ def test_wrong_password_gives_no_token(anonymous: APIClient, ada: User) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("days", 0, "0 is too small: at least 1."),
-        ("days", 5000, "5000 is too large: at most 3650."),
+        ("days", 0, "0 is too small; it must be at least 1."),
+        ("days", 5000, "5000 is too large; it must be at most 3650."),
         ("days", "soon", "'soon' is not a whole number."),
-        ("name", "n" * 101, "A length of 101 is too large: at most 100 characters."),
+        ("name", "n" * 101, "Too long (101 characters); at most 100 allowed."),
         ("username", "", "This field may not be blank."),
     ],
 )

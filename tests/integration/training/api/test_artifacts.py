@@ -64,7 +64,7 @@ def test_uploaded_file_replaces_one_of_the_same_name(api: APIClient, reported: J
         ("a/%2E%2E/b", "has an empty part, '.' or '..'."),
         ("a%5Cb", "has a backslash or a character that is not printable."),
         ("a%E2%80%8Bb", "has a backslash or a character that is not printable."),
-        ("/".join("x" * 25), "at most 400 characters and 20 folders."),
+        ("/".join("x" * 25), "at most 400 characters and 20 folders allowed."),
     ],
 )
 def test_name_that_is_no_path_below_the_job_is_refused(

@@ -95,7 +95,7 @@ def test_invalid_generation_option_is_reported(api: APIClient) -> None:
         f"{DATASETS}/generate", {"name": "x", "samples": 5, "shadow": 3}, format="json"
     )
     assert answer.json()["errors"] == {
-        "samples": ["5 is too small: at least 20."],
+        "samples": ["5 is too small; it must be at least 20."],
         "shadow": ["Unknown field; did you mean 'shadowing_db'?"],
     }
 

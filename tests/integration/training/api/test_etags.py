@@ -98,7 +98,7 @@ def test_if_match_protects_a_changed_job_from_overwriting(api: APIClient, job: J
     ):
         assert refused.status_code == 412
         assert refused["Content-Type"] == "application/problem+json"
-        assert "read it again" in refused.json()["detail"]
+        assert "Read it again" in refused.json()["detail"]
     assert Job.objects.get().notes == "mine"
     fresh = {"If-Match": f"W/{api.get(url)['ETag']}"}
     assert api.patch(url, {"notes": "both"}, format="json", headers=fresh).status_code == 200

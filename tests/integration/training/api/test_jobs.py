@@ -34,7 +34,7 @@ def test_job_starts_with_the_four_contract_fields(api: APIClient, dataset: Datas
 @pytest.mark.parametrize(
     ("body", "field", "sentence"),
     [
-        ({"epochs": 0}, "epochs", "0 is too small: at least 1."),
+        ({"epochs": 0}, "epochs", "0 is too small; it must be at least 1."),
         ({"epochs": "ten"}, "epochs", "'ten' is not a whole number."),
         ({"epoch": 5}, "epoch", "Unknown field; did you mean 'epochs'?"),
         ({"dataset_id": "7"}, "dataset_id", "'7' is not a UUID."),
@@ -71,7 +71,7 @@ def test_dataset_of_another_user_is_reported_as_unknown(
         answer = post(api, dataset_id=pk)
         assert answer.status_code == 400
         assert answer.json()["errors"] == {
-            "dataset_id": [f"There is no dataset {pk} that you may use."]
+            "dataset_id": [f"Dataset {pk} does not exist, or you cannot use it."]
         }
 
 

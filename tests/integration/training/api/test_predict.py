@@ -72,7 +72,7 @@ def test_200_000_rows_are_accepted_as_promised(
     assert len(recorder.rows) == 200_000
     refused = predict(api, url, {"measurements": [*rows, rows[0]]})
     assert refused.status_code == 400
-    assert refused.json()["errors"]["measurements"] == ["Too many: at most 200000."]
+    assert refused.json()["errors"]["measurements"] == ["Too many items; at most 200000 allowed."]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from training.models import AuditEntry, Job, Project
 from training.models.states import Status
 
 ROOT = "/api/v1/training"
-NONE = "There is no program 'digit'; installed: localizer, digits."
+NONE = "Unknown program 'digit'; installed: localizer, digits."
 MANIFEST = """
 title = "Digits"
 command = ["python", "train.py"]
@@ -76,7 +76,7 @@ def test_job_of_a_program_has_its_parameters_and_objective(api: APIClient) -> No
     [
         ({"program": "digit"}, {"program": [NONE]}),
         ({"program": "digits", "parameters": {"epochs": 0}},
-         {"parameters.epochs": ["0 is too small: at least 1."]}),
+         {"parameters.epochs": ["0 is too small; it must be at least 1."]}),
         ({"program": "digits", "parameters": {"epoch": 1}},
          {"parameters.epoch": ["Unknown field; did you mean 'epochs'?"]}),
         ({"program": "digits", "epochs": 3}, {"epochs": ["Unknown field."]}),
@@ -163,7 +163,8 @@ def test_project_of_another_user_is_not_found(api: APIClient, bob: User) -> None
     pk = post(api, "/projects", name="Vision").json()["id"]
     assert other_api.get(f"{ROOT}/projects/{pk}").status_code == 404
     answer = other_api.post(f"{ROOT}/jobs", {"program": "digits", "project": pk}, format="json")
-    assert answer.json()["errors"] == {"project": [f"There is no project {pk} that you may use."]}
+    message = f"Project {pk} does not exist, or you cannot use it."
+    assert answer.json()["errors"] == {"project": [message]}
 
 
 def test_sweep_of_a_program_searches_its_parameters(api: APIClient) -> None:

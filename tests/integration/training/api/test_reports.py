@@ -139,6 +139,22 @@ def test_batches_in_any_order_are_each_applied_once(
     assert all(row.client == "a-b" for row in ReportedBatches.objects.filter(job=job))
 
 
+def test_all_values_of_a_step_are_kept_and_the_last_one_is_in_the_columns(
+    api: APIClient, job: Job
+) -> None:
+    for number, value in enumerate([0.5, 0.25, 0.5]):
+        later = {**point(3, loss=value), "time": 1e9 + number}
+        send(api, job, f"c-{number}", later, point(3 + number, other=value))
+    assert columns(api, job, "?series=loss")["series"] == {"loss": [0.5]}
+    assert columns(api, job, "?series=loss&repeats=0")["total"] == 1
+    assert columns(api, job, "?series=loss,other&repeats=1") == {
+        "step": [3, 3, 3, 3, 4, 5], "epoch": [None] * 6, "seconds": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        "series": {"loss": [0.5, 0.25, 0.5, None, None, None],
+                   "other": [None, None, None, 0.5, 0.25, 0.5]},
+        "not_finite": {}, "total": 6,
+    }  # fmt: skip
+
+
 def test_one_bad_point_does_not_affect_the_others(api: APIClient, job: Job) -> None:
     bad: list[Any] = [
         {"step": 1.5, "time": 1, "values": {"a": 1}},
@@ -241,7 +257,7 @@ def test_body_may_be_compressed_within_bounds(api: APIClient, job: Job) -> None:
     ("body", "field", "sentence"),
     [({"batch": "c", "points": []}, "batch", "'c' is not '<client id>-<n>'"),
      ({"batch": "c-1"}, "points", "A list of points is required"),
-     ({"batch": "c-1", "points": [1] * 10_001}, "points", "10,001 points are too many"),
+     ({"batch": "c-1", "points": [1] * 10_001}, "points", "Too many points (10,001)"),
      ({"batch": "c-1", "points": [], "more": 1}, "more", "Unknown field")],
 )  # fmt: skip
 def test_wrong_batch_is_refused_as_a_whole(
@@ -276,7 +292,7 @@ def test_failed_run_names_its_error(api: APIClient, job: Job) -> None:
 
 def silence(job: Job, seconds: int = 1000) -> None:
     Job.objects.filter(pk=job.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
-    reports.fail_silent("worker")
+    reports.end_silent("worker")
 
 
 def test_silent_run_fails_and_continues_with_the_next_report(api: APIClient, job: Job) -> None:

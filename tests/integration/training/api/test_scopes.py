@@ -70,7 +70,7 @@ def test_every_operation_refuses_a_token_without_its_scope(ada: User, dataset: D
     }
     for method, path, scope in listed:
         url = path.replace("{id}", str(dataset.pk)).replace("{name}", "x")
-        url = url.replace("{delivery_id}", str(dataset.pk))
+        url = url.replace("{delivery_id}", str(dataset.pk)).replace("{number}", "1")
         call = getattr(clients[scope], method)
         answer = call(url) if method == "get" else call(url, {}, format="json")
         assert answer.status_code == 403, (method, url)
@@ -129,7 +129,7 @@ def test_longest_lifetime_is_set_by_the_operator(ada: User, settings: Any) -> No
     sent = {"username": "ada", "password": "ada-secret-1", "days": 31}
     answer = APIClient().post(TOKEN, sent, format="json")
     assert answer.status_code == 400
-    assert answer.json()["errors"] == {"days": ["31 is too large: at most 30."]}
+    assert answer.json()["errors"] == {"days": ["31 is too large; it must be at most 30."]}
     assert client.get(f"{API}/jobs").status_code == 200
     ApiToken.objects.update(created_at=timezone.now() - timedelta(days=31))
     assert client.get(f"{API}/jobs").status_code == 401

@@ -69,7 +69,7 @@ def test_etag_changes_when_a_job_is_shared(
 def test_etag_changes_with_what_a_job_waits_for(api: APIClient, job: Job) -> None:
     url = f"{JOBS}/{job.pk}"
     alone = api.get(url)
-    assert alone.json()["waits_for"] == "No worker is there."
+    assert alone.json()["waits_for"] == "No worker is online."
     workers.register("w", 1)
     changed = api.get(url, headers={"If-None-Match": alone["ETag"]})
     assert (changed.status_code, changed.json()["waits_for"]) == (200, "")
@@ -123,9 +123,9 @@ def test_job_for_a_gpu_shows_what_it_waits_for(
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(needs="gpu"))
     text = api.get(f"{JOBS}/{job.pk}").json()
-    assert text["waits_for"] == "No worker is there."
+    assert text["waits_for"] == "No worker is online."
     workers.register("plain", 2, ["cpu"])
-    assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == "No worker with a GPU is there."
+    assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == "No worker with a GPU is online."
     assert claim(job.pk, "plain") is None
     workers.register("fast", 1, ["cpu", "gpu"])
     assert api.get(f"{JOBS}/{job.pk}").json()["waits_for"] == ""

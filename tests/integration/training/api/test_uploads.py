@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import re
 import socket
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.conf import settings
 from rest_framework.test import APIClient
@@ -119,7 +121,10 @@ def test_chunked_body_over_the_limit_is_refused_while_reading(embedded: Stack) -
         assert unnamed_bytes(embedded) == 0
 
 
-SENDERS = ["", "Authorization: Bearer wrong\n", "Cookie: sessionid=wrong\n"]
+SENDERS = [
+    "", "Authorization: Bearer wrong\n", "Cookie: sessionid=wrong\n",
+    "X-Trackio-Write-Token: wrong\n",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("sender", SENDERS)
@@ -161,6 +166,23 @@ def test_large_body_of_a_user_is_read_without_holding_it_in_memory(embedded: Sta
     assert answer.status_code == 400
     assert "not a valid zip" in answer.text
     assert peak_mb(embedded) - before < 40
+
+
+def test_trackio_client_sends_all_that_it_kept_in_one_request(embedded: Stack) -> None:
+    """The server finds the user in Trackio's own header before it reads a large body."""
+    logs = [
+        {"project": "kept", "run": "r", "run_id": "a" * 32, "metrics": {"loss": step},
+         "step": step, "config": None, "log_id": f"{step:032x}"}
+        for step in range(300)
+    ]  # fmt: skip
+    content = json.dumps({"kwargs": {"logs": logs, "pad": "x" * (17 << 20)}})
+    url = f"{embedded.url}/api/bulk_log"
+    headers = {"X-Trackio-Write-Token": embedded.tokens["ada"], "Content-Type": "application/json"}
+    answer = httpx.post(url, content=content, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    with embedded.api() as api:
+        [job] = api.get("/jobs", params={"project": "kept"}).json()["results"]
+    assert job["summary"] == {"loss": 299.0}
 
 
 def test_body_is_asked_for_once_the_sender_is_known(embedded: Stack) -> None:

@@ -10,6 +10,7 @@ from training.jobs import attempts, points
 from training.jobs.attempts import Attempt, SupersededError
 from training.models import Job
 from training.models.states import Status
+from training.points import columns, compaction
 
 
 def point(step: int, epoch: int | None = None, **values: float) -> Point:
@@ -39,6 +40,29 @@ def test_epoch_computed_again_after_a_resume_is_replaced_without_an_event(
     assert reload(job).seq == before
     assert reload(job).epochs.get().metrics == {"val_loss": 2.5}
     assert reload(job).best_value == 2.5
+
+
+def test_steps_computed_again_after_a_resume_replace_their_values(
+    job: Job, running_attempt: Attempt
+) -> None:
+    found = [point(step, loss=float(step)) for step in range(1, 6)]
+    points.record_points(running_attempt, found)
+    assert compaction.compact(job.pk)
+    Job.objects.filter(pk=job.pk).update(status=Status.QUEUED)
+    claimed = attempts.claim(job.pk, "other")
+    assert claimed
+    later = [
+        Point(step=step, time=2e9 + step, values={"loss": 10.0 * step}) for step in range(4, 8)
+    ]
+    points.record_points(claimed[0], later)
+    for _ in range(2):
+        series = columns.read_series(job.pk, "loss")
+        assert series.steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+        assert series.values.tolist() == [1.0, 2.0, 3.0, 40.0, 50.0, 60.0, 70.0]
+        assert series.known_times().tolist() == [
+            1e9 + 1, 1e9 + 2, 1e9 + 3, 2e9 + 4, 2e9 + 5, 2e9 + 6, 2e9 + 7,
+        ]  # fmt: skip
+        assert compaction.compact(job.pk)
 
 
 def test_outdated_attempt_stores_no_points(job: Job, running_attempt: Attempt) -> None:

@@ -38,7 +38,7 @@ def who_ran(stack: Stack, job_id: str) -> str:
 def test_who_needs_a_gpu_waits_for_a_worker_that_has_one(stack: Stack) -> None:
     wants_gpu = stack.submit(epochs=1, needs="gpu")
     on_cpu = who_ran(stack, stack.submit(epochs=1, needs="cpu"))
-    assert stack.job(wants_gpu)["waits_for"] == "No worker with a GPU is there."
+    assert stack.job(wants_gpu)["waits_for"] == "No worker with a GPU is online."
     eventually(lambda: waiting(stack, "heimdall.gpu"), message="no message in the queue of GPUs")
     assert waiting(stack, "heimdall.cpu") == 0
     plain, stack.environment["HEIMDALL_WORKER_HAS"] = dict(stack.environment), "gpu"

@@ -1,4 +1,4 @@
-"""The queue takes the owners of jobs in turn; priority decides first, and above 0 is for staff."""
+"""The queue takes the owners of jobs in turn; priority decides first; only staff can raise it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_jobs_of_one_owner_keep_their_order(ada: User, dataset: Dataset) -> 
 def test_priority_above_0_is_refused_to_users_at_every_door(
     api: APIClient, page: Client, ada: User, dataset: Dataset, job: Job
 ) -> None:
-    sentence = "A priority above 0, such as 3, is for staff; use 0 or less."
+    sentence = "Only staff can use a priority above 0, such as 3; use 0 or less."
     answer = api.post(JOBS, {"dataset_id": str(dataset.pk), "priority": 3}, "json")
     assert (answer.status_code, answer.json()["errors"]) == (400, {"priority": [sentence]})
     answer = api.patch(f"{JOBS}/{job.pk}", {"priority": 3}, "json")
@@ -85,10 +85,10 @@ def test_priority_above_0_is_refused_to_users_at_every_door(
     answer = api.post("/api/v1/training/sweeps", body, "json")
     assert (answer.status_code, answer.json()["errors"]) == (400, {"config.priority": [sentence]})
     form = page.get("/jobs/new").content.decode()
-    assert 'name="priority" value="0"' in form and "Above 0 is for staff." in form
+    assert 'name="priority" value="0"' in form and "Only staff can use a priority above 0." in form
     for path in (f"/jobs/{job.pk}/edit", "/jobs/new"):
         text = page.post(path, {"priority": 3, "name": "", "tags": ""}).content.decode()
-        assert "A priority above 0 is for staff; use 0 or less." in text, path
+        assert "Only staff can use a priority above 0; use 0 or less." in text, path
     with pytest.raises(InvalidInputError):
         submit(ada, dataset, priority=3)
     assert Job.objects.filter(priority__gt=0).count() == 0

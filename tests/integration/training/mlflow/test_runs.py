@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -19,6 +20,7 @@ from training.jobs.attempts import Attempt
 from training.jobs.chart_series import metrics_json
 from training.models import Job
 from training.models.states import Status
+from training.points import compaction
 
 MOMENT = 1_700_000_000_123
 
@@ -97,6 +99,53 @@ def test_repeated_batch_changes_nothing(mlflow: MlflowClient) -> None:
     assert history(mlflow, run_id, "loss") == [(1, 0.5, MOMENT)]
 
 
+def test_values_without_a_step_are_all_in_the_history(mlflow: MlflowClient) -> None:
+    run_id = mlflow.create_run()
+    for number in range(4):
+        value = {"key": "loss", "value": 0.5**number, "timestamp": MOMENT + number}
+        mlflow.post("runs/log-metric", {"run_id": run_id, **value})
+    expected = [(0, 0.5**number, MOMENT + number) for number in range(4)]
+    assert history(mlflow, run_id, "loss") == expected
+    assert mlflow.run(run_id)["data"]["metrics"] == [metric("loss", 0.125, 0, MOMENT + 3)]
+    pages, token = [], ""
+    for _ in range(2):
+        query = {"run_id": run_id, "metric_key": "loss", "max_results": 3, "page_token": token}
+        found = mlflow.get("metrics/get-history", query)
+        pages.append([one["value"] for one in found["metrics"]])
+        token = found.get("next_page_token", "")
+    assert pages == [[1.0, 0.5, 0.25], [0.125]] and not token
+
+
+def test_repeated_value_is_stored_once(mlflow: MlflowClient) -> None:
+    """The client repeats a request that was answered with 5xx, though it may have been applied."""
+    run_id = mlflow.create_run()
+    first, second = metric("loss", "NaN"), metric("loss", 0.25, 0, MOMENT + 7)
+    for one in (first, first, second, first, second):
+        mlflow.post("runs/log-metric", {"run_id": run_id, **one})
+        assert compaction.compact(UUID(run_id))
+    mlflow.post("runs/log-metric", {"run_id": run_id, **first})
+    assert history(mlflow, run_id, "loss") == [(0, "NaN", MOMENT), (0, 0.25, MOMENT + 7)]
+
+
+def test_history_has_the_time_of_each_value(mlflow: MlflowClient) -> None:
+    run_id = mlflow.create_run()
+    for at, key in enumerate(("loss", "accuracy", "loss")):
+        mlflow.post("runs/log-metric", {"run_id": run_id, **metric(key, at, 8, MOMENT + at)})
+    for _ in range(2):
+        assert history(mlflow, run_id, "loss") == [(8, 0.0, MOMENT), (8, 2.0, MOMENT + 2)]
+        assert history(mlflow, run_id, "accuracy") == [(8, 1.0, MOMENT + 1)]
+        assert compaction.compact(UUID(run_id))
+
+
+def test_history_is_ordered_by_time_then_step_and_value(mlflow: MlflowClient) -> None:
+    run_id = mlflow.create_run()
+    rows = [metric("loss", 3.0, 9), metric("loss", 2.0, 1, MOMENT + 5), metric("loss", 1.0, 9)]
+    mlflow.post("runs/log-batch", {"run_id": run_id, "metrics": rows})
+    assert history(mlflow, run_id, "loss") == [
+        (9, 1.0, MOMENT), (9, 3.0, MOMENT), (1, 2.0, MOMENT + 5),
+    ]  # fmt: skip
+
+
 def test_parameters_are_the_configuration(mlflow: MlflowClient) -> None:
     run_id = mlflow.create_run()
     mlflow.post("runs/log-parameter", {"run_id": run_id, "key": "lr", "value": "0.1"})
@@ -161,7 +210,7 @@ def test_client_without_heartbeats_may_be_silent_for_long(mlflow: MlflowClient) 
     run_id = mlflow.create_run()
     for hours, status in ((1, Status.RUNNING), (25, Status.FAILED)):
         Job.objects.filter(pk=run_id).update(heartbeat_at=Now() - timedelta(hours=hours))
-        reports.fail_silent("maintenance")
+        reports.end_silent("maintenance")
         assert Job.objects.get(pk=run_id).status == status
     mlflow.post("runs/log-metric", {"run_id": run_id, **metric("loss", 1.0)})
     assert Job.objects.get(pk=run_id).status == Status.RUNNING

@@ -1,4 +1,4 @@
-"""Stored points against a dictionary of the last value by series and step."""
+"""Stored points against a dictionary of the values and times by series and step."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def running(ada: User) -> Job:
     return Job.objects.create(owner=ada, updated_at=timezone.now(), status=Status.RUNNING)
 
 
-def append(job_id: UUID, points: Sequence[Row]) -> PointIndex:
+def append(job_id: UUID, points: Sequence[Row], *, replacing: bool = False) -> PointIndex:
     with transaction.atomic():
         index = store.open_index(job_id)
-        store.append(index, points)
+        store.append(index, points, replacing=replacing)
         index.save()
     return index
 
@@ -42,21 +42,22 @@ def clear(job_id: UUID) -> None:
         model.objects.filter(job_id=job_id).delete()
 
 
-def assert_summary(
-    found: SeriesSummary | None, expected: dict[int, float], epochs: dict[int, int]
-) -> None:
+Model = dict[int, list[tuple[float, float]]]  # values and times by step, as they arrived
+
+
+def assert_summary(found: SeriesSummary | None, expected: Model, epochs: dict[int, int]) -> None:
     if not expected:
         assert found is None or found.last is None
         return
     assert found is not None
-    assert found.last == pytest.approx(expected[max(expected)], rel=0, abs=0, nan_ok=True)
-    finite = [value for value in expected.values() if math.isfinite(value)]
+    assert found.last == pytest.approx(expected[max(expected)][-1][0], rel=0, abs=0, nan_ok=True)
+    finite = [value for one in expected.values() for value, _ in one if math.isfinite(value)]
     assert (found.lowest and found.lowest.value) == (min(finite) if finite else None)
     assert (found.highest and found.highest.value) == (max(finite) if finite else None)
     if found.lowest:
-        assert expected[found.lowest.step] == found.lowest.value
+        assert found.lowest.value in [value for value, _ in expected[found.lowest.step]]
         assert epochs.get(found.lowest.step) == found.lowest.epoch
-    at_epoch = [expected[step] for step in sorted(expected) if epochs.get(step) == 3]
+    at_epoch = [expected[step][-1][0] for step in sorted(expected) if epochs.get(step) == 3]
     if at_epoch:
         assert found.at_epoch == pytest.approx(at_epoch[-1], rel=0, abs=0, nan_ok=True)
     else:
@@ -67,11 +68,12 @@ values = st.floats(width=64).map(lambda value: math.nan if math.isnan(value) els
 points = st.builds(
     Row,
     step=st.integers(0, 60),
-    time=st.floats(0, 2e9),
+    time=st.integers(0, 3).map(float),
     epoch=st.none() | st.integers(0, 5),
-    values=st.dictionaries(st.sampled_from(NAMES), values, min_size=1),
+    values=st.dictionaries(st.sampled_from(NAMES), values | st.just(1.0), min_size=1),
 )
-actions = st.lists(st.lists(points, min_size=1, max_size=30) | st.just("compact"), max_size=8)
+batches = st.tuples(st.lists(points, min_size=1, max_size=30), st.booleans())
+actions = st.lists(batches | st.just("compact"), max_size=8)
 
 
 @settings(
@@ -80,35 +82,53 @@ actions = st.lists(st.lists(points, min_size=1, max_size=30) | st.just("compact"
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(actions)
-def test_every_series_is_what_was_appended_last(
+def test_every_value_is_kept_that_none_replaced(
     running: Job, monkeypatch: pytest.MonkeyPatch, found: list[Any]
 ) -> None:
     monkeypatch.setattr(compaction, "BLOCK", 8)
     clear(running.pk)
-    model: dict[str, dict[int, float]] = {name: {} for name in NAMES}
+    model: dict[str, Model] = {name: {} for name in NAMES}
     epochs: dict[int, int] = {}
+    starts: dict[int, float] = {}
     for one in found:
         if one == "compact":
             assert compaction.compact(running.pk)
             continue
-        append(running.pk, one)
-        for point in one:
+        rows, replacing = one
+        append(running.pk, rows, replacing=replacing)
+        for point in rows:
+            starts.setdefault(point.step, point.time)
             for name, value in point.values.items():
-                model[name][point.step] = value
+                earlier = [] if replacing else model[name].get(point.step, [])
+                model[name][point.step] = _with_value(earlier, value, point.time)
             if point.epoch is not None:
                 epochs[point.step] = point.epoch
     summaries = series_summary.summarize_series(running.pk, NAMES, epoch=3)
     for name, expected in model.items():
         assert_summary(summaries.get(name), expected, epochs)
         series = columns.read_series(running.pk, name)
-        assert series.steps.tolist() == sorted(expected)
-        np.testing.assert_array_equal(series.values, [expected[step] for step in sorted(expected)])
-    _assert_columns(running.pk, model, epochs)
+        cells = [(step, *cell) for step, kept in sorted(expected.items()) for cell in kept]
+        assert series.steps.tolist() == [step for step, _, _ in cells]
+        np.testing.assert_array_equal(series.values, [value for _, value, _ in cells])
+        np.testing.assert_array_equal(series.known_times(), [time for _, _, time in cells])
+    _assert_columns(running.pk, model, epochs, starts)
+    _assert_repeats(running.pk, model)
     _assert_blocks_are_disjoint(running.pk)
 
 
+def _with_value(
+    earlier: list[tuple[float, float]], value: float, time: float
+) -> list[tuple[float, float]]:
+    """An equal value of the same time is a repeated request."""
+    is_known = any(
+        np.float64(value).tobytes() == np.float64(one).tobytes() and time == at
+        for one, at in earlier
+    )
+    return earlier if is_known else [*earlier, (value, time)]
+
+
 def _assert_columns(
-    job_id: UUID, model: dict[str, dict[int, float]], epochs: dict[int, int]
+    job_id: UUID, model: dict[str, Model], epochs: dict[int, int], starts: dict[int, float]
 ) -> None:
     read = columns.read_columns(job_id, NAMES, 1000)
     steps = sorted({step for one in model.values() for step in one})
@@ -116,9 +136,36 @@ def _assert_columns(
     assert read.total == len(steps)
     for row, name in enumerate(NAMES):
         assert read.present[row].tolist() == [step in model[name] for step in steps]
-        expected = [model[name].get(step, math.nan) for step in steps]
+        expected = [model[name][step][-1][0] if step in model[name] else math.nan for step in steps]
         np.testing.assert_array_equal(read.values[row], expected)
     np.testing.assert_array_equal(read.epochs, [epochs.get(step, math.nan) for step in steps])
+    latest = [
+        max([starts[step], *(one[step][-1][1] for one in model.values() if step in one)])
+        for step in steps
+    ]
+    assert read.seconds.tolist() == [time - starts[steps[0]] for time in latest]
+
+
+def _assert_repeats(job_id: UUID, model: dict[str, Model]) -> None:
+    """All values are in the rows, each in one of its step, if any series has several."""
+    if all(len(kept) == 1 for one in model.values() for kept in one.values()):
+        return
+    read = columns.read_columns(job_id, NAMES, 10_000, with_repeats=True)
+    assert read.total == len(read.steps)
+    seconds = list(zip(read.steps.tolist(), read.seconds.tolist(), strict=True))
+    assert seconds == sorted(seconds)
+    for row, name in enumerate(NAMES):
+        kept = sorted(
+            (step, time, np.float64(value).tobytes())
+            for step, one in model[name].items() for value, time in one
+        )  # fmt: skip
+        start = columns.read_series(job_id, store.TIME).values[0]
+        there = np.flatnonzero(read.present[row])
+        found = sorted(
+            (int(read.steps[at]), float(read.seconds[at] + start), read.values[row, at].tobytes())
+            for at in there
+        )
+        assert found == kept
 
 
 def _assert_blocks_are_disjoint(job_id: UUID) -> None:
@@ -127,7 +174,7 @@ def _assert_blocks_are_disjoint(job_id: UUID) -> None:
     for block in rows:
         assert block.first_step > last.get(block.series, -1)
         assert block.last_step >= block.first_step
-        assert block.count <= 8
+        assert block.count <= 8 or block.first_step == block.last_step
         last[block.series] = block.last_step
 
 
@@ -167,7 +214,7 @@ def test_batch_appended_during_a_compaction_is_kept(
 
     monkeypatch.setattr(compaction, "_merge_into_blocks", slow)
     assert compaction.compact(running.pk)
-    assert columns.read_series(running.pk, "loss").values.tolist() == [1, 1, 9, 1, 1]
+    assert columns.read_series(running.pk, "loss").values.tolist() == [1, 1, 1, 9, 1, 1]
     assert PointBatch.objects.filter(job_id=running.pk).count() == 1
 
 

@@ -41,7 +41,7 @@ def test_user_changes_the_password_and_stays_signed_in(ada: User) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"old_password": "guess"}, "This is not your present password."),
+        ({"old_password": "guess"}, "This is not your current password."),
         ({"new_password2": "different-1"}, "didn’t match"),
         ({"new_password1": "short", "new_password2": "short"}, "too short"),
     ],
@@ -135,11 +135,11 @@ def test_token_is_created_on_the_page_shown_once_and_works(page: Client, ada: Us
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"days": "31"}, "31 is too large: at most 30."),
+        ({"days": "31"}, "31 is too large; it must be at most 30."),
         ({"days": "soon"}, "is not a whole number."),
         ({"scopes": []}, "This field is required."),
         ({"scopes": ["admin"]}, "admin is not one of the available choices."),
-        ({"name": "n" * 101}, "at most 100 characters"),
+        ({"name": "n" * 101}, "at most 100 allowed"),
     ],
 )
 def test_token_form_names_what_is_wrong(

@@ -65,7 +65,7 @@ def test_actions_that_cannot_be_undone_ask_first(
     assert answer.status_code == 200
     html = answer.content.decode()
     assert f"{action.capitalize()} 2 jobs?" in html
-    assert "Left as they are" in html
+    assert "Not changed" in html
     assert reload(jobs[0]).status == "paused"
     answer = send(page, action, jobs, confirmed="1")
     assert answer.status_code == 303

@@ -9,6 +9,7 @@ from django.test import Client
 from training.jobs import points, reports
 from training.jobs.reports import BatchId, Finish, NewReport
 from training.models import Job
+from training.points.rows import Row
 
 
 @pytest.fixture
@@ -69,6 +70,20 @@ def test_every_point_is_exported_with_step_epoch_and_time(page: Client, reported
     assert len(rows) == 1 + 50 + 3
     assert "train/loss,10,1,1000000010.0,0.09090909090909091" in rows
     assert "val/loss,20,2,1000000020.0,nan" in rows
+
+
+def test_chart_of_values_without_steps_is_by_time(page: Client, reported: Job) -> None:
+    rows = [Row(0, 1e9 + second, None, {"no/step": 0.5**second}) for second in range(9)]
+    reports.record_points(reported, dict(enumerate(rows)), "ada")
+    assert "by step" in page.get(f"/jobs/{reported.pk}").content.decode()
+    other = reports.register(reported.owner, NewReport(name="No steps"), None, None)
+    reports.record_points(other, dict(enumerate(rows)), "ada")
+    text = page.get(f"/jobs/{other.pk}").content.decode()
+    assert "by time" in text and "by step" not in text
+    answer = page.get(f"/api/v1/training/jobs/{other.pk}/export?format=points")
+    exported = b"".join(answer).decode().splitlines()
+    assert exported[1:3] == ["no/step,0,,1000000000.0,1.0", "no/step,0,,1000000001.0,0.5"]
+    assert len(exported) == 1 + len(rows)
 
 
 def test_admin_shows_a_reported_job(client: Client, staff: User, reported: Job) -> None:

@@ -57,7 +57,7 @@ def test_form_creates_a_sweep(page: Client, dataset: Dataset) -> None:
         ({"vary_hidden": "64 to 32"}, "&quot;min&quot; (64) must be less than"),
         ({"vary_learning_rate": "1e-4 - 1e-2"}, "Write, for example, 16, 32, 64 or 0.0001 to 0.1"),
         ({"vary_learning_rate": "0,1"}, "can mean 0.1 or the values 0 and 1"),
-        ({"vary_hidden": "32", "base_epochs": "0"}, "0 is too small: at least 1."),
+        ({"vary_hidden": "32", "base_epochs": "0"}, "0 is too small; it must be at least 1."),
     ],
 )
 def test_invalid_sweep_field_shows_its_error(

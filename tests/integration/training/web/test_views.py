@@ -107,7 +107,7 @@ def test_invalid_job_form_shows_errors_and_keeps_input(page: Client, dataset: Da
     wrong = {**values, "dataset": dataset.pk, "epochs": 0, "heads": 3, "name": "Mine"}
     answer = page.post("/jobs/new", wrong)
     assert answer.status_code == 400
-    assert "0 is too small: at least 1." in answer.content.decode()
+    assert "0 is too small; it must be at least 1." in answer.content.decode()
     assert 'value="Mine"' in answer.content.decode()
     answer = page.post("/jobs/new", {**wrong, "epochs": 5})
     assert "3 does not divide the width (hidden = 256)" in answer.content.decode()

@@ -85,7 +85,7 @@ def test_more_processes_than_cores_are_noted(
     job.processes = 3
     _note_few_cores(running_attempt, job, "worker")
     note = JobEvent.objects.get(data__cause="note")
-    assert note.data["reason"].startswith("3 processes share 2 cores:")
+    assert note.data["reason"].startswith("3 processes share 2 cores. ")
 
 
 def test_script_that_raises_fails_with_its_last_line(submit: Any, settings: Settings) -> None:
@@ -128,7 +128,7 @@ def test_missing_program_fails_with_a_sentence(
     supervise(job.pk, "worker")
     job = reload(job)
     assert job.status == Status.FAILED
-    assert "There is no program 'script'; installed: localizer." in job.error_message
+    assert "Unknown program 'script'; installed: localizer." in job.error_message
 
 
 SDK_SCRIPT = """
@@ -180,7 +180,11 @@ def test_script_that_takes_more_memory_than_a_job_may_fails_with_the_figures(
 
 WRITE_VARIABLES = """
 import json, os, pathlib
-found = {name: text for name, text in os.environ.items() if name.startswith("MLFLOW_")}
+prefixes = ("MLFLOW_", "KUBEFLOW_")
+found = {name: text for name, text in os.environ.items() if name.startswith(prefixes)}
+if path := found.get("KUBEFLOW_TRAINER_SERVER_TOKEN"):
+    file = pathlib.Path(path)
+    found["token"], found["mode"] = file.read_text(), oct(file.stat().st_mode & 0o777)
 pathlib.Path("variables.json").write_text(json.dumps(found))
 """
 
@@ -189,7 +193,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
     return dict(json.loads((tmp_path / "script" / "variables.json").read_text()))
 
 
-def test_program_gets_what_mlflow_needs_to_log_into_its_job(
+def test_program_gets_what_its_clients_need_to_log_into_its_job(
     submit: Any, tmp_path: Path, settings: Settings
 ) -> None:
     settings.WEB_URL = "http://127.0.0.1:8001"
@@ -197,9 +201,14 @@ def test_program_gets_what_mlflow_needs_to_log_into_its_job(
     supervise(job.pk, "worker")
     found = variables(tmp_path)
     token = found.pop("MLFLOW_TRACKING_TOKEN")
+    token_file = Path(found.pop("KUBEFLOW_TRAINER_SERVER_TOKEN"))
     assert found == {
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:8001", "MLFLOW_RUN_ID": job.pk.hex,
+        "KUBEFLOW_TRAINER_SERVER_URL":
+            f"http://127.0.0.1:8001/api/v1/training/jobs/{job.pk}/attempts/1/status",
+        "token": token, "mode": "0o600",
     }  # fmt: skip
+    assert not token_file.exists(), "the file with the token is left after the attempt"
     assert reload(job).status == Status.COMPLETED
     assert tokens.authenticate(token) is None, "the token is valid after the job's end"
     Job.objects.filter(pk=job.pk).update(status=Status.RUNNING)
@@ -226,4 +235,22 @@ def test_tracking_server_of_the_operator_is_kept(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example.org")
     job = submit(WRITE_VARIABLES)
     supervise(job.pk, "worker")
-    assert variables(tmp_path) == {"MLFLOW_TRACKING_URI": "http://mlflow.example.org"}
+    found = variables(tmp_path)
+    assert found["MLFLOW_TRACKING_URI"] == "http://mlflow.example.org"
+    assert "MLFLOW_RUN_ID" not in found
+    assert found["KUBEFLOW_TRAINER_SERVER_URL"].startswith("http://127.0.0.1:8001/")
+
+
+def test_status_server_of_the_operator_is_kept(
+    submit: Any, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WEB_URL = "http://127.0.0.1:8001"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example.org")
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_URL", "https://kubeflow.example.org")
+    job = submit(WRITE_VARIABLES)
+    supervise(job.pk, "worker")
+    assert variables(tmp_path) == {
+        "MLFLOW_TRACKING_URI": "http://mlflow.example.org",
+        "KUBEFLOW_TRAINER_SERVER_URL": "https://kubeflow.example.org",
+    }
+    assert not ApiToken.objects.exists()

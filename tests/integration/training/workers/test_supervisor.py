@@ -19,8 +19,7 @@ from training.jobs.directories import attempt_directory, job_directory
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.models.states import Status
-from training.programs.messages import EpochEnded, Message, Note, Paused
-from training.workers.supervisor import _batch_epochs, shutting_down, supervise
+from training.workers.supervisor import shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
@@ -88,13 +87,13 @@ def test_a_job_is_trained_to_its_end(ada: User, dataset: Dataset) -> None:
 def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
     ada: User, dataset: Dataset
 ) -> None:
-    config = TrainConfig(epochs=60, patience=60, **SMALL)
+    config = TrainConfig(epochs=120, patience=120, **SMALL)
     through, paused = (lifecycle.submit(ada, dataset, config) for _ in range(2))
     supervise(through.pk, "worker")
     meanwhile(paused, lambda: lifecycle.request_pause(paused, "ada"))
     assert reload(paused).status == Status.PAUSED
     stopped_at = reload(paused).current_epoch
-    assert 1 <= stopped_at < 60
+    assert 1 <= stopped_at < 120
     lifecycle.resume(paused, "ada")
     supervise(paused.pk, "another")
     assert reload(paused).status == Status.COMPLETED
@@ -112,7 +111,7 @@ def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
 
 def test_job_whose_checkpoints_are_missing_is_trained_again(ada: User, dataset: Dataset) -> None:
     """As after a restore of rows that are older than the files."""
-    config = TrainConfig(epochs=40, patience=40, **SMALL)
+    config = TrainConfig(epochs=120, patience=120, **SMALL)
     through, restored = (lifecycle.submit(ada, dataset, config) for _ in range(2))
     supervise(through.pk, "worker")
     meanwhile(restored, lambda: lifecycle.request_pause(restored, "ada"))
@@ -146,7 +145,7 @@ def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
         began = time.monotonic()
         supervise(job.pk, "worker")
         timer.join()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert (reload(job).status, reload(job).current_epoch) == (status, 0)
 
 
@@ -262,24 +261,3 @@ def test_output_of_a_training_goes_to_its_log_and_disturbs_nothing(
     for printed in ('{"type": "failed"', "{not json", "from a child"):
         assert printed in log
     assert '"type":"epoch"' not in log
-
-
-def test_consecutive_epochs_are_stored_together() -> None:
-    def epoch(number: int) -> EpochEnded:
-        return EpochEnded(epoch=number, metrics={}, seconds=0.1, is_best=False)
-
-    def note(text: str) -> Note:
-        return Note(message=text)
-
-    received: list[Message] = [
-        note("a"),
-        epoch(1),
-        epoch(2),
-        note("b"),
-        note("c"),
-        epoch(3),
-        Paused(),
-    ]
-    assert list(_batch_epochs(received)) == [
-        [note("a")], [epoch(1), epoch(2)], [note("b")], [note("c")], [epoch(3)], [Paused()],
-    ]  # fmt: skip

@@ -63,7 +63,7 @@ def test_demo_refuses_a_port_in_use_before_it_creates_anything(tmp_path: Path) -
 
 
 def test_demo_refuses_an_impossible_number_of_epochs() -> None:
-    with pytest.raises(CommandError, match="--epochs: 0 is too small: at least 1"):
+    with pytest.raises(CommandError, match="--epochs: 0 is too small; it must be at least 1"):
         call_command("demo", "--epochs", "0")
 
 

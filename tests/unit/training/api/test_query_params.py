@@ -57,8 +57,8 @@ def test_unknown_series_are_listed_with_the_known_ones() -> None:
     with pytest.raises(InvalidInputError) as refused:
         query_params.requested_series(request("series=x,a,y"), ["a", "b"])
     assert refused.value.errors["series"] == [
-        "There is no 'x'; choose from a, b.",
-        "There is no 'y'; choose from a, b.",
+        "Unknown series 'x'; choose from a, b.",
+        "Unknown series 'y'; choose from a, b.",
     ]
 
 

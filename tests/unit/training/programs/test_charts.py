@@ -51,6 +51,14 @@ def test_program_that_declares_everything_stays_as_it_is() -> None:
     assert declare_observed(PROGRAM, ["accuracy"]) is PROGRAM
 
 
+def test_percentiles_of_a_histogram_share_a_chart() -> None:
+    names = [f"{name}/p{one}" for name in ("conv/weight", "bias") for one in ("05", "50", "95")]
+    charts = group_into_charts([*names, "bias/p99"])
+    assert [(chart.title, len(chart.metrics), chart.section) for chart in charts] == [
+        ("Conv/weight", 3, "conv"), ("Bias", 3, ""), ("Bias/p99", 1, "bias"),
+    ]  # fmt: skip
+
+
 def test_series_of_ranks_share_a_chart_in_their_order() -> None:
     names = [f"loss/rank{rank}" for rank in range(11)]
     charts = declare_observed(PROGRAM, reversed([*names, "rank0/lr", "rank1/lr"])).charts[1:]

@@ -67,7 +67,7 @@ def test_result_columns_come_from_the_best_epochs_metrics() -> None:
 
 
 def test_program_without_datasets_has_no_dataset_format() -> None:
-    with pytest.raises(ManifestError, match="'digits' has no datasets"):
+    with pytest.raises(ManifestError, match="'digits' does not use datasets"):
         _ = PROGRAM.dataset_format
 
 
@@ -77,5 +77,5 @@ def test_parameter_title_falls_back_to_the_name() -> None:
 
 def test_unknown_program_error_lists_the_installed_ones() -> None:
     assert get_program().name == DEFAULT_PROGRAM
-    with pytest.raises(UnknownProgramError, match="no program 'chess'; installed: localizer"):
+    with pytest.raises(UnknownProgramError, match="Unknown program 'chess'; installed: localizer"):
         get_program("chess")

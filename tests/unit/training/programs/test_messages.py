@@ -102,3 +102,38 @@ def test_lines_are_read_whole_and_an_incomplete_last_one_is_dropped() -> None:
     os.close(writing)
     assert list(batches) == []
     os.close(reading)
+
+
+def test_what_arrives_before_the_interval_ends_is_read_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if seconds:
+            os.write(writing, b"three\n")
+
+    monkeypatch.setattr("time.sleep", sleep)
+    batches = messages.read_lines(reading, timeout=0.01, interval=60.0)
+    os.write(writing, b"one\n")
+    assert next(batches) == [b"one"]  # at once
+    os.write(writing, b"two\n")
+    assert next(batches) == [b"two", b"three"]
+    assert waits[0] == 0
+    assert 0 < waits[1] <= 60
+    os.close(writing)
+    os.close(reading)
+
+
+def test_a_full_read_is_followed_by_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("It waits.") if seconds else None)
+    batches = messages.read_lines(reading, timeout=0.01, interval=60.0)
+    os.write(writing, (b"x" * 63 + b"\n") * 1024)  # as much as one read takes
+    assert len(next(batches)) == 1024
+    os.write(writing, b"y\n")
+    assert next(batches) == [b"y"]
+    os.close(writing)
+    os.close(reading)

@@ -50,9 +50,9 @@ def test_manifest_of_the_contract_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"epochs": 0}, "epochs: 0 is too small: at least 1."),
+        ({"epochs": 0}, "epochs: 0 is too small; it must be at least 1."),
         ({"epochs": 2.5}, "epochs: 2.5 is not a whole number."),
-        ({"learning_rate": 0}, "learning_rate: 0 is too small: more than 0."),
+        ({"learning_rate": 0}, "learning_rate: 0 is too small; it must be greater than 0."),
         ({"optimizer": "lion"}, "optimizer: 'lion' is not one of 'adam' or 'sgd'."),
         ({"epoch": 3}, "epoch: Unknown field; did you mean 'epochs'?"),
     ],
@@ -69,10 +69,10 @@ def test_parameters_are_validated_with_a_sentence(
     ("change", "sentence"),
     [
         (('title = "Digits"', 'titel = "Digits"'), "titel: Unknown field; did you mean 'title'?"),
-        (('command = ["python", "train.py"]', "command = []"), "command: Too few: at least 1."),
+        (('command = ["python", "train.py"]', "command = []"), "command: Too few items; at least"),
         (('needs = "auto"', 'needs = "tpu"'), "needs: 'tpu' is not one of 'auto', 'cpu' or 'gpu'"),
         (('type = "integer", ', ""), r"parameters.epochs: needs a type \(integer, number, string"),
-        (("default = 20", "default = 0"), "parameters.epochs.default: 0 is too small: at least 1."),
+        (("default = 20", "default = 0"), "parameters.epochs.default: 0 is too small; it must"),
         (('default = "adam"', 'default = "lion"'), "parameters.optimizer.default: 'lion' is not"),
         (("epochs =", "dataset ="), "parameters.dataset: this name is reserved"),
         (("epochs =", "lambda ="), "parameters.lambda: not a valid name"),

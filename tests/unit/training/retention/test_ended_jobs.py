@@ -142,7 +142,7 @@ def test_logs_artifacts_and_system_figures_are_removed(ended: Job) -> None:
         updated_at=timezone.now(),
     )  # fmt: skip
     policy = replace(OFF, logs=90, artifacts=90, system_figures=90)
-    assert apply(policy) == {"logs": 2, "folders of artifacts": 1, "system figures": 1}
+    assert apply(policy) == {"logs": 2, "folders of artifacts": 1, "resource metrics": 1}
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".sha256"}
 
 

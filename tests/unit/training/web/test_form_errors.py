@@ -18,12 +18,12 @@ VALID = {"name": "abc", "count": "3", "rate": "1.5"}
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("name", "abcde", "A length of 5 is too large: at most 4 characters."),
-        ("name", "a", "A length of 1 is too small: at least 2."),
-        ("count", "0", "0 is too small: at least 1."),
-        ("count", "10", "10 is too large: at most 9."),
+        ("name", "abcde", "Too long (5 characters); at most 4 allowed."),
+        ("name", "a", "Too short (1 characters); at least 2 required."),
+        ("count", "0", "0 is too small; it must be at least 1."),
+        ("count", "10", "10 is too large; it must be at most 9."),
         ("count", "many", "'many' is not a whole number."),
-        ("rate", "0.25", "0.25 is too small: at least 0.5."),
+        ("rate", "0.25", "0.25 is too small; it must be at least 0.5."),
         ("rate", "fast", "'fast' is not a number."),
         ("name", "", "This field is required."),
     ],

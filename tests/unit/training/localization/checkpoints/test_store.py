@@ -213,7 +213,8 @@ def test_file_is_readable_by_the_safetensors_library(state: TrainState, tmp_path
     with safe_open(path, framework="pt") as file:
         assert json.loads(file.metadata()["heimdall"])["epoch"] == 1
         weights = file.get_tensor("numbers")
-    there = [parameter.flatten() for parameter in state.model.parameters()]
+    networks = (state.model, state.predictor)
+    there = [weight.flatten() for network in networks for weight in network.parameters()]
     assert torch.equal(weights, torch.cat(there).detach())
 
 
@@ -225,9 +226,9 @@ def test_one_of_another_format_or_kind_is_refused_by_name(
     for content, message in (
         (
             safetensors_file.pack_vector("numbers", b"", {"format": 3}),
-            "has format 3, this version reads 4",
+            "has format 3, this version reads 4 and 5",
         ),
-        (anybodys, "is not a checkpoint: it is no safetensors file of Heimdall"),
+        (anybodys, "is not a checkpoint: it is not a safetensors file of Heimdall"),
         (b"PK", "is not a checkpoint"),
     ):
         checkpoint_files.write_with_checksum(path, content)

@@ -26,7 +26,9 @@ def epochs(state: TrainState, dataset: Dataset) -> list[EpochResult]:
 
 
 def weights(state: TrainState) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in state.model.parameters()])
+    """Of the network and of the averaged one."""
+    parameters = [*state.model.parameters(), *state.predictor.parameters()]
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
 
 
 def test_metrics_and_weights_depend_on_the_seed_only(arrays: Dataset) -> None:
@@ -66,7 +68,8 @@ def test_training_error_is_of_the_refined_predictions(arrays: Dataset) -> None:
     state = TrainState.initial(config(epochs=1), arrays)
     (result,) = epochs(state, arrays)
     rows = arrays.rows("train")
-    predicted = predict_split(Localizer(state.model, state.normalizer, refined=True), arrays, rows)
+    localizer = Localizer(state.predictor, state.normalizer, refined=True)
+    predicted = predict_split(localizer, arrays, rows)
     expected = rmse(position_errors(predicted.mean, arrays.target[rows]))
     assert result.metrics["train_rmse"] == pytest.approx(expected, rel=1e-3)
 

@@ -86,6 +86,22 @@ def test_optimizer_state_moves_with_the_network(arrays: Dataset) -> None:
         assert all(value.device.type == "cpu" for value in parameter_state.values())
 
 
+def test_average_starts_with_the_network_and_follows_it_slowly(arrays: Dataset) -> None:
+    training = state(arrays)
+    weight, mean = (next(network.parameters()) for network in (training.model, training.predictor))
+    for step, value, expected in ((1, 1.0, 1.0), (8, 2.0, 1.8), (9, 7.0, 1.8)):
+        with torch.no_grad():
+            weight.fill_(value)
+        training.update_average(step)
+        torch.testing.assert_close(mean, torch.full_like(mean, expected))
+
+
+def test_weights_of_attention_are_not_averaged(arrays: Dataset) -> None:
+    training = state(arrays, model="attention")
+    training.update_average(1)
+    assert training.predictor is training.model
+
+
 def _tokens(training: TrainState) -> tuple[torch.Tensor, torch.Tensor]:
     receivers = 1 + len(training.receivers)
     return torch.randn(4, receivers, 12), torch.ones(4, receivers, dtype=torch.bool)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from training.localization.checkpoints import safetensors_file
@@ -14,6 +15,9 @@ from training.localization.data.dataset import Dataset
 from training.localization.fit.state import TrainState
 from training.localization.inference.saved_model import CARD, FORMAT, ModelError, load_model
 from training.localization.localizer.localizer import Localizer, predict_split
+from training.programs.checkpoint_files import MODEL
+
+VERSION_0_2 = Path(__file__).parent / "version_0_2"
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def _other_format(path: Path) -> None:
     about = safetensors_file.read_metadata(content)
     assert about["format"] == FORMAT
     # The metadata is JSON inside the header: exchange one digit, so that lengths stay the same.
-    path.write_bytes(content.replace(rb"\"format\": 2", rb"\"format\": 9", 1))
+    path.write_bytes(content.replace(rb"\"format\": 3", rb"\"format\": 9", 1))
     assert path.read_bytes() != content
     _with_card_of(path)
 
@@ -82,7 +86,7 @@ def _other_format(path: Path) -> None:
         (lambda path: path.with_name(CARD).write_text("{"), "cannot be read"),
         (_flip_last_byte, "is damaged: its content does not match its card"),
         (_not_safetensors, "is not a model"),
-        (_other_format, "has format 9, this version reads 2"),
+        (_other_format, "has format 9, this version reads 2 and 3"),
     ],
     ids=["no file", "no card", "card is no JSON", "flipped bit", "no safetensors", "format"],
 )
@@ -92,3 +96,18 @@ def test_unreadable_model_is_refused_with_the_reason(
     damage(copied)
     with pytest.raises(ModelError, match=message):
         load_model(copied)
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_model_of_version_0_2_predicts_the_same_positions_as_then(
+    arrays: Dataset, refined: bool
+) -> None:
+    localizer = load_model(VERSION_0_2 / MODEL).localizer
+    localizer.refined = refined
+    expected = json.loads((VERSION_0_2 / "predicted.json").read_text())[
+        "refined" if refined else "network"
+    ]
+    found = predict_split(localizer, arrays, arrays.rows("test")[:3])
+    # Another processor rounds differently than the one that wrote them.
+    assert found.mean == pytest.approx(np.array(expected["mean"]), rel=1e-3)
+    assert found.covariance == pytest.approx(np.array(expected["covariance"]), rel=1e-2)

@@ -10,8 +10,10 @@ from training.localization.data.dataset import Dataset
 from training.localization.localizer import clock_offsets
 from training.localization.localizer.features import (
     FEATURES,
+    IN_SERVICE,
     Encoder,
     Signals,
+    fit_token_center,
     subtract_emission_time,
 )
 from training.localization.localizer.normalizer import Normalizer
@@ -75,6 +77,45 @@ def test_fraction_of_receivers_that_heard_the_sample_follows_the_centroids(array
     expected = torch.from_numpy(arrays.heard.mean(axis=1)).float()
     torch.testing.assert_close(tokens[:, 0, 10], expected)
     assert (tokens[:, 0, 11:] == 0).all()
+
+
+def centered(dataset: Dataset, fitted_on: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and mask of the training split, centered as fitted on that of another dataset."""
+    rows = fitted_on.rows("train")
+    normalizer = Normalizer.fit(fitted_on, rows)
+    center = fit_token_center(normalizer, fitted_on, rows)
+    encoder = Encoder(replace(normalizer, token_center=center))
+    tokens, mask = encoder(Signals.from_dataset(dataset, dataset.rows("train")))
+    return tokens, mask
+
+
+def test_features_are_centered_for_each_receiver(arrays: Dataset) -> None:
+    tokens, _ = centered(arrays, fitted_on=arrays)
+    assert tokens[..., :IN_SERVICE].mean(dim=0).abs().max() < 1e-5
+    # Receivers that do not move.
+    assert tokens[:, 1:, FEATURES.index("east")].abs().max() < 1e-5
+    assert tokens[:, 1:, FEATURES.index("rssi")].std(dim=0).min() > 0.1
+    assert (tokens[..., IN_SERVICE] == 1).all()
+
+
+def test_samples_outside_the_training_split_do_not_move_the_center(arrays: Dataset) -> None:
+    rows = arrays.rows("train")
+    normalizer = Normalizer.fit(arrays, rows)
+    rssi = arrays.rssi.copy()
+    rssi[np.concatenate([arrays.rows("val"), arrays.rows("test")])] += 40.0
+    changed = replace(arrays, rssi=rssi)
+    assert Normalizer.fit(changed, rows) == normalizer
+    assert fit_token_center(normalizer, changed, rows) == fit_token_center(normalizer, arrays, rows)
+
+
+def test_receiver_out_of_service_is_zero_and_does_not_move_the_center(arrays: Dataset) -> None:
+    in_service = arrays.in_service.copy()
+    in_service[arrays.rows("train")[::2], 2] = False
+    partly = replace(arrays, in_service=in_service)
+    tokens, mask = centered(partly, fitted_on=partly)
+    assert (tokens[~mask] == 0).all()
+    visible = tokens[mask[:, 1 + 2], 1 + 2, :IN_SERVICE]
+    assert visible.mean(dim=0).abs().max() < 1e-5
 
 
 def test_tensors_and_arrays_subtract_the_same_emission_time(arrays: Dataset) -> None:

@@ -92,7 +92,8 @@ def test_samples_are_located_separately(model: saved_model.SavedModel) -> None:
     rows: list[locate.Row] = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
     located = locate.locate(model, rows)
     assert [position["sample_id"] for position in located] == ["one", "two"]
-    assert located[0]["lat"] == located[1]["lat"]
+    # Sums over the rows of a batch round differently.
+    assert located[0]["lat"] == pytest.approx(located[1]["lat"], abs=1e-9)
     assert located[0]["ellipse_95"]["semi_major_m"] > located[0]["ellipse_68"]["semi_major_m"]
 
 

@@ -7,6 +7,7 @@ from training.localization.config import TrainConfig
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.loss import gaussian_nll, loss
 from training.localization.localizer.networks import (
+    ARCHITECTURES,
     BatchShard,
     Dropout,
     Ensemble,
@@ -22,7 +23,7 @@ def model(kind: str = "mlp", members: int = 1) -> Ensemble:
     config = TrainConfig.model_validate(
         {"model": kind, "hidden": 16, "heads": 2, "members": members}
     )
-    return Ensemble(len(FEATURES), 5, config).eval()
+    return Ensemble(len(FEATURES), 5, config, ARCHITECTURES[config.model]).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,6 +68,30 @@ def test_gradient_of_the_squared_loss_is_the_error() -> None:
     mean = torch.zeros(1, 2, requires_grad=True)
     loss(mean, torch.eye(2)[None], torch.tensor([[3.0, 4.0]]), "squared").sum().backward()
     torch.testing.assert_close(mean.grad, torch.tensor([[-3.0, -4.0]]))
+
+
+def test_likelihood_trains_the_layers_of_the_covariance_only() -> None:
+    net = model("mlp")
+    mean, factor = net(torch.randn(8, 5, len(FEATURES)), torch.ones(8, 5).bool())
+    gaussian_nll(mean.detach(), factor, torch.randn(8, 2)).sum().backward()
+    trained = {
+        name
+        for name, weight in net.named_parameters()
+        if weight.grad is not None and weight.grad.any()
+    }
+    assert len(trained) == 4 and all(".covariance." in name for name in trained)
+
+
+def test_layers_of_the_covariance_are_clipped_apart() -> None:
+    net = model("mlp", members=2)
+    groups = net.clip_groups()
+    assert len(groups) == 4
+    assert sum(map(len, groups)) == len(list(net.parameters()))
+    covariance = net.members[1].get_parameter("head.2.covariance.0.weight")
+    assert [any(weight is covariance for weight in group) for group in groups] == [
+        False, False, False, True,
+    ]  # fmt: skip
+    assert len(model("attention", members=2).clip_groups()) == 2
 
 
 def test_pooled_gaussian_has_the_moments_of_the_mixture() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,11 +27,14 @@ def test_normalizer_of_an_existing_checkpoint_loads_and_is_stored_alike() -> Non
     assert normalizer.rssi == Scale((-90.0, -80.0), (-110.0, -100.0), 7.5)
     assert normalizer.clock_offsets == ClockOffsets((3.0, -3.0), None)
     assert normalizer.mobile == (False, True)
+    assert normalizer.token_center is None
     assert json.dumps(normalizer.to_dict()) == json.dumps(json.loads(STORED))
 
 
 def test_normalizer_survives_json(normalizer: Normalizer) -> None:
-    assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
+    for center in (None, ((0.5, -1.25), (1.0, 0.0))):
+        centered = replace(normalizer, token_center=center)
+        assert Normalizer.from_dict(json.loads(json.dumps(centered.to_dict()))) == centered
 
 
 def test_units_have_unit_rms_and_convert_back_to_meters(

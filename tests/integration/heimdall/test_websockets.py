@@ -1,0 +1,64 @@
+"""WebSockets of the server itself: what arrives of texts that an application writes or sends."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.integration.heimdall.test_server import serving
+
+# Around the sizes from which a frame is compressed, or has a longer head.
+SIZES = (1, 125, 126, 127, 128, 1000, 65_535, 65_536, 300_000)
+# Texts that compress badly.
+TEXTS = [Random(size).randbytes(size).hex()[:size] for size in SIZES]
+SHORT = [text for text in TEXTS if len(text) <= 1000]
+SENDING = """
+    from tests.integration.heimdall.test_websockets import SHORT, TEXTS
+    await receive()
+    await send({"type": "websocket.accept"})
+    write = scope["extensions"]["heimdall.write"]
+    short = tuple(text.encode() for text in SHORT)
+    assert write(short) and write(short[:1]) and not write((TEXTS[-1].encode(),))
+    for text in TEXTS:
+        await send({"type": "websocket.send", "text": text})
+    await send({"type": "websocket.close"})
+    assert not write(short)
+"""
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+async def test_texts_of_each_size_arrive_in_order(compression: str | None) -> None:
+    with serving(SENDING) as port:
+        async with connect(f"ws://127.0.0.1:{port}", compression=compression) as socket:
+            async with asyncio.timeout(20):
+                assert [text async for text in socket] == [*SHORT, SHORT[0], *TEXTS]
+
+
+WRITING = """
+    await receive()
+    await send({"type": "websocket.accept"})
+    write, written = scope["extensions"]["heimdall.write"], 0
+    while write((b"%06d" % written * 1000,)):
+        written += 1
+        await asyncio.sleep(0)
+    await send({"type": "websocket.send", "text": "last"})  # waits for the client
+    assert write((b"%d" % written,))
+"""
+
+
+async def test_nothing_is_written_while_the_client_does_not_read() -> None:
+    with serving(WRITING) as port:
+        async with (
+            connect(f"ws://127.0.0.1:{port}", compression=None, max_queue=1) as socket,
+            asyncio.timeout(60),
+        ):
+            await asyncio.sleep(0.5)
+            received = []
+            while (text := str(await socket.recv())) != "last":
+                received.append(text)
+            assert received == [f"{number:06d}" * 1000 for number in range(len(received))]
+            assert str(await socket.recv()) == str(len(received))
+            assert len(received) * 6000 < 20_000_000  # what the sockets' buffers hold

@@ -1,0 +1,219 @@
+"""Runs of Trackio clients are reported jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from django.test import Client
+from pytest_django import Settings
+
+from tests.integration.training.trackio.conftest import TrackioClient, entry
+from tests.jobs import reload
+from training.jobs import reports, status
+from training.jobs.chart_series import metrics_json
+from training.models import Job, JobEvent, Project
+from training.models.states import Status, Stop
+
+
+def loss(job: Job) -> list[tuple[Any, Any]]:
+    found = metrics_json(reload(job), ["loss"], 100)
+    return list(zip(found["step"], found["series"]["loss"], strict=True))
+
+
+def notes(job: Job) -> list[str]:
+    rows = JobEvent.objects.filter(job=job, data__cause="note")
+    return [row.data["reason"] for row in rows]
+
+
+def silence(job: Job, seconds: int) -> None:
+    Job.objects.filter(pk=job.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
+    reports.end_silent("maintenance")
+
+
+def test_entry_is_applied_once(trackio: TrackioClient) -> None:
+    """Also one that the client kept, and sends after newer values of the same step."""
+    trackio.log({"step": 1, "metrics": {"loss": 0.5}, "log_id": "1" * 32})
+    trackio.log({"step": 1, "metrics": {"loss": 0.25}, "log_id": "2" * 32})
+    kept = {"step": 1, "metrics": {"loss": 0.5}, "log_id": "1" * 32,
+            "timestamp": "2026-01-01T00:00:00+00:00"}  # fmt: skip
+    trackio.log(kept, {"step": 2, "metrics": {"loss": 0.125}, "log_id": "not a UUID"})
+    trackio.log(kept, {"step": 2, "metrics": {"loss": 9.0}, "log_id": "not a UUID"})
+    assert loss(Job.objects.get()) == [(1, 0.25), (2, 0.125)]
+
+
+def test_kept_entry_has_the_time_at_which_it_was_logged(trackio: TrackioClient) -> None:
+    trackio.log({"metrics": {"loss": 0.5}, "timestamp": "2026-01-01T00:00:00+00:00"},
+                {"metrics": {"loss": 0.4}, "step": 1, "timestamp": "2026-01-01T00:00:07+00:00"},
+                {"metrics": {"loss": 0.4}, "step": 2, "timestamp": "long ago"})  # fmt: skip
+    found = metrics_json(Job.objects.get(), ["loss"], 100)
+    seconds = found["seconds"]
+    assert seconds[1] is not None and seconds[0] is not None and seconds[1] - seconds[0] == 7
+
+
+def test_entries_without_steps_follow_each_other(trackio: TrackioClient) -> None:
+    trackio.log(*({"step": None, "metrics": {"loss": value}} for value in (3, 2)))
+    trackio.log({"step": None, "metrics": {"loss": 1}})
+    assert loss(Job.objects.get()) == [(0, 3), (1, 2), (2, 1)]
+
+
+def test_runs_of_one_request_are_jobs_of_their_own(trackio: TrackioClient) -> None:
+    trackio.log({"metrics": {"loss": 1}}, {"run_id": "b" * 32, "metrics": {"loss": 2}},
+                {"run": "second", "run_id": None, "metrics": {"loss": 3}})  # fmt: skip
+    trackio.log({"run": "second", "run_id": None, "metrics": {"loss": 4}, "step": 1})
+    names = sorted(Job.objects.values_list("name", flat=True))
+    assert names == ["first", "first", "second"]
+    assert loss(Job.objects.get(name="second")) == [(0, 3), (1, 4)]
+    assert Project.objects.get().name == "radio"
+
+
+def test_what_cannot_be_stored_does_not_affect_the_rest(trackio: TrackioClient) -> None:
+    """The client would repeat a refused request forever."""
+    metrics = {"loss": 0.5, "ok": True, "text": "a", "table": {"_type": "trackio.table"},
+               "bad\tname": 1, "list": [1]}  # fmt: skip
+    trackio.log({"metrics": metrics}, {"step": -1, "metrics": {"loss": 1}})
+    trackio.log({"metrics": metrics})
+    job = Job.objects.get()
+    assert loss(job) == [(0, 0.5)]
+    assert job.summary == {"loss": 0.5, "ok": 1.0}
+    assert notes(job) == [
+        "Not stored: 'text' is not a number.",
+        "Not stored: 'table' is not a number.",
+        "Not stored: The name 'bad\\tname' contains a control character; use printable ones.",
+        "Not stored: 'list' is not a number.",
+        "Not stored: step is -1, not a whole number from 0 to 9007199254740991.",
+    ]
+
+
+def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> None:
+    config = {"text": "a\x00b", "_Group": "x" * 60}
+    trackio.log({"project": " a\nb ", "run": "c\x07d", "metrics": {"loss": 1}, "config": config})
+    job = Job.objects.get()
+    assert (job.project_name, job.name) == ("a b", "c\N{REPLACEMENT CHARACTER}d")
+    assert (job.config, job.tags) == ({"text": "a\N{REPLACEMENT CHARACTER}b"}, [])
+
+
+def test_later_configuration_is_added(trackio: TrackioClient) -> None:
+    trackio.log({"metrics": {"loss": 1}, "config": {"lr": 0.1, "_Created": "nonsense"}})
+    trackio.log({"metrics": {"loss": 1}, "config": {"layers": 3}})
+    assert Job.objects.get().config == {"lr": 0.1, "layers": 3}
+
+
+def test_run_that_falls_silent_has_completed_at_its_last_report(
+    trackio: TrackioClient, settings: Settings
+) -> None:
+    """The client does not say that a run ends."""
+    trackio.log({"metrics": {"loss": 1}})
+    job = Job.objects.get()
+    silence(job, settings.REPORT_SILENCE_SECONDS + 1)
+    assert reload(job).status == Status.RUNNING
+    silence(job, settings.TRACKIO_SILENCE_SECONDS + 1)
+    job = reload(job)
+    assert (job.status, job.error_message) == (Status.COMPLETED, "")
+    assert job.finished_at == job.heartbeat_at
+    assert status.lease_seconds(job) == settings.TRACKIO_SILENCE_SECONDS
+
+
+def test_report_after_the_silence_continues_the_run(
+    trackio: TrackioClient, settings: Settings
+) -> None:
+    trackio.log({"metrics": {"loss": 1}})
+    job = Job.objects.get()
+    silence(job, settings.TRACKIO_SILENCE_SECONDS + 1)
+    trackio.call("bulk_log_system", logs=[entry(metrics={"cpu": 5.0})])
+    job = reload(job)
+    assert (job.status, job.silent, job.finished_at) == (Status.RUNNING, False, None)
+    assert job.summary == {"loss": 1.0}, "resource metrics have no step"
+
+
+def test_run_that_was_cancelled_ends_as_cancelled(
+    trackio: TrackioClient, settings: Settings
+) -> None:
+    trackio.log({"metrics": {"loss": 1}})
+    Job.objects.update(stop_requested=Stop.CANCEL)
+    silence(Job.objects.get(), settings.TRACKIO_SILENCE_SECONDS + 1)
+    assert Job.objects.get().status == Status.CANCELLED
+
+
+def test_alert_is_noted_once(trackio: TrackioClient) -> None:
+    alert = {"project": "radio", "run": "first", "run_id": "a" * 32, "title": "High",
+             "text": None, "level": "warn", "step": 3, "alert_id": "c" * 32}  # fmt: skip
+    for _ in range(2):
+        trackio.call("bulk_alert", alerts=[alert], hf_token=None)
+    assert notes(Job.objects.get()) == ["Alert (warn) at step 3: High"]
+
+
+def test_files_are_taken_and_noted(trackio: TrackioClient) -> None:
+    """The client would keep a refused file, and wait for half a minute when the run ends."""
+    answer = trackio.client.post("/api/upload", {"files": b"x"})
+    assert len(answer.json()["paths"]) == 1
+    upload = {"project": "radio", "run": "first", "run_id": "a" * 32, "step": 1,
+              "relative_path": None, "uploaded_file": {"path": "x"}}  # fmt: skip
+    trackio.call("bulk_upload_media", uploads=[upload, {**upload, "run": None, "run_id": None}])
+    assert notes(Job.objects.get()) == ["Not stored: Files and media are not supported."]
+
+
+def test_unknown_run_has_no_last_step(trackio: TrackioClient) -> None:
+    assert trackio.call("get_runs_for_project", project="none") == []
+    found = trackio.call("get_run_summary", project="none", run_id="x")
+    assert (found["last_step"], found["num_logs"]) == (None, 0)
+    assert not Project.objects.exists()
+
+
+def test_summary_is_found_by_name_too(trackio: TrackioClient) -> None:
+    trackio.log({"metrics": {"loss": 1}, "step": 7, "log_id": "d" * 32, "config": {"lr": 1}})
+    found = trackio.call("get_run_summary", project="radio", run="first")
+    assert found == {
+        "project": "radio", "run": "first", "run_id": "a" * 32, "num_logs": 1,
+        "metrics": ["loss"], "config": {"lr": 1}, "last_step": 7,
+    }  # fmt: skip
+
+
+def test_runs_belong_to_the_user_of_the_token(
+    trackio: TrackioClient, trackio_of: Callable[..., TrackioClient], bob: User
+) -> None:
+    trackio.log({"metrics": {"loss": 1}})
+    other = trackio_of(bob)
+    assert other.call("get_runs_for_project", project="radio") == []
+    other.log({"metrics": {"loss": 2}})
+    assert sorted(Job.objects.values_list("owner__username", flat=True)) == ["ada", "bob"]
+
+
+def test_token_is_needed_from_the_first_request_on(
+    client: Client, trackio_of: Callable[..., TrackioClient], ada: User
+) -> None:
+    assert client.get("/version").status_code == 401
+    wrong = {"X-Trackio-Write-Token": "wrong"}
+    answer = client.get("/version", headers=wrong)
+    assert (answer.status_code, answer["Content-Type"]) == (401, "application/problem+json")
+    reader = trackio_of(ada, scopes=("read",))
+    assert reader.client.get("/version").status_code == 200
+    reader.call("bulk_log", status=403, logs=[])
+
+
+def test_token_of_an_url_is_not_accepted(client: Client, ada: User) -> None:
+    assert client.get("/version?write_token=a").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "sentence"),
+    [
+        ({"kwargs": {}}, "logs", "This field is required."),
+        ({"kwargs": []}, "kwargs", "An object with the arguments is required."),
+        ({"kwargs": {"logs": [{"project": "radio"}]}}, "logs.0.run", "This field is required."),
+    ],
+)
+def test_malformed_request_is_refused_with_a_sentence(
+    trackio: TrackioClient, body: Any, field: str, sentence: str
+) -> None:
+    answer = trackio.client.post("/api/bulk_log", body, "application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json()["errors"][field] == [sentence]
+
+
+def test_unknown_operation_is_not_found(trackio: TrackioClient) -> None:
+    trackio.call("artifact_log", status=404)

@@ -1,0 +1,106 @@
+"""What Trackio's client sends. The fields of later versions are ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue
+
+from heimdall_sdk.text import clean_name
+
+MAX_NAME = 200
+
+
+def _clean(value: object) -> object:
+    return clean_name(value)[:MAX_NAME].strip() if isinstance(value, str) else value
+
+
+ShownName = Annotated[str, BeforeValidator(_clean)]
+
+
+class RunReference(BaseModel):
+    """Old clients send no ID; then the run is the newest of its name."""
+
+    project: ShownName
+    run: ShownName
+    run_id: str | None = Field(None, max_length=MAX_NAME)
+
+
+class LogEntry(RunReference):
+    """One call of `trackio.log`. `timestamp` is there if the entry was kept by the client."""
+
+    metrics: dict[str, JsonValue]
+    step: int | None = None
+    config: dict[str, JsonValue] | None = None
+    log_id: str | None = None
+    timestamp: str | None = None
+
+
+class SystemEntry(RunReference):
+    """Resource metrics of the machine."""
+
+    metrics: dict[str, JsonValue] = {}
+
+
+class AlertEntry(RunReference):
+    """One call of `trackio.alert`."""
+
+    title: ShownName
+    text: str | None = None
+    level: str = "warn"
+    step: int | None = None
+    alert_id: str | None = None
+
+
+class UploadEntry(BaseModel):
+    """A file that was uploaded before; one of a project has no run."""
+
+    project: ShownName
+    run: ShownName | None = None
+    run_id: str | None = Field(None, max_length=MAX_NAME)
+
+
+class BulkLog(BaseModel):
+    logs: list[LogEntry]
+
+
+class BulkLogSystem(BaseModel):
+    logs: list[SystemEntry]
+
+
+class BulkAlert(BaseModel):
+    alerts: list[AlertEntry]
+
+
+class BulkUpload(BaseModel):
+    uploads: list[UploadEntry]
+
+
+class ProjectName(BaseModel):
+    project: ShownName
+
+
+class RunSummaryQuery(ProjectName):
+    run: ShownName | None = None
+    run_id: str | None = None
+
+
+class RunRecord(BaseModel):
+    """A run of a project; the client continues one whose name it is given."""
+
+    id: str
+    name: str
+    created_at: str
+
+
+class RunSummary(BaseModel):
+    """`last_step` is where the client continues."""
+
+    project: str
+    run: str | None
+    run_id: str | None
+    num_logs: int = 0
+    metrics: list[str] = []
+    config: Mapping[str, JsonValue] | None = None
+    last_step: int | None = None

@@ -1,0 +1,115 @@
+"""Trackio's runs are reported jobs; each belongs to the user whose token the client sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from pydantic import JsonValue
+
+from heimdall_sdk.text import clean_name
+from training.jobs import projects, reports
+from training.models import Job, PointIndex, TrackioEntry, TrackioRun
+from training.points import store
+from training.trackio.messages import (
+    ProjectName,
+    RunRecord,
+    RunReference,
+    RunSummary,
+    RunSummaryQuery,
+)
+
+# What the client adds to the configuration.
+CREATED, GROUP = "_Created", "_Group"
+MAX_TAG = 50
+
+
+def list_runs(user: User, query: ProjectName) -> list[RunRecord]:
+    rows = _runs(user, query.project).select_related("job")
+    return [
+        RunRecord(id=row.run_id, name=row.job.name, created_at=row.job.created_at.isoformat())
+        for row in rows
+    ]
+
+
+def summarize_run(user: User, query: RunSummaryQuery) -> RunSummary:
+    rows = _runs(user, query.project).select_related("job")
+    if query.run_id is not None:
+        row = rows.filter(run_id=query.run_id).first()
+    else:
+        row = rows.filter(job__name=query.run or "").first()
+    if row is None:
+        return RunSummary(project=query.project, run=query.run, run_id=query.run_id)
+    index = PointIndex.objects.filter(pk=row.job_id).first()
+    return RunSummary(
+        project=query.project,
+        run=row.job.name,
+        run_id=row.run_id,
+        num_logs=TrackioEntry.objects.filter(job=row.job_id).count(),
+        metrics=store.series_names(row.job_id),
+        config=row.job.config,
+        last_step=store.newest_step(index) if index and index.newest else None,
+    )
+
+
+def find_or_create_run(
+    user: User, reference: RunReference, config: Mapping[str, JsonValue] | None = None
+) -> TrackioRun:
+    """The run, its job locked for the rest of the caller's transaction."""
+    run_id = reference.run_id or f"{reference.project}/{reference.run}"
+    rows = TrackioRun.objects.filter(owner=user, run_id=run_id)
+    row = rows.first()
+    if row is None:
+        try:
+            with transaction.atomic():
+                job = _create_job(user, reference, config or {})
+                row = TrackioRun.objects.create(job=job, owner=user, run_id=run_id)
+        except IntegrityError:  # another request has just created it
+            row = rows.get()
+    row.job = Job.objects.select_for_update().get(pk=row.job_id)
+    return row
+
+
+def new_config(job: Job, config: Mapping[str, JsonValue] | None) -> dict[str, Any]:
+    """The change of the job by the configuration that comes with an entry."""
+    merged = {**job.config, **_of_user(config or {})}
+    return {"config": merged} if merged != job.config else {}
+
+
+def _runs(user: User, project: str) -> QuerySet[TrackioRun]:
+    """The newest first."""
+    jobs = projects.jobs_in_project(Job.objects.filter(owner=user), project)
+    return TrackioRun.objects.filter(owner=user, job__in=jobs).order_by("-job__created_at")
+
+
+def _create_job(user: User, reference: RunReference, config: Mapping[str, JsonValue]) -> Job:
+    project = projects.project_for_job(user, reference.project)
+    report = reports.NewReport(
+        name=reference.run, config=_of_user(config), tags=_tags(config.get(GROUP))
+    )
+    started_at = _timestamp(config.get(CREATED))
+    return reports.register(user, report, project, project.team if project else None, started_at)
+
+
+def _of_user(config: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Names with an underscore are the client's own."""
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+def _tags(group: JsonValue) -> Sequence[str]:
+    tag = clean_name(f"group: {group}") if isinstance(group, str) and group else ""
+    return [tag] if 0 < len(tag) <= MAX_TAG else []
+
+
+def _timestamp(text: JsonValue) -> datetime | None:
+    """A past timestamp in ISO 8601; else None."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo and found < timezone.now() else None
