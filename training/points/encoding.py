@@ -87,13 +87,16 @@ class Series:
         return self.select(np.append(True, self.steps[1:] != self.steps[:-1]))
 
     def distinct(self) -> Series:
-        """Each value of a step and time once: clients repeat requests. The series is ordered."""
+        """Each value of a step and time once: clients repeat requests. The series is ordered.
+
+        Of equal values the last is kept, so the last value of a step is the same with repeats.
+        """
         if not self.has_repeats:
             return self
         keys = (self.values.view(np.int64), self.known_times().view(np.int64), self.steps)
-        order = np.lexsort(keys)  # stable, so the first of equals is kept
-        is_new = np.append(True, np.any([np.diff(key[order]) != 0 for key in keys], axis=0))
-        return self.select(np.sort(order[is_new]))
+        order = np.lexsort(keys)  # stable: equals stay in their order of arrival
+        is_last = np.append(np.any([np.diff(key[order]) != 0 for key in keys], axis=0), True)
+        return self.select(np.sort(order[is_last]))
 
     def known_times(self) -> Values:
         return np.full(len(self), np.nan) if self.times is None else self.times

@@ -119,12 +119,13 @@ def test_every_value_is_kept_that_none_replaced(
 def _with_value(
     earlier: list[tuple[float, float]], value: float, time: float
 ) -> list[tuple[float, float]]:
-    """An equal value of the same time is a repeated request."""
-    is_known = any(
-        np.float64(value).tobytes() == np.float64(one).tobytes() and time == at
+    """An equal value of the same time is a repeated request; the repeat is kept."""
+    different = [
+        (one, at)
         for one, at in earlier
-    )
-    return earlier if is_known else [*earlier, (value, time)]
+        if np.float64(value).tobytes() != np.float64(one).tobytes() or time != at
+    ]
+    return [*different, (value, time)]
 
 
 def _assert_columns(

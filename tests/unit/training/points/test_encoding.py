@@ -137,8 +137,8 @@ def test_equal_values_of_one_step_and_time_are_one() -> None:
         np.array([10.0, 11.0, 10.0, 12.0, 13.0, 13.0, 13.0]),
     ).distinct()
     assert found.steps.tolist() == [1, 1, 1, 2, 2]
-    np.testing.assert_array_equal(found.values, [0.5, 0.25, 0.5, np.nan, 0.0])
-    assert found.known_times().tolist() == [10.0, 11.0, 12.0, 13.0, 13.0]
+    np.testing.assert_array_equal(found.values, [0.25, 0.5, 0.5, np.nan, 0.0])
+    assert found.known_times().tolist() == [11.0, 10.0, 12.0, 13.0, 13.0]
 
 
 @on_a_busy_machine
