@@ -14,10 +14,12 @@ from training.localization.geometry import SPEED_OF_LIGHT
 from training.localization.localizer.features import Encoder, Signals
 from training.localization.localizer.networks import Ensemble, pool_gaussians
 from training.localization.localizer.normalizer import Normalizer
-from training.localization.localizer.tdoa_refinement import Arrivals, refine_positions
+from training.localization.localizer.tdoa_refinement import Area, Arrivals, refine_positions
 from training.localization.metrics import Predictions
 
 BATCH = 1024  # samples, to fit the processor's cache
+# Positions are sought within this many times the RMS distance of the training samples' center.
+_AREA_UNITS = 10.0
 _MIN_VARIANCE_M2 = 1e-4  # added to variances, so that rounding cannot make a covariance singular
 
 
@@ -79,7 +81,8 @@ class Localizer(nn.Module):
             signals.rx.double().nan_to_num(),
             valid,
         )
-        return refine_positions(mean, covariance, arrivals, self.clock_sigma)
+        area = Area(self.center, _AREA_UNITS * self.meters_per_unit)
+        return refine_positions(mean, covariance, arrivals, self.clock_sigma, area)
 
 
 @torch.no_grad()

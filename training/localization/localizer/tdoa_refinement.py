@@ -4,7 +4,8 @@ A network learns the intersection of hyperbolas to about a kilometer; the equati
 the error of the clocks (Foy 1976, Position-Location Solutions by Taylor-Series Estimation, with a
 prior and damping). Hyperbolas may intersect twice, and the network is sometimes far off. So the
 prior has the tails of a Student t (Lange, Little, Taylor 1989), and every intersection found
-counts with its probability.
+counts with its probability. Arrivals that contradict each other fit best at an arbitrary distance,
+where hyperbolas are nearly parallel: intersections outside the area of the samples do not count.
 
 Tensors inside have the samples last: sums over receivers then run along contiguous memory, which is
 three times as fast as batches of small matrices.
@@ -23,6 +24,14 @@ _START_DISTANCE = 3.0  # standard deviations from the prior's mean to the other 
 # The prior is (1 + m^2/6)^-3 in the Mahalanobis distance m: a Student t of 4 degrees of freedom,
 # whose curvature at the mean equals that of the network's Gaussian.
 _PRIOR_TAIL = 6.0
+_EXCLUDED_COST = 1e12  # above any that arrivals can have
+
+
+class Area(NamedTuple):
+    """Where transmitters can be: `center` [2] and radius, in meters."""
+
+    center: Tensor
+    radius_m: float
 
 
 class Arrivals(NamedTuple):
@@ -113,11 +122,11 @@ class _Posterior(NamedTuple):
 
 
 def refine_positions(
-    mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor
+    mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor, area: Area
 ) -> tuple[Tensor, Tensor]:
     """Update mean [B, 2] and covariance [B, 2, 2] in meters with arrivals of error `sigma`.
 
-    All tensors are float64.
+    They stay as they are if the arrivals fit no position inside `area`. All tensors are float64.
     """
     prior = _SymmetricMatrix(covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
     valid = arrivals.valid.T.unsqueeze(1).to(mean.dtype).contiguous()
@@ -129,7 +138,8 @@ def refine_positions(
         mean=mean.T.unsqueeze(1).contiguous(),
         precision=_SymmetricMatrix(*(entry.unsqueeze(0) for entry in prior.inverse)),
     )
-    return _mix_modes(_minimize(posterior, posterior.mean + _starting_offsets(prior)))
+    modes = _minimize(posterior, posterior.mean + _starting_offsets(prior))
+    return _mix_modes(_exclude_outside(modes, posterior, area))
 
 
 def _starting_offsets(prior: _SymmetricMatrix) -> Tensor:
@@ -168,6 +178,23 @@ def _minimize(posterior: _Posterior, starts: Tensor) -> _Linearization:
         )
         damping = torch.where(better, damping / 4, damping * 6).clamp(1e-9, 1e9)
     return current
+
+
+def _exclude_outside(modes: _Linearization, prior: _Posterior, area: Area) -> _Linearization:
+    """The prior, with a cost that counts only beside others like it, for modes outside `area`."""
+    from_center = modes.position - area.center[:, None, None]
+    is_outside = from_center.square().sum(dim=0) > area.radius_m**2
+    return _Linearization(
+        torch.where(is_outside, prior.mean, modes.position),
+        _SymmetricMatrix(
+            *(
+                torch.where(is_outside, of_prior, of_mode)
+                for of_prior, of_mode in zip(prior.precision, modes.information, strict=True)
+            )
+        ),
+        modes.descent,
+        torch.where(is_outside, torch.full_like(modes.cost, _EXCLUDED_COST), modes.cost),
+    )
 
 
 def _mix_modes(modes: _Linearization) -> tuple[Tensor, Tensor]:
