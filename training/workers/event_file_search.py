@@ -13,6 +13,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -75,14 +76,15 @@ class Tree:
                 if entry.name == ENVIRONMENT:
                     folders, files = [], []
                     break
-                if MARK in entry.name and entry.is_file():
-                    files.append(folder / entry.name)
-                elif (
-                    not entry.name.startswith(".")
-                    and entry.name not in _SKIPPED_NAMES
-                    and entry.is_dir()
-                ):
-                    folders.append(folder / entry.name)
+                with suppress(OSError):  # a link that leads nowhere, or where we may not look
+                    if MARK in entry.name and entry.is_file():
+                        files.append(folder / entry.name)
+                    elif (
+                        not entry.name.startswith(".")
+                        and entry.name not in _SKIPPED_NAMES
+                        and entry.is_dir()
+                    ):
+                        folders.append(folder / entry.name)
         self._folders[folder], self._files[folder] = sorted(folders), sorted(files)
         self._read_at[folder] = (changed_at, read_at)
 

@@ -172,3 +172,11 @@ def test_tree_does_not_read_unchanged_folders_again(
     expected = list(tree.files())
     monkeypatch.setattr("os.scandir", lambda path: pytest.fail(f"{path} is read again"))
     assert list(tree.files()) == expected
+
+
+def test_link_that_leads_nowhere_does_not_hide_the_folder(tmp_path: Path) -> None:
+    path = touch(tmp_path / "runs" / "events.out.tfevents.1")
+    for name in ("loop", "loop.tfevents"):
+        (tmp_path / name).symlink_to(name)
+        (path.parent / name).symlink_to(name)
+    assert list(Tree(tmp_path).files()) == [path]
