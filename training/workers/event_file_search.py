@@ -76,7 +76,10 @@ class Tree:
                 if entry.name == ENVIRONMENT:
                     folders, files = [], []
                     break
-                with suppress(OSError):  # a link that leads nowhere, or where we may not look
+                # A link that leads nowhere or where we may not look, or a name that is not UTF-8,
+                # which cannot be stored.
+                with suppress(OSError, UnicodeEncodeError):
+                    entry.name.encode()
                     if MARK in entry.name and entry.is_file():
                         files.append(folder / entry.name)
                     elif (

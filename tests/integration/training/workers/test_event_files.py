@@ -310,3 +310,17 @@ def test_error_while_reading_does_not_end_the_training(
     job = submit("SummaryWriter('runs').close()")
     supervise(job.pk, "worker")
     assert reload(job).status == Status.COMPLETED
+
+
+def test_folder_whose_name_no_database_stores_does_not_end_the_training(
+    submit: Callable[..., Job],
+) -> None:
+    job = submit("""
+SummaryWriter(os.fsdecode(b"L\\xe4ufe")).close()
+log = SummaryWriter("runs")
+log.add_scalar("loss", 1.0, 1)
+log.close()
+""")
+    supervise(job.pk, "worker")
+    assert reload(job).status == Status.COMPLETED
+    assert series(job) == {"loss": [(1, 1.0)]}

@@ -180,3 +180,10 @@ def test_link_that_leads_nowhere_does_not_hide_the_folder(tmp_path: Path) -> Non
         (tmp_path / name).symlink_to(name)
         (path.parent / name).symlink_to(name)
     assert list(Tree(tmp_path).files()) == [path]
+
+
+def test_names_that_no_database_stores_are_left_out(tmp_path: Path) -> None:
+    path = touch(tmp_path / "L\u00e4ufe" / "events.out.tfevents.1")
+    for name in (b"L\xe4ufe/events.out.tfevents.1", b"events.out.tfevents.\xe4"):
+        touch(tmp_path / os.fsdecode(name))
+    assert list(Tree(tmp_path).files()) == [path]
