@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -34,18 +35,27 @@ MAX_FOLDERS, MAX_DEPTH, MAX_ENTRIES = 2_000, 8, 10_000
 COARSE_SECONDS = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What was in a folder, which had changed at that time in nanoseconds, when it was read."""
+
+    changed_at: int
+    read_at: float
+    folders: list[Path]
+    files: list[Path]
+
+
 class Tree:
     """The event files below a folder; a folder is read again only after it has changed."""
 
     def __init__(self, root: Path, skipped: Path | None = None) -> None:
         self.root, self._skipped = root, skipped
-        self._read_at: dict[Path, tuple[int, float]] = {}
-        self._folders: dict[Path, list[Path]] = {}
-        self._files: dict[Path, list[Path]] = {}
+        self._known: dict[Path, _Folder] = {}
 
     def files(self) -> Iterator[Path]:
         """Nearest to the root first. Hidden folders and environments are left out."""
         level, seen = [self.root], set[tuple[int, int]]()
+        known, self._known = self._known, {}  # without folders that were removed
         for _ in range(MAX_DEPTH):
             below: list[Path] = []
             for folder in level:
@@ -58,38 +68,42 @@ class Tree:
                     if (status.st_dev, status.st_ino) in seen:  # by a symbolic link
                         continue
                     seen.add((status.st_dev, status.st_ino))
-                    self._read(folder, status.st_mtime_ns)
+                    found = _read(folder, status.st_mtime_ns, known.get(folder))
                 except OSError:  # it was removed
                     continue
-                yield from self._files[folder]
-                below += self._folders[folder]
+                self._known[folder] = found
+                yield from found.files
+                below += found.folders
             level = below
 
-    def _read(self, folder: Path, changed_at: int) -> None:
-        known = self._read_at.get(folder)
-        if known and known[0] == changed_at and known[1] - changed_at / 1e9 > COARSE_SECONDS:
-            return
-        read_at = time.time()
-        folders, files = list[Path](), list[Path]()
-        with os.scandir(folder) as entries:
-            for entry in islice(entries, MAX_ENTRIES):
-                if entry.name == ENVIRONMENT:
-                    folders, files = [], []
-                    break
-                # A link that leads nowhere or where we may not look, or a name that is not UTF-8,
-                # which cannot be stored.
-                with suppress(OSError, UnicodeEncodeError):
-                    entry.name.encode()
-                    if MARK in entry.name and entry.is_file():
-                        files.append(folder / entry.name)
-                    elif (
-                        not entry.name.startswith(".")
-                        and entry.name not in _SKIPPED_NAMES
-                        and entry.is_dir()
-                    ):
-                        folders.append(folder / entry.name)
-        self._folders[folder], self._files[folder] = sorted(folders), sorted(files)
-        self._read_at[folder] = (changed_at, read_at)
+
+def _read(folder: Path, changed_at: int, known: _Folder | None) -> _Folder:
+    if (
+        known
+        and known.changed_at == changed_at
+        and known.read_at - changed_at / 1e9 > COARSE_SECONDS
+    ):
+        return known
+    read_at = time.time()
+    folders, files = list[Path](), list[Path]()
+    with os.scandir(folder) as entries:
+        for entry in islice(entries, MAX_ENTRIES):
+            if entry.name == ENVIRONMENT:
+                folders, files = [], []
+                break
+            # A link that leads nowhere or where we may not look, or a name that is not UTF-8,
+            # which cannot be stored.
+            with suppress(OSError, UnicodeEncodeError):
+                entry.name.encode()
+                if MARK in entry.name and entry.is_file():
+                    files.append(folder / entry.name)
+                elif (
+                    not entry.name.startswith(".")
+                    and entry.name not in _SKIPPED_NAMES
+                    and entry.is_dir()
+                ):
+                    folders.append(folder / entry.name)
+    return _Folder(changed_at, read_at, sorted(folders), sorted(files))
 
 
 class EventFileSearch:

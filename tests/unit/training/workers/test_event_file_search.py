@@ -187,3 +187,14 @@ def test_names_that_no_database_stores_are_left_out(tmp_path: Path) -> None:
     for name in (b"L\xe4ufe/events.out.tfevents.1", b"events.out.tfevents.\xe4"):
         touch(tmp_path / os.fsdecode(name))
     assert list(Tree(tmp_path).files()) == [path]
+
+
+def test_tree_forgets_removed_folders(tmp_path: Path) -> None:
+    """A script may create a folder for each step."""
+    tree = Tree(tmp_path)
+    for number in range(20):
+        made = folder(tmp_path / str(number))
+        assert list(tree.files()) == []
+        made.rmdir()
+    known = [one for one in vars(tree).values() if isinstance(one, dict)]
+    assert known and all(len(one) <= 2 for one in known)
