@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from math import floor
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
-from heimdall_sdk.text import clean_name
+from heimdall_sdk.text import clean_name, clean_text
+from training.validation import MAX_DEPTH, MAX_INTEGER
 
 MAX_NAME = 200
 
@@ -17,6 +19,26 @@ def _clean(value: object) -> object:
 
 
 ShownName = Annotated[str, BeforeValidator(_clean)]
+# The client counts on from a fraction that a user gives, so the next steps have it too.
+Step = Annotated[
+    int | None, BeforeValidator(lambda step: floor(step) if isinstance(step, float) else step)
+]
+
+
+def storable(value: object, depth: int = 0) -> Any:
+    """JSON in which what no database stores is replaced. Refused, it would be sent forever."""
+    match value:
+        case str():
+            return clean_text(value)
+        case int() if abs(value) > MAX_INTEGER:
+            return float(value)
+        case dict() if depth < MAX_DEPTH:
+            return {clean_text(name): storable(one, depth + 1) for name, one in value.items()}
+        case list() if depth < MAX_DEPTH:
+            return [storable(one, depth + 1) for one in value]
+        case dict() | list():
+            return None
+    return value
 
 
 class RunReference(BaseModel):
@@ -31,7 +53,7 @@ class LogEntry(RunReference):
     """One call of `trackio.log`. `timestamp` is there if the entry was kept by the client."""
 
     metrics: dict[str, JsonValue]
-    step: int | None = None
+    step: Step = None
     config: dict[str, JsonValue] | None = None
     log_id: str | None = None
     timestamp: str | None = None
@@ -49,7 +71,7 @@ class AlertEntry(RunReference):
     title: ShownName
     text: str | None = None
     level: str = "warn"
-    step: int | None = None
+    step: Step = None
     alert_id: str | None = None
 
 

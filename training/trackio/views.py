@@ -14,7 +14,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from heimdall_sdk.text import clean_values
 from training.accounts.tokens import TokenCredential
 from training.api import query_params
 from training.api.authentication import BearerAuthentication, authenticate
@@ -102,8 +101,7 @@ class OperationView(TrackioView):
         arguments = body.get("kwargs", body)
         if not isinstance(arguments, dict):
             raise InvalidInputError({"kwargs": ["An object with the arguments is required."]})
-        # A text that no database stores would be refused, and sent again forever.
-        parsed = validate(self.operation.arguments, clean_values(arguments))
+        parsed = validate(self.operation.arguments, m.storable(arguments))
         answered = self.operation.answer(cast(User, request.user), parsed)
         return Response({"data": _plain(answered)})
 

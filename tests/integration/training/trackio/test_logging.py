@@ -89,6 +89,34 @@ def test_what_cannot_be_stored_does_not_affect_the_rest(trackio: TrackioClient) 
     ]
 
 
+def test_numbers_and_depths_that_no_database_stores_are_accepted(trackio: TrackioClient) -> None:
+    """`torch.seed()` has 64 bits without a sign."""
+    deep: Any = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    trackio.log({"metrics": {"loss": 1, "seed": 2**64 - 1, "deep": deep}, "step": 1,
+                 "config": {"seed": 2**63, "deep": deep}},
+                {"metrics": {"loss": 2}, "step": 2**64 - 1},
+                {"metrics": {"loss": 3}, "step": 2})  # fmt: skip
+    job = Job.objects.get()
+    assert loss(job) == [(1, 1), (2, 3)]
+    assert job.summary["seed"] == 2.0**64
+    assert job.config["seed"] == 2.0**63
+    assert notes(job) == [
+        "Not stored: 'deep' is not a number.",
+        "Not stored: step is 18446744073709551616, not a whole number from 0 to 9007199254740991.",
+    ]
+
+
+def test_fractional_steps_are_rounded_down(trackio: TrackioClient) -> None:
+    """From the first one on, the client counts 1.5, 2.5, …"""
+    trackio.log(*({"step": step, "metrics": {"loss": step}} for step in (0, 0.5, 1.5, 2.5)))
+    assert loss(Job.objects.get()) == [(0, 0.5), (1, 1.5), (2, 2.5)]
+    alert = {"project": "radio", "run": "first", "run_id": "a" * 32, "title": "High", "step": 2.5}
+    trackio.call("bulk_alert", alerts=[alert])
+    assert notes(Job.objects.get()) == ["Alert (warn) at step 2: High"]
+
+
 def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> None:
     config = {"text": "a\x00b", "_Group": "x" * 60}
     trackio.log({"project": " a\nb ", "run": "c\x07d", "metrics": {"loss": 1}, "config": config})
