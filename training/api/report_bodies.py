@@ -36,8 +36,11 @@ class ReportParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
+        return self.loads(_read(stream, parser_context, self.max_bytes) or b"{}")
+
+    def loads(self, content: bytes) -> Any:
         try:
-            return orjson.loads(_read(stream, parser_context, self.max_bytes) or b"{}")
+            return orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise ParseError(
                 f'The body is not JSON: {error}. NaN and infinities are the strings "NaN", '

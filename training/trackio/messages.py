@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import floor
+from math import floor, isfinite, isnan
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
@@ -32,6 +32,8 @@ def storable(value: object, depth: int = 0) -> Any:
             return clean_text(value)
         case int() if abs(value) > MAX_INTEGER:
             return float(value)
+        case float() if not isfinite(value):
+            return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case dict() if depth < MAX_DEPTH:
             return {clean_text(name): storable(one, depth + 1) for name, one in value.items()}
         case list() if depth < MAX_DEPTH:

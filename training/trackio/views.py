@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import uuid4
@@ -10,6 +12,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.contrib.auth.models import User
 from pydantic import BaseModel
+from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -40,9 +43,26 @@ class WriteTokenAuthentication(BearerAuthentication):
 
 
 class LargeReportParser(ReportParser):
-    """What a client has kept during an outage comes in one request."""
+    """What a client has kept during an outage comes in one request.
+
+    It contains NaN and infinities as Python writes them, which are no JSON, if httpx is older than
+    version 0.28.
+    """
 
     max_bytes = int(settings.TRACKIO_MAX_BYTES)
+
+    def loads(self, content: bytes) -> Any:
+        try:
+            return super().loads(content)
+        except ParseError:
+            with suppress(ValueError, RecursionError):
+                return json.loads(content, parse_int=_integer)
+            raise
+
+
+def _integer(digits: str) -> float:
+    # Python converts no more than 4,300 digits to an integer.
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 class TrackioView(APIView):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -115,6 +117,20 @@ def test_fractional_steps_are_rounded_down(trackio: TrackioClient) -> None:
     alert = {"project": "radio", "run": "first", "run_id": "a" * 32, "title": "High", "step": 2.5}
     trackio.call("bulk_alert", alerts=[alert])
     assert notes(Job.objects.get()) == ["Alert (warn) at step 2: High"]
+
+
+def test_kept_values_may_be_nan_in_the_form_of_python(trackio: TrackioClient) -> None:
+    """The client reads what it kept with NaN as numbers, which httpx before 0.28 sends so."""
+    values = {"loss": math.nan, "up": math.inf, "down": -math.inf, "more": 1}
+    body = json.dumps({"kwargs": {"logs": [entry(metrics=values)]}})
+    assert "NaN" in body
+    answer = trackio.client.post("/api/bulk_log", body, "application/json")
+    assert answer.status_code == 200, answer.content
+    found = metrics_json(Job.objects.get(), list(values), 100)
+    assert found["not_finite"] == {
+        "loss": {"0": "NaN"}, "up": {"0": "Infinity"}, "down": {"0": "-Infinity"},
+    }  # fmt: skip
+    assert found["series"]["more"] == [1]
 
 
 def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> None:
