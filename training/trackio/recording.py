@@ -169,7 +169,12 @@ def _time(text: str | None, now: float) -> float:
 
 def _note(run: TrackioRun, user: User, reasons: Iterable[str]) -> None:
     """Write each reason once into the history of the job."""
-    new = [reason for reason in dict.fromkeys(reasons) if reason not in run.noted]
+    reasons = list(dict.fromkeys(reasons))
+    if not reasons:
+        return
+    # The row was read before its job was locked.
+    run.refresh_from_db(fields=["noted"])
+    new = [reason for reason in reasons if reason not in run.noted]
     new = new[: MAX_NOTED - len(run.noted)]
     if not new:
         return

@@ -18,8 +18,9 @@ from tests.integration.training.trackio.conftest import TrackioClient, entry
 from tests.jobs import reload
 from training.jobs import reports, status
 from training.jobs.chart_series import metrics_json
-from training.models import Job, JobEvent, Project
+from training.models import Job, JobEvent, Project, TrackioRun
 from training.models.states import Status, Stop
+from training.trackio import runs
 
 
 def loss(job: Job) -> list[tuple[Any, Any]]:
@@ -131,6 +132,23 @@ def test_kept_values_may_be_nan_in_the_form_of_python(trackio: TrackioClient) ->
         "loss": {"0": "NaN"}, "up": {"0": "Infinity"}, "down": {"0": "-Infinity"},
     }  # fmt: skip
     assert found["series"]["more"] == [1]
+
+
+def test_reason_that_another_request_has_just_noted_is_not_noted_again(
+    trackio: TrackioClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = runs.find_or_create_run
+
+    def find_while_another_request_notes(*values: Any) -> TrackioRun:
+        run = real(*values)
+        TrackioRun.objects.update(noted=["'a' is not a number."])
+        return run
+
+    name = "training.trackio.recording.find_or_create_run"
+    monkeypatch.setattr(name, find_while_another_request_notes)
+    trackio.log({"metrics": {"a": "text", "b": "text"}})
+    assert notes(Job.objects.get()) == ["Not stored: 'b' is not a number."]
+    assert TrackioRun.objects.get().noted == ["'a' is not a number.", "'b' is not a number."]
 
 
 def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> None:
