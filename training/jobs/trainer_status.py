@@ -175,7 +175,7 @@ def _step(found: _Reading, position: TrainerPosition, index: PointIndex, *, is_o
 
 def _last_step(epoch: float | None, position: TrainerPosition, total: int) -> int:
     """The step at which a training ended, perhaps early: its last status names only the epoch."""
-    if not epoch or not position.step or not position.epoch:
+    if not epoch or not math.isfinite(epoch) or not position.step or not position.epoch:
         return total
     latest = epoch * position.step / max(position.epoch - EPOCH_ROUNDING, 1e-9)
     if latest >= total:

@@ -216,3 +216,12 @@ def test_next_attempt_begins_without_an_estimate(job: Job, running_attempt: Atte
     claim_job(job, "other")
     stored = reload(job)
     assert (stored.progress_percent, stored.estimated_end_at) == (10, None)
+
+
+def test_last_status_without_a_finite_epoch_belongs_to_the_last_step(
+    job: Job, running_attempt: Attempt
+) -> None:
+    record_status(running_attempt, status(90, 5, loss=0.2, current_step=181, total_steps=200,
+                                          current_epoch=1.81))  # fmt: skip
+    record_status(running_attempt, status(100, 0, loss=0.1, epoch="nan"))
+    assert series(job, "loss") == {"loss": [(181, 0.2), (200, 0.1)]}
