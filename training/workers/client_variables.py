@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from training.accounts import tokens
 from training.models import Job
 from training.programs.registry import get_program
+from training.workers.database_retry import retry_while_unavailable
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
 # Hugging Face's `Trainer` reports to this address (`training.jobs.trainer_status`).
@@ -22,23 +23,22 @@ FILE_NAME = "api-token"
 
 
 @contextmanager
-def client_variables(job: Job, folder: Path) -> Iterator[Mapping[str, str]]:
+def client_variables(
+    job: Job, folder: Path, give_up: Callable[[], bool]
+) -> Iterator[Mapping[str, str]]:
     """Variables for MLflow and for Hugging Face's `Trainer`, valid until the end of the attempt.
 
     Empty for a built-in program and without an address of the web server. A server that the
-    operator has named for a client is kept.
+    operator has named for a client is kept. Waits for an unavailable database until `give_up`.
     """
     if not settings.WEB_URL or not get_program(job.program).folder:
         yield {}
         return
     wanted = {MLFLOW_URI, KUBEFLOW_URL} - os.environ.keys()
-    try:
-        token = tokens.create_job_token(job) if wanted else ""
-    except DatabaseError:  # a program without these clients does not need it
-        token = ""
-    if not token:
+    if not wanted:
         yield {}
         return
+    token = retry_while_unavailable(partial(tokens.create_job_token, job), give_up)
     token_file = folder / FILE_NAME
     try:
         yield {

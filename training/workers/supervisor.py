@@ -100,7 +100,7 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
         event_files = _event_follower(attempt, folder)
         tensorboard = tensorboard_variables(folder) if event_files else {}
         with (
-            client_variables(job, folder) as variables,
+            client_variables(job, folder, shutting_down.is_set) as variables,
             TrainerProcess(_run_spec(job, folder), folder, {**variables, **tensorboard}) as trainer,
             RunMonitor(attempt, trainer.pid, trainer.log) as monitor,
         ):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from pytest_django import Settings
 
 from tests.jobs import reload
@@ -254,3 +255,22 @@ def test_status_server_of_the_operator_is_kept(
         "KUBEFLOW_TRAINER_SERVER_URL": "https://kubeflow.example.org",
     }
     assert not ApiToken.objects.exists()
+
+
+def test_program_gets_its_token_after_an_outage_of_the_database(
+    submit: Any, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it MLflow would log into a folder, unnoticed."""
+    settings.WEB_URL = "http://127.0.0.1:8001"
+    real, fails = tokens.create_job_token, [True]
+
+    def create_job_token(job: Job) -> str:
+        if fails:
+            fails.clear()
+            raise OperationalError("the database restarts")
+        return real(job)
+
+    monkeypatch.setattr("training.accounts.tokens.create_job_token", create_job_token)
+    job = submit(WRITE_VARIABLES)
+    supervise(job.pk, "worker")
+    assert variables(tmp_path)["MLFLOW_RUN_ID"] == job.pk.hex
