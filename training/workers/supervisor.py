@@ -265,7 +265,7 @@ class _Supervision:
                 record = partial(points.record_points, self._attempt, found)
                 self._note_rejected(self._write(record))
             for note in self._event_files.take_notes():
-                self._write(partial(attempts.record_note, self._attempt, self._worker, note))
+                self._record_note(note)
             self._event_files.save()
             if until is None or not self._event_files.has_more or time.monotonic() >= until:
                 return
@@ -288,12 +288,15 @@ class _Supervision:
     def _write(self, write: Callable[[], Result]) -> Result:
         return retry_while_unavailable(write, give_up=shutting_down.is_set)
 
+    def _record_note(self, text: str) -> None:
+        self._write(partial(attempts.record_note, self._attempt, self._worker, text))
+
     def _note_rejected(self, rejected: Sequence[points.Rejection]) -> None:
         """Report points that cannot be stored, each reason once."""
         for reason in {one.reason for one in rejected} - self._noted:
             if len(self._noted) < MAX_NOTED_REASONS:
                 self._noted.add(reason)
-                attempts.record_note(self._attempt, self._worker, f"Not stored: {reason}")
+                self._record_note(f"Not stored: {reason}")
 
     def _record(self, batch: list[Message]) -> Finish | None:
         match batch[-1]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -310,6 +310,29 @@ def test_error_while_reading_does_not_end_the_training(
     job = submit("SummaryWriter('runs').close()")
     supervise(job.pk, "worker")
     assert reload(job).status == Status.COMPLETED
+
+
+def test_note_waits_for_the_database(
+    submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, fails = attempts.record_note, [True]
+
+    def record_note(attempt: attempts.Attempt, actor: str, message: str) -> None:
+        if fails:
+            fails.clear()
+            raise OperationalError("the database restarts")
+        real(attempt, actor, message)
+
+    monkeypatch.setattr("training.jobs.attempts.record_note", record_note)
+    job = submit("""
+log = SummaryWriter("runs")
+log.add_scalar("loss", 1.0, 2**60)
+log.close()
+""")
+    supervise(job.pk, "worker")
+    assert reload(job).status == Status.COMPLETED
+    (note,) = notes(job)
+    assert note.startswith("Not stored: step is 1152921504606846976")
 
 
 def test_folder_whose_name_no_database_stores_does_not_end_the_training(
