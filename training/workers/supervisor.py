@@ -46,6 +46,14 @@ DRAIN_SECONDS = 8.0
 MAX_NOTED_REASONS = 10
 # How long an attempt waits at its end until all event files are read.
 LAST_EVENTS_SECONDS = 60.0
+_REST_NOT_READ = (
+    "TensorBoard: the event files were not read to their end within "
+    f"{LAST_EVENTS_SECONDS:.0f} s after the script had ended. Only a further attempt reads on."
+)
+_READING_FAILED = (
+    "TensorBoard: an error of the worker ended the reading of event files; the log of the worker "
+    "has the details."
+)
 
 Finish = Callable[[Attempt], None]
 Result = TypeVar("Result")
@@ -215,6 +223,8 @@ class _Supervision:
             # After a stop, the next attempt reads what is left.
             seconds = LAST_EVENTS_SECONDS if self._has_ended else 0
             self._store_event_files(until=time.monotonic() + seconds)
+            if self._has_ended and self._event_files and self._event_files.has_more:
+                self._record_note(_REST_NOT_READ)
         return finish
 
     def _follow_messages(self) -> Finish | None:
@@ -260,6 +270,7 @@ class _Supervision:
             except Exception:  # no file may end a training
                 log.exception("Cannot read the event files of job %s.", self._attempt.job_id)
                 self._event_files = None
+                self._record_note(_READING_FAILED)
                 return
             if found:
                 record = partial(points.record_points, self._attempt, found)

@@ -310,6 +310,26 @@ def test_error_while_reading_does_not_end_the_training(
     job = submit("SummaryWriter('runs').close()")
     supervise(job.pk, "worker")
     assert reload(job).status == Status.COMPLETED
+    (note,) = notes(job)
+    assert note.startswith("TensorBoard: an error of the worker ended the reading")
+
+
+def test_rest_that_is_not_read_in_time_is_noted(
+    submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.workers.supervisor.LAST_EVENTS_SECONDS", 0)
+    monkeypatch.setattr("training.workers.event_follower.READ_BYTES", 500)
+    job = submit("""
+log = SummaryWriter("runs")
+for step in range(1000):
+    log.add_scalar("loss", step, step)
+log.close()
+""")
+    supervise(job.pk, "worker")
+    assert reload(job).status == Status.COMPLETED
+    assert len(series(job)["loss"]) < 1000
+    (note,) = notes(job)
+    assert note.startswith("TensorBoard: the event files were not read to their end")
 
 
 def test_note_waits_for_the_database(
