@@ -14,7 +14,7 @@ from training.accounts import audit, passwords
 from training.datasets import service as datasets
 from training.jobs import lifecycle, reports
 from training.jobs.lifecycle import ConflictError
-from training.models import Dataset, Job, Project, Sweep
+from training.models import Dataset, Job, Project, Sweep, TrackioRun
 from training.models.states import ACTIVE
 from training.sweeps import lifecycle as sweeps
 
@@ -138,6 +138,9 @@ def _hand_over(user: User, to: User) -> None:
     known = Job.objects.filter(owner=to).exclude(external_id="").values("external_id")
     Job.objects.filter(owner=user, external_id__in=known).update(external_id="")
     Job.objects.filter(owner=user).update(owner=to, updated_at=Now())
+    # Else they would be deleted with the user, and the jobs would fail when they fall silent.
+    taken = TrackioRun.objects.filter(owner=to).values("run_id")
+    TrackioRun.objects.filter(owner=user).exclude(run_id__in=taken).update(owner=to)
 
 
 def _free_name(name: str, user: User, to: User) -> str:

@@ -16,7 +16,7 @@ from tests.jobs import claim_job
 from training.accounts import tokens
 from training.jobs import directories, lifecycle, reports, results
 from training.localization.config import TrainConfig
-from training.models import ApiToken, AuditEntry, Dataset, Job, Project, Sweep
+from training.models import ApiToken, AuditEntry, Dataset, Job, Project, Sweep, TrackioRun
 from training.models.states import Status
 from training.models.webhooks import Webhook
 from training.sweeps import lifecycle as sweeps
@@ -86,6 +86,17 @@ def test_runs_that_both_users_imported_are_handed_over(owner: User, bob: User) -
     command("ada", "--hand-to", "bob")
     imported = Job.objects.filter(owner=bob, reported=True)
     assert sorted(imported.values_list("external_id", flat=True)) == ["", "import:1"]
+
+
+def test_runs_of_trackio_are_handed_over(owner: User, bob: User) -> None:
+    """Else they would fail when they fall silent, and the new owner could not continue them."""
+    for user, run_id in ((owner, "a"), (owner, "b"), (bob, "b")):
+        job = reports.register(user, reports.NewReport(), None, None)
+        TrackioRun.objects.create(job=job, owner=user, run_id=run_id)
+    command("ada", "--hand-to", "bob")
+    handed = TrackioRun.objects.filter(owner=bob, job__owner=bob)
+    assert sorted(handed.values_list("run_id", flat=True)) == ["a", "b"]
+    assert Job.objects.filter(owner=bob, reported=True).count() == 3
 
 
 def test_running_jobs_are_asked_to_stop_first(owner: User, job: Job) -> None:
