@@ -38,6 +38,8 @@ from training.trackio.runs import find_or_create_run, new_config
 
 MAX_NOTED = 10
 MAX_ALERT = 2000
+# Entries of one transaction, during which no other request writes on SQLite.
+MAX_TOGETHER = 5000
 # Of one query.
 CHUNK = 500
 Entry = TypeVar("Entry", bound=RunReference)
@@ -46,13 +48,20 @@ Entry = TypeVar("Entry", bound=RunReference)
 def record_logs(user: User, body: BulkLog) -> None:
     for entries in _by_run(body.logs):
         config = next((one.config for one in entries if one.config), None)
-        with transaction.atomic():
-            run = find_or_create_run(user, entries[0], config)
-            new = _not_recorded(run, entries, lambda one: one.log_id)
-            rows, reasons = _as_points(run, new)
-            changes = new_config(run.job, config)
-            rejected = reports.record_points(run.job, rows, user.username, **changes)
-            _note(run, user, [*reasons, *(one.reason for one in rejected)])
+        for start in range(0, len(entries), MAX_TOGETHER):
+            _record_logs_of_run(user, entries[start : start + MAX_TOGETHER], config)
+
+
+def _record_logs_of_run(
+    user: User, entries: Sequence[LogEntry], config: Mapping[str, JsonValue] | None
+) -> None:
+    with transaction.atomic():
+        run = find_or_create_run(user, entries[0], config)
+        new = _not_recorded(run, entries, lambda one: one.log_id)
+        rows, reasons = _as_points(run, new)
+        changes = new_config(run.job, config)
+        rejected = reports.record_points(run.job, rows, user.username, **changes)
+        _note(run, user, [*reasons, *(one.reason for one in rejected)])
 
 
 def record_system(user: User, body: BulkLogSystem) -> None:

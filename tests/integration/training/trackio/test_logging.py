@@ -20,7 +20,7 @@ from training.jobs import reports, status
 from training.jobs.chart_series import metrics_json
 from training.models import Job, JobEvent, Project, TrackioRun
 from training.models.states import Status, Stop
-from training.trackio import runs
+from training.trackio import recording, runs
 
 
 def loss(job: Job) -> list[tuple[Any, Any]]:
@@ -149,6 +149,15 @@ def test_reason_that_another_request_has_just_noted_is_not_noted_again(
     trackio.log({"metrics": {"a": "text", "b": "text"}})
     assert notes(Job.objects.get()) == ["Not stored: 'b' is not a number."]
     assert TrackioRun.objects.get().noted == ["'a' is not a number.", "'b' is not a number."]
+
+
+def test_many_entries_are_several_transactions(trackio: TrackioClient) -> None:
+    """On SQLite nothing else is written during one."""
+    entries = [{"step": step, "metrics": {"loss": step}, "log_id": str(step)}
+               for step in range(recording.MAX_TOGETHER + 1)]  # fmt: skip
+    trackio.log(*entries, entries[0])
+    job = Job.objects.get()
+    assert (job.point_index.revision, job.summary) == (2, {"loss": recording.MAX_TOGETHER})
 
 
 def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> None:
