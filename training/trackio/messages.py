@@ -15,7 +15,8 @@ MAX_NAME = 200
 
 
 def _clean(value: object) -> object:
-    return clean_name(value)[:MAX_NAME].strip() if isinstance(value, str) else value
+    # Cleaned again, because what is left may be invisible.
+    return clean_name(clean_name(value)[:MAX_NAME]) if isinstance(value, str) else value
 
 
 ShownName = Annotated[str, BeforeValidator(_clean)]

@@ -164,6 +164,8 @@ def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> No
     config = {"text": "a\x00b", "_Group": "x" * 60}
     trackio.log({"project": " a\nb ", "run": "c\x07d", "metrics": {"loss": 1}, "config": config})
     job = Job.objects.get()
+    trackio.log({"run": "\u200b" * 200 + "a", "run_id": "b" * 32, "metrics": {"loss": 1}})
+    assert Job.objects.get(trackio_run__run_id="b" * 32).name == ""
     assert (job.project_name, job.name) == ("a b", "c\N{REPLACEMENT CHARACTER}d")
     assert (job.config, job.tags) == ({"text": "a\N{REPLACEMENT CHARACTER}b"}, [])
 
