@@ -132,3 +132,33 @@ def test_texts_of_before_the_rule_become_what_every_database_stores(ada: User) -
     for pk, expected in made.items():
         name = Project.objects.get(pk=pk).name
         assert name == (f"{expected}{pk}" if expected != "caf\u00e9" else expected)
+
+
+def test_tags_of_imported_jobs_become_external_ids(ada: User, bob: User) -> None:
+    apps = migrate([("training", "0028_trackio")])
+    jobs: Any = apps.get_model("training", "Job")
+
+    def create(owner: User, *tags: str, reported: bool = True) -> uuid.UUID:
+        job = jobs.objects.create(
+            owner_id=owner.pk, tags=list(tags), reported=reported, updated_at=timezone.now()
+        )
+        return uuid.UUID(str(job.pk))
+
+    try:
+        marked = create(ada, "night", "import:mlflow:1", "day")
+        again = create(ada, "import:mlflow:1")
+        of_another = create(bob, "import:mlflow:1")
+        with_two = create(ada, "import:a", "import:b")
+        not_reported = create(ada, "import:c", reported=False)
+        untagged = create(ada)
+    finally:
+        migrate(newest())
+    found = {job.pk: (job.external_id, job.tags) for job in Job.objects.all()}
+    assert found == {
+        marked: ("import:mlflow:1", ["night", "day"]),
+        again: ("", ["import:mlflow:1"]),
+        of_another: ("import:mlflow:1", []),
+        with_two: ("", ["import:a", "import:b"]),
+        not_reported: ("", ["import:c"]),
+        untagged: ("", []),
+    }
