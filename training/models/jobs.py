@@ -143,7 +143,7 @@ class Job(models.Model):
     program = models.CharField(max_length=100, default="localizer")
     # The training runs elsewhere and reports over HTTP; no worker claims the job.
     reported = models.BooleanField(default=False)
-    # A reported job that failed because no report came; the next report continues it.
+    # A reported job that ended because no report came; the next report continues it.
     silent = models.BooleanField(default=False)
     # The run in the tool that recorded it, if the job was imported; unique per owner.
     external_id = models.CharField(max_length=200, blank=True, default="")

@@ -45,7 +45,7 @@ def storable(value: object, depth: int = 0) -> Any:
 
 
 class RunReference(BaseModel):
-    """Old clients send no ID; then the run is the newest of its name."""
+    """Old clients send no ID; then the names of project and run identify it."""
 
     project: ShownName
     run: ShownName
