@@ -189,7 +189,7 @@ def test_names_that_no_database_stores_are_left_out(tmp_path: Path) -> None:
     assert list(Tree(tmp_path).files()) == [path]
 
 
-def test_tree_forgets_removed_folders(tmp_path: Path) -> None:
+def test_tree_drops_removed_folders(tmp_path: Path) -> None:
     """A script may create a folder for each step."""
     tree = Tree(tmp_path)
     for number in range(20):
