@@ -30,10 +30,10 @@ MAX_TAG = 50
 
 
 def list_runs(user: User, query: ProjectName) -> list[RunRecord]:
-    rows = _runs(user, query.project).select_related("job")
+    rows = _runs(user, query.project).values_list("run_id", "job__name", "job__created_at")
     return [
-        RunRecord(id=row.run_id, name=row.job.name, created_at=row.job.created_at.isoformat())
-        for row in rows
+        RunRecord(id=run_id, name=name, created_at=created_at.isoformat())
+        for run_id, name, created_at in rows
     ]
 
 

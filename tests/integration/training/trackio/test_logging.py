@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from tests.integration.training.trackio.conftest import TrackioClient, entry
@@ -235,6 +237,15 @@ def test_unknown_run_has_no_last_step(trackio: TrackioClient) -> None:
     found = trackio.call("get_run_summary", project="none", run_id="x")
     assert (found["last_step"], found["num_logs"]) == (None, 0)
     assert not Project.objects.exists()
+
+
+def test_list_of_runs_reads_no_configuration(trackio: TrackioClient) -> None:
+    """A client lists all runs of its project at each start."""
+    trackio.log({"metrics": {"loss": 1}, "config": {"labels": ["a"] * 1000}})
+    with CaptureQueriesContext(connection) as queries:
+        [run] = trackio.call("get_runs_for_project", project="radio")
+    assert (run["id"], run["name"]) == ("a" * 32, "first")
+    assert not any('"config"' in query["sql"] for query in queries)
 
 
 def test_summary_is_found_by_name_too(trackio: TrackioClient) -> None:
