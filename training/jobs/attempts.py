@@ -58,7 +58,12 @@ class Attempt:
 
     def end(self, *builders: EventBuilder, **values: Any) -> Job:
         return self.must_change(
-            *builders, lease_expires_at=None, worker="", stop_requested=Stop.NONE, **values
+            *builders,
+            lease_expires_at=None,
+            worker="",
+            stop_requested=Stop.NONE,
+            estimated_end_at=None,
+            **values,
         )
 
 
@@ -90,7 +95,6 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
             status=Status.RUNNING,
             worker=worker,
             attempt=F("attempt") + 1,
-            estimated_end_at=None,
             **lease(),
         )
         if job:

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from tests.jobs import claim_job, reload
-from training.jobs import progress, reports
+from training.jobs import progress, reports, results
 from training.jobs.attempts import Attempt, SupersededError
 from training.jobs.chart_series import metrics_json
 from training.jobs.trainer_status import StatusMetric, TrainerStatus, record_status
@@ -210,10 +210,9 @@ def test_many_statuses_without_values_are_announced_ten_times_a_second(
     assert reload(job).progress_percent == 19
 
 
-def test_next_attempt_begins_without_an_estimate(job: Job, running_attempt: Attempt) -> None:
+def test_attempt_that_has_ended_has_no_estimate(job: Job, running_attempt: Attempt) -> None:
     record_status(running_attempt, status(10, 50))
-    Job.objects.filter(pk=job.pk).update(status=Status.QUEUED)
-    claim_job(job, "other")
+    results.pause_attempt(running_attempt)
     stored = reload(job)
     assert (stored.progress_percent, stored.estimated_end_at) == (10, None)
 
