@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -44,11 +49,27 @@ print(json.dumps({"tokens": tokens, "dataset": str(dataset.pk)}))
 SMALL: dict[str, Any] = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What every new installation has: tokens by user, and the ID of a dataset."""
+
+    tokens: dict[str, str]
+    dataset: str
+
+
 class Stack:
-    """An installation; the embedded mode if `amqp` is empty."""
+    """An installation; the embedded mode if `amqp` is empty.
+
+    Without `content` the database is empty, and is migrated and filled.
+    """
 
     def __init__(
-        self, folder: Path, amqp: str = "", database: str = "", **environment: str
+        self,
+        folder: Path,
+        amqp: str = "",
+        database: str = "",
+        content: Content | None = None,
+        **environment: str,
     ) -> None:
         self.folder, self.amqp = folder, amqp
         self.environment = {
@@ -68,10 +89,8 @@ class Stack:
         self.web: subprocess.Popen[bytes] | None = None
         self._workers: list[subprocess.Popen[bytes]] = []
         self.port, self._own = 0, uuid4().hex[:6]
-        prepared = self.python("-c", PREPARE % PASSWORD)
-        credentials = json.loads(prepared.splitlines()[-1])
-        self.tokens: dict[str, str] = credentials["tokens"]
-        self.dataset: str = credentials["dataset"]
+        self.content = content or self._prepare()
+        self.tokens, self.dataset = self.content.tokens, self.content.dataset
 
     @property
     def url(self) -> str:
@@ -213,6 +232,10 @@ class Stack:
         self.processes.append(process)
         return process
 
+    def _prepare(self) -> Content:
+        printed = self.python("-c", PREPARE % PASSWORD)
+        return Content(**json.loads(printed.splitlines()[-1]))
+
     def python(self, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -235,18 +258,37 @@ def postgres_is_available() -> bool:
 
 
 @contextmanager
-def new_database() -> Iterator[str]:
+def new_database(template: str = "template1") -> Iterator[str]:
     """The URL of a new PostgreSQL database; empty, for SQLite, without PostgreSQL."""
     if not postgres_is_available():
         yield ""
         return
     name = f"heimdall_test_{uuid4().hex[:12]}"
     with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield f"{POSTGRES}/{name}"
         finally:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prepared installation that new ones copy, because preparing one takes seconds."""
+
+    folder: Path
+    database: str  # its name on PostgreSQL; empty: a file in the folder
+    content: Content
+
+
+@cache
+def _template(*, on_postgres: bool) -> Template:
+    resources = ExitStack()
+    atexit.register(resources.close)
+    folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="heimdall-template-"))
+    url = resources.enter_context(new_database()) if on_postgres else ""
+    content = Stack(Path(folder), database=url).content
+    return Template(Path(folder), url.rpartition("/")[2], content)
 
 
 @contextmanager
@@ -254,8 +296,13 @@ def running_stack(
     folder: Path, amqp: str = "", workers: int = 0, **environment: str
 ) -> Iterator[Stack]:
     """Start the web process and workers; on PostgreSQL, or on SQLite in the embedded mode."""
-    with new_database() if amqp else nullcontext("") as database:
-        stack = Stack(folder, amqp, database, **environment)
+    template = _template(on_postgres=bool(amqp) and postgres_is_available())
+    shutil.copytree(template.folder, folder, dirs_exist_ok=True)
+    with ExitStack() as resources:
+        database = ""
+        if template.database:
+            database = resources.enter_context(new_database(template.database))
+        stack = Stack(folder, amqp, database, template.content, **environment)
         try:
             stack.start_web()
             for _ in range(workers):
