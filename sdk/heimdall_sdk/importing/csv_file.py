@@ -67,7 +67,7 @@ class _Table:
         if lower[: len(EXPORTED)] == EXPORTED:
             reserved |= {2, 3}
         self._metrics = [
-            (position, name.strip()) for position, name in enumerate(columns)
+            (position, _metric_name(name)) for position, name in enumerate(columns)
             if position not in reserved and name.strip()
         ]  # fmt: skip
 
@@ -98,7 +98,7 @@ class _Table:
             run = _cell(row, self._run) or self._path.stem
             table = tables.setdefault(run, MetricTable())
             omissions = omitted.setdefault(run, Omissions())
-            name, step = _cell(row, metric), self._integer(line, row, self._step)
+            name, step = _metric_name(_cell(row, metric)), self._integer(line, row, self._step)
             try:
                 number = float(_cell(row, value))
             except ValueError:
@@ -161,6 +161,12 @@ def _points_of(table: MetricTable, _omissions: Omissions) -> Iterator[PointTuple
 
 def _cell(row: list[str], position: int | None) -> str:
     return row[position].strip() if position is not None and position < len(row) else ""
+
+
+def _metric_name(cell: str) -> str:
+    """Without the quote before what a spreadsheet would take for a formula, as exports write it."""
+    name = cell.strip()
+    return name[1:] if name[:1] == "'" and name[1:2] in ("=", "+", "-", "@") else name
 
 
 def _header(path: Path) -> tuple[list[str], list[str]]:

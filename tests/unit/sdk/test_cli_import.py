@@ -77,6 +77,14 @@ def test_heimdalls_own_export_is_read_without_derived_columns(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    "text", ["epoch,'=a,'b\n1,0.5,1\n", "metric,epoch,value\n'=a,1,0.5\n'b,1,1\n"]
+)
+def test_quote_before_a_formula_is_not_part_of_the_name(tmp_path: Path, text: str) -> None:
+    (point,) = read(table(tmp_path, text))
+    assert point[3] == {"=a": 0.5, "'b": 1.0}
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [("a,b\n1,2\n", "no column of steps (step or epoch); it has a, b. Name it with --step."),
      ("", "is empty"), ("step,a,a\n1,2,3\n", "several columns 'a'"),

@@ -14,6 +14,8 @@ from training.points.columns import read_series
 
 PAGE_SIZE = 1000
 POINTS_AT_ONCE = 10_000
+# A series' name has no tab or line break, with which a formula can begin as well.
+FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def epoch_pages(job: Job) -> Iterator[list[Epoch]]:
@@ -26,7 +28,7 @@ def epoch_pages(job: Job) -> Iterator[list[Epoch]]:
 
 def epochs_csv(job: Job) -> Iterator[bytes]:
     names = chart_series.series_names(job)
-    yield _csv_row(["epoch", "at", "seconds", "is_best", *names])
+    yield _csv_row(["epoch", "at", "seconds", "is_best", *map(_text_cell, names)])
     for page in epoch_pages(job):
         yield b"".join(
             _csv_row(
@@ -56,7 +58,7 @@ def points_csv(job: Job) -> Iterator[bytes]:
                 part.steps.tolist(), part.known_times().tolist(), part.values.tolist(), strict=True
             )
             yield _csv_rows(
-                [name, step, _whole(epoch_by_step.get(step)), time, value]
+                [_text_cell(name), step, _whole(epoch_by_step.get(step)), time, value]
                 for step, time, value in rows
             )
 
@@ -65,10 +67,15 @@ def _epoch_values_csv(job: Job) -> Iterator[bytes]:
     for name in chart_series.series_names(job):
         for page in epoch_pages(job):
             yield _csv_rows(
-                [name, None, epoch.epoch, epoch.at.timestamp(), epoch.metrics[name]]
+                [_text_cell(name), None, epoch.epoch, epoch.at.timestamp(), epoch.metrics[name]]
                 for epoch in page
                 if name in epoch.metrics
             )
+
+
+def _text_cell(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: names of metrics are text of users."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _whole(number: float | None) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -113,3 +116,20 @@ def test_pages_and_exports_show_the_largest_and_smallest_numbers(page: Client, a
     for kind in ("csv", "jsonl", "tensorboard", "mlflow"):
         export = page.get(f"/api/v1/training/jobs/{first.pk}/export?format={kind}")
         assert b"".join(export), kind
+
+
+FORMULAS = ["=cmd|'/C calc'!A0", "+1", "-loss", "@SUM(1)"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "points"])
+def test_no_cell_of_an_export_is_a_formula(page: Client, ada: User, kind: str) -> None:
+    job = reports.register(ada, NewReport(name="=1+1"), None, None)
+    values = {**dict.fromkeys(FORMULAS, -1.0), "loss": -2.0}
+    valid, rejected = points.read_points([{"step": 1, "time": 1e9, "epoch": 1, "values": values}])
+    assert not rejected
+    reports.record_batch(job, BatchId("c", 1), valid, "ada")
+    answer = page.get(f"/api/v1/training/jobs/{job.pk}/export?format={kind}")
+    rows = csv.reader(io.StringIO(b"".join(answer).decode()))
+    cells = [cell for row in rows for cell in row]
+    assert {f"'{name}" for name in FORMULAS} | {"loss", "-1.0", "-2.0"} <= set(cells)
+    assert not [cell for cell in cells if cell in FORMULAS]
