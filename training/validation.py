@@ -118,6 +118,14 @@ _MESSAGES = {
     "string_too_long": "Too long ({length} characters); at most {max_length} allowed.",
     "uuid_parsing": "{value!r} is not a UUID.",
     "uuid_type": "{value!r} is not a UUID.",
+    "model_type": "This must be an object.",
+    "dict_type": "This must be an object.",
+    "list_type": "This must be a list.",
+    "bool_type": "This must be true or false.",
+    **dict.fromkeys(
+        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing", "timezone_aware"),
+        "This must be a date and time with an offset, such as 2026-01-31T12:00:00Z.",
+    ),
 }
 # The same messages for the validators of Django and DRF: their code, our message and its bound.
 _VALIDATORS = {

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from training.localization.config import GenerateConfig, TrainConfig
 from training.validation import MAX_DEPTH, TOO_DEEP, InvalidInputError, validate
@@ -131,3 +131,31 @@ def test_text_that_some_database_cannot_store_is_an_error_anywhere(text: str, as
     (sentences,) = error_of({text: 1} if as_key else [text]).values()
     assert sentences[0].startswith("Contains the ")
     assert sentences[0].endswith("which is not allowed; remove it.")
+
+
+class Shapes(BaseModel):
+    words: list[str] = []
+    limits: dict[str, int] = {}
+    config: TrainConfig | None = None
+    active: bool = False
+    at: AwareDatetime | None = None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("words", "x", "This must be a list."),
+        ("limits", [], "This must be an object."),
+        ("config", 5, "This must be an object."),
+        ("active", "yes", "This must be true or false."),
+        ("active", 1, "This must be true or false."),
+        ("at", "x", "This must be a date and time with an offset"),
+        ("at", 5, "This must be a date and time with an offset"),
+        ("at", "2026-01-31", "This must be a date and time with an offset"),
+        ("at", "2026-01-31T12:00:00", "This must be a date and time with an offset"),
+    ],
+)
+def test_value_of_another_type_gets_a_sentence(field: str, value: Any, sentence: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        validate(Shapes, {field: value})
+    assert refused.value.errors[field][0].startswith(sentence)

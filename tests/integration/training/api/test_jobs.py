@@ -38,7 +38,7 @@ def test_job_starts_with_the_four_contract_fields(api: APIClient, dataset: Datas
         ({"epochs": "ten"}, "epochs", "'ten' is not a whole number."),
         ({"epoch": 5}, "epoch", "Unknown field; did you mean 'epochs'?"),
         ({"dataset_id": "7"}, "dataset_id", "'7' is not a UUID."),
-        ({"tags": "x"}, "tags", "Input should be a valid array."),
+        ({"tags": "x"}, "tags", "This must be a list."),
     ],
 )
 def test_invalid_field_is_reported_and_nothing_is_created(

@@ -67,7 +67,7 @@ def test_status_of_another_attempt_is_a_conflict(program: Client, job: Job) -> N
     ("body", "field", "sentence"),
     [
         ({}, "trainerStatus", "This field is required."),
-        ({"trainerStatus": 5}, "trainerStatus", "Input should be an object."),
+        ({"trainerStatus": 5}, "trainerStatus", "This must be an object."),
         ({"trainerStatus": {"progressPercentage": 101}}, "trainerStatus.progressPercentage",
          "101 is too large; it must be at most 100."),
         ({"trainerStatus": {"metrics": [{"name": "loss"}]}}, "trainerStatus.metrics.0.value",
