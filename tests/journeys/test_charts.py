@@ -165,6 +165,39 @@ def test_values_that_are_not_finite_interrupt_the_curve_and_are_named(
     expect(chart(tab, "Acc").locator(".reading")).to_have_text("1.000")
 
 
+def test_failed_job_waits_for_nothing(tab: Page, server: Stack) -> None:
+    jobs = [register(server), register(server, total_epochs=3, objective={"metric": "loss"})]
+    for job in jobs:
+        open_job(tab, server, job)
+        expect(tab.locator("#charts")).to_contain_text("Waiting for the first")
+        expect(tab.locator("#live")).to_contain_text("Live")
+        with server.api() as api:
+            api.post(f"/reports/{job}/finish", json={"status": "failed"})
+        expect(tab.locator("#pill")).to_have_text("Failed")
+        expect(tab.locator("#charts")).not_to_contain_text("Waiting for the first")
+        assert tab.evaluate("window.untouched") is True
+
+
+EXTREMES = [1.7976931348623157e308, -1.7976931348623157e308, 1e200, 5e-324, -5e-324, 0.0]
+
+
+@pytest.mark.parametrize(
+    "values", [EXTREMES, [1e14] * 6, [1e-300] * 6, [5e-324] * 6, [-1.0, 1.0] * 3], ids=str
+)
+def test_largest_smallest_and_flat_values_are_drawn(
+    tab: Page, server: Stack, values: list[float]
+) -> None:
+    job = register(server)
+    report(server, job, *(point(step, loss=value) for step, value in enumerate(values)))
+    open_job(tab, server, job)
+    expect(chart(tab, "Loss").locator("canvas")).to_be_visible()
+    button = chart(tab, "Loss").get_by_role("button", name="log")
+    for pressed in ("true", "false"):
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", pressed)
+    expect(chart(tab, "Loss").locator(".reading")).not_to_have_text(re.compile("NaN|Infinity"))
+
+
 def test_pointer_shows_values_and_a_drag_zooms_all_charts(tab: Page, server: Stack) -> None:
     job = register(server)
     report(server, job, *(point(step, step // 10, loss=step, acc=-step) for step in range(101)))

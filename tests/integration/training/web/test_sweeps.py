@@ -49,6 +49,12 @@ def test_form_creates_a_sweep(page: Client, dataset: Dataset) -> None:
     assert like.context["form"].initial["base_epochs"] == 7
 
 
+def test_form_varies_parameters_of_the_training_only(page: Client, dataset: Dataset) -> None:
+    varied = {name for name in page.get("/sweeps/new").context["form"].fields if "vary_" in name}
+    assert "vary_learning_rate" in varied
+    assert not varied & {"vary_priority", "vary_needs", "vary_processes"}
+
+
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
@@ -83,6 +89,19 @@ def test_sweep_page_marks_the_best_trial(page: Client, ada: User, dataset: Datas
     listed = page.get("/sweeps").content.decode()
     assert "0 / 4" in listed
     assert f"/sweeps/{sweep.pk}" in page.get(f"/jobs/{sweep.jobs.get(trial=1).pk}").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [("running", "Waiting for the first epoch"), ("paused", "Waiting for the first epoch"),
+     ("failed", "No epochs completed."), ("cancelled", "No epochs completed.")],
+)  # fmt: skip
+def test_sweep_without_epochs_waits_for_one_only_while_it_runs(
+    page: Client, ada: User, dataset: Dataset, status: str, sentence: str
+) -> None:
+    sweep = begin(ada, dataset)
+    Sweep.objects.update(status=status)
+    assert sentence in page.get(f"/sweeps/{sweep.pk}").content.decode()
 
 
 def test_sweep_page_query_count_is_independent_of_trials(

@@ -206,6 +206,35 @@ def test_failed_job_shows_error_and_resume_epoch(
     assert "Resume from epoch 1" in html
 
 
+def test_job_that_failed_before_its_first_epoch_has_nothing_to_resume_from(
+    page: Client, job: Job, running_attempt: Attempt, settings: Any
+) -> None:
+    message = f"{settings.DATA_DIR}/datasets/x.safetensors is damaged."
+    results.fail_attempt(running_attempt, message)
+    html = page.get(f"/jobs/{job.pk}").content.decode()
+    assert "datasets/x.safetensors is damaged." in html
+    assert str(settings.DATA_DIR) not in html
+    assert "No epochs completed." in html and "Waiting for the first epoch" not in html
+    assert "No checkpoint saved. Resume restarts from epoch 1." in html
+    (button,) = re.findall(r'<button type="submit"[^>]*\(P\)"[^>]*>', html)
+    assert "primary" not in button
+
+
+def test_job_without_any_value_is_shown_and_exported(
+    page: Client, job: Job, running_attempt: Attempt
+) -> None:
+    metrics = dict.fromkeys(("val_loss", "val_rmse", "train_loss"))
+    for epoch in range(1, 4):
+        attempts.record_epochs(
+            running_attempt, attempts.EpochReport(epoch, metrics, 0.1, epoch == 1, "/c")
+        )
+    paths = [f"/jobs/{job.pk}", f"/jobs/{job.pk}/epochs", "/jobs", f"/compare?jobs={job.pk}"]
+    assert {page.get(path).status_code for path in paths} == {200}
+    for kind in ("csv", "jsonl", "points", "tensorboard", "mlflow"):
+        export = page.get(f"/api/v1/training/jobs/{job.pk}/export?format={kind}")
+        assert export.status_code == 200 and b"".join(export), kind
+
+
 def test_trainer_note_is_not_shown_as_an_interruption(
     page: Client, job: Job, running_attempt: Attempt
 ) -> None:
