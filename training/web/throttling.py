@@ -7,10 +7,11 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from training.accounts.rate_limits import rate_limiter
+from training.web import error_pages
 
 View = Callable[..., HttpResponseBase]
 
@@ -24,8 +25,13 @@ def throttle_page(view: View) -> View:
             # The same row as for requests of the API (`training.api.throttling.UserThrottle`).
             limit = rate_limiter.acquire(f"user:{request.user.pk}", settings.REQUESTS_PER_MINUTE)
             if not limit.granted:
-                message = f"Too many requests; try again in {limit.reset} seconds."
-                response = HttpResponse(message, content_type="text/plain", status=429)
+                response = error_pages.show_without_user(
+                    error_pages.ErrorPage(
+                        429,
+                        "Too many requests",
+                        f"Nothing was changed; try again in {limit.reset} seconds.",
+                    )
+                )
                 response["Retry-After"] = str(limit.reset)
                 return response
         return view(request, *args, **kwargs)

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
 
+from training.accounts.rate_limits import RateLimitResult
 from training.models import Job
 
 
@@ -68,6 +69,17 @@ def test_too_large_form_is_413(page: Client, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     answer = page.post("/projects/new", {"name": "x" * 2000})
     check_page(answer, 413, "too large", "Nothing was saved")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_too_many_requests_are_429(
+    page: Client, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    refused = RateLimitResult(granted=False, remaining=0, reset=37)
+    monkeypatch.setattr("training.web.throttling.rate_limiter.acquire", lambda *_: refused)
+    answer = getattr(page, method)("/projects/new")
+    check_page(answer, 429, "Too many requests", "Nothing was changed; try again in 37 seconds.")
+    assert answer["Retry-After"] == "37"
 
 
 def fail(error: Exception) -> Any:
