@@ -149,7 +149,7 @@ class ManagedReporter(Reporter):
             path = "" if checkpoint is None else str(checkpoint)
             self._queue.put(messages.TrainingCompleted(checkpoint_path=path))
         else:
-            message = error_message or f"The training ended itself as {status}."
+            message = error_message or f"The script ended the run as {status}."
             self._queue.put(messages.Failed(error_message=f"{message.rstrip('.')}."))
         self._flush()
 

@@ -22,8 +22,8 @@ class MappingRequiredError(DatasetImportError):
 
     def __init__(self, file: str) -> None:
         super().__init__(
-            f"{file} is a single table; say in `mapping` what its columns hold. A check of the "
-            "import (`dry_run=1`) guesses it"
+            f"{file} is a single table; describe its columns in `mapping`. A check of the import "
+            "(`dry_run=1`) suggests one"
         )
         self.file = file
 

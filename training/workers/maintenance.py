@@ -81,7 +81,10 @@ class MaintenanceThread(PeriodicThread):
         if time.monotonic() >= self._leases_count_from:
             expired = Q(lease_expires_at__lt=Now())
             requeue_expired(
-                self.worker, expired, "worker_lost", "The worker was lost: no heartbeat."
+                self.worker,
+                expired,
+                "worker_lost",
+                "No heartbeat from the worker; it may be overloaded or offline.",
             )
         if time.monotonic() >= self._silence_counts_from:
             reports.end_silent(self.worker)

@@ -236,7 +236,9 @@ class ReportViewSet(UserViewSet[Job]):
             return None
         found = visible_to(Job.objects.all(), self._user).filter(pk=pk).first()
         if found is None:
-            raise InvalidInputError({"parent": [f"There is no job {pk} that you may see."]})
+            raise InvalidInputError(
+                {"parent": [f"Job {pk} does not exist, or you cannot view it."]}
+            )
         return found
 
     def _job_json(self, job: Job) -> Any:

@@ -44,7 +44,7 @@ class PasswordForm(PasswordChangeForm):
     revoke_tokens = forms.BooleanField(
         required=False,
         label="Revoke all API tokens too",
-        help_text="Somebody who knows the old password may have created tokens.",
+        help_text="Otherwise tokens that were created with the old password stay valid.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

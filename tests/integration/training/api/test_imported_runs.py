@@ -66,8 +66,8 @@ def test_end_at_another_time_replaces_the_first(api: APIClient) -> None:
 
 @pytest.mark.parametrize(
     ("moment", "sentence"),
-    [("2024-02-03T04:05:06", "imezone"), ("1969-01-01T00:00:00Z", "is before 1970"),
-     ("2999-01-01T00:00:00Z", "is in the future"), (1706933106, "datetime")],
+    [("2024-02-03T04:05:06", "with an offset"), ("1969-01-01T00:00:00Z", "is before 1970"),
+     ("2999-01-01T00:00:00Z", "is in the future"), (1706933106, "a date and time")],
 )  # fmt: skip
 def test_time_that_cannot_be_right_is_refused(
     api: APIClient, moment: str | int, sentence: str
@@ -141,7 +141,7 @@ def test_parent_is_a_job_that_the_user_may_see(api: APIClient, bob: User) -> Non
     api.force_authenticate(bob)
     answer = api.post(REPORTS, {"parent": parent}, format="json")
     assert answer.status_code == 400
-    assert "There is no job" in answer.json()["errors"]["parent"][0]
+    assert "does not exist, or you cannot view it" in answer.json()["errors"]["parent"][0]
 
 
 def test_external_id_is_printable_ascii(api: APIClient) -> None:

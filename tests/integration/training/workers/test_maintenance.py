@@ -39,7 +39,7 @@ def test_job_with_an_expired_lease_is_requeued(job: Job, enqueued: list[UUID]) -
     last = JobEvent.objects.filter(job=job).last()
     assert last is not None
     assert last.data["cause"] == "worker_lost"
-    assert last.data["reason"] == "The worker was lost: no heartbeat."
+    assert last.data["reason"] == "No heartbeat from the worker; it may be overloaded or offline."
     assert last.data["actor"] == "worker@here"
 
 
