@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -52,6 +53,104 @@ def test_browser_without_network_blames_neither_worker_nor_server(
     tab.context.set_offline(False)
     expect(tab.locator("#live")).to_have_text("Live", timeout=PATIENCE)
     expect(tab.locator(".live-age")).to_have_text("")
+    stop(embedded, running)
+
+
+def test_server_that_is_away_does_not_blame_the_worker(
+    tab: Page, embedded: Stack, running: str
+) -> None:
+    sockets: list[Any] = []
+
+    def connect(socket: Any) -> None:
+        if sockets:
+            socket.close()  # after the first
+        else:
+            socket.connect_to_server()
+            sockets.append(socket)
+
+    tab.route_web_socket(re.compile("/ws/"), connect)
+    tab.goto(f"{embedded.url}/jobs/{running}")
+    expect(tab.locator("#live")).to_have_text("Live")
+    tab.route("**/*", lambda route: route.abort())
+    sockets[0].close()
+    expect(tab.locator("#live")).to_have_text("Reconnecting: the server does not respond.")
+    tab.get_by_role("button", name="Pause").click()
+    expect(tab.locator("#refusal")).to_have_text("Could not pause: the server is unreachable.")
+    tab.wait_for_timeout(6000)  # longer than the lease of 4 s
+    expect(tab.locator("#pill")).to_have_text("Running")
+    expect(tab.locator("#silent")).to_be_hidden()
+    expect(tab.locator("#heartbeat")).to_have_text("–")
+    stop(embedded, running)
+
+
+def test_socket_that_falls_silent_does_not_stay_live(
+    tab: Page, embedded: Stack, running: str
+) -> None:
+    passes = [True]
+
+    def connect(socket: Any) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda message: passes[0] and socket.send(message))
+
+    tab.route_web_socket(re.compile("/ws/"), connect)
+    tab.goto(f"{embedded.url}/jobs/{running}")
+    expect(tab.locator("#live")).to_have_text("Live")
+    passes[0] = False
+    expect(tab.locator("#live")).to_have_text("No data from the server.", timeout=11_000)
+    expect(tab.locator("#pill")).to_have_text("Running")
+    passes[0] = True
+    expect(tab.locator("#live")).to_have_text("Live", timeout=PATIENCE)
+    stop(embedded, running)
+
+
+def test_session_that_ended_in_another_tab_is_named(
+    tab: Page, embedded: Stack, running: str
+) -> None:
+    sockets: list[Any] = []
+
+    def connect(socket: Any) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    tab.route_web_socket(re.compile("/ws/"), connect)
+    tab.goto(f"{embedded.url}/jobs/{running}")
+    expect(tab.locator("#live")).to_have_text("Live")
+    sockets[0].close(code=4401)
+    expect(tab.locator("#live")).to_have_text("Signed out. Reload to sign in.")
+    tab.wait_for_timeout(2000)
+    assert len(sockets) == 1  # it does not try again
+    stop(embedded, running)
+
+
+def test_two_tabs_and_the_back_button_show_the_same_status(
+    tab: Page, embedded: Stack, running: str
+) -> None:
+    url = f"{embedded.url}/jobs/{running}"
+    other = tab.context.new_page()
+    for page in (tab, other):
+        page.goto(url)
+        expect(page.locator("#live")).to_have_text("Live")
+    other.goto(f"{embedded.url}/jobs")
+    tab.get_by_role("button", name="Pause").click()
+    expect(tab.locator("#pill")).to_have_text("Paused", timeout=PATIENCE)
+    other.go_back()
+    expect(other.locator("#pill")).to_have_text("Paused")
+    other.get_by_role("button", name="Resume").click()
+    expect(tab.locator("#pill")).to_have_text("Running", timeout=PATIENCE)
+    stop(embedded, running)
+
+
+@pytest.mark.parametrize(("hours", "zone"), [(5, "America/New_York"), (-2, "Asia/Kathmandu")])
+def test_wrong_clock_of_the_browser_changes_no_age(
+    chromium: Browser, embedded: Stack, running: str, hours: int, zone: str
+) -> None:
+    with person(chromium, embedded, timezone_id=zone) as tab:
+        tab.add_init_script(f"const now = Date.now; Date.now = () => now() + {hours} * 3600_000;")
+        tab.goto(f"{embedded.url}/jobs/{running}")
+        expect(tab.locator("#live")).to_have_text("Live")
+        expect(tab.locator("#heartbeat")).to_have_text(re.compile(r"^\d s ago$"))
+        expect(tab.locator("#pill")).to_have_text("Running")
+        expect(tab.locator("#progress")).to_have_text(re.compile(r"about [0-9]+ (s|min)"))
     stop(embedded, running)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -66,6 +67,14 @@ def test_taken_port(tmp_path: Path, taken_port: str, command: str) -> None:
     }
     done = run(tmp_path, *arguments[command])
     assert_sentence(done, "Cannot listen", "in use")
+
+
+def test_data_folder_of_another_server(tmp_path: Path) -> None:
+    assert run(tmp_path, "manage.py", "migrate", "-v0").returncode == 0
+    with (tmp_path / "embedded.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(tmp_path, *SERVE, "0")
+    assert_sentence(done, f"Another Heimdall process already uses {tmp_path}")
 
 
 def test_damaged_database(tmp_path: Path) -> None:

@@ -19,6 +19,14 @@ def test_invalid_port_is_refused_with_its_value(text: str) -> None:
         web_process.parse_port(text)
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("::", "http://[::]:8106"), ("::1", "http://[::1]:8106"), ("0.0.0.0", "http://0.0.0.0:8106")],
+)
+def test_ipv6_address_is_in_brackets(host: str, url: str) -> None:
+    assert web_process.web_address(host, 8106) == url
+
+
 def test_banner_of_the_embedded_mode_names_the_variables(db: None) -> None:
     banner = web_process.startup_banner()
     assert banner.startswith("Using SQLite and an in-process broker (embedded).")

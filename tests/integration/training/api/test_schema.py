@@ -40,3 +40,16 @@ def test_schema_comes_in_each_media_type(db: None, client: Client) -> None:
     assert shown["Content-Type"].startswith("application/json")
     assert shown["Content-Disposition"].endswith('.json"')
     assert client.get(URL, headers={"Accept": "application/vnd.oai.openapi"}).status_code == 200
+
+
+def test_each_operation_has_a_description_of_its_own(db: None, client: Client) -> None:
+    schema = json.loads(client.get(URL, headers={"Accept": "application/json"}).content)
+    described = [
+        (operation["summary"], operation.get("description", ""))
+        for path in schema["paths"].values()
+        for operation in path.values()
+    ]
+    texts = [text for _, text in described if text]
+    assert sorted(texts) == sorted(set(texts))
+    assert [summary for summary, text in described if "everyone's" in text] == []
+    assert len(texts) > 0.9 * len(described)

@@ -11,9 +11,10 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from rest_framework.test import APIClient
 
+from tests.integration.training.sweeps.test_scheduler import begin
 from training.jobs.policy import QueuePolicy
 from training.localization.config import TrainConfig
-from training.models import Dataset, Job, Project, Sweep
+from training.models import ApiToken, Dataset, Job, Project, Sweep
 
 API = "/api/v1/training"
 NOT_ALLOWED = ["a\0b", "a\x1bb", "a\u202eb", "\u200b", "\u3164\ufe0f", "a\u2066b", "a\uffffb"]
@@ -33,6 +34,7 @@ def senders(
     sweep = {
         "dataset_id": dataset_id, "space": {"epochs": {"values": [1, 2]}}, "method": "grid",
     }  # fmt: skip
+    made = begin(job.owner, dataset)
     defaults = {**TrainConfig().model_dump(), **QueuePolicy().model_dump()}
     form = {"dataset": dataset_id, **defaults}
     return {
@@ -46,6 +48,17 @@ def senders(
         "dataset": lambda name: post("/datasets/generate", name=name, samples=20),
         "edited job": lambda name: api.patch(
             f"{API}/jobs/{job.pk}", json.dumps({"name": name}), content_type="application/json"
+        ),
+        "token": lambda name: api.post(
+            "/api/v1/auth/token",
+            {"username": "ada", "password": "ada-secret-1", "name": name},
+            format="json",
+        ),
+        "renamed sweep": lambda name: api.patch(
+            f"{API}/sweeps/{made.pk}", {"name": name}, format="json"
+        ),
+        "form of a token": lambda name: page.post(
+            "/account/tokens", {"name": name, "days": 1, "scopes": ["read"]}
         ),
         "form of a project": lambda name: page.post("/projects/new", {"name": name}),
         "form of metadata": lambda name: page.post(
@@ -67,7 +80,7 @@ GENERATE = {
 WAYS = [
     "job", "tag", "project of a job", "project", "sweep", "report", "project of a report",
     "dataset", "edited job", "form of a project", "form of metadata", "form of a dataset",
-    "form of a job", "admin",
+    "form of a job", "admin", "token", "renamed sweep", "form of a token",
 ]  # fmt: skip
 
 
@@ -79,7 +92,7 @@ def send(api: APIClient, page: Client, staff: User, dataset: Dataset, job: Job) 
 
 
 def names() -> set[str]:
-    rows = (Job, Dataset, Project, Sweep, Group)
+    rows = (Job, Dataset, Project, Sweep, Group, ApiToken)
     found = {name for row in rows for name in row.objects.values_list("name", flat=True)}
     return found | {tag for job in Job.objects.all() for tag in job.tags}
 

@@ -69,6 +69,14 @@ def test_values_typed_before_another_sign_in_are_shown_again(
     assert strict.post(url, {**FORMS[url], "csrfmiddlewaretoken": token}).status_code in (303, 400)
 
 
+def test_edited_notes_of_an_ended_session_are_back_after_sign_in(client: Client, job: Job) -> None:
+    url = f"/jobs/{job.pk}/edit"
+    typed = {"name": "Renamed", "notes": "Typed\nnotes", "tags": "night"}
+    sign_in(client, client.post(url, typed).content.decode())
+    assert shown(client.get(url).content.decode(), typed)
+    assert Job.objects.get().name != "Renamed"
+
+
 def test_query_of_the_form_survives_the_sign_in(client: Client, dataset: Dataset) -> None:
     html = client.post("/jobs/new?preset=quick", {"name": "N"}).content.decode()
     assert sign_in(client, html)["Location"] == "/jobs/new?preset=quick"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -41,6 +42,12 @@ def test_expired_token_is_not_authenticated(ada: User) -> None:
 def test_token_without_expiry_is_valid(ada: User) -> None:
     row, token = tokens.create_token(ada)
     ApiToken.objects.filter(pk=row.pk).update(expires_at=None)
+    assert user_of(token) == ada
+
+
+def test_token_is_valid_after_a_change_of_the_secret_key(ada: User, settings: Any) -> None:
+    _, token = tokens.create_token(ada)
+    settings.SECRET_KEY = "another"
     assert user_of(token) == ada
 
 

@@ -11,6 +11,7 @@ from training.localization.data.dataset import Dataset
 from training.localization.fit.loop import DivergedError, EpochResult, Step, calibrated_loss, fit
 from training.localization.fit.state import TrainState
 from training.localization.fit.tensors import EncodedSplit, predict_encoded
+from training.localization.importing.importer import read_folder
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.localization.metrics import position_errors, rmse
 
@@ -125,3 +126,28 @@ def test_calibrated_loss_does_not_depend_on_the_scale_of_the_covariance(
         calibrated_loss(network.with_temperature(factor), val, scale, kind) for factor in (1, 9)
     )
     assert first == pytest.approx(second)
+
+
+@pytest.mark.parametrize(
+    ("samples", "receivers"), [(3, 1), (3, 3), (42, 1)], ids=lambda value: str(value)
+)
+def test_tables_with_little_to_learn_are_trained(
+    tmp_path: Path, samples: int, receivers: int
+) -> None:
+    """All samples at one position; the batch is larger than the training split."""
+    splits = ["train", "val", "test"]
+    tables = {
+        "receivers": ["receiver_id,lat,lon,alt_m"]
+        + [f"r{number},45.0,7.{number},300" for number in range(receivers)],
+        "samples": ["sample_id,lat,lon,split"]
+        + [f"s{number},45.1,7.1,{splits[number % 3]}" for number in range(samples)],
+        "measurements": ["sample_id,receiver_id,rssi_dbm"]
+        + [f"s{number},r0,-80" for number in range(samples)],
+    }
+    for name, lines in tables.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    dataset = read_folder(tmp_path)
+    state = TrainState.initial(config(batch_size=65_536, epochs=2), dataset)
+    results = epochs(state, dataset)
+    assert len(results) == 2
+    assert all(result.metrics["val_rmse"] is not None for result in results)

@@ -43,6 +43,8 @@ def test_tables_are_extracted_from_the_top_or_a_single_folder(
         f"{prefix}measurements.csv": b"m",
         f"{prefix}notes.txt": b"n",
         "__MACOSX/receivers.csv": b"x",
+        f"{prefix}._receivers.csv": b"x",
+        f"{prefix}.DS_Store": b"x",
     }
     extract_tables(pack(tmp_path, members), workspace, LIMIT)
     assert extracted(workspace) == ["measurements.csv", "receivers.csv", "samples.csv.gz"]
