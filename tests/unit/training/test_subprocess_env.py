@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from heimdall.env import Environment, variable_names
 from training.subprocess_env import SECRET_VARIABLES, without_secrets
 
 
@@ -12,3 +13,11 @@ def test_the_engine_inherits_everything_but_our_passwords(monkeypatch: pytest.Mo
     assert found["SOMETHING_ELSE"] == "kept-to-ourselves"
     assert found["OMP_NUM_THREADS"] == "1"
     assert not found.keys() & set(SECRET_VARIABLES)
+
+
+def test_every_variable_with_a_secret_is_left_out() -> None:
+    known = {name for field in Environment.model_fields for name in variable_names(field)}
+    public = {"HEIMDALL_WEB_URL"}
+    secret = {name for name in known if "SECRET" in name or name.endswith("_URL")} - public
+    assert "HEIMDALL_OIDC_CLIENT_SECRET" in secret
+    assert secret <= set(SECRET_VARIABLES)
