@@ -17,6 +17,8 @@ Model = TypeVar("Model", bound=BaseModel)
 # Encoders and databases have limits of their own, which differ; these are below all of them.
 MAX_DEPTH = 50
 MAX_INTEGER = 2**63 - 1
+# Each further error would only cost time and memory, and a body of 2 MiB may have 200,000.
+MAX_ERRORS = 100
 TOO_DEEP = f"The body is nested too deeply: at most {MAX_DEPTH} levels."
 
 
@@ -36,7 +38,12 @@ def validate(model: type[Model], data: Mapping[str, Any], *, strict: bool = True
     try:
         return model.model_validate_json(text, strict=strict)
     except ValidationError as error:
-        raise InvalidInputError(_messages(error.errors(), model)) from error
+        problems = error.errors(include_url=False)
+        errors = _messages(problems[:MAX_ERRORS], model)
+        if len(problems) > MAX_ERRORS:
+            rest = f"There are {len(problems) - MAX_ERRORS:,} further errors."
+            errors.setdefault("", []).append(rest)
+        raise InvalidInputError(errors) from error
 
 
 def _checked(data: Any, path: tuple[str | int, ...] = ()) -> Any:

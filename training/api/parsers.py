@@ -6,12 +6,34 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rest_framework.exceptions import ParseError
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.utils.json import strict_constant
 
 from training.programs.measurements import ExactFloat
 from training.validation import TOO_DEEP
+
+# Of a request of 200,000 measurements, each with a name and all fields.
+MAX_PREDICT_VALUES = 2_000_000
+
+
+class TooManyValuesError(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(
+            f"The body has more than {maximum:,} JSON values; send it in several requests."
+        )
+
+
+def check_value_count(content: bytes, maximum: int) -> None:
+    """Raise TooManyValuesError. An empty list has three bytes as JSON and 72 in memory.
+
+    Each value follows a comma or an opening bracket. Those in texts count too.
+    """
+    if sum(map(content.count, (b",", b"[", b"{"))) > maximum:
+        raise TooManyValuesError(maximum)
 
 
 class BoundedJSONParser(JSONParser):
@@ -46,7 +68,9 @@ class ExactJSONParser(BoundedJSONParser):
         media_type: str | None,
         parser_context: Mapping[str, Any] | None,
     ) -> Any:
+        content: bytes = stream.read()
+        check_value_count(content, MAX_PREDICT_VALUES)
         try:
-            return json.loads(stream.read(), parse_float=ExactFloat, parse_constant=strict_constant)
+            return json.loads(content, parse_float=ExactFloat, parse_constant=strict_constant)
         except ValueError as error:
             raise ParseError(f"JSON parse error - {error}") from error

@@ -146,7 +146,7 @@ class Run(Message):
 class CreateExperiment(Message):
     name: Annotated[Text, Field(min_length=1)]
     artifact_location: Text = ""
-    tags: list[Tag] = []
+    tags: Annotated[list[Tag], Field(max_length=MAX_ENTITIES)] = []
 
 
 class ExperimentId(Message):
@@ -199,7 +199,7 @@ class CreateRun(Message):
     user_id: Annotated[Text, Field(max_length=256)] = ""
     run_name: Text = ""
     start_time: Int64 | None = None
-    tags: list[Tag] = []
+    tags: Annotated[list[Tag], Field(max_length=MAX_ENTITIES)] = []
 
 
 class RunId(Message):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from training.mlflow.messages import (
+    MAX_ENTITIES,
     MAX_RESULTS,
     FileInfo,
     Key,
@@ -148,7 +149,7 @@ class RegisteredModelMessage(Message):
 
 class CreateRegisteredModel(Message):
     name: Name
-    tags: list[ModelTag] = []
+    tags: Annotated[list[ModelTag], Field(max_length=MAX_ENTITIES)] = []
     description: Annotated[Text, Field(max_length=20_000)] = ""
 
 
@@ -189,7 +190,7 @@ class CreateModelVersion(ModelName):
     run_id: Text = ""
     run_link: Text = ""
     description: Annotated[Text, Field(max_length=20_000)] = ""
-    tags: list[ModelTag] = []
+    tags: Annotated[list[ModelTag], Field(max_length=MAX_ENTITIES)] = []
     model_id: Text = ""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import floor, isfinite, isnan
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, FailFast, Field, JsonValue
 
 from heimdall_sdk.text import clean_name, clean_text
 from training.validation import MAX_DEPTH, MAX_INTEGER
@@ -19,6 +19,9 @@ def _clean(value: object) -> object:
     return clean_name(clean_name(value)[:MAX_NAME]) if isinstance(value, str) else value
 
 
+Item = TypeVar("Item")
+# The errors of all items would take many times the memory of the body.
+Entries = Annotated[list[Item], FailFast()]
 ShownName = Annotated[str, BeforeValidator(_clean)]
 # The client counts on from a fraction that a user gives, so the next steps have it too.
 Step = Annotated[
@@ -87,19 +90,19 @@ class UploadEntry(BaseModel):
 
 
 class BulkLog(BaseModel):
-    logs: list[LogEntry]
+    logs: Entries[LogEntry]
 
 
 class BulkLogSystem(BaseModel):
-    logs: list[SystemEntry]
+    logs: Entries[SystemEntry]
 
 
 class BulkAlert(BaseModel):
-    alerts: list[AlertEntry]
+    alerts: Entries[AlertEntry]
 
 
 class BulkUpload(BaseModel):
-    uploads: list[UploadEntry]
+    uploads: Entries[UploadEntry]
 
 
 class ProjectName(BaseModel):

@@ -49,7 +49,7 @@ class LargeReportParser(ReportParser):
     version 0.28.
     """
 
-    max_bytes = int(settings.TRACKIO_MAX_BYTES)
+    max_bytes, max_values = int(settings.TRACKIO_MAX_BYTES), 4_000_000
 
     def loads(self, content: bytes) -> Any:
         try:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import AwareDatetime, BaseModel
 
 from training.localization.config import GenerateConfig, TrainConfig
-from training.validation import MAX_DEPTH, TOO_DEEP, InvalidInputError, validate
+from training.validation import MAX_DEPTH, MAX_ERRORS, TOO_DEEP, InvalidInputError, validate
 
 
 def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
@@ -159,3 +159,9 @@ def test_value_of_another_type_gets_a_sentence(field: str, value: Any, sentence:
     with pytest.raises(InvalidInputError) as refused:
         validate(Shapes, {field: value})
     assert refused.value.errors[field][0].startswith(sentence)
+
+
+def test_number_of_errors_of_one_body_is_bounded() -> None:
+    found = errors({f"field{n}": n for n in range(5000)})
+    assert len(found) == MAX_ERRORS + 1
+    assert found[""] == ["There are 4,900 further errors."]

@@ -113,3 +113,19 @@ def test_refusal_does_not_tell_where_the_data_folder_is(
     recorder.response = InferenceResponse(error=f"{settings.DATA_DIR}/jobs/x/model is damaged.")
     answer = predict(api, url, {"measurements": [{"receiver_id": "r", "rssi_dbm": -80}]})
     assert answer.json()["errors"] == {"": ["jobs/x/model is damaged."]}
+
+
+def test_of_many_invalid_rows_the_first_is_named(
+    api: APIClient, url: str, recorder: Recorder
+) -> None:
+    answer = predict(api, url, {"measurements": [{}] * 2000})
+    assert answer.status_code == 400
+    assert list(answer.json()["errors"]) == ["measurements.0.receiver_id"]
+
+
+def test_body_of_many_values_is_refused_before_it_is_parsed(
+    api: APIClient, url: str, recorder: Recorder
+) -> None:
+    answer = predict(api, url, '{"measurements": [' + "[]," * 1_100_000 + "[]]}")
+    assert answer.status_code == 413
+    assert "more than 2,000,000 JSON values" in answer.json()["detail"]

@@ -77,3 +77,9 @@ def test_experiment_tag_is_set_and_deleted(mlflow: MlflowClient) -> None:
     assert found["tags"] == [{"key": "a", "value": "b"}]
     mlflow.post("experiments/delete-experiment-tag", {**experiment, "key": "a"})
     mlflow.post("experiments/delete-experiment-tag", {**experiment, "key": "a"}, 404)
+
+
+def test_number_of_tags_is_bounded(mlflow: MlflowClient) -> None:
+    for path in ("experiments/create", "runs/create", "registered-models/create"):
+        refused = mlflow.post(path, {"name": "many", "tags": [{}] * 2000}, 400)
+        assert "at most 1000 items" in refused["message"], path

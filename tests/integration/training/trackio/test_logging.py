@@ -301,3 +301,12 @@ def test_malformed_request_is_refused_with_a_sentence(
 
 def test_unknown_operation_is_not_found(trackio: TrackioClient) -> None:
     trackio.call("artifact_log", status=404)
+
+
+def test_of_many_invalid_entries_the_first_is_named(trackio: TrackioClient) -> None:
+    for name, field in (
+        ("bulk_log", "logs"), ("bulk_log_system", "logs"), ("bulk_alert", "alerts"),
+        ("bulk_upload_media", "uploads"),
+    ):  # fmt: skip
+        problem = trackio.call(name, status=400, **{field: [{}] * 1000})
+        assert all(one.startswith(f"{field}.0.") for one in problem["errors"]), name
