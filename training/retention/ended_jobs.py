@@ -36,7 +36,7 @@ from training.retention.policy import Policy
 from training.retention.removed import NOTHING, Removed
 from training.retention.rows import Rows, delete_in_chunks, estimate_bytes
 from training.storage.disk_usage import disk_bytes
-from training.storage.file_removal import remove
+from training.storage.file_removal import remove_each
 
 BATCH = 100
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
@@ -198,7 +198,8 @@ def _attempts(job: Job, pattern: str) -> Iterator[Path]:
 def _remove(job: Job, kind: str, paths: list[Path], dry_run: bool) -> Removed:
     if paths and not dry_run:
         disk_use.mark_unmeasured(job.pk)
-    return Removed(kind, len(paths), sum(map(disk_bytes if dry_run else remove, paths)))
+    sizes = list(map(disk_bytes, paths) if dry_run else remove_each(paths))
+    return Removed(kind, len(sizes), sum(sizes))
 
 
 _KINDS: dict[str, Callable[[list[Job], timedelta, bool], Iterator[Removed]]] = {

@@ -18,7 +18,7 @@ from training.models import Dataset, Job, RetentionState
 from training.programs.durable_write import write_durably
 from training.retention.removed import NOTHING, Removed
 from training.storage.disk_usage import disk_bytes
-from training.storage.file_removal import remove
+from training.storage.file_removal import remove_each
 
 BATCH = 200
 # A dataset's file is written before its row, a temporary file before it is renamed.
@@ -64,7 +64,6 @@ def steps(*, dry_run: bool) -> Iterator[Removed]:
     except ForeignFolderError as error:
         log.warning("%s", error)
         return
-    take_away = disk_bytes if dry_run else remove
     for folder in _batches("jobs"):
         found = {path: _identifier(path) for path in folder}
         known = set(
@@ -74,7 +73,7 @@ def steps(*, dry_run: bool) -> Iterator[Removed]:
         )
         for path, pk in found.items():
             if pk not in known:
-                yield Removed("orphaned folders of jobs", 1, take_away(path))
+                yield from _remove("orphaned folders of jobs", path, dry_run)
             else:
                 yield from _leftovers(path, dry_run)
         yield NOTHING
@@ -87,7 +86,7 @@ def steps(*, dry_run: bool) -> Iterator[Removed]:
         )
         for path, pk in found.items():
             if pk not in known and _is_old(path):
-                yield Removed("orphaned files of datasets", 1, take_away(path))
+                yield from _remove("orphaned files of datasets", path, dry_run)
         yield NOTHING
 
 
@@ -120,7 +119,12 @@ def _leftovers(folder: Path, dry_run: bool) -> Iterator[Removed]:
     """Temporary files of a process that was killed while it wrote."""
     for path in folder.glob("attempt-*/*.part"):
         if _is_old(path):
-            yield Removed("temporary files", 1, (disk_bytes if dry_run else remove)(path))
+            yield from _remove("temporary files", path, dry_run)
+
+
+def _remove(kind: str, path: Path, dry_run: bool) -> Iterator[Removed]:
+    for size in [disk_bytes(path)] if dry_run else remove_each([path]):
+        yield Removed(kind, 1, size)
 
 
 def _is_old(path: Path) -> bool:

@@ -21,7 +21,7 @@ def disk_bytes(path: Path) -> int:
 
 
 def _walk(path: Path) -> Iterator[os.stat_result]:
-    """Each file and folder, except those that disappear during the walk."""
+    """Each file and folder, except those that disappear during the walk or cannot be read."""
     try:
         status = path.lstat()
         yield status
@@ -29,7 +29,7 @@ def _walk(path: Path) -> Iterator[os.stat_result]:
             return
         with os.scandir(path) as entries:
             found = list(entries)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     for entry in found:
         yield from _walk(Path(entry.path))

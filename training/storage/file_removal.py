@@ -7,7 +7,9 @@ commit; after a crash in between, maintenance or `manage.py prune` removes them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -21,6 +23,8 @@ from django.db.models.signals import post_delete  # noqa: TID251
 
 from training.models import Dataset, FileRemoval, Job
 from training.storage.disk_usage import disk_bytes
+
+log = logging.getLogger(__name__)
 
 
 def connect_signals() -> None:
@@ -69,3 +73,12 @@ def remove(path: Path) -> int:
         else:
             path.unlink()
     return freed
+
+
+def remove_each(paths: Iterable[Path]) -> Iterator[int]:
+    """The freed bytes of each path; one that cannot be removed is logged and left."""
+    for path in paths:
+        try:
+            yield remove(path)
+        except OSError as error:
+            log.warning("Cannot remove %s: %s", path, error)

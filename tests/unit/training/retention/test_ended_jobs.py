@@ -148,3 +148,22 @@ def test_logs_artifacts_and_system_figures_are_removed(ended: Job) -> None:
 
 def test_policy_without_days_deletes_nothing(ended: Job) -> None:
     assert apply(OFF) == apply(OFF, dry_run=True) == {}
+
+
+def test_file_that_cannot_be_removed_does_not_keep_the_others(
+    ended: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = directories.attempt_directory(ended.pk, 1)
+    for name in ("trainer.log", "trainer.gap"):
+        (folder / name).write_bytes(b"x" * 5000)
+    unlink = Path.unlink
+
+    def refuse(path: Path, **options: bool) -> None:
+        if path.name == "trainer.log":
+            raise PermissionError("of another user")
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert apply(replace(OFF, logs=30)) == {"logs": 1}
+    assert (folder / "trainer.log").exists() and not (folder / "trainer.gap").exists()
+    assert f"Cannot remove {folder / 'trainer.log'}: of another user" in caplog.text

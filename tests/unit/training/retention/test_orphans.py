@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -13,6 +15,7 @@ from pytest_django import Settings
 from training.jobs import directories
 from training.models import Dataset, Job, RetentionState
 from training.retention import orphans
+from training.storage.disk_usage import measure
 
 
 @pytest.fixture
@@ -74,3 +77,41 @@ def test_number_is_written_to_a_folder_without_one(data: Path, job: Job) -> None
     RetentionState.objects.create(pk=1, installation=number)
     orphans.check_installation()
     assert (data / "installation").read_text() == f"{number}\n"
+
+
+@pytest.mark.django_db
+def test_folder_that_cannot_be_removed_does_not_keep_the_others(
+    data: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = sorted(data / "jobs" / str(uuid.uuid4()) for _ in range(3))
+    for folder in folders:
+        touch(folder / "attempt-001/model.safetensors")
+    rmtree = shutil.rmtree
+
+    def refuse(path: Path) -> None:
+        if path == folders[0]:
+            raise PermissionError("of another user")
+        rmtree(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    apply()
+    assert [folder.exists() for folder in folders] == [True, False, False]
+
+
+@pytest.mark.django_db
+def test_folder_of_another_user_is_not_measured(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as lost+found, where the data folder is the root of a file system."""
+    foreign = data / "lost+found"
+    foreign.mkdir()
+    touch(data / "jobs/notes.txt")
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> Any:
+        if Path(path) == foreign:
+            raise PermissionError("of another user")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert measure()["jobs"] >= 4096
