@@ -167,10 +167,12 @@ def submit_generation(owner: User, name: str, options: BaseModel, team: Group | 
 
 
 def _create_queued(job: Job) -> Job:
-    job.seq, job.updated_at, job.enqueued_at = 1, timezone.now(), timezone.now()
+    # The hub and maintenance compare them with the database's clock.
+    job.seq, job.updated_at, job.enqueued_at = 1, Now(), Now()
     with transaction.atomic():
         limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
+        job.refresh_from_db(fields=["updated_at", "enqueued_at"])
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
     return job
@@ -179,12 +181,13 @@ def _create_queued(job: Job) -> Job:
 def create_reported(job: Job, *builders: EventBuilder) -> Job:
     """Store a job that already runs elsewhere; no worker claims it."""
     job.reported, job.status, job.attempt = True, Status.RUNNING, 1
-    job.seq, job.updated_at = len(builders), timezone.now()
-    job.heartbeat_at = timezone.now()
-    job.started_at = job.started_at or job.heartbeat_at
+    job.started_at = job.started_at or timezone.now()
+    # The hub and maintenance compare them with the database's clock.
+    job.seq, job.updated_at, job.heartbeat_at = len(builders), Now(), Now()
     with transaction.atomic():
         limits.require(job.owner, limits.REPORTED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
+        job.refresh_from_db(fields=["updated_at", "heartbeat_at"])
         _store_events(job, [build(job) for build in builders])
     return job
 

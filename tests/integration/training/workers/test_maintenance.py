@@ -150,3 +150,20 @@ def test_maintenance_fails_a_silent_reported_job(ada: User, settings: Any) -> No
     settings.REPORT_SILENCE_SECONDS = 0
     MaintenanceThread("worker", 2).run_once()
     assert Job.objects.get(pk=reported.pk).status == Status.FAILED
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clock_of_a_web_process_does_not_matter_to_hub_and_maintenance(
+    ada: User, dataset: Dataset, enqueued: list[UUID], monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    real = timezone.now
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: real() + timedelta(hours=hours))
+        queued = lifecycle.submit(ada, dataset, TrainConfig())
+        reported = reports.register(ada, reports.NewReport(name="Elsewhere"), None, None)
+    rows = Job.objects.in_bulk([queued.pk, reported.pk])
+    times = [row.updated_at for row in rows.values()]
+    for at in (*times, rows[queued.pk].enqueued_at, rows[reported.pk].heartbeat_at):
+        assert at is not None
+        assert abs(real() - at) < timedelta(minutes=1)
+    assert queued.updated_at == rows[queued.pk].updated_at
