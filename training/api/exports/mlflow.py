@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
@@ -22,6 +22,8 @@ from training.models.states import Status
 
 EXPERIMENT, EXPERIMENT_ID = "Heimdall", "726573651908451337"
 BLOCK_SIZE = 1 << 18
+# A file of the zip is written at once, so the lines of a metric are held together.
+LINES_AT_ONCE = 500_000
 # RunStatus of MLflow.
 _STATUS = {Status.QUEUED: 2, Status.COMPLETED: 3, Status.FAILED: 4, Status.CANCELLED: 5}
 _RUNNING = 1
@@ -60,21 +62,46 @@ def _write(pack: ZipFile, job: Job) -> None:
         )
     for name, text in _tags(job).items():
         pack.writestr(f"{run}/tags/{name}", text)
-    for name, lines in _metrics(job).items():
-        pack.writestr(f"{run}/metrics/{name}", "".join(lines))
+    for names in _groups(_count_values(job)):
+        for name, lines in _metrics(job, names).items():
+            pack.writestr(f"{run}/metrics/{name}", "".join(lines))
     pack.mkdir(f"{run}/artifacts")
     for artifact in artifacts.list_artifacts(job):
         if artifact.kind in ("model", "card") and artifact.path.exists():
             pack.write(artifact.path, f"{run}/artifacts/{artifact.name}", ZIP_STORED)
 
 
-def _metrics(job: Job) -> dict[str, list[str]]:
+def _count_values(job: Job) -> Counter[str]:
+    return Counter(
+        name
+        for page in epoch_pages(job)
+        for epoch in page
+        for name, value in epoch.metrics.items()
+        if value is not None
+    )
+
+
+def _groups(counts: Counter[str]) -> Iterator[list[str]]:
+    """The metrics in groups of at most LINES_AT_ONCE lines, each of at least one metric."""
+    group: list[str] = []
+    lines = 0
+    for name, count in counts.items():
+        if group and lines + count > LINES_AT_ONCE:
+            yield group
+            group, lines = [], 0
+        group.append(name)
+        lines += count
+    if group:
+        yield group
+
+
+def _metrics(job: Job, names: Collection[str]) -> dict[str, list[str]]:
     """Lines by metric: milliseconds, value, epoch."""
-    lines: dict[str, list[str]] = defaultdict(list)
+    lines: dict[str, list[str]] = {name: [] for name in names}
     for page in epoch_pages(job):
         for epoch in page:
             for name, value in epoch.metrics.items():
-                if value is not None:
+                if value is not None and name in lines:
                     lines[name].append(f"{_ms(epoch.at)} {value} {epoch.epoch}\n")
     return lines
 

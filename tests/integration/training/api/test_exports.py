@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from tests.jobs import claim_job
 from tests.stack import Stack
+from training.api import exports
 from training.jobs import attempts, lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
@@ -156,3 +158,26 @@ def test_exports_and_ranges_from_a_real_server(embedded: Stack) -> None:
         assert {"card.json", "model.safetensors"} <= set(names)
     assert part.status_code == 206
     assert part.content == whole.content[10:100]
+
+
+def test_mlflow_export_of_many_values_holds_few_of_them(
+    api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = {f"metric{n}": n / 7 for n in range(40)}
+    job.epochs.all().delete()
+    job.epochs.bulk_create(
+        job.epochs.model(
+            job=job, epoch=epoch, metrics=metrics, seconds=1, attempt=1, at=job.created_at
+        )
+        for epoch in range(1, 5001)
+    )
+    monkeypatch.setattr(exports.mlflow, "LINES_AT_ONCE", 10_000, raising=False)
+    tracemalloc.start()
+    content = export(api, job, "?format=mlflow").getvalue()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    with zipfile.ZipFile(io.BytesIO(content)) as pack:
+        files = {name: pack.read(name) for name in pack.namelist() if "/metrics/" in name}
+    assert len(files) == 40
+    assert all(text.count(b"\n") == 5000 for text in files.values())
+    assert peak < 16_000_000, peak
