@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from training.accounts import audit
 from training.accounts.limits import LimitReachedError
 from training.admin.filters import CreationTimeFilter
 from training.admin.readonly import ReadOnly
@@ -63,8 +62,6 @@ class DeliveryAdmin(ReadOnly):
                 refusals[str(error)] += 1
             else:
                 queued += 1
-                target = f"delivery {delivery.pk}"
-                audit.record("redelivered", target, webhook=str(delivery.webhook_id))
         if skipped := len(rows) - len(deliverable):
             refusals["the webhook is disabled."] = skipped
         for reason, count in refusals.most_common(MAX_REASONS):

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
-from training.accounts import limits
+from training.accounts import audit, limits
 from training.models import Job, Sweep
 from training.models.webhooks import Delivery, Webhook
 
@@ -127,8 +127,9 @@ def redeliver(delivery: Delivery) -> None:
             status=Delivery.State.PENDING, attempts_before=F("attempts"), next_attempt_at=Now(),
             error="", claimed_until=None,
         )  # fmt: skip
-    if not resent:
-        raise AttemptInProgressError
+        if not resent:
+            raise AttemptInProgressError
+        audit.record("redelivered", f"delivery {delivery.pk}", webhook=str(delivery.webhook_id))
 
 
 def _enqueue(event: EventName, owner_id: int, payload: Payload) -> None:

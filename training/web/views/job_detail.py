@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_safe
 
+from training.accounts import audit
 from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import signed_in_user, visible_to
 from training.api.exports import tabular
@@ -135,7 +136,9 @@ def epochs_csv(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     # GZipMiddleware compresses each page separately, and many clients decode only the first.
     response["Content-Encoding"] = "identity"
     try:
-        return count_download(signed_in_user(request), response)
+        download = count_download(signed_in_user(request), response)
     except LimitReachedError as error:
         messages.warning(request, str(error))
         return redirect_see_other("job", found.pk)
+    audit.record("download", found, export="csv")
+    return download

@@ -136,6 +136,7 @@ def test_deliveries_of_disabled_webhooks_are_not_resent(
     Webhook.objects.update(enabled=True)
     assert "1 queued for redelivery." in perform(staff_client, "delivery", "resend", dead)
     assert Delivery.objects.get().status == "pending"
+    assert AuditEntry.objects.get(action="redelivered").actor == "grace"
 
 
 def test_audit_log_is_listed_and_searched(staff_client: Client, ada: User) -> None:

@@ -95,6 +95,11 @@ def test_deliveries_are_listed_and_redelivered(api: APIClient, hook: dict[str, A
     assert listed[0]["status"] == "pending"
     again = api.post(f"{path}/deliveries/{made.json()['id']}/resend")
     assert (again.status_code, again.json()["message_id"]) == (202, made.json()["message_id"])
+    entry = AuditEntry.objects.get(action="redelivered")
+    assert (entry.target, entry.detail) == (
+        f"delivery {made.json()['id']}",
+        {"webhook": hook["id"]},
+    )
     assert api.post(f"{path}/deliveries/{uuid4()}/resend").status_code == 404
     assert api.post(f"{path}/deliveries/abc/resend").status_code == 404
 

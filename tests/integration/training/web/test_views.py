@@ -17,7 +17,7 @@ from tests.integration.training.api.test_datasets import TABLES
 from training.jobs import attempts, lifecycle, results, status
 from training.jobs.attempts import Attempt
 from training.jobs.results import Interruption
-from training.models import Dataset, Job
+from training.models import AuditEntry, Dataset, Job
 
 
 def snapshot(page: Client, job: Job) -> dict[str, Any]:
@@ -265,6 +265,8 @@ def test_epochs_are_paginated_and_exported_as_csv(
     lines = answer.getvalue().decode().splitlines()
     assert lines[0] == "epoch,at,seconds,is_best,val_loss,val_rmse"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    (entry,) = AuditEntry.objects.filter(action="download")
+    assert (entry.actor, entry.detail) == ("ada", {"export": "csv"})
 
 
 def test_clone_page_marks_changed_parameters(page: Client, job: Job, dataset: Dataset) -> None:
