@@ -51,6 +51,8 @@ def test_owner_shares_job_and_dataset_with_team(
         assert "ada, shared with Lab" in theirs.get(listed).content.decode()
     assert page.post(f"{addresses[0]}/share", {"team": "Unknown"}).status_code == 303
     assert "You do not belong to a team named" in page.get(addresses[0]).content.decode()
+    refused = page.post(f"{addresses[0]}/share", {"team": "a\0b"}, follow=True)
+    assert "contains the control character U+0000" in refused.content.decode()
     for address in addresses:
         page.post(f"{address}/share", {"team": ""})
         assert theirs.get(address).status_code == 404

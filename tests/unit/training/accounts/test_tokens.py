@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from training.accounts import tokens
 from training.models import ApiToken, AuditEntry
+from training.validation import InvalidInputError
 
 
 def test_database_contains_only_a_digest(ada: User) -> None:
@@ -80,3 +81,17 @@ def test_valid_tokens_are_picked_out_of_several(ada: User, bob: User) -> None:
 def user_of(token: str) -> User | None:
     found = tokens.authenticate(token)
     return found[0] if found else None
+
+
+def test_number_of_tokens_is_bounded_and_expired_ones_do_not_count(
+    ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MAX_TOKENS", 2)
+    first, _ = tokens.create_token(ada)
+    tokens.create_token(ada)
+    with pytest.raises(InvalidInputError, match="You already have 2 tokens, the maximum"):
+        tokens.create_token(ada)
+    long_ago = timezone.now() - timedelta(days=1)
+    ApiToken.objects.filter(pk=first.pk).update(expires_at=long_ago)
+    tokens.create_token(ada)
+    assert ApiToken.objects.count() == 2
