@@ -11,6 +11,7 @@ import autobahn.twisted.websocket
 import autobahn.websocket.protocol
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet.tcp import Connection
 
 from realtime.protocol import Close
 
@@ -123,10 +124,15 @@ def _write(transport: Any, data: bytes) -> None:
     """Write directly to the socket where its buffer is empty.
 
     Twisted would write in the next iteration of the loop and change the set of watched sockets
-    twice for every frame.
+    twice for every frame. With TLS the transport is not the connection but encrypts for it, though
+    it has all attributes of the connection too.
     """
-    is_empty = getattr(transport, "_tempDataBuffer", None) == [] and not transport.dataBuffer
-    if is_empty and transport.connected:
+    if (
+        isinstance(transport, Connection)
+        and not transport._tempDataBuffer  # noqa: SLF001
+        and not transport.dataBuffer
+        and transport.connected
+    ):
         try:
             sent = transport.socket.send(data)
         except OSError:  # the buffer is full or the socket is closed; `write` handles both

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
 from tests.integration.heimdall.test_server import serving
@@ -62,3 +69,42 @@ async def test_nothing_is_written_while_the_client_does_not_read() -> None:
             assert received == [f"{number:06d}" * 1000 for number in range(len(received))]
             assert str(await socket.recv()) == str(len(received))
             assert len(received) * 6000 < 20_000_000  # what the sockets' buffers hold
+
+
+# As `daphne -e ssl:…` serves.
+WITH_TLS = """
+import heimdall.daphne.server
+heimdall.daphne.server.with_backlog = lambda _: "ssl:0:interface=127.0.0.1:privateKey={0}"
+"""
+
+
+async def test_texts_are_encrypted_with_tls(tmp_path: Path) -> None:
+    key = write_certificate(tmp_path / "key.pem")
+    context = ssl.create_default_context(cafile=key)
+    with serving(SENDING, WITH_TLS.format(key)) as port:
+        async with (
+            asyncio.timeout(20),
+            connect(f"wss://localhost:{port}", host="127.0.0.1", ssl=context) as socket,
+        ):
+            assert [text async for text in socket] == [*SHORT, SHORT[0], *TEXTS]
+
+
+def write_certificate(path: Path) -> Path:
+    """A key, and a certificate for localhost that it signs."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password)
+    path.write_bytes(private + certificate.public_bytes(pem))
+    return path
