@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from heimdall_sdk.api_client import ApiClient, JsonDict, RefusedError, quoted
+from heimdall_sdk.config import to_json
 from heimdall_sdk.importing.runs import Omissions, RecordedRun
 from heimdall_sdk.reporter import PointTuple, json_point
 from heimdall_sdk.sender import BATCH_BYTES
@@ -181,7 +182,7 @@ def _registration(
         "external_id": external_id(run),
         "name": result.name,
         "project": result.project,
-        "config": clean_values(run.config),
+        "config": clean_values(to_json(run.config)),
         "tags": tags[:MAX_TAGS],
         "notes": clean_notes(run.notes)[:MAX_NOTES],
         "objective": options.objective,

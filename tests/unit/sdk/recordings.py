@@ -114,18 +114,27 @@ def write_mlflow_database(path: Path) -> Path:
     return path
 
 
-def write_wandb_file(folder: Path, steps: int = 3, exit_code: int | None = 0) -> Path:
+def write_wandb_file(
+    folder: Path,
+    steps: int = 3,
+    exit_code: int | None = 0,
+    started_at: int = 1700000000,
+    config: Mapping[str, object] | None = None,
+    history: Mapping[str, object] | None = None,
+) -> Path:
     """An offline run as wandb 0.28 writes it: chunks of records in blocks of 32 KB."""
     run = b"".join([
         _field(1, b"r1"), _field(3, b"digits"), _field(8, b"brave-run"), _field(9, b"A note."),
-        _field(10, b"a"), _field(4, _item("lr", 0.1) + _item("_wandb", {})),
-        _field(17, _number(1, 1700000000) + _number(2, 500_000_000)),
+        _field(10, b"a"), _field(4, _items(config or {"lr": 0.1}) + _item("_wandb", {})),
+        _field(17, _number(1, started_at) + _number(2, 500_000_000)),
     ])  # fmt: skip
     records = [_field(17, run)]
     for step in range(steps):
         items = {"loss": 1 / (step + 1), "val.rmse": float("nan") if step == 1 else 2.0 * step,
-                 "_step": step, "_timestamp": 1700000001.5 + step, "_runtime": 1.0}  # fmt: skip
-        records.append(_field(2, b"".join(_item(name, value) for name, value in items.items())))
+                 "_step": step, "_timestamp": started_at + 1.5 + step,
+                 "_runtime": 1.0}  # fmt: skip
+        records.append(_field(2, _items(items)))
+    records += [_field(2, _items(history))] if history else []
     image = _item("image._type", "image-file") + _item("image.size", 7) + _item("text", "x")
     records.append(_field(2, image + _item("_step", steps)))
     records.append(_field(3, _item("best", 0.75) + _item("loss", 0.1)))
@@ -161,6 +170,10 @@ def _item(name: str, value: object) -> bytes:
     """A nested key, as newer versions write all names, and the value in JSON."""
     keys = b"".join(_field(2, part.encode()) for part in name.split("."))
     return _field(1, keys + _field(16, json.dumps(value).encode()))
+
+
+def _items(values: Mapping[str, object]) -> bytes:
+    return b"".join(_item(name, value) for name, value in values.items())
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -16,7 +16,13 @@ from heimdall_sdk.importing.importer import Importer
 from heimdall_sdk.importing.metric_table import MetricTable
 from heimdall_sdk.importing.recognize import read_recording
 from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, by_generation
-from heimdall_sdk.importing.upload import Options, QuotaError, examine_run, import_run
+from heimdall_sdk.importing.upload import (
+    ImportedRun,
+    Options,
+    QuotaError,
+    examine_run,
+    import_run,
+)
 from heimdall_sdk.reporter import PointTuple
 from tests.unit.sdk.recordings import (
     record,
@@ -25,7 +31,7 @@ from tests.unit.sdk.recordings import (
     write_mlruns,
     write_wandb_file,
 )
-from tests.unit.sdk.report_server import TOKEN, ReportServer
+from tests.unit.sdk.report_server import TOKEN, Reported, ReportServer
 
 
 def recorded_runs(path: Path) -> list[RecordedRun]:
@@ -465,3 +471,21 @@ def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnreadableError, match=sentence):
             list(recorded_runs(path))
+
+
+def test_configuration_with_nan_is_imported_as_text(tmp_path: Path) -> None:
+    path = write_wandb_file(tmp_path, config={"lr": math.nan, "limits": [1, -math.inf]})
+    (run,) = recorded_runs(path)
+    assert _imported(run).registration["config"] == {"lr": "NaN", "limits": [1, "-Infinity"]}
+
+
+def _import(run: RecordedRun) -> tuple[ImportedRun, Reported]:
+    with ReportServer() as server:
+        client = ApiClient(server.environment["HEIMDALL_URL"], TOKEN)
+        result = import_run(client, run, Options(), {})
+        client.close()
+    return result, server.run
+
+
+def _imported(run: RecordedRun) -> Reported:
+    return _import(run)[1]
