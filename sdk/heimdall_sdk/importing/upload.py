@@ -219,6 +219,9 @@ def _batches(
     for step, time, given, recorded in run.read_points(omissions):
         if not (values := names.clean(recorded)):
             continue
+        if not math.isfinite(time):
+            omissions.add("points at a time that is not a number")
+            continue
         epoch = step if options.steps_are_epochs and given is None else given
         line = _json_line((step, time, epoch, values))
         if lines and (len(lines) == BATCH_POINTS or size + len(line) > BATCH_BYTES):

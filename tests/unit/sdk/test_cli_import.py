@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -489,3 +490,15 @@ def _import(run: RecordedRun) -> tuple[ImportedRun, Reported]:
 
 def _imported(run: RecordedRun) -> Reported:
     return _import(run)[1]
+
+
+def test_values_at_a_time_that_is_not_a_number_are_left_out() -> None:
+    def read_points(_: Omissions) -> Iterator[PointTuple]:
+        yield 1, math.nan, None, {"loss": 0.5}
+        yield 2, 1700000000.0, None, {"loss": 0.25}
+
+    run = RecordedRun(Path("x"), "a" * 16, "x", read_points)
+    result, found = _import(run)
+    assert (found.steps, result.points) == ([2], 1)
+    assert result.omissions.sentences() == ["points at a time that is not a number"]
+    assert found.registration["started_at"] == "2023-11-14T22:13:20Z"
