@@ -315,9 +315,11 @@ def _period(run: RecordedRun, content: _Content) -> tuple[str | None, str | None
         if first < EARLIEST_SECONDS:
             # Seconds of the run, which cannot have ended after its file was written.
             modified = run.source.stat().st_mtime
-            first, last = modified - max(last - first, 0.0), modified
+            first, last = max(0.0, modified - max(last - first, 0.0)), modified
         start = first if start is None else start
         end = last if end is None else end
+    # Without a start, the server would take the time of the import, which is after the end.
+    start = end if start is None else start
     if start is not None:
         end = max(start, end or start)
     return _moment(start), _moment(end)

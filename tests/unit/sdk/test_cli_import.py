@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -502,3 +503,26 @@ def test_values_at_a_time_that_is_not_a_number_are_left_out() -> None:
     assert (found.steps, result.points) == ([2], 1)
     assert result.omissions.sentences() == ["points at a time that is not a number"]
     assert found.registration["started_at"] == "2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize(
+    ("times", "finished_at", "expected"),
+    [((), 1700000000.0, ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20Z")),
+     # The first row of a table has no time; the clock of the others was ahead of this machine's.
+     ((0.0, 1700007200.0), None, ("1970-01-01T00:00:00Z", "2023-11-14T22:13:20Z"))],
+)  # fmt: skip
+def test_run_whose_times_do_not_fit_has_a_beginning_before_its_end(
+    tmp_path: Path, times: tuple[float, ...], finished_at: float | None, expected: tuple[str, str]
+) -> None:
+    def read_points(_: Omissions) -> Iterator[PointTuple]:
+        for step, moment in enumerate(times):
+            yield step, moment, None, {"loss": 0.5}
+
+    source = tmp_path / "run.csv"
+    source.touch()
+    os.utime(source, (1700000000, 1700000000))
+    run = RecordedRun(source, "a" * 16, "x", read_points, config={"lr": 1})
+    run.finished_at = finished_at
+    found = _imported(run)
+    assert found.ending is not None
+    assert (found.registration["started_at"], found.ending["finished_at"]) == expected
