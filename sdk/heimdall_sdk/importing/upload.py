@@ -286,12 +286,12 @@ def _send_artifacts(client: ApiClient, run: RecordedRun, result: ImportedRun) ->
     if result.outcome == "continued":
         stored = {one["name"]: one["bytes"] for one in client.get(path)["results"]}
     for file, name in run.artifacts:
-        if stored.get(name) != file.stat().st_size:
-            try:
+        try:
+            if stored.get(name) != file.stat().st_size:
                 client.put_file(f"{path}/{quoted(name)}", file)
-            except RefusedError as error:
-                result.omissions.add(f"the artifact {name}: {error}")
-                continue
+        except (RefusedError, OSError) as error:
+            result.omissions.add(f"the artifact {name}: {error}")
+            continue
         result.artifacts += 1
 
 

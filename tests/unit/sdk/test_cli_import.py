@@ -526,3 +526,15 @@ def test_run_whose_times_do_not_fit_has_a_beginning_before_its_end(
     found = _imported(run)
     assert found.ending is not None
     assert (found.registration["started_at"], found.ending["finished_at"]) == expected
+
+
+def test_artifact_that_cannot_be_read_does_not_stop_its_run(tmp_path: Path) -> None:
+    (run,) = recorded_runs(write_wandb_file(tmp_path))
+    # `wandb.save` links to files, which another machine does not have.
+    (run.source.parent / "files" / "model.pt").symlink_to(tmp_path / "elsewhere" / "model.pt")
+    (run,) = recorded_runs(run.source)
+    result, found = _import(run)
+    assert found.artifacts == {"notes.txt": b"a file"}
+    assert found.ending is not None
+    assert result.artifacts == 1
+    assert any("model.pt" in sentence for sentence in result.omissions.sentences())
