@@ -49,7 +49,7 @@ def read_mlflow_database(database: Database, path: Path) -> Recording:
         if is_deleted:
             recording.omissions.add(DELETED)
             continue
-        folder = _artifact_folder(uri or "", path)
+        folder = _artifact_folder(uri or "", run_id, path)
         stored = StoredRun(
             source=path,
             run_id=run_id,
@@ -65,7 +65,7 @@ def read_mlflow_database(database: Database, path: Path) -> Recording:
         run = to_run(stored, partial(_read_metrics, database, run_id))
         if folder is None:
             root = (uri or "").removesuffix(f"/{run_id}/artifacts").rpartition("/")[0]
-            run.omissions.add(f"artifacts, if there are any: {root} is not on this machine")
+            run.omissions.add(f"artifacts, if there are any: {root} is no store on this machine")
         if run_id in inputs:
             run.omissions.add(UNSUPPORTED["inputs"], inputs[run_id])
         recording.runs.append(run)
@@ -107,14 +107,19 @@ def _datasets_by_run(database: Database) -> dict[str, int]:
     return {}
 
 
-def _artifact_folder(uri: str, path: Path) -> Path | None:
-    """Where the run's artifacts are, if it has any; None if that is elsewhere."""
+def _artifact_folder(uri: str, run_id: str, path: Path) -> Path | None:
+    """Where the run's artifacts are, if it has any; None if that is elsewhere.
+
+    A database from elsewhere could otherwise name any folder of this machine to be uploaded.
+    """
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts":
         folder = path.parent / SERVED_ARTIFACTS / unquote(parts.path).lstrip("/")
     elif parts.scheme in ("", "file"):
         folder = Path(unquote(parts.path))
     else:
+        return None
+    if folder.parts[-2:] != (run_id, "artifacts") or ".." in folder.parts:
         return None
     # ROOT/EXPERIMENT/RUN/artifacts: MLflow creates the folders with the first artifact.
     is_here = folder.is_dir() or any(parent.is_dir() for parent in list(folder.parents)[:3])

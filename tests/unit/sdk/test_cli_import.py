@@ -276,7 +276,7 @@ def test_database_of_mlflow_is_read(tmp_path: Path) -> None:
         assert losses[3][1] == math.inf
         assert [point for *_, point in read(run) if "accuracy" in point] == [{"accuracy": 0.75}]
         assert omitted(run) == [
-            "artifacts, if there are any: s3://bucket is not on this machine",
+            "artifacts, if there are any: s3://bucket is no store on this machine",
             "datasets of runs",
         ]  # fmt: skip
 
@@ -538,3 +538,17 @@ def test_artifact_that_cannot_be_read_does_not_stop_its_run(tmp_path: Path) -> N
     assert found.ending is not None
     assert result.artifacts == 1
     assert any("model.pt" in sentence for sentence in result.omissions.sentences())
+
+
+@pytest.mark.parametrize("uri", ["{0}/private", "file://{0}/private", "mlflow-artifacts:/../private"])
+def test_artifacts_are_read_from_folders_of_runs_only(tmp_path: Path, uri: str) -> None:
+    """A database that came from elsewhere must not choose which files are uploaded."""
+    (tmp_path / "mlartifacts").mkdir()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "key").write_text("secret")
+    write_mlflow_database(tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET artifact_uri = ?", [uri.format(tmp_path)])
+    (run,) = recorded_runs(tmp_path)
+    assert run.artifacts == []
+    assert any("artifacts" in sentence for sentence in run.omissions.sentences())
