@@ -107,7 +107,12 @@ class _Table:
                 omissions.add("rows without a step, a metric or a number")
                 continue
             time = self._seconds(row, time, omissions)
-            table.add(name, step, time, number)
+            try:
+                table.add(name, step, time, number)
+            except OverflowError:
+                raise UnreadableError(
+                    f"{self._path}, line {line}: the step {step} is too large."
+                ) from None
         return [
             RecordedRun(
                 source=self._path,

@@ -9,7 +9,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from heimdall_sdk.api_client import ApiClient, RefusedError, UnavailableError
 from heimdall_sdk.importing.runs import RecordedRun, UnreadableError, by_generation
-from heimdall_sdk.importing.upload import ImportedRun, Options, examine_run, import_run
+from heimdall_sdk.importing.upload import (
+    ImportedRun,
+    Options,
+    QuotaError,
+    examine_run,
+    import_run,
+)
 
 # Each has a connection. With more, a web process with one core becomes no faster.
 CONNECTIONS = 4
@@ -51,8 +57,10 @@ class Importer:
     def _import(self, run: RecordedRun) -> ImportedRun:
         try:
             result = self._import_with_retries(run)
-        except (UnreadableError, RefusedError, OSError) as error:
-            return _failed(run, str(error))
+        except (QuotaError, UnavailableError):
+            raise
+        except Exception as error:
+            return _failed(run, error)
         if result.job_id:
             self.jobs[run.identity] = result.job_id
         return result
@@ -88,9 +96,12 @@ def examine_all(runs: Sequence[RecordedRun], options: Options) -> Iterator[Impor
 def _examine(run: RecordedRun, options: Options) -> ImportedRun:
     try:
         return examine_run(run, options)
-    except (UnreadableError, OSError) as error:
-        return _failed(run, str(error))
+    except Exception as error:
+        return _failed(run, error)
 
 
-def _failed(run: RecordedRun, error: str) -> ImportedRun:
-    return ImportedRun(str(run.source), run.name, run.project or "", "failed", error=error)
+def _failed(run: RecordedRun, error: Exception) -> ImportedRun:
+    """Files of other tools can cause errors of any kind, which must not stop the other runs."""
+    is_named = isinstance(error, (UnreadableError, RefusedError, OSError))
+    text = str(error) if is_named else f"{run.source} cannot be read ({error!r})."
+    return ImportedRun(str(run.source), run.name, run.project or "", "failed", error=text)

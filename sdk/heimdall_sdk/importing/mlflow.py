@@ -22,6 +22,7 @@ from heimdall_sdk.importing.runs import (
     UnreadableError,
     identify,
     list_files,
+    unreadable_run,
 )
 from heimdall_sdk.reporter import PointTuple, Status
 from heimdall_sdk.start import MAX_TAG
@@ -60,38 +61,49 @@ def read_mlflow(path: Path) -> Recording:
     recording = Recording("MLflow file store", [])
     experiments: dict[Path, dict[str, str]] = {}
     for folder in find_runs(path):
-        meta = _read_meta(folder / META)
         above = folder.parent
-        if above not in experiments:
-            file = above / META
-            experiments[above] = _read_meta(file) if file.exists() else {}
-            for part in ("models", "traces"):
-                if count := len(list((above / part).glob("*"))):
-                    recording.omissions.add(UNSUPPORTED[part], count)
-        if "deleted" in (meta.get("lifecycle_stage"), experiments[above].get("lifecycle_stage")):
+        try:
+            if above not in experiments:
+                file = above / META
+                experiments[above] = _read_meta(file) if file.exists() else {}
+                for part in ("models", "traces"):
+                    if count := len(list((above / part).glob("*"))):
+                        recording.omissions.add(UNSUPPORTED[part], count)
+            run = _read_run(folder, experiments[above])
+        except UnreadableError as error:
+            run = unreadable_run(folder, "mlflow", folder.name, None, error)
+        if run is None:
             recording.omissions.add(DELETED)
-            continue
-        stored = StoredRun(
-            source=folder,
-            run_id=meta.get("run_id") or meta.get("run_uuid") or folder.name,
-            name=meta.get("run_name", ""),
-            experiment=experiments[above].get("name", ""),
-            status=meta.get("status", ""),
-            started_at=_seconds(meta.get("start_time", "")),
-            finished_at=_seconds(meta.get("end_time", "")),
-            parameters=dict(_texts(folder / "params")),
-            tags=dict(_texts(folder / "tags")),
-            artifacts=folder / "artifacts",
-        )
-        run = to_run(stored, partial(_read_metrics, folder / "metrics"))
-        for part in ("inputs", "outputs"):
-            if count := len(list((folder / part).glob("*"))):
-                run.omissions.add(UNSUPPORTED[part], count)
-        recording.runs.append(run)
+        else:
+            recording.runs.append(run)
     recording.runs.sort(key=lambda run: run.started_at or 0.0)
     if versions := len(list(path.glob("models/*/version-*"))):
         recording.omissions.add(UNSUPPORTED["model_versions"], versions)
     return recording
+
+
+def _read_run(folder: Path, experiment: dict[str, str]) -> RecordedRun | None:
+    """None if it has been deleted."""
+    meta = _read_meta(folder / META)
+    if "deleted" in (meta.get("lifecycle_stage"), experiment.get("lifecycle_stage")):
+        return None
+    stored = StoredRun(
+        source=folder,
+        run_id=meta.get("run_id") or meta.get("run_uuid") or folder.name,
+        name=meta.get("run_name", ""),
+        experiment=experiment.get("name", ""),
+        status=meta.get("status", ""),
+        started_at=_seconds(meta.get("start_time", "")),
+        finished_at=_seconds(meta.get("end_time", "")),
+        parameters=dict(_texts(folder / "params")),
+        tags=dict(_texts(folder / "tags")),
+        artifacts=folder / "artifacts",
+    )
+    run = to_run(stored, partial(_read_metrics, folder / "metrics"))
+    for part in ("inputs", "outputs"):
+        if count := len(list((folder / part).glob("*"))):
+            run.omissions.add(UNSUPPORTED[part], count)
+    return run
 
 
 @dataclass(frozen=True)
@@ -180,7 +192,7 @@ def _read_metrics(folder: Path, omissions: Omissions) -> Iterator[PointTuple]:
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
     for file in list_files(folder):
-        yield file.relative_to(folder).as_posix(), file.read_text(encoding="utf-8").rstrip("\n")
+        yield file.relative_to(folder).as_posix(), _read_text(file).rstrip("\n")
 
 
 def _origin(stored: StoredRun, labels: dict[str, str]) -> str:
@@ -206,19 +218,23 @@ def _parameter(text: str) -> Any:
         return _LITERALS[text]
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     # A leading zero, or more digits than a number keeps, belongs to a text. JSON has no NaN.
     is_number = isinstance(value, (int, float)) and len(text) < 17 and math.isfinite(value)
     return value if is_number else text
 
 
-def _read_meta(file: Path) -> dict[str, str]:
-    """A flat YAML mapping of scalars, as MLflow writes it; JSON is YAML as well."""
+def _read_text(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableError(f"{file} cannot be read ({error}).") from error
+
+
+def _read_meta(file: Path) -> dict[str, str]:
+    """A flat YAML mapping of scalars, as MLflow writes it; JSON is YAML as well."""
+    text = _read_text(file)
     if text.lstrip().startswith("{"):
         try:
             found = json.loads(text)

@@ -8,7 +8,12 @@ from heimdall_sdk.importing.csv_file import read_csv
 from heimdall_sdk.importing.databases import SqliteDatabase, is_sqlite, open_url
 from heimdall_sdk.importing.mlflow import find_runs, read_mlflow
 from heimdall_sdk.importing.mlflow_database import FILE_NAME, read_mlflow_database
-from heimdall_sdk.importing.runs import Recording, UnreadableError
+from heimdall_sdk.importing.runs import (
+    RecordedRun,
+    Recording,
+    UnreadableError,
+    unreadable_run,
+)
 from heimdall_sdk.importing.tensorboard import find_event_files, read_tensorboard
 from heimdall_sdk.importing.wandb import find_wandb_files, read_wandb
 
@@ -43,11 +48,19 @@ def read_recording(text: str, step_column: str | None = None) -> Recording:
 
 
 def _read_tables(path: Path, tables: list[Path], step_column: str | None) -> Recording:
-    runs = [run for table in tables for run in read_csv(table, step_column)]
-    if path.is_dir():
-        for run in runs:
-            run.project = run.project or path.resolve().name
+    if not path.is_dir():
+        return Recording("CSV", read_csv(path, step_column))
+    runs = [run for table in tables for run in _read_table(table, step_column)]
+    for run in runs:
+        run.project = run.project or path.resolve().name
     return Recording("CSV", runs)
+
+
+def _read_table(table: Path, step_column: str | None) -> list[RecordedRun]:
+    try:
+        return read_csv(table, step_column)
+    except UnreadableError as error:
+        return [unreadable_run(table, "csv", table.stem, None, error)]
 
 
 def _tables(path: Path) -> list[Path]:

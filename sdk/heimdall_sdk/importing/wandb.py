@@ -124,7 +124,7 @@ def _messages(
 def _errors_with_name(file: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, struct.error) as error:
+    except (ArithmeticError, RecursionError, ValueError, TypeError, struct.error) as error:
         raise UnreadableError(f"{file} has an invalid record ({error}).") from error
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from heimdall_sdk.api_client import ApiClient, JsonDict, RefusedError, UnavailableError
 from heimdall_sdk.cli.main import main
-from heimdall_sdk.importing.importer import Importer
+from heimdall_sdk.importing.importer import Importer, examine_all
 from heimdall_sdk.importing.metric_table import MetricTable
 from heimdall_sdk.importing.recognize import read_recording
 from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, by_generation
@@ -540,7 +540,9 @@ def test_artifact_that_cannot_be_read_does_not_stop_its_run(tmp_path: Path) -> N
     assert any("model.pt" in sentence for sentence in result.omissions.sentences())
 
 
-@pytest.mark.parametrize("uri", ["{0}/private", "file://{0}/private", "mlflow-artifacts:/../private"])
+@pytest.mark.parametrize(
+    "uri", ["{0}/private", "file://{0}/private", "mlflow-artifacts:/../private"]
+)
 def test_artifacts_are_read_from_folders_of_runs_only(tmp_path: Path, uri: str) -> None:
     """A database that came from elsewhere must not choose which files are uploaded."""
     (tmp_path / "mlartifacts").mkdir()
@@ -552,3 +554,29 @@ def test_artifacts_are_read_from_folders_of_runs_only(tmp_path: Path, uri: str) 
     (run,) = recorded_runs(tmp_path)
     assert run.artifacts == []
     assert any("artifacts" in sentence for sentence in run.omissions.sentences())
+
+
+def test_tables_and_runs_that_cannot_be_read_spare_the_others(tmp_path: Path) -> None:
+    tables, store = tmp_path / "tables", write_mlruns(tmp_path / "store", "a" * 32)
+    tables.mkdir()
+    (tables / "bad.csv").write_text("x,y\n1,2\n")
+    (tables / "good.csv").write_text("step,loss\n1,0.5\n")
+    (tables / "huge.csv").write_text("step,metric,value\n1e30,loss,0.5\n")
+    for run_id in ("b", "c"):
+        write_mlruns(store, run_id * 32)
+    (store / "456" / ("b" * 32) / "params" / "lr").write_bytes(b"\xff")
+    (store / "456" / ("c" * 32) / "metrics" / "accuracy").write_bytes(b"\xff")
+    for path, good in ((tables, ["good"]), (store, ["Brave run"])):
+        results = list(examine_all(recorded_runs(path), Options()))
+        assert [one.name for one in results if one.outcome == "not sent"] == good
+        failed = [one.error for one in results if one.outcome == "failed"]
+        assert len(failed) == 2
+        assert all(str(path) in error for error in failed)
+
+
+def test_record_of_wandb_with_numbers_that_do_not_fit_spares_other_runs(tmp_path: Path) -> None:
+    (run,) = recorded_runs(write_wandb_file(tmp_path, history={"_step": 1 << 70, "loss": 1}))
+    with ReportServer() as server:
+        importer = Importer(lambda: ApiClient(server.environment["HEIMDALL_URL"], TOKEN), Options())
+        results = list(importer.import_all([run, table(tmp_path, "step,loss\n1,0.5\n")]))
+    assert {one.outcome for one in results} == {"failed", "imported"}
