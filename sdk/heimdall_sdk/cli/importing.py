@@ -16,7 +16,13 @@ from heimdall_sdk.cli.import_display import open_display
 from heimdall_sdk.cli.server import Server
 from heimdall_sdk.importing.importer import Importer, examine_all
 from heimdall_sdk.importing.recognize import read_recording
-from heimdall_sdk.importing.runs import Omissions, RecordedRun, Recording, UnreadableError
+from heimdall_sdk.importing.runs import (
+    Omissions,
+    RecordedRun,
+    Recording,
+    UnreadableError,
+    join_parts,
+)
 from heimdall_sdk.importing.upload import ImportedRun, Options, QuotaError
 
 AGAIN = "Run the same command again to continue; no run is imported twice."
@@ -30,7 +36,7 @@ def import_runs(arguments: argparse.Namespace) -> int:
     found = [_read(text, arguments.step) for text in arguments.paths]
     recordings = [one for one in found if one is not None]
     errors = len(found) - len(recordings)
-    runs = _without_repetitions(recordings)
+    runs = join_parts(run for recording in recordings for run in recording.runs)
     summary = Summary()
     for recording in recordings:
         summary.omissions.counts.update(recording.omissions.counts)
@@ -55,11 +61,6 @@ def _read(text: str, step_column: str | None) -> Recording | None:
     except (UnreadableError, OSError) as error:
         print(f"heimdall: {error}", file=sys.stderr)
         return None
-
-
-def _without_repetitions(recordings: Sequence[Recording]) -> list[RecordedRun]:
-    """A run may be in several paths, such as a folder and a file in it."""
-    return list({run.identity: run for recording in recordings for run in recording.runs}.values())
 
 
 def _results(

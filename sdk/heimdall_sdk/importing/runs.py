@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,41 @@ def unreadable_run(
         raise error
 
     return RecordedRun(source, identify(kind, str(source)), name, read_points, project)
+
+
+def join_parts(runs: Iterable[RecordedRun]) -> list[RecordedRun]:
+    """Each run once, with all that its files contain.
+
+    A run of W&B that was resumed has a file for each process. A path may also be within another
+    one.
+    """
+    found: dict[str, dict[Path, RecordedRun]] = {}
+    for run in runs:
+        found.setdefault(run.identity, {})[run.source.resolve()] = run
+    return [_join(list(parts.values())) for parts in found.values()]
+
+
+def _join(parts: list[RecordedRun]) -> RecordedRun:
+    if len(parts) == 1:
+        return parts[0]
+    parts.sort(key=lambda part: part.started_at or 0.0)
+    last, omissions = parts[-1], Omissions()
+
+    def read_points(omissions: Omissions) -> Iterator[PointTuple]:
+        for part in parts:
+            yield from part.read_points(omissions)
+
+    for part in parts:
+        omissions.counts.update(part.omissions.counts)
+    artifacts = {name: file for part in parts for file, name in part.artifacts}
+    return replace(
+        last,
+        read_points=read_points,
+        config={name: value for part in parts for name, value in part.config.items()},
+        started_at=parts[0].started_at,
+        artifacts=[(file, name) for name, file in artifacts.items()],
+        omissions=omissions,
+    )
 
 
 def list_files(folder: Path) -> list[Path]:

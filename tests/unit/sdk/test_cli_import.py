@@ -17,7 +17,13 @@ from heimdall_sdk.cli.main import main
 from heimdall_sdk.importing.importer import Importer, examine_all
 from heimdall_sdk.importing.metric_table import MetricTable
 from heimdall_sdk.importing.recognize import read_recording
-from heimdall_sdk.importing.runs import Omissions, RecordedRun, UnreadableError, by_generation
+from heimdall_sdk.importing.runs import (
+    Omissions,
+    RecordedRun,
+    UnreadableError,
+    by_generation,
+    join_parts,
+)
 from heimdall_sdk.importing.upload import (
     ImportedRun,
     Options,
@@ -580,3 +586,17 @@ def test_record_of_wandb_with_numbers_that_do_not_fit_spares_other_runs(tmp_path
         importer = Importer(lambda: ApiClient(server.environment["HEIMDALL_URL"], TOKEN), Options())
         results = list(importer.import_all([run, table(tmp_path, "step,loss\n1,0.5\n")]))
     assert {one.outcome for one in results} == {"failed", "imported"}
+
+
+def test_files_of_a_resumed_run_of_wandb_are_one_run(tmp_path: Path) -> None:
+    first = write_wandb_file(tmp_path / "a", steps=2, exit_code=None)
+    second = write_wandb_file(tmp_path / "b", steps=3, started_at=1700000100)
+    second.parent.joinpath("files", "more.txt").write_text("more")
+    runs = [run for path in (second, first) for run in recorded_runs(path)]
+    for found in (join_parts(runs), join_parts([*recorded_runs(tmp_path), *runs])):
+        (run,) = found
+        assert (run.status, run.started_at) == ("completed", 1700000000.5)
+        assert run.finished_at == 1700000109.5
+        assert [name for _, name in run.artifacts] == ["notes.txt", "more.txt"]
+        losses = [(step, values["loss"]) for step, *_, values in read(run) if "loss" in values]
+        assert [step for step, _ in losses] == [0, 1, 0, 1, 2]
