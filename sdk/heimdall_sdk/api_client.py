@@ -48,6 +48,7 @@ class ApiClient:
         self._token = token
         self._compress = True
         self.status = 0  # of the newest response
+        self.answered = 0  # requests, with a status of success
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str) -> JsonDict:
@@ -126,6 +127,7 @@ class ApiClient:
             self.close()
             raise UnavailableError(f"{type(error).__name__}: {error}") from error
         if 200 <= response.status < 300:
+            self.answered += 1
             return _json_object(answer)
         if response.getheader("Connection", "").lower() == "close":
             self.close()

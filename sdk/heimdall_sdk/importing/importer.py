@@ -65,19 +65,22 @@ class Importer:
             self.jobs[run.identity] = result.job_id
         return result
 
-    def _import_with_retries(
-        self, run: RecordedRun, deadline: float = 0.0, delay: float = FIRST_DELAY_SECONDS
-    ) -> ImportedRun:
+    def _import_with_retries(self, run: RecordedRun) -> ImportedRun:
         """Repeat the import of the run while the server is away: what was sent is known there."""
-        try:
-            return import_run(self._client(), run, self._options, self.jobs)
-        except UnavailableError as error:
-            now = time.monotonic()
-            deadline = deadline or now + self._patience
-            if error.status in (401, 403) or now >= deadline or self._stop.is_set():
-                raise
-            self._stop.wait(min(max(delay, error.retry_after), MAX_DELAY_SECONDS))
-        return self._import_with_retries(run, deadline, 2 * delay)
+        client, furthest, deadline, delay = self._client(), -1, 0.0, 0.0
+        while True:
+            before = client.answered
+            try:
+                return import_run(client, run, self._options, self.jobs)
+            except UnavailableError as error:
+                now, answered = time.monotonic(), client.answered - before
+                if answered > furthest:  # the server was back in between
+                    deadline, delay = now + self._patience, FIRST_DELAY_SECONDS
+                    furthest = answered
+                if error.status in (401, 403) or now >= deadline or self._stop.is_set():
+                    raise
+                self._stop.wait(min(max(delay, error.retry_after), MAX_DELAY_SECONDS))
+                delay *= 2
 
     def _client(self) -> ApiClient:
         if not hasattr(self._clients, "one"):

@@ -6,9 +6,11 @@ import json
 import math
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -600,3 +602,24 @@ def test_files_of_a_resumed_run_of_wandb_are_one_run(tmp_path: Path) -> None:
         assert [name for _, name in run.artifacts] == ["notes.txt", "more.txt"]
         losses = [(step, values["loss"]) for step, *_, values in read(run) if "loss" in values]
         assert [step for step, _ in losses] == [0, 1, 0, 1, 2]
+
+
+def test_each_outage_has_the_whole_patience(tmp_path: Path) -> None:
+    class RestartingServer(ApiClient):
+        failing: ClassVar = [2, 5]  # numbers of requests
+        requests = 0
+
+        def _send(self, *arguments: Any, **named: Any) -> JsonDict:
+            RestartingServer.requests += 1
+            if RestartingServer.requests in self.failing:
+                time.sleep(0.5)
+                raise UnavailableError("the server restarts")
+            return super()._send(*arguments, **named)
+
+    run = table(tmp_path, "step,loss\n" + "".join(f"{step},1\n" for step in range(20_001)))
+    with ReportServer() as server:
+        importer = Importer(
+            lambda: RestartingServer(server.environment["HEIMDALL_URL"], TOKEN), Options(), 0.4
+        )
+        (result,) = importer.import_all([run])
+    assert (result.outcome, result.points) == ("imported", 20_001)
