@@ -16,6 +16,7 @@ from heimdall_sdk.importing.upload import (
     examine_run,
     import_run,
 )
+from heimdall_sdk.text import clean_name, clean_text
 
 # Each has a connection. With more, a web process with one core becomes no faster.
 CONNECTIONS = 4
@@ -107,4 +108,5 @@ def _failed(run: RecordedRun, error: Exception) -> ImportedRun:
     """Files of other tools can cause errors of any kind, which must not stop the other runs."""
     is_named = isinstance(error, (UnreadableError, RefusedError, OSError))
     text = str(error) if is_named else f"{run.source} cannot be read ({error!r})."
-    return ImportedRun(str(run.source), run.name, run.project or "", "failed", error=text)
+    name, project = clean_name(run.name), clean_name(run.project or "")
+    return ImportedRun(str(run.source), name, project, "failed", error=clean_text(text))

@@ -623,3 +623,12 @@ def test_each_outage_has_the_whole_patience(tmp_path: Path) -> None:
         )
         (result,) = importer.import_all([run])
     assert (result.outcome, result.points) == ("imported", 20_001)
+
+
+def test_names_of_failed_runs_are_shown_without_control_characters() -> None:
+    def read_points(_: Omissions) -> Iterator[PointTuple]:
+        raise UnreadableError("\x1b[2Jx is damaged.")
+
+    run = RecordedRun(Path("x"), "a" * 16, "\x1b[2Jname", read_points)
+    (result,) = examine_all([run], Options())
+    assert "\x1b" not in result.name + result.error
