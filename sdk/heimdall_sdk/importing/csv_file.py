@@ -81,13 +81,8 @@ class _Table:
             if step is None or not values:
                 omissions.add("rows without a step or a number")
                 continue
-            epoch = None
-            if self._epoch is not None and self._epoch < len(row) and row[self._epoch].strip():
-                epoch = _whole(row[self._epoch])
-                if epoch is None:
-                    omissions.add("epochs that are not whole numbers")
             time = self._seconds(row, time, omissions)
-            yield step, time, epoch, values
+            yield step, time, self._epoch_of(row, omissions), values
 
     def runs_of_values(self, metric: int, value: int) -> list[RecordedRun]:
         """A run for each name in the column of runs; of all rows, if there is none."""
@@ -108,10 +103,10 @@ class _Table:
                 continue
             time = self._seconds(row, time, omissions)
             try:
-                table.add(name, step, time, number)
+                table.add(name, step, time, number, self._epoch_of(row, omissions))
             except OverflowError:
                 raise UnreadableError(
-                    f"{self._path}, line {line}: the step {step} is too large."
+                    f"{self._path}, line {line}: the step or epoch is too large."
                 ) from None
         return [
             RecordedRun(
@@ -147,6 +142,13 @@ class _Table:
                 "least 0."
             )
         return number
+
+    def _epoch_of(self, row: list[str], omissions: Omissions) -> int | None:
+        cell = _cell(row, self._epoch)
+        epoch = _whole(cell) if cell else None
+        if cell and epoch is None:
+            omissions.add("epochs that are not whole numbers")
+        return epoch
 
     def _seconds(self, row: list[str], default: float, omissions: Omissions) -> float:
         """Without a time, that of the row before: it must stay the same when the table grows."""

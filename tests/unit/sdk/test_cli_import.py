@@ -632,3 +632,14 @@ def test_names_of_failed_runs_are_shown_without_control_characters() -> None:
     run = RecordedRun(Path("x"), "a" * 16, "\x1b[2Jname", read_points)
     (result,) = examine_all([run], Options())
     assert "\x1b" not in result.name + result.error
+
+
+def test_table_with_a_row_for_each_value_keeps_its_epochs(tmp_path: Path) -> None:
+    """Such as the export of a job's points."""
+    run = table(
+        tmp_path,
+        "metric,step,epoch,time,value\nloss,1,,1700000001,0.5\nloss,2,1,1700000002,0.25\n"
+        "loss,3,1.5,1700000003,0.125\n",
+    )
+    assert [(step, epoch) for step, _, epoch, _ in read(run)] == [(1, None), (2, 1), (3, None)]
+    assert omitted(run) == ["epochs that are not whole numbers"]
