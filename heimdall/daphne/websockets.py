@@ -33,7 +33,7 @@ for _module in (autobahn.websocket.protocol, autobahn.twisted.websocket):
 
 
 class BackpressureProtocol(WebSocketProtocol):
-    """Pauses sending while the client does not read."""
+    """Pauses sending while the client does not read, and reading: each ping is answered."""
 
     may_write: asyncio.Event | None = None
     _window_bits = 0  # of the compression; 0: none
@@ -51,10 +51,12 @@ class BackpressureProtocol(WebSocketProtocol):
     def pauseProducing(self) -> None:  # noqa: N802
         assert self.may_write is not None
         self.may_write.clear()
+        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:  # noqa: N802
         assert self.may_write is not None
         self.may_write.set()
+        self.transport.resumeProducing()
 
     stopProducing = resumeProducing  # noqa: N815
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -108,3 +111,48 @@ def write_certificate(path: Path) -> Path:
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password)
     path.write_bytes(private + certificate.public_bytes(pem))
     return path
+
+
+WAITING = """
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()
+"""
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_pings_of_a_client_that_does_not_read_are_not_answered_from_memory() -> None:
+    with serving(WAITING) as port, socket.socket() as client:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            client.setsockopt(socket.SOL_SOCKET, option, 65_536)
+        client.settimeout(5.0)
+        client.connect(("127.0.0.1", port))
+        client.sendall(HANDSHAKE)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101 ")
+        pings, sent = (b"\x89\xfd" + bytes(4) + b"x" * 125) * 1000, 0
+        with suppress(TimeoutError):
+            while sent < 20_000_000:  # more than the sockets' buffers hold
+                sent += client.send(pings[sent % len(pings) :])
+        assert sent < 20_000_000
+
+
+FULL = """
+    await receive()
+    await send({"type": "websocket.accept"})
+    while scope["extensions"]["heimdall.write"]((bytes(60_000),)):
+        await asyncio.sleep(0)
+    await receive()
+"""
+
+
+def test_connection_ends_that_a_client_closes_before_it_has_read_all() -> None:
+    with serving(FULL) as port, socket.create_connection(("127.0.0.1", port), 10.0) as client:
+        client.sendall(HANDSHAKE)
+        assert client.recv(12) == b"HTTP/1.1 101"
+        time.sleep(0.5)
+        client.sendall(b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big"))
+        while client.recv(1 << 20):
+            pass
