@@ -44,7 +44,7 @@ def heimdall(
         sys.exit("The benchmarks need RabbitMQ on 127.0.0.1:5672.")
     vhost = broker.own_vhost(amqp, f"heimdall_test_bench_{os.getpid()}")
     with tempfile.TemporaryDirectory() as folder, new_database() as database:
-        running = Stack(Path(folder), vhost, "" if sqlite else database, **environment)
+        running = Stack(Path(folder), vhost, "" if sqlite else database, None, **environment)
         running.environment["HEIMDALL_LEASE_SECONDS"] = str(lease_seconds)
         try:
             if start:
