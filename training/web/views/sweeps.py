@@ -73,7 +73,9 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     rows = trials.list_trials(found)
     page = Paginator(rows, TRIALS_PAGE).get_page(request.GET.get("page"))
     sparkline_values = dict(with_sparklines([row.job for row in page]))
-    drawn = sorted(rows, key=lambda row: math.inf if row.value is None else row.value)[:CURVES]
+    sign = 1 if trials.objective_direction(found) == "minimize" else -1
+    drawn = sorted(rows, key=lambda row: math.inf if row.value is None else sign * row.value)
+    drawn = drawn[:CURVES]
     drawn = sorted(drawn, key=lambda row: row.job.trial or 0)
     columns = {
         row.job.pk: chart_series.columns(row.job, [found.objective], POINTS) for row in drawn

@@ -132,3 +132,31 @@ def test_broken_manifest_is_shown_in_the_list_of_programs(page: Client, digits: 
     html = page.get("/programs").content.decode()
     assert "Program digits cannot be used." in html
     assert "did you mean &#x27;title&#x27;?" in html
+
+
+def test_curves_of_a_sweep_that_maximizes_are_those_of_the_largest_values(
+    page: Client, ada: User, digits_job: Job
+) -> None:
+    sweep = Sweep.objects.create(
+        owner=ada,
+        name="S",
+        program="digits",
+        objective="val_accuracy",
+        method="random",
+        space={"epochs": {"min": 1, "max": 99}},
+        total_trials=12,
+        early_stopping={"rule": "none"},
+        max_parallel=1,
+        seed=0,
+    )
+    made = Job.objects.bulk_create(
+        Job(
+            owner=ada, program="digits", sweep=sweep, trial=trial, config=digits_job.config,
+            status="completed", best_epoch=1, best_value=trial / 100,
+            objective_metric="val_accuracy", objective_direction="maximize",
+            updated_at=digits_job.updated_at,
+        )
+        for trial in range(1, 13)
+    )  # fmt: skip
+    shown = page.get(f"/sweeps/{sweep.pk}").context["compare"]
+    assert shown == ",".join(str(job.pk) for job in made[-8:])
