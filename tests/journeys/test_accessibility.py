@@ -119,6 +119,15 @@ def test_pages_have_no_accessibility_violations(
     assert check_page(staff_page, embedded.url + PAGES[name].format(**ids), name) == []
 
 
+def test_form_of_a_user_in_the_admin_is_legible(staff_page: Page, embedded: Stack) -> None:
+    """Its contrast only: Django's own widgets violate other rules."""
+    staff_page.goto(f"{embedded.url}/admin/auth/user/1/change/")
+    staff_page.locator(".selector-chosen-title").first.wait_for()
+    for scheme in SCHEMES:
+        staff_page.emulate_media(color_scheme=scheme)
+        assert findings(staff_page, "dark") == [], scheme
+
+
 def test_live_job_page_has_no_accessibility_violations(staff_page: Page, embedded: Stack) -> None:
     job_id = embedded.submit(epochs=5000, patience=5000, name="Running")
     eventually(lambda: embedded.job(job_id)["current_epoch"])
