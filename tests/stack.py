@@ -296,13 +296,18 @@ def running_stack(
     folder: Path, amqp: str = "", workers: int = 0, **environment: str
 ) -> Iterator[Stack]:
     """Start the web process and workers; on PostgreSQL, or on SQLite in the embedded mode."""
-    template = _template(on_postgres=bool(amqp) and postgres_is_available())
-    shutil.copytree(template.folder, folder, dirs_exist_ok=True)
+    on_postgres = bool(amqp) and postgres_is_available()
     with ExitStack() as resources:
-        database = ""
-        if template.database:
-            database = resources.enter_context(new_database(template.database))
-        stack = Stack(folder, amqp, database, template.content, **environment)
+        if environment:  # which may install further apps, with tables of their own
+            database = resources.enter_context(new_database()) if on_postgres else ""
+            stack = Stack(folder, amqp, database, None, **environment)
+        else:
+            template = _template(on_postgres=on_postgres)
+            shutil.copytree(template.folder, folder, dirs_exist_ok=True)
+            database = (
+                resources.enter_context(new_database(template.database)) if on_postgres else ""
+            )
+            stack = Stack(folder, amqp, database, template.content)
         try:
             stack.start_web()
             for _ in range(workers):
