@@ -233,7 +233,8 @@ def test_exit_without_server_leaves_the_rest_to_sync(script: Script, server: Rep
     assert "`heimdall sync` sends the rest" in stderr
     assert script.sync(server) == []
     assert server.run.steps == list(range(1, 101))
-    assert server.run.output.startswith(b"printed\n")
+    # The warning of the sender thread may come before or after it.
+    assert b"printed\n" in server.run.output
     assert server.run.ending == {"status": "completed"}
     assert script.spools == []
 
