@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heimdall_sdk.crc32c import masked_crc32c
-from heimdall_sdk.event_values import Unsupported, Value, as_bytes, as_int, read_values
+from heimdall_sdk.event_values import Unsupported, Value, read_values
 from heimdall_sdk.importing import protobuf
-from heimdall_sdk.importing.protobuf import BYTES, FIXED64, VARINT
+from heimdall_sdk.importing.protobuf import BYTES, FIXED64, VARINT, as_bytes, as_int
 
 MARK = "tfevents"  # part of the name of each event file
 MAX_RECORD_BYTES = 1 << 30

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heimdall_sdk.importing import protobuf
-from heimdall_sdk.importing.protobuf import BYTES, FIXED64, VARINT
+from heimdall_sdk.importing.protobuf import BYTES, FIXED64, VARINT, as_bytes, as_int
 
 PERCENTILES = (5, 25, 50, 75, 95)
 _HPARAMS = "_hparams_/"
@@ -199,15 +199,3 @@ def _size(dimension: bytes) -> int:
 
 def _unpack(form: str, content: bytes) -> tuple[Any, ...]:
     return struct.unpack(f"<{len(content) // struct.calcsize('<' + form)}{form}", content)
-
-
-def as_bytes(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a number stands in place of bytes")
-    return value
-
-
-def as_int(value: int | bytes) -> int:
-    if isinstance(value, bytes):
-        raise ValueError("bytes stand in place of a number")
-    return value

@@ -15,7 +15,7 @@ CONTENT_TYPE = "text/plain; charset=utf-8"
 
 
 class RemovedMeanwhileError(Exception):
-    """The middle of the log was removed while it was sent; the response breaks off."""
+    """The middle of the log was removed while it was sent; the response is cut off."""
 
 
 def log_response(

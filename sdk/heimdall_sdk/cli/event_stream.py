@@ -1,4 +1,4 @@
-"""Server-sent events; a stream that breaks off is resumed where it ended."""
+"""Server-sent events; an interrupted stream is resumed where it ended."""
 
 from __future__ import annotations
 

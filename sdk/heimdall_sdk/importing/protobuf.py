@@ -13,7 +13,7 @@ _double, _float = struct.Struct("<d"), struct.Struct("<f")
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Number, wire type and value; raises ValueError if the data breaks off or is none."""
+    """Number, wire type and value; raises ValueError if the data is incomplete or invalid."""
     position, end = 0, len(data)
     while position < end:
         key, position = _varint(data, position)
@@ -29,7 +29,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
         else:
             raise ValueError(f"wire type {kind}")
         if position + size > end:
-            raise ValueError("a field breaks off")
+            raise ValueError("a field is incomplete")
         yield number, kind, data[position : position + size]
         position += size
 
@@ -53,10 +53,22 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if position >= len(data) or shift > 63:
-            raise ValueError("a number breaks off")
+            raise ValueError("the number is incomplete")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
         shift += 7
+
+
+def as_bytes(value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        raise ValueError("expected bytes, found a number")
+    return value
+
+
+def as_int(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("expected a number, found bytes")
+    return value

@@ -16,6 +16,7 @@ from typing import Any
 
 from heimdall_sdk.importing import protobuf
 from heimdall_sdk.importing.metric_table import MetricTable
+from heimdall_sdk.importing.protobuf import as_bytes
 from heimdall_sdk.importing.runs import (
     Omissions,
     RecordedRun,
@@ -117,7 +118,7 @@ def _messages(
     for record in read_records(file, omissions):
         for number, kind, content in protobuf.fields(record):
             if number in wanted and kind == protobuf.BYTES:
-                yield number, _bytes(content)
+                yield number, as_bytes(content)
 
 
 @contextlib.contextmanager
@@ -135,11 +136,11 @@ def _read_run(content: bytes, run: _Run) -> None:
         if number in _TEXTS:
             setattr(run, _TEXTS[number], _text(value))
         elif number == 4:
-            run.config.update(_named_items(_bytes(value)))
+            run.config.update(_named_items(as_bytes(value)))
         elif number == 10:
             run.tags.append(_text(value))
         elif number == 17:
-            parts = {one: part for one, _, part in protobuf.fields(_bytes(value))}
+            parts = {one: part for one, _, part in protobuf.fields(as_bytes(value))}
             run.started_at = int(parts.get(1, 0)) + int(parts.get(2, 0)) / 1e9
 
 
@@ -150,7 +151,7 @@ def _named_items(content: bytes) -> dict[str, Any]:
         if (number, kind) != (1, protobuf.BYTES):
             continue
         names, text = list[str](), ""
-        for part, _, value in protobuf.fields(_bytes(item)):
+        for part, _, value in protobuf.fields(as_bytes(item)):
             if part in (1, 2):
                 names.append(_text(value))
             elif part == 16:
@@ -195,11 +196,5 @@ def _numbers(items: dict[str, Any], omissions: Omissions | None = None) -> dict[
     return found
 
 
-def _bytes(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a number stands in place of bytes")
-    return value
-
-
 def _text(value: int | bytes) -> str:
-    return _bytes(value).decode(errors="replace")
+    return as_bytes(value).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Limits per user at every door: refused with a sentence, never exceeded by requests at once."""
+"""Limits per user for all ways in: refused with a sentence, not exceeded by concurrent requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stored bytes of a user: measured, limited at every door, and never exceeded by uploads."""
+"""The stored bytes of a user: measured, limited for all ways in, and not exceeded by uploads."""
 
 from __future__ import annotations
 
