@@ -550,7 +550,7 @@ async def test_frames_are_written_directly_once_the_client_reads(
     await client.subscription.subscribe(job, Cursor())
     await broker.publish(store.write(job))
     await asyncio.sleep(0.05)
-    assert not client.received  # the client is not told yet that it is connected
+    assert not client.received  # `connected` has not been sent yet
     reading = asyncio.ensure_future(client.read())
     await until(lambda: client.received == [1, 2])
     for _ in range(3):
