@@ -32,8 +32,9 @@ SOURCES = [f"127.0.0.{number}" for number in range(2, 10)]
 RATES = (10.0, 5.0, 2.0, 1.0)
 MEASURED_SECONDS = 10
 OPENING_SECONDS = 240
+# Each socket takes two descriptors of nginx, whose limit counts for each of its processes.
 NGINX_CONFIG = """
-daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
+daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 2;
 worker_rlimit_nofile {files};
 events {{ worker_connections {connections}; }}
 http {{
