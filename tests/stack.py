@@ -287,8 +287,10 @@ def _template(*, on_postgres: bool) -> Template:
     atexit.register(resources.close)
     folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="heimdall-template-"))
     url = resources.enter_context(new_database()) if on_postgres else ""
-    content = Stack(Path(folder), database=url).content
-    return Template(Path(folder), url.rpartition("/")[2], content)
+    stack = Stack(Path(folder), database=url)
+    collect = "from heimdall.static_files import collect; collect()"
+    stack.python("-c", f"import django; django.setup(); {collect}")
+    return Template(Path(folder), url.rpartition("/")[2], stack.content)
 
 
 @contextmanager
@@ -298,11 +300,12 @@ def running_stack(
     """Start the web process and workers; on PostgreSQL, or on SQLite in the embedded mode."""
     on_postgres = bool(amqp) and postgres_is_available()
     with ExitStack() as resources:
+        template = _template(on_postgres=on_postgres)
         if environment:  # which may install further apps, with tables of their own
+            shutil.copytree(template.folder / "static", folder / "static")
             database = resources.enter_context(new_database()) if on_postgres else ""
             stack = Stack(folder, amqp, database, None, **environment)
         else:
-            template = _template(on_postgres=on_postgres)
             shutil.copytree(template.folder, folder, dirs_exist_ok=True)
             database = (
                 resources.enter_context(new_database(template.database)) if on_postgres else ""
