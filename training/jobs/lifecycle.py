@@ -322,12 +322,17 @@ def update_metadata(job: Job, when: Q | None = None, **labels: Any) -> Job:
 
 
 def delete_job(job: Job, when: Q | None = None) -> None:
-    """Delete a job that is neither queued nor running, with its epochs, events and files."""
+    """Delete a job that is neither queued nor running, with its epochs, events and files.
+
+    A job that another process has deleted in the meantime counts as deleted.
+    """
     with transaction.atomic():
         rows = Job.objects.select_for_update().filter(when or Q(), pk=job.pk)
         deletable = rows.filter(status__in=DELETABLE).first()
         if deletable is None:
-            raise ConflictError(Job.objects.get(pk=job.pk), "delete")
+            if found := Job.objects.filter(pk=job.pk).first():
+                raise ConflictError(found, "delete")
+            return
         audit.record("delete", deletable)
         deletable.delete()
 

@@ -108,11 +108,14 @@ def update_metadata(sweep: Sweep, **values: Any) -> Sweep:
 
 
 def delete(sweep: Sweep, *, with_jobs: bool = False) -> None:
+    """A sweep that another process has deleted in the meantime counts as deleted."""
     with transaction.atomic():
         idle = Sweep.objects.select_for_update().exclude(status=State.RUNNING)
         found = idle.filter(pk=sweep.pk).first()
         if found is None:
-            raise SweepConflictError(Sweep.objects.get(pk=sweep.pk), "delete")
+            if running := Sweep.objects.filter(pk=sweep.pk).first():
+                raise SweepConflictError(running, "delete")
+            return
         audit.record("delete", found, with_jobs=with_jobs)
         for job in list(found.jobs.all()) if with_jobs else []:
             lifecycle.delete_job(job)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from django.contrib import messages
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest
 
 from training.accounts.limits import LimitReachedError
@@ -52,6 +53,9 @@ def perform_action(request: HttpRequest, row: Row, action: Action[Row], label: s
         action.run(row, signed_in_user(request).username)
     except (ConflictError, LimitReachedError) as conflict:
         messages.warning(request, f"{prefix}{conflict}")
+        return False
+    except ObjectDoesNotExist:
+        messages.warning(request, f"{prefix}It was deleted in the meantime.")
         return False
     messages.success(request, f"{prefix}{action.success}")
     return True

@@ -12,7 +12,7 @@ from tests.jobs import claim_job, events_and_statuses, reload
 from training.jobs import attempts, lifecycle, results
 from training.jobs.attempts import Attempt, SupersededError
 from training.localization.config import GenerateConfig, TrainConfig
-from training.models import Dataset, Epoch, Job, JobEvent
+from training.models import AuditEntry, Dataset, Epoch, Job, JobEvent
 from training.models.states import Status, Stop
 
 METRICS = {"val_loss": 1.0, "val_rmse": 10.0}
@@ -177,6 +177,13 @@ def test_running_job_cannot_be_deleted(job: Job) -> None:
     lifecycle.delete_job(job)
     assert not Job.objects.exists()
     assert not JobEvent.objects.exists()
+
+
+def test_job_that_another_process_deleted_counts_as_deleted(job: Job) -> None:
+    lifecycle.request_cancel(job, "ada")
+    Job.objects.all().delete()
+    lifecycle.delete_job(job)
+    assert not AuditEntry.objects.filter(action="delete").exists()
 
 
 def test_a_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:

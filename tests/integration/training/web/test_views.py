@@ -19,6 +19,7 @@ from training.jobs import attempts, lifecycle, results, status
 from training.jobs.attempts import Attempt
 from training.jobs.results import Interruption
 from training.models import AuditEntry, Dataset, Job
+from training.web.actions import JOB_ACTIONS, Action
 
 
 def snapshot(page: Client, job: Job) -> dict[str, Any]:
@@ -298,6 +299,19 @@ def test_open_and_fresh_page_agree_after_a_job_returned_to_the_queue(
     attempt, _ = attempts.claim(job.pk, "worker") or pytest.fail("no claim")
     results.requeue_or_fail(attempt, "worker", cause, "The attempt ended.")
     assert status_of_open_and_fresh_page(page, job) == (shown, shown)
+
+
+def test_action_on_a_job_deleted_in_the_meantime_says_so(
+    page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete_first(found: Job, actor: str) -> Job:
+        Job.objects.filter(pk=found.pk).delete()
+        return lifecycle.request_pause(found, actor)
+
+    monkeypatch.setitem(JOB_ACTIONS, "pause", Action(delete_first, "Pause requested."))
+    answer = page.post(f"/jobs/{job.pk}/pause", follow=True)
+    assert answer.status_code == 404
+    assert "It was deleted in the meantime." in answer.content.decode()
 
 
 def test_open_and_fresh_page_agree_while_a_pause_is_requested(page: Client, job: Job) -> None:
