@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training import coverage_note, print_header, print_row, train
+from benchmarks.training import coverage_note, print_header, print_members, print_row, train
 from training.localization.config import GenerateConfig
 from training.localization.evaluation import cramer_rao
 from training.localization.localizer.localizer import predict_split
@@ -45,6 +45,7 @@ def benchmark_strength(samples: int, config: dict[str, Any]) -> None:
     test, optimum = run.evaluation["test"], run.evaluation["bayes_rmse_m"]
     assert optimum is not None
     print_row("strength, 8 dB", test, coverage_note(run))
+    print_members(run)
     print(f"strength: RMSE / RMSE of the posterior mean = {test['rmse_m'] / optimum:.4f}")
 
 
@@ -53,6 +54,7 @@ def benchmark_timing(samples: int, config: dict[str, Any]) -> None:
     run = train(dataset, **config)
     test, rows = run.evaluation["test"], dataset.rows("test")
     print_row("timing, 1 us", test, coverage_note(run))
+    print_members(run)
     errors = position_errors(predict_split(run.localizer, dataset, rows).mean, dataset.target[rows])
     bound = cramer_rao.position_error_bound(dataset, rows)
     assert bound is not None

@@ -90,7 +90,7 @@ def compare(stack: Stack, options: argparse.Namespace) -> None:
 
 def measure_epochs(stack: Stack, epochs: int, expected: float) -> list[float]:
     """Seconds between the events of consecutive epochs, with checkpoint, row and event."""
-    config = TrainConfig(epochs=epochs).model_dump(mode="json")
+    config = TrainConfig(epochs=epochs, portfolio=False).model_dump(mode="json")
     job = stack.submit(**config)
     wait_without_polling(stack, job, expected)
     events = [event for event in stack.events(job) if event["event"] == "training:progress"]

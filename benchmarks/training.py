@@ -26,20 +26,22 @@ class Run:
     localizer: Localizer
     evaluation: Evaluation
     seconds: float
+    final_seconds: float  # portfolio, calibration and evaluation
 
 
 def train(dataset: Dataset, **config: Any) -> Run:
     """Train with the default settings except `config`, and evaluate the best epoch."""
     torch.set_num_threads(1)
     state = TrainState.initial(TrainConfig.model_validate(config), dataset)
-    started, best = time.perf_counter(), state.model.state_dict()
+    started, best = time.perf_counter(), state.predictor.state_dict()
     for progress in loop.fit(state, dataset):
         if isinstance(progress, loop.EpochResult) and progress.is_best:
-            best = copy.deepcopy(state.model.state_dict())
-    seconds = time.perf_counter() - started
-    state.model.load_state_dict(best)
+            best = copy.deepcopy(state.predictor.state_dict())
+    trained = time.perf_counter()
+    state.predictor.load_state_dict(best)
     localizer = calibration.calibrate(state, dataset)
-    return Run(localizer, evaluate_localizer(localizer, dataset), seconds)
+    evaluation = evaluate_localizer(localizer, dataset)
+    return Run(localizer, evaluation, trained - started, time.perf_counter() - trained)
 
 
 def print_header() -> None:
@@ -47,13 +49,22 @@ def print_header() -> None:
 
 
 def print_row(name: str, errors: ErrorSummary, note: str = "") -> None:
-    figures = "".join(f"{errors[column]:10,.0f}" for column in _COLUMNS)  # type: ignore[literal-required]
+    figures = "".join(_format_meters(errors[column]) for column in _COLUMNS)  # type: ignore[literal-required]
     print(f"{name:34}{figures}  {note}", flush=True)
+
+
+def print_members(run: Run) -> None:
+    for name, alone in run.evaluation["members"].items():
+        print_row(f"  {name.replace('_', ' ')}", alone, f"weight {alone['weight']:.2f}")
+
+
+def _format_meters(value: float) -> str:
+    return f"{value:10.2f}" if value < 100 else f"{value:10,.0f}"
 
 
 def coverage_note(run: Run) -> str:
     test = run.evaluation["test"]
     return (
         f"coverage {test['coverage_68']:.1%} of 68 %, {test['coverage_95']:.1%} of 95 %, "
-        f"{run.seconds:.0f} s"
+        f"{run.seconds:.0f} s and {run.final_seconds:.0f} s for the final step"
     )

@@ -151,7 +151,10 @@ class Demo:
             f"[bold green]completed[/bold green] best epoch {job.best_epoch} of "
             f"{job.current_epoch}; errors on the test split:"
         )
-        self._console.print(_table(TrainedModel.objects.get(job=job).evaluation))
+        evaluation: Evaluation = TrainedModel.objects.get(job=job).evaluation
+        self._console.print(_table(evaluation))
+        if verdict := evaluation.get("verdict"):
+            self._console.print(verdict)
         if not self._stop_at_end:
             self._console.print("The server keeps running; press Ctrl-C to stop it.")
 

@@ -45,6 +45,8 @@ def reference_errors(job: Job, evaluation: Evaluation | None) -> ReferenceErrors
 
 def baseline_title(name: str) -> str:
     """The name of a baseline on pages; the API keeps the British spelling that it started with."""
+    if name == "extra_trees":
+        return "extremely randomized trees"
     return name.replace("_", " ").replace("neighbour", "neighbor")
 
 

@@ -144,7 +144,7 @@ def _train(spec: TrainSpec, channel: Channel, context: DistributedContext) -> No
                 return
     if context.is_rank_zero:
         best = checkpoint.load_checkpoint(store.best)
-        localizer = calibration.calibrate(best, dataset, context)
+        localizer = calibration.calibrate(best, dataset, context, channel.raise_if_paused)
         evaluation = evaluate_localizer(localizer, dataset)
         saved_model.save_model(store.folder, localizer, best, dataset, evaluation)
         channel.send(

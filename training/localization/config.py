@@ -121,6 +121,12 @@ class TrainConfig(BaseModel):
         description="Refines positions with arrival times (Gauss-Newton, with the network's output "
         "as prior) if that lowers the validation error.",
     )
+    portfolio: bool = Field(
+        True,
+        title="Portfolio",
+        description="Also fits extremely randomized trees, nearest neighbors and a propagation "
+        "model, and takes the weighted mean; the weights are chosen on the validation split.",
+    )
     precision: Literal["float32", "bf16"] = Field(
         "float32",
         title="Precision",

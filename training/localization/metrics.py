@@ -73,8 +73,12 @@ def negative_log_likelihood(predicted: Predictions, target: Floats) -> float:
 
 def coverage(predicted: Predictions, target: Floats, level: float) -> float:
     """Fraction of targets inside the ellipse of confidence `level` (chi-squared, 2 d.o.f.)."""
+    return float(np.mean(inside_ellipses(predicted, target, level)))
+
+
+def inside_ellipses(predicted: Predictions, target: Floats, level: float) -> NDArray[np.bool_]:
     radius_squared = mahalanobis_radius_squared(level)
-    return float(np.mean(squared_mahalanobis(predicted, target) <= radius_squared))
+    return np.asarray(squared_mahalanobis(predicted, target) <= radius_squared)
 
 
 def mahalanobis_radius_squared(level: float) -> float:

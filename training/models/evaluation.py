@@ -12,6 +12,10 @@ class PositionErrors(TypedDict, total=False):
     p95_m: float
 
 
+class MemberErrors(PositionErrors, total=False):
+    weight: float
+
+
 class ErrorCdf(TypedDict):
     """Errors in meters at each cumulative probability in `share`."""
 
@@ -32,7 +36,9 @@ class MapPoints(TypedDict):
 class Evaluation(TypedDict, total=False):
     """Results on the test split. Evaluations of older versions have fewer fields."""
 
+    verdict: str
     test: PositionErrors
+    members: dict[str, MemberErrors]
     baselines: dict[str, PositionErrors]
     bound_rmse_m: float | None
     cdf: ErrorCdf

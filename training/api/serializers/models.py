@@ -82,6 +82,12 @@ class TestErrorsSerializer(PositionErrorsSerializer):
     )
 
 
+class MemberErrorsSerializer(PositionErrorsSerializer):
+    """A member of the portfolio alone."""
+
+    weight = serializers.FloatField(help_text="Share in the model's position; 0 if it is not used.")
+
+
 class GoodGeometrySerializer(serializers.Serializer[Any]):
     samples = serializers.IntegerField()
     rmse_m = serializers.FloatField(allow_null=True)
@@ -91,7 +97,17 @@ class GoodGeometrySerializer(serializers.Serializer[Any]):
 class EvaluationSerializer(serializers.Serializer[Any]):
     """Results on the test split. Further fields are for the job's page."""
 
+    verdict = serializers.CharField(
+        required=False,
+        help_text="How the model compares with the best baseline, and what to distrust.",
+    )
     test = TestErrorsSerializer()
+    members = serializers.DictField(
+        child=MemberErrorsSerializer(),
+        required=False,
+        help_text="Each member alone; empty without a portfolio. "
+        "Evaluations of older versions have neither this nor the verdict.",
+    )
     baselines = serializers.DictField(child=PositionErrorsSerializer())
     bound_rmse_m = serializers.FloatField(allow_null=True)
     good_geometry = GoodGeometrySerializer()

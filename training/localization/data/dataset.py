@@ -81,6 +81,12 @@ class Dataset:
         """[N, R]: whether the receiver measured any signal."""
         return ~(np.isnan(self.rssi) & np.isnan(self.snr) & np.isnan(self.toa))
 
+    @cached_property
+    def stationary(self) -> NDArray[np.bool_]:
+        """[R]: whether the receiver never moves, even if its position is unknown."""
+        fixed = np.array([receiver.fixed for receiver in self.receivers], bool)
+        return np.asarray(fixed | np.isnan(self.rx[..., 0]).all(axis=0))
+
     def rows(self, split: Split) -> NDArray[np.intp]:
         return np.flatnonzero(self.split == SPLITS.index(split))
 

@@ -71,6 +71,19 @@ def split_randomly(count: int, seed: int) -> NDArray[np.int8]:
     return code
 
 
+def independent_groups(
+    split_by: str, group: NDArray[np.integer], target: Floats
+) -> NDArray[np.integer]:
+    """Groups [N] whose errors count as independent: those of the split, or else grid squares.
+
+    Samples without a group are each one of their own, yet neighbors have similar errors, except
+    where each is drawn for itself.
+    """
+    if split_by == INDEPENDENT or len(np.unique(group)) < len(group):
+        return group
+    return grid_squares(target)
+
+
 def grid_squares(target: Floats) -> NDArray[np.int32]:
     """The grid square [N] of each position [N, 2]; 16 squares along the longer side of the area."""
     offset = target - target.min(axis=0)

@@ -6,11 +6,17 @@ import numpy as np
 
 from training.localization import metrics
 from training.localization.data.dataset import Dataset
-from training.localization.data.splits import AT_RANDOM, describe_split
+from training.localization.data.splits import AT_RANDOM, describe_split, independent_groups
 from training.localization.evaluation import baselines, bayes_optimum, cramer_rao, report
-from training.localization.evaluation.types import Evaluation
+from training.localization.evaluation.types import Evaluation, MemberErrors
+from training.localization.evaluation.verdict import assess
 from training.localization.geometry import Floats
-from training.localization.localizer.localizer import Localizer, predict_split
+from training.localization.localizer.localizer import (
+    Localizer,
+    locate_by_members,
+    predict_split,
+)
+from training.localization.localizer.portfolio import POSTERIOR, TREES
 
 
 def evaluate_localizer(localizer: Localizer, dataset: Dataset) -> Evaluation:
@@ -21,9 +27,24 @@ def evaluate_localizer(localizer: Localizer, dataset: Dataset) -> Evaluation:
     errors = metrics.position_errors(predicted.mean, target)
     good = cramer_rao.find_good_geometry(dataset, rows)
     bound = cramer_rao.position_error_bound(dataset, rows)
+    member_errors = {
+        name: metrics.position_errors(mean, target)
+        for name, mean in locate_by_members(localizer, dataset, rows).items()
+    }
     baseline_errors = baselines.evaluate_baselines(dataset)
+    for name in (TREES, POSTERIOR):
+        if name in member_errors:
+            baseline_errors[name] = member_errors[name]
+    group = independent_groups(dataset.split_by, dataset.group[rows], target)
     optimum = bayes_optimum.posterior_mean(dataset, rows)
     return {
+        "verdict": assess(
+            errors,
+            baseline_errors,
+            metrics.inside_ellipses(predicted, target, 0.68),
+            group,
+            len(dataset.rows("train")),
+        ),
         "test": {
             "samples": len(rows),
             **metrics.error_summary(errors),
@@ -31,6 +52,7 @@ def evaluate_localizer(localizer: Localizer, dataset: Dataset) -> Evaluation:
             "coverage_95": metrics.coverage(predicted_95, target, 0.95),
             "nll": metrics.negative_log_likelihood(predicted, target),
         },
+        "members": _summarize_members(localizer, member_errors),
         "temperature": localizer.temperature,
         "stretch_95": localizer.stretch_95,
         "refined": localizer.refined,
@@ -52,6 +74,16 @@ def evaluate_localizer(localizer: Localizer, dataset: Dataset) -> Evaluation:
         "by_gdop": report.errors_by_gdop(dataset, rows, errors),
         "worst": report.largest_errors(dataset, rows, predicted, errors),
         "points": report.sample_predictions(dataset, rows, predicted),
+    }
+
+
+def _summarize_members(localizer: Localizer, errors: dict[str, Floats]) -> dict[str, MemberErrors]:
+    if localizer.portfolio is None:
+        return {}
+    weights = localizer.portfolio.weights
+    return {
+        name: {"weight": weights[name], **metrics.error_summary(values)}
+        for name, values in errors.items()
     }
 
 

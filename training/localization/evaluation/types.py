@@ -22,6 +22,10 @@ class GoodGeometryMetrics(TypedDict):
     definition: str
 
 
+class MemberErrors(ErrorSummary):
+    weight: float
+
+
 class ErrorCdf(TypedDict):
     """Errors in meters at each cumulative probability in `share`."""
 
@@ -71,7 +75,9 @@ class SamplePredictions(TypedDict):
 class Evaluation(TypedDict):
     """Results on the test split. Bounds are None if the physics is unknown."""
 
+    verdict: str
     test: SplitMetrics
+    members: dict[str, MemberErrors]
     temperature: float
     stretch_95: float
     refined: bool

@@ -20,6 +20,7 @@ from training.localization.data.dataset import Dataset, Receiver
 from training.localization.evaluation.types import (
     Evaluation,
     GoodGeometryMetrics,
+    MemberErrors,
     SplitMetrics,
 )
 from training.localization.fit.state import TrainState
@@ -28,12 +29,15 @@ from training.localization.localizer.features import FEATURES
 from training.localization.localizer.localizer import Localizer
 from training.localization.localizer.networks import Ensemble
 from training.localization.localizer.normalizer import Normalizer, StoredNormalizer
+from training.localization.localizer.portfolio import Portfolio, StoredPortfolio
 from training.localization.metrics import ErrorSummary
 from training.programs.checkpoint_files import MODEL
 from training.programs.durable_write import write_durably
 
-FORMAT = 3
-_READABLE_FORMATS = (2, FORMAT)  # 2: version 0.2 and older, without `architecture`
+FORMAT = 4
+# 2: version 0.2 and older, without `architecture`. 3: without `portfolio` and `stationary`.
+_READABLE_FORMATS = (2, 3, FORMAT)
+_PORTFOLIO = "portfolio."  # prefix of its tensors
 CARD = "card.json"
 
 
@@ -62,6 +66,8 @@ class StoredModel(TypedDict):
     temperature: float
     stretch_95: float
     architecture: NotRequired[int]  # absent in format 2: 1
+    portfolio: NotRequired[StoredPortfolio]
+    stationary: NotRequired[list[bool]]  # absent before format 4: the receivers with a position
 
 
 class CardDataset(TypedDict):
@@ -73,7 +79,9 @@ class CardDataset(TypedDict):
 
 
 class CardMetrics(TypedDict):
+    verdict: str
     test: SplitMetrics
+    members: dict[str, MemberErrors]
     baselines: dict[str, ErrorSummary]
     bound_rmse_m: float | None
     bayes_rmse_m: float | None
@@ -106,6 +114,7 @@ class SavedModel:
     localizer: Localizer
     receivers: tuple[Receiver, ...]
     frame: LocalFrame
+    stationary: tuple[bool, ...]  # without a row, it was in service and heard nothing
 
 
 def save_model(
@@ -137,8 +146,13 @@ def save_model(
         "temperature": localizer.temperature,
         "stretch_95": localizer.stretch_95,
         "architecture": state.model.architecture,
+        "stationary": dataset.stationary.tolist(),
     }
     weights = {name: weight.contiguous() for name, weight in state.predictor.state_dict().items()}
+    if localizer.portfolio is not None:
+        metadata["portfolio"] = localizer.portfolio.describe()
+        for name, tensor in localizer.portfolio.stored_tensors().items():
+            weights[_PORTFOLIO + name] = tensor.contiguous()
     packed = safetensors.torch.save(weights, safetensors_file.encode_metadata(metadata))
     sha256 = hashlib.sha256(packed).hexdigest()
     card = _card(state, dataset, evaluation, localizer, sha256)
@@ -161,14 +175,17 @@ def load_model(path: Path) -> SavedModel:
     if header.get("format") not in _READABLE_FORMATS:
         raise ModelError(
             f"{path} has format {header.get('format')}, this version reads "
-            + " and ".join(map(str, _READABLE_FORMATS))
+            + ", ".join(map(str, _READABLE_FORMATS))
         )
     metadata = cast(StoredModel, header)
     receivers = tuple(Receiver(**receiver) for receiver in metadata["receivers"])
     config = TrainConfig.model_validate(metadata["config"])
     architecture = metadata.get("architecture", 1)
     network = Ensemble(len(FEATURES), 1 + len(receivers), config, architecture)
-    network.load_state_dict(safetensors.torch.load(packed))
+    tensors = safetensors.torch.load(packed)
+    network.load_state_dict(
+        {name: tensor for name, tensor in tensors.items() if not name.startswith(_PORTFOLIO)}
+    )
     localizer = Localizer(
         network,
         Normalizer.from_dict(metadata["normaliser"]),
@@ -176,7 +193,16 @@ def load_model(path: Path) -> SavedModel:
         metadata["temperature"],
         metadata["stretch_95"],
     )
-    return SavedModel(localizer.eval(), receivers, LocalFrame(**metadata["frame"]))
+    if "portfolio" in metadata:
+        portfolio = {
+            name.removeprefix(_PORTFOLIO): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_PORTFOLIO)
+        }
+        localizer.portfolio = Portfolio.load(metadata["portfolio"], portfolio, localizer.center)
+    stationary = metadata.get("stationary", [receiver.fixed for receiver in receivers])
+    frame = LocalFrame(**metadata["frame"])
+    return SavedModel(localizer.eval(), receivers, frame, tuple(stationary))
 
 
 def _card(
@@ -204,6 +230,8 @@ def _card(
         "temperature": localizer.temperature,
         "stretch_95": localizer.stretch_95,
         "metrics": {
+            "verdict": evaluation["verdict"],
+            "members": evaluation["members"],
             "test": evaluation["test"],
             "baselines": evaluation["baselines"],
             "bound_rmse_m": evaluation["bound_rmse_m"],

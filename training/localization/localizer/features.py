@@ -115,18 +115,23 @@ class Encoder(nn.Module):
 
         Centroids are 0 if no receiver of known position heard it.
         """
-        usable = heard & has_position
-        level = torch.where(usable, strength.nan_to_num(), torch.full_like(strength, _NO_SIGNAL_DB))
-        below_strongest = level - level.amax(dim=1, keepdim=True)
-        centroids = []
-        for scale in _CENTROID_SCALES_DB:
-            weight = (below_strongest / scale).exp() * usable
-            total = weight.sum(dim=1, keepdim=True).clamp(min=1e-9)
-            centroids.append((weight.unsqueeze(-1) * position).sum(dim=1) / total)
+        centroids = weighted_centroids(strength, heard & has_position, position)
         heard_fraction = heard.float().mean(dim=1, keepdim=True)
         padding = len(FEATURES) - 2 * len(_CENTROID_SCALES_DB) - 1
         zeros = heard_fraction.new_zeros(heard_fraction.shape[0], padding)
-        return torch.cat([*centroids, heard_fraction, zeros], dim=1)
+        return torch.cat([centroids, heard_fraction, zeros], dim=1)
+
+
+def weighted_centroids(strength: Tensor, usable: Tensor, position: Tensor) -> Tensor:
+    """[B, 10]: means of the positions [B, R, 2] of the receivers that are `usable` [B, R]."""
+    level = torch.where(usable, strength.nan_to_num(), torch.full_like(strength, _NO_SIGNAL_DB))
+    below_strongest = level - level.amax(dim=1, keepdim=True)
+    centroids = []
+    for scale in _CENTROID_SCALES_DB:
+        weight = (below_strongest / scale).exp() * usable
+        total = weight.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        centroids.append((weight.unsqueeze(-1) * position).sum(dim=1) / total)
+    return torch.cat(centroids, dim=1)
 
 
 def fit_token_center(

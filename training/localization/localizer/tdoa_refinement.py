@@ -122,11 +122,17 @@ class _Posterior(NamedTuple):
 
 
 def refine_positions(
-    mean: Tensor, covariance: Tensor, arrivals: Arrivals, sigma: Tensor, area: Area
+    mean: Tensor,
+    covariance: Tensor,
+    arrivals: Arrivals,
+    sigma: Tensor,
+    area: Area,
+    starts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Update mean [B, 2] and covariance [B, 2, 2] in meters with arrivals of error `sigma`.
 
-    They stay as they are if the arrivals fit no position inside `area`. All tensors are float64.
+    Both stay as they are if the arrivals fit no position inside `area`. `starts` [B, S, 2]: more
+    points to start from. All tensors are float64.
     """
     prior = _SymmetricMatrix(covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
     valid = arrivals.valid.T.unsqueeze(1).to(mean.dtype).contiguous()
@@ -138,7 +144,10 @@ def refine_positions(
         mean=mean.T.unsqueeze(1).contiguous(),
         precision=_SymmetricMatrix(*(entry.unsqueeze(0) for entry in prior.inverse)),
     )
-    modes = _minimize(posterior, posterior.mean + _starting_offsets(prior))
+    first = posterior.mean + _starting_offsets(prior)
+    if starts is not None:
+        first = torch.cat([first, starts.permute(2, 1, 0)], dim=1)
+    modes = _minimize(posterior, first)
     return _mix_modes(_exclude_outside(modes, posterior, area))
 
 

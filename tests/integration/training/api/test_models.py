@@ -17,7 +17,8 @@ from training.workers.supervisor import supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
 API = "/api/v1/training"
-SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 64, "epochs": 1}
+SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 64, "epochs": 1,
+         "portfolio": False}  # fmt: skip
 ROWS = [
     {"receiver_id": "Torino", "rssi_dbm": -80, "toa_ns": 0},
     {"receiver_id": "Genova", "rssi_dbm": -100, "toa_ns": 300000},

@@ -116,6 +116,9 @@ MORE = {
                "covariance": [[100, 0, 100], [900, 10, 400]], "receivers": [[100, 100, "Torino"]],
                "frame": {"lat0": 45.0, "lon0": 7.5}},
     "bayes_rmse_m": 90.0, "split": "by place", "leaks": False,
+    "verdict": "12 % better than the best classical method (nearest neighbors).",
+    "members": {"extra_trees": {"weight": 0.25, "mean_m": 95.0, "rmse_m": 110.0, "median_m": 85.0,
+                                "p95_m": 230.0}},
 }  # fmt: skip
 
 
@@ -128,6 +131,9 @@ def test_job_and_model_pages_show_the_evaluation(
     for path in (f"/jobs/{job.pk}", f"/models/{model.pk}"):
         html = page.get(path).content.decode()
         assert "Cramér-Rao bound" in html
-        for word in ("Bayes optimum", "Error by GDOP", "s17", 'class="drawing cdf"'):
+        for word in (
+            "Bayes optimum", "Error by GDOP", "s17", 'class="drawing cdf"', "12 % better than",
+            "Extremely randomized trees",
+        ):  # fmt: skip
             assert (word in html) == ("cdf" in evaluation), word
     assert "100 m" in page.get("/models").content.decode()

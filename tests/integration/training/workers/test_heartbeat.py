@@ -99,7 +99,7 @@ def test_job_whose_supervisor_waits_for_longer_than_a_lease_keeps_it(
         released.wait(20)
 
     monkeypatch.setattr(call, wait)
-    config = TrainConfig(epochs=1, hidden=16, heads=2, layers=1, batch_size=16)
+    config = TrainConfig(epochs=1, hidden=16, heads=2, layers=1, batch_size=16, portfolio=False)
     job = lifecycle.submit(ada, dataset, config)
 
     def run() -> None:

@@ -22,7 +22,7 @@ from training.models.states import Status
 from training.workers.supervisor import shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
+SMALL = {"hidden": 16, "heads": 2, "layers": 1, "batch_size": 16, "portfolio": False}
 LONG = TrainConfig(epochs=10_000, patience=10_000, **SMALL)
 
 

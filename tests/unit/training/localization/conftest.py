@@ -24,7 +24,9 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def trained_state(arrays: Dataset) -> TrainState:
     """A few epochs on the small dataset."""
-    config = TrainConfig(epochs=6, hidden=32, heads=2, layers=1, batch_size=32, members=2)
+    config = TrainConfig(
+        epochs=6, hidden=32, heads=2, layers=1, batch_size=32, members=2, portfolio=False
+    )
     state = TrainState.initial(config, arrays)
     for _ in fit(state, arrays):
         pass

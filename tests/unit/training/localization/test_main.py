@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from training.localization.data.dataset import Dataset
+from training.programs.checkpoint_files import MODEL
 
-QUICK = {"epochs": 3, "hidden": 16, "heads": 2, "layers": 1, "batch_size": 16}
+QUICK = {"epochs": 3, "hidden": 16, "heads": 2, "layers": 1, "batch_size": 16, "portfolio": False}
 Run = Callable[..., subprocess.Popen[str]]
 
 
@@ -96,6 +97,43 @@ def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(
     assert after[0]["resumed_from_epoch"] == stopped_at
     found = [line["metrics"] for line in [*before[:-1], *after[1:-1]]]
     assert found == expected
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_and_a_pause_in_the_final_step_change_no_bit_of_the_model(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    """The portfolio is fitted after the last epoch; another attempt fits it again."""
+    spec = {**spec, "parameters": {**QUICK, "portfolio": True}}
+    with start(spec) as undisturbed:
+        assert lines(undisturbed, "training_completed")
+
+    killed, paused, completed = (tmp_path / name for name in ("killed", "paused", "completed"))
+    for folder in (killed, paused, completed):
+        folder.mkdir()
+    with start({**spec, "run_dir": str(killed)}) as trainer:
+        assert trainer.stdout is not None
+        last = next(
+            line
+            for line in map(json.loads, trainer.stdout)
+            if line["type"] == "epoch" and line["epoch"] == QUICK["epochs"]
+        )
+        trainer.kill()
+        assert lines(trainer, "training_completed") == []
+    assert not (killed / MODEL).exists()
+
+    resume = {**spec, "resume_from": last["checkpoint_path"]}
+    with start({**resume, "run_dir": str(paused)}) as trainer:
+        assert trainer.stdin is not None
+        trainer.stdin.write("pause\n")
+        trainer.stdin.flush()
+        assert lines(trainer, "epoch", "training_completed", "paused") == [{"type": "paused"}]
+    assert not (paused / MODEL).exists()
+
+    with start({**resume, "run_dir": str(completed)}) as trainer:
+        (end,) = lines(trainer, "epoch", "training_completed", "paused")
+    assert end["type"] == "training_completed"
+    assert (completed / MODEL).read_bytes() == (Path(spec["run_dir"]) / MODEL).read_bytes()
 
 
 def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:

@@ -45,10 +45,10 @@ def test_refinement_is_dropped_if_it_raises_the_validation_error(
 
 def test_refinement_is_off_without_arrival_times(arrays: Dataset) -> None:
     untimed = replace(arrays, toa=np.full_like(arrays.toa, np.nan))
-    state = TrainState.initial(TrainConfig(hidden=16, heads=2, layers=1), untimed)
+    state = TrainState.initial(TrainConfig(hidden=16, heads=2, layers=1, portfolio=False), untimed)
     assert not calibrate(state, untimed).refined
 
 
 def test_refinement_can_be_disabled_by_the_config(arrays: Dataset) -> None:
-    config = TrainConfig(hidden=16, heads=2, layers=1, refine=False)
+    config = TrainConfig(hidden=16, heads=2, layers=1, refine=False, portfolio=False)
     assert not calibrate(TrainState.initial(config, arrays), arrays).refined

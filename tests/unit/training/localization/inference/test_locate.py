@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.localization.data.dataset import Dataset
+from training.localization.data.dataset import Dataset, Receiver
 from training.localization.inference import locate as locate_module
 from training.localization.inference.locate import InvalidMeasurementError, ellipse, locate
 from training.localization.inference.saved_model import SavedModel, load_model
+from training.localization.localizer.localizer import predict_split
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,25 @@ def test_ellipse_axes_and_azimuth(
     assert found["semi_major_m"] == pytest.approx(radius * major)
     assert found["semi_minor_m"] == pytest.approx(radius * minor)
     assert found["azimuth_deg"] % 180 == pytest.approx(azimuth, abs=1e-6)
+
+
+def test_silent_receiver_of_unknown_position_is_in_service(
+    model: SavedModel, arrays: Dataset
+) -> None:
+    """As the import has it, so that predictions are as good as the evaluation."""
+    unplaced = replace(
+        model,
+        receivers=tuple(Receiver(receiver.id) for receiver in model.receivers),
+        stationary=(True,) * len(model.receivers),
+    )
+    silent = np.flatnonzero((~arrays.heard).any(axis=1))[:1]
+    dataset = replace(arrays, rx=np.full_like(arrays.rx, np.nan))
+    assert dataset.stationary.all()
+    (found,) = locate(unplaced, rows_of(arrays, int(silent[0])))
+    expected = predict_split(model.localizer, dataset, silent)
+    assert found["covariance_m2"] == pytest.approx(expected.covariance[0], rel=1e-3)
+
+
+def test_receiver_that_has_moved_is_not_stationary(arrays: Dataset) -> None:
+    mobile = (Receiver("van"), *arrays.receivers[1:])
+    assert replace(arrays, receivers=mobile).stationary.tolist() == [False] + [True] * 6

@@ -73,7 +73,7 @@ def _other_format(path: Path) -> None:
     about = safetensors_file.read_metadata(content)
     assert about["format"] == FORMAT
     # The metadata is JSON inside the header: exchange one digit, so that lengths stay the same.
-    path.write_bytes(content.replace(rb"\"format\": 3", rb"\"format\": 9", 1))
+    path.write_bytes(content.replace(rb"\"format\": 4", rb"\"format\": 9", 1))
     assert path.read_bytes() != content
     _with_card_of(path)
 
@@ -86,7 +86,7 @@ def _other_format(path: Path) -> None:
         (lambda path: path.with_name(CARD).write_text("{"), "cannot be read"),
         (_flip_last_byte, "is damaged: its content does not match its card"),
         (_not_safetensors, "is not a model"),
-        (_other_format, "has format 9, this version reads 2 and 3"),
+        (_other_format, "has format 9, this version reads 2, 3, 4"),
     ],
     ids=["no file", "no card", "card is no JSON", "flipped bit", "no safetensors", "format"],
 )
