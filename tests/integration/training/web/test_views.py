@@ -301,7 +301,7 @@ def test_open_and_fresh_page_agree_after_a_job_returned_to_the_queue(
     assert status_of_open_and_fresh_page(page, job) == (shown, shown)
 
 
-def test_action_on_a_job_deleted_in_the_meantime_says_so(
+def test_action_on_a_job_deleted_in_the_meantime_reports_it(
     page: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def delete_first(found: Job, actor: str) -> Job:
