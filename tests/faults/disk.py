@@ -32,9 +32,10 @@ def full(path: Path) -> Iterator[None]:
 
     def fill() -> None:
         while not enough.wait(0.002):
-            with contextlib.suppress(OSError), path.open("ab", buffering=0) as filler:
-                while True:
-                    filler.write(bytes(4096))
+            for size in (1 << 22, 4096):  # a large disk soon, and the rest of it exactly
+                with contextlib.suppress(OSError), path.open("ab", buffering=0) as filler:
+                    while not enough.is_set():
+                        filler.write(bytes(size))
 
     thread = threading.Thread(target=fill)
     thread.start()
