@@ -129,3 +129,55 @@ def test_body_of_many_values_is_refused_before_it_is_parsed(
     answer = predict(api, url, '{"measurements": [' + "[]," * 1_100_000 + "[]]}")
     assert answer.status_code == 413
     assert "more than 2,000,000 JSON values" in answer.json()["detail"]
+
+
+FOUND: dict[str, Any] = {
+    "sample_id": "one", "lat": 45.0, "lon": 7.5, "covariance_m2": [[1.0, 0.0], [0.0, 1.0]],
+    "ellipse_68": {"semi_major_m": 50.0, "semi_minor_m": 20.0, "azimuth_deg": 0.0},
+    "ellipse_95": {"semi_major_m": 90.0, "semi_minor_m": 40.0, "azimuth_deg": 0.0},
+    "locator": "JN35sa00", "receivers": ["r"],
+}  # fmt: skip
+BODY = {"measurements": [{"receiver_id": "r", "rssi_dbm": -80}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "start"),
+    [
+        ("csv", "text/csv", "sample_id,lat,lon,locator,"),
+        ("geojson", "application/geo+json", '{"type":"FeatureCollection"'),
+        ("gpx", "application/gpx+xml", "<?xml"),
+        ("kml", "application/vnd.google-earth.kml+xml", "<?xml"),
+    ],
+)
+def test_positions_come_in_the_chosen_format(
+    api: APIClient, url: str, recorder: Recorder, name: str, media_type: str, start: str
+) -> None:
+    recorder.response = InferenceResponse(results=[FOUND])
+    by_format = api.post(f"{url}?format={name}", BODY, format="json")
+    by_header = api.post(url, BODY, format="json", HTTP_ACCEPT=f"{media_type}, */*;q=0.1")
+    answers: tuple[Any, ...] = (by_format, by_header)
+    texts = [b"".join(answer.streaming_content).decode() for answer in answers]
+    assert texts[0] == texts[1]
+    assert texts[0].startswith(start)
+    for answer in (by_format, by_header):
+        assert answer.headers["Content-Type"].partition(";")[0] == media_type
+        assert f'filename="positions.{name}"' in answer.headers["Content-Disposition"]
+    plain = api.post(url, BODY, format="json").json()
+    assert plain == {"predictions": [FOUND]}
+
+
+def test_unknown_format_names_the_known_ones(api: APIClient, url: str, recorder: Recorder) -> None:
+    answer = api.post(f"{url}?format=shp", BODY, format="json")
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["errors"]["format"] == [
+        "'shp' is not one of json, csv, geojson, gpx, kml."
+    ]
+    assert recorder.rows == []
+
+
+def test_error_is_a_problem_whatever_format_was_asked_for(api: APIClient, url: str) -> None:
+    answer = api.post(f"{url}?format=gpx", {"measurements": []}, format="json")
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "measurements" in answer.json()["errors"]
