@@ -30,7 +30,6 @@ LIMITS = (
         re.compile(rb"/training/datasets/import/?$|(?<!/training)/datasets/?$"),
         "UPLOAD_MAX_BYTES",
     ),
-    (re.compile(rb"(?<!/training)/models/[0-9a-f-]{36}/locate/?$"), "UPLOAD_MAX_BYTES"),
     (re.compile(rb"/training/jobs/[0-9a-f-]{36}/artifacts/"), "ARTIFACTS_MAX_BYTES"),
     (re.compile(rb"/api/2\.0/mlflow-artifacts/artifacts/"), "ARTIFACTS_MAX_BYTES"),
     (re.compile(rb"/api/bulk_\w+$"), "TRACKIO_MAX_BYTES"),

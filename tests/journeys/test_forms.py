@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.conftest import JOURNEY, person
+from tests.journeys.conftest import JOURNEY, PATIENCE, person
 from tests.stack import PASSWORD, Stack
 
 pytestmark = JOURNEY
@@ -115,6 +115,28 @@ def test_typed_values_survive_a_sign_in_in_another_tab(chromium: Browser, embedd
         expect(tab.locator("h1")).to_have_text("Two tabs")
 
 
+def test_decimal_comma_in_a_browser_set_to_english(
+    chromium: Browser, embedded: Stack, finished: list[str]
+) -> None:
+    answers = []
+    with person(chromium, embedded, locale="en-US") as tab:
+        tab.goto(f"{embedded.url}/models")
+        tab.get_by_role("link", name="Small step").first.click()
+        for typed in ("-69,0", "-69.0"):
+            reading = tab.locator("#readings td input").first
+            reading.press_sequentially(typed)
+            assert reading.input_value() == typed
+            tab.get_by_role("button", name="Estimate position").click()
+            expect(tab.locator("#answer ellipse")).to_be_visible(timeout=PATIENCE)
+            answers.append(tab.locator("#answer .large").inner_text())
+            tab.reload()
+        tab.locator("#readings td input").first.fill("-69,125")
+        tab.get_by_role("button", name="Estimate position").click()
+        expect(tab.locator("#answer")).to_contain_text("can mean -69.125 or -69125")
+        expect(tab.locator("#readings td input").first).to_have_attribute("aria-invalid", "true")
+    assert answers[0] == answers[1]
+
+
 def test_artifacts_are_listed_without_javascript(
     chromium: Browser, embedded: Stack, finished: list[str]
 ) -> None:
@@ -124,3 +146,16 @@ def test_artifacts_are_listed_without_javascript(
         with tab.expect_download() as started:
             link.click()
         assert started.value.path().stat().st_size > 1000
+
+
+def test_model_answers_without_javascript(
+    chromium: Browser, embedded: Stack, finished: list[str]
+) -> None:
+    with person(chromium, embedded, java_script_enabled=False) as tab:
+        tab.goto(f"{embedded.url}/models")
+        tab.get_by_role("link", name="Small step").first.click()
+        address = tab.url
+        tab.locator("#readings td input").first.fill("-69,0")
+        tab.get_by_role("button", name="Estimate position").click()
+        expect(tab.locator("#answer")).to_contain_text("68 % confidence ellipse", timeout=PATIENCE)
+        assert tab.url == address  # no token and no reading in the address

@@ -29,7 +29,7 @@ from training.web.charts.line_charts import sparkline
 from training.web.charts.ticks import tick_formatter
 from training.web.terminal import plain_lines
 from training.web.views.job_page import progress_text
-from training.web.views.locate import read_form
+from training.web.views.models import read_form
 
 pytestmark = JOURNEY
 NUMBERS = [None, 1e200, -1.5e12,
@@ -80,6 +80,13 @@ def test_page_and_server_read_typed_numbers_alike(tab: Page, typed: str) -> None
     script = "try { return m.parseNumber(a[0]); } catch (error) { return null; }"
     readings, _ = read_form(QueryDict(urlencode({"toa_ns-0": typed})), ["hill"], ["toa_ns"])
     expected = readings[0]["toa_ns"] if readings else None
+    assert module(tab, "numbers", script, typed) == expected
+
+
+def test_arrival_times_keep_the_digits_that_a_number_does_not_hold(tab: Page) -> None:
+    script = "return a[0].map((text) => m.numberAsJson(text));"
+    typed = ["1764183600123456789", "1764183600123456789,5", "-0,5", ".5", "+7"]
+    expected = ["1764183600123456789", "1764183600123456789.5", "-0.5", "0.5", "7"]
     assert module(tab, "numbers", script, typed) == expected
 
 

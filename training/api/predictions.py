@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.models import User
+from pydantic import JsonValue
 from rest_framework.exceptions import NotFound
 
 from training.accounts import limits
@@ -16,7 +17,6 @@ from training.models import TrainedModel
 from training.programs.checkpoint_files import MODEL
 from training.programs.measurements import MeasurementError, relative_arrivals
 from training.programs.messages import PredictRequest
-from training.programs.positions import Position
 from training.validation import InvalidInputError, validate
 from training.validation import sentence as as_sentence
 
@@ -24,7 +24,7 @@ from training.validation import sentence as as_sentence
 SIGNAL_FIELDS = {"rssi": "rssi_dbm", "snr": "snr_db", "toa": "toa_ns"}
 
 
-def predict(user: User, model: TrainedModel, sent: Mapping[str, Any]) -> list[Position]:
+def predict(user: User, model: TrainedModel, sent: Mapping[str, Any]) -> list[dict[str, JsonValue]]:
     """Raises InvalidInputError, NotFound without the model's file, and what the client raises.
 
     Numbers of `sent` are as exact as they were typed: arrival times have more digits than a float.
@@ -37,8 +37,7 @@ def predict(user: User, model: TrainedModel, sent: Mapping[str, Any]) -> list[Po
         raise NotFound("This model's file is missing: it was deleted, or made by an older version.")
     try:
         with limits.hold(user, limits.PREDICTIONS):
-            found = inference_client().request(PredictRequest(model=str(file), **data))
-            return cast("list[Position]", found)
+            return inference_client().request(PredictRequest(model=str(file), **data))
     except InferenceError as error:
         raise InvalidInputError({error.field or "": [str(error)]}) from error
 

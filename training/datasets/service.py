@@ -18,11 +18,7 @@ from django.db.models import Model, ProtectedError
 from pydantic import BaseModel
 
 from training.accounts import audit, limits
-from training.datasets.import_process import (
-    preview_in_process,
-    read_in_process,
-    read_readings_in_process,
-)
+from training.datasets.import_process import preview_in_process, read_in_process
 from training.models import Dataset
 from training.programs.datasets import (
     DatasetFormat,
@@ -31,7 +27,6 @@ from training.programs.datasets import (
     ReadDataset,
     Upload,
 )
-from training.programs.readings import ReadingOptions, ReadingTable
 from training.programs.registry import get_program
 from training.storage.disk_usage import dataset_bytes
 from training.validation import validate
@@ -82,12 +77,6 @@ def preview_upload(owner: User, file: File[Any], options: BaseModel | None = Non
     """What the import would give, without storing it. LimitReachedError as for an import."""
     with _receive(owner, file) as upload:
         return preview_in_process(upload, options or import_options({}))
-
-
-def read_readings(user: User, file: File[Any], options: ReadingOptions) -> ReadingTable:
-    """What was heard at unknown positions. LimitReachedError and DatasetImportError as above."""
-    with _receive(user, file) as upload:
-        return read_readings_in_process(upload, options)
 
 
 @contextmanager

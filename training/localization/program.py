@@ -13,7 +13,6 @@ from training.localization.evaluation.dataset_summary import summarize
 from training.localization.geometry import LocalFrame
 from training.localization.importing import importer
 from training.localization.importing.preview import preview_import
-from training.localization.importing.readings import read_readings
 from training.localization.synthetic.generate import generate_dataset
 from training.programs.datasets import DatasetFormat, ReadDataset, Upload
 from training.programs.manifest import Preset, Program
@@ -134,7 +133,6 @@ PROGRAM = Program(
         read_folder=_read_folder,
         read_upload=_read_upload,
         preview=partial(preview_import, summarize=summarize),
-        read_readings=read_readings,
         generate=_generate,
         project=_project,
     ),

@@ -42,7 +42,7 @@ class ReceiverColumn(BaseModel):
         return self
 
 
-class ReadingMapping(BaseModel):
+class TableMapping(BaseModel):
     """A wide table has a row for each sample and a column for each receiver; a long table has a
     row for each reading. Fields are names of columns; an empty one is not in the table."""
 
@@ -55,6 +55,16 @@ class ReadingMapping(BaseModel):
         max_length=10,
         description="Columns that identify a sample together. Empty: each row is a sample.",
     )
+    lat: str = _column("Latitude of the transmitter, in degrees.")
+    lon: str = _column("Longitude of the transmitter, in degrees.")
+    locator: str = _column("Maidenhead locator of the transmitter, instead of lat and lon.")
+    x_m: str = _column("Meters east of `origin`, instead of lat and lon.")
+    y_m: str = _column("Meters north of `origin`.")
+    origin: tuple[Latitude, Longitude] = Field(
+        (0.0, 0.0), description="Latitude and longitude of x_m = y_m = 0."
+    )
+    split: str = _column("train, val or test.")
+    group: str = _column("Samples of a group stay in one split.")
     receiver_id: str = _column("Receiver of a row; only for long tables.")
     rssi_dbm: str = _column("Only for long tables.")
     snr_db: str = _column("Only for long tables.")
@@ -71,10 +81,9 @@ class ReadingMapping(BaseModel):
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
-        self._check_readings()
-        return self
-
-    def _check_readings(self) -> None:
+        given = [names for names in POSITIONS if any(getattr(self, name) for name in names)]
+        if len(given) != 1 or not all(getattr(self, name) for name in given[0]):
+            raise ValueError("name the columns of a position: lat and lon, locator, or x_m and y_m")
         if self.layout == "wide":
             if not self.receivers:
                 raise ValueError("a wide table needs receivers, by the name of their column")
@@ -83,6 +92,9 @@ class ReadingMapping(BaseModel):
                 raise ValueError("two columns hold the same quantity of the same receiver")
         elif not self.receiver_id or not any(self.quantities):
             raise ValueError("a long table needs receiver_id and rssi_dbm, snr_db or toa_ns")
+        elif not self.sample_id:
+            raise ValueError("a long table needs sample_id, the columns that identify a sample")
+        return self
 
     @property
     def quantities(self) -> dict[str, str]:
@@ -97,42 +109,10 @@ class ReadingMapping(BaseModel):
     def meanings(self) -> dict[str, str]:
         """What each column that is read holds."""
         found = dict.fromkeys(self.sample_id, "sample_id")
-        for name in self._roles():
+        for name in (*sum(POSITIONS, ()), "split", "group", "receiver_id", "rssi_dbm", "snr_db",
+                     "toa_ns", "receiver_lat", "receiver_lon", "receiver_alt_m"):  # fmt: skip
             if column := getattr(self, name):
                 found.setdefault(column, name)
         for column, receiver in self.receivers.items():
             found[column] = f"{receiver.quantity} of receiver {receiver.receiver_id}"
         return found
-
-    def _roles(self) -> tuple[str, ...]:
-        """The fields that name one column each."""
-        return ("receiver_id", "rssi_dbm", "snr_db", "toa_ns", "receiver_lat", "receiver_lon",
-                "receiver_alt_m")  # fmt: skip
-
-
-class TableMapping(ReadingMapping):
-    """The columns of samples whose position is known."""
-
-    lat: str = _column("Latitude of the transmitter, in degrees.")
-    lon: str = _column("Longitude of the transmitter, in degrees.")
-    locator: str = _column("Maidenhead locator of the transmitter, instead of lat and lon.")
-    x_m: str = _column("Meters east of `origin`, instead of lat and lon.")
-    y_m: str = _column("Meters north of `origin`.")
-    origin: tuple[Latitude, Longitude] = Field(
-        (0.0, 0.0), description="Latitude and longitude of x_m = y_m = 0."
-    )
-    split: str = _column("train, val or test.")
-    group: str = _column("Samples of a group stay in one split.")
-
-    @model_validator(mode="after")
-    def _check_columns(self) -> Self:
-        given = [names for names in POSITIONS if any(getattr(self, name) for name in names)]
-        if len(given) != 1 or not all(getattr(self, name) for name in given[0]):
-            raise ValueError("name the columns of a position: lat and lon, locator, or x_m and y_m")
-        self._check_readings()
-        if self.layout == "long" and not self.sample_id:
-            raise ValueError("a long table needs sample_id, the columns that identify a sample")
-        return self
-
-    def _roles(self) -> tuple[str, ...]:
-        return (*sum(POSITIONS, ()), "split", "group", *super()._roles())

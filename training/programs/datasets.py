@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
-
-if TYPE_CHECKING:
-    from training.programs.readings import ReadingOptions, ReadingTable
 
 ImportOptions = TypeVar("ImportOptions", bound=BaseModel)
 GenerationOptions = TypeVar("GenerationOptions", bound=BaseModel)
@@ -92,8 +89,7 @@ class DatasetFormat(Generic[ImportOptions, GenerationOptions]):
     """Import, generation and display of a program's datasets.
 
     `read_upload` takes the upload, an empty folder to unpack it in, the limit in bytes after
-    decompression, and the options; it raises DatasetImportError. `preview` takes the same, and
-    `read_readings`, which reads what was heard at unknown positions.
+    decompression, and the options; it raises DatasetImportError. `preview` takes the same.
     `project` maps latitudes and longitudes to meters east and north of an origin (lat, lon).
     """
 
@@ -102,7 +98,6 @@ class DatasetFormat(Generic[ImportOptions, GenerationOptions]):
     read_folder: Callable[[Path, ImportOptions], ReadDataset]
     read_upload: Callable[[Upload, Path, int, ImportOptions], ReadDataset]
     preview: Callable[[Upload, Path, int, ImportOptions], ImportPreview]
-    read_readings: Callable[[Upload, Path, int, ReadingOptions], ReadingTable]
     generate: Callable[[GenerationOptions], ReadDataset]
     project: Callable[
         [tuple[float, float], Sequence[float], Sequence[float]], list[tuple[float, float]]

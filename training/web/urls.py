@@ -15,7 +15,6 @@ from training.web.views import (
     job_detail,
     job_edit,
     job_list,
-    locate,
     models,
     password_reset,
     programs,
@@ -69,8 +68,6 @@ urlpatterns = [
     path("account/sessions/end", account.end_other_sessions, name="end-other-sessions"),
     path("account/sessions/<slug:session_id>/end", account.end_session, name="end-session"),
     path("models/<uuid:pk>", models.model_detail, name="model"),
-    path("models/<uuid:pk>/locate", locate.locate, name="locate"),
-    path("locate", locate.locate_newest, name="locate-newest"),
     path("password-reset", password_reset.ResetView.as_view(), name="password-reset"),
     path(
         "password-reset/<uidb64>/<token>",

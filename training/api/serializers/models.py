@@ -55,12 +55,6 @@ class PredictionSerializer(serializers.Serializer[Any]):
     )
     ellipse_68 = EllipseSerializer()
     ellipse_95 = EllipseSerializer()
-    locator = serializers.CharField(
-        help_text="Maidenhead locator of 6 characters, 8 or 10 if the 68 % ellipse is that small."
-    )
-    receivers = serializers.ListField(
-        child=serializers.CharField(), help_text="Receivers that heard the transmission."
-    )
 
 
 class PredictionsSerializer(serializers.Serializer[Any]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator
+import re
+from collections.abc import Generator, Iterator
 
 from training.localization.data.dataset import Receiver
 from training.localization.geometry import LocalFrame
@@ -10,11 +11,11 @@ from training.localization.importing import limits
 from training.localization.importing.csv_tables import Row
 from training.localization.importing.row_errors import RowErrors
 from training.localization.importing.single_table import Table
-from training.localization.maidenhead import parse_locator
 from training.localization.table_mapping import TableMapping
 from training.programs.datasets import DatasetImportError
 from training.programs.measurements import MeasurementError, parse_number
 
+LOCATOR = re.compile(r"[A-R]{2}(?:[0-9]{2}(?:[A-X]{2}(?:[0-9]{2}(?:[A-X]{2})?)?)?)?", re.IGNORECASE)
 _EMPTY = frozenset({"", "-", "na", "n/a", "nan", "none", "null"})
 
 
@@ -137,7 +138,7 @@ class MappedTable:
 
         def add(row: Row) -> None:
             found.append(
-                _locator(row, mapping.locator)
+                parse_locator(row, mapping.locator)
                 if mapping.locator
                 else self._to_geodetic(row.number(mapping.x_m), row.number(mapping.y_m))
             )
@@ -151,11 +152,19 @@ class MappedTable:
         lat, lon = self._frame.to_geodetic((east, north))
         return float(lat), float(lon)
 
+    def _is_silent(self, text: str) -> bool:
+        if is_empty(text):
+            return True
+        try:
+            return parse_number("value", text.replace(",", ".")) in self._silence
+        except MeasurementError:
+            return False  # the row is refused where the number is read
+
     def _readings_of_row(self, row: Row) -> Iterator[Row]:
         readings = {
             quantity: text
             for quantity, column in self._mapping.quantities.items()
-            if not is_silent(text := row.fields[column], self._silence)
+            if not self._is_silent(text := row.fields[column])
         }
         if not readings:
             return
@@ -171,7 +180,7 @@ class MappedTable:
         sample = self._sample_id(row)
         heard: dict[str, dict[str, str]] = {}
         for column, receiver in self._mapping.receivers.items():
-            if not is_silent(text := row.fields[column], self._silence):
+            if not self._is_silent(text := row.fields[column]):
                 heard.setdefault(receiver.receiver_id, {})[receiver.quantity] = text
         for receiver_id, readings in heard.items():
             fields = {"sample_id": sample, "receiver_id": receiver_id, **readings}
@@ -182,18 +191,16 @@ def is_empty(text: str) -> bool:
     return text.lower() in _EMPTY
 
 
-def is_silent(text: str, silence: Collection[float]) -> bool:
-    """Whether the cell means that the receiver heard nothing."""
-    if is_empty(text):
-        return True
-    try:
-        return parse_number("value", text.replace(",", ".")) in silence
-    except MeasurementError:
-        return False  # the row is refused where the number is read
-
-
-def _locator(row: Row, column: str) -> tuple[float, float]:
-    try:
-        return parse_locator(row.fields[column].strip())
-    except ValueError as error:
-        raise row.error(f"{column} {error}") from None
+def parse_locator(row: Row, column: str) -> tuple[float, float]:
+    """Latitude and longitude of the center of a Maidenhead square (IARU Region 1, 1980)."""
+    text = row.fields[column].strip()
+    if not LOCATOR.fullmatch(text):
+        raise row.error(f"{column} {text[:20]!r} is not a Maidenhead locator, such as JN45ab")
+    digits = [int(one) if one.isdigit() else ord(one.upper()) - ord("A") for one in text]
+    lon = lat = 0.0
+    size = 20.0  # degrees of longitude; a field is half as high
+    for pair, (east, north) in enumerate(zip(digits[::2], digits[1::2], strict=True)):
+        lon, lat = lon + east * size, lat + north * size / 2
+        if pair < len(digits) // 2 - 1:
+            size /= 24 if pair % 2 else 10
+    return lat - 90 + size / 4, lon - 180 + size / 2

@@ -11,10 +11,10 @@ from statistics import median
 
 from pydantic import ValidationError
 
-from training.localization.importing.mapped_table import is_empty
+from training.localization.importing.csv_tables import Row
+from training.localization.importing.mapped_table import LOCATOR, is_empty
 from training.localization.importing.row_errors import RowErrors
 from training.localization.importing.single_table import Table
-from training.localization.maidenhead import LOCATOR
 from training.localization.table_mapping import Quantity, ReceiverColumn, TableMapping
 from training.programs.measurements import COLUMNS, MeasurementError, parse_number
 
@@ -48,11 +48,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _OTHERS = frozenset({"z", "z_m", "alt", "alt_m", "altitude", "height", "elevation", "floor",
                      "building", "heading", "bearing", "speed", "temperature"})  # fmt: skip
 _TIMES = ("time", "timestamp", "datetime", "date_time", "utc")
-QUANTITIES: dict[str, Quantity] = {
+_QUANTITIES: dict[str, Quantity] = {
     "rssi": "rssi_dbm", "rss": "rssi_dbm", "rsrp": "rssi_dbm", "snr": "snr_db", "toa": "toa_ns",
 }  # fmt: skip
-READING_NAME = re.compile(
-    rf"(?:(.*)[\W_]+)?({'|'.join(QUANTITIES)})(?![a-z])(?:[\W_]*(?:dbm|db|ns)(?![a-z]))?[\W_]*(.*)",
+_READING_NAME = re.compile(
+    rf"(?:(.*)[\W_]+)?({'|'.join(_QUANTITIES)})(?![a-z])(?:[\W_]*(?:dbm|db|ns)(?![a-z]))?[\W_]*(.*)",
     re.IGNORECASE,
 )
 _POSITION_ROLES = ("lat", "lon", "locator", "x_m", "y_m")
@@ -74,11 +74,13 @@ class Guess:
 
 
 def guess_mapping(table: Table) -> Guess:
-    guess = Guesser(table)
+    rows = list(islice(table.read_rows(RowErrors(limit=_ROWS)), _ROWS))
+    guess = _Guess(table, rows)
     try:
         mapping = guess.mapping()
     except ValidationError as error:
-        return Guess(None, describe_problem(error), tuple(guess.notes))
+        problem = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        return Guess(None, f"The columns cannot be guessed: {problem}", tuple(guess.notes))
     unread = [column for column in table.header if column not in mapping.columns()]
     if unread:
         names = ", ".join(repr(column[:40]) for column in unread[:10])
@@ -86,22 +88,13 @@ def guess_mapping(table: Table) -> Guess:
     return Guess(mapping, "", tuple(guess.notes))
 
 
-def describe_problem(error: ValidationError) -> str:
-    """Why a mapping is incomplete."""
-    problem = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-    return f"The columns cannot be guessed: {problem}"
-
-
-class Guesser:
-    """Guesses from the first rows of a table."""
-
-    def __init__(self, table: Table) -> None:
+class _Guess:
+    def __init__(self, table: Table, rows: Sequence[Row]) -> None:
         self.notes = list(table.notes)
-        self._table = table
-        self._rows = list(islice(table.read_rows(RowErrors(limit=_ROWS)), _ROWS))
+        self._table, self._rows = table, rows
         self._named = _match_names(table.header)
         self._known = {
-            column for role, column in self._named.items() if role not in QUANTITIES.values()
+            column for role, column in self._named.items() if role not in _QUANTITIES.values()
         }
         self._drop_improbable()
         self._is_long = "receiver_id" in self._named and any(
@@ -110,23 +103,22 @@ class Guesser:
 
     def mapping(self) -> TableMapping:
         """Raises ValidationError where a necessary column was not found."""
-        return TableMapping.model_validate(self._fields((*_POSITION_ROLES, "split", "group")))
-
-    def _fields(self, roles: Sequence[str] = ()) -> dict[str, object]:
-        """Those of a mapping; `roles` besides those of readings."""
         receivers = {} if self._is_long else self._receiver_columns()
         silence = self._find_silence(receivers)
         if receivers:
             receivers |= self._silent_columns(receivers, silence)
+        roles = [*_POSITION_ROLES, "split", "group"]
         if self._is_long:
-            roles = (*roles, "receiver_id", *_LONG_ROLES)
-        return {
-            "layout": "long" if self._is_long else "wide",
-            "sample_id": self._sample_id(),
-            "receivers": receivers,
-            "not_heard": silence,
-            **{role: self._named[role] for role in roles if role in self._named},
-        }
+            roles += ["receiver_id", *_LONG_ROLES]
+        return TableMapping.model_validate(
+            {
+                "layout": "long" if self._is_long else "wide",
+                "sample_id": self._sample_id(),
+                "receivers": receivers,
+                "not_heard": silence,
+                **{role: self._named[role] for role in roles if role in self._named},
+            }
+        )
 
     def _values(self, column: str) -> list[str]:
         return [value for row in self._rows if not is_empty(value := row.fields[column])]
@@ -165,25 +157,22 @@ class Guesser:
             return (column,)
         if not self._is_long:
             return ()
-        times = self._time_columns()[:1]
-        columns = [self._named[role] for role in _POSITION_ROLES if role in self._named] + times
+        times = [name for name in self._table.header if _simplify(name) in _TIMES]
+        columns = [self._named[role] for role in _POSITION_ROLES if role in self._named] + times[:1]
         names = ", ".join(repr(name) for name in columns)
         self.notes.append(f"Rows with the same {names} are one sample.")
         return tuple(columns)
 
-    def _time_columns(self) -> list[str]:
-        return [name for name in self._table.header if simplify(name) in _TIMES]
-
     def _receiver_columns(self) -> dict[str, ReceiverColumn]:
         found: dict[str, ReceiverColumn] = {}
         for column in self._table.header:
-            if column in self._known or simplify(column) in _OTHERS:
+            if column in self._known or _simplify(column) in _OTHERS:
                 continue
             if not (numbers := self._numbers(column)):
                 continue
-            if match := READING_NAME.fullmatch(column):
+            if match := _READING_NAME.fullmatch(column):
                 name = match[1] or match[3] or column
-                quantity = QUANTITIES[match[2].lower()]
+                quantity = _QUANTITIES[match[2].lower()]
                 found[column] = ReceiverColumn(receiver_id=name[:200], quantity=quantity)
             elif _are_signals(numbers):
                 found[column] = ReceiverColumn(receiver_id=column[:200])
@@ -228,7 +217,7 @@ def _is_silence(counts: Counter[float], value: float) -> bool:
 
 def _match_names(header: Sequence[str]) -> dict[str, str]:
     """Column by role; a column has one role."""
-    simplified = {simplify(column): column for column in reversed(header)}
+    simplified = {_simplify(column): column for column in reversed(header)}
     named: dict[str, str] = {}
     for role, names in _NAMES.items():
         column = next((simplified[name] for name in names if name in simplified), None)
@@ -244,7 +233,7 @@ def _to_number(text: str) -> float | None:
         return None
 
 
-def simplify(column: str) -> str:
+def _simplify(column: str) -> str:
     """`Latitude (deg)` as `latitude`."""
     without_unit = re.sub(r"[(\[].*?[)\]]", "", column)
     return re.sub(r"\W+", "_", without_unit.strip().lower()).strip("_")

@@ -17,7 +17,7 @@ from training.localization.importing.row_errors import RowErrors, TooManyErrorsE
 from training.localization.importing.single_table import Table
 from training.localization.importing.upload import open_single_table
 from training.localization.importing.zip_archive import TABLES, extract_tables
-from training.localization.table_mapping import ReadingMapping, TableMapping
+from training.localization.table_mapping import TableMapping
 from training.programs.datasets import (
     DatasetImportError,
     ImportPreview,
@@ -77,11 +77,11 @@ def _preview_table(table: Table, mapping: TableMapping | None, read: Read) -> Im
         if mapping is None:
             return ImportPreview(
                 errors=[PreviewError(file=table.file, reason=guess.problem)],
-                columns=describe_columns(table, None),
+                columns=_describe_columns(table, None),
                 notes=notes,
             )
     preview = ImportPreview(
-        columns=describe_columns(table, mapping),
+        columns=_describe_columns(table, mapping),
         notes=notes,
         mapping=mapping.model_dump(mode="json", exclude_defaults=True),
     )
@@ -118,7 +118,7 @@ def _describe(error: DatasetImportError) -> PreviewError:
     return PreviewError(reason=str(error))
 
 
-def describe_columns(table: Table, mapping: ReadingMapping | None) -> list[PreviewColumn]:
+def _describe_columns(table: Table, mapping: TableMapping | None) -> list[PreviewColumn]:
     rows = list(islice(table.read_rows(RowErrors(limit=MAX_ERRORS)), _ROWS_FOR_EXAMPLES))
     meanings = mapping.meanings() if mapping else {}
     described = []

@@ -15,7 +15,6 @@ from pydantic import JsonValue
 
 from heimdall_sdk.messages import Objective
 from realtime.events import timestamp
-from training.api.predictions import model_file
 from training.api.serializers.jobs import JobSerializer
 from training.jobs import chart_series, logs, progress, status, system_figures
 from training.jobs.reference_errors import ReferenceErrors, ReferenceErrorsJson, reference_errors
@@ -133,7 +132,6 @@ class JobContext(EvaluationDrawings):
     job: Job
     state: str
     may: dict[str, bool]
-    located_with: TrainedModel | None
     waits_for: str
     active: bool
     progress: str
@@ -193,10 +191,6 @@ class Snapshot:
     def evaluation(self) -> Evaluation | None:
         return self.model.evaluation if self.model else None
 
-    @property
-    def usable_model(self) -> TrainedModel | None:
-        return self.model if self.model and model_file(self.model).exists() else None
-
     def for_script(self) -> SnapshotJson:
         events = JobEvent.objects.filter(job=self.job, seq=self.job.seq)
         last_event_at = events.values_list("at", flat=True).first()
@@ -230,7 +224,6 @@ class Snapshot:
             "job": self.job,
             "state": self.job.display_status,
             "may": status.allowed_actions(self.job),
-            "located_with": self.usable_model,
             "waits_for": Capacity().waits_for(self.job),
             "active": self.job.status in ("queued", "running"),
             "progress": progress_text(self.job, self.ends),

@@ -14,7 +14,7 @@ from django.test import Client
 
 from tests.integration.training.api.test_datasets import TABLES
 from tests.integration.training.web.test_views import packed
-from training.models import ApiToken, Dataset, IdempotencyKey, Job, Project, Sweep
+from training.models import Dataset, IdempotencyKey, Job, Project, Sweep
 from training.web import create_once
 
 
@@ -150,11 +150,3 @@ def test_submission_that_is_still_processed_leads_to_the_list(
     assert answer.redirect_chain == [("/jobs", 303)]
     assert "is being processed" in answer.content.decode()
     assert Job.objects.count() == 1
-
-
-def test_token_form_submitted_twice_creates_one_token(page: Client) -> None:
-    sent = form_of(page, "/account", "token_form", name="Script")
-    first, second = (page.post("/account/tokens", sent) for _ in range(2))
-    assert first.status_code == 200
-    assert second.status_code == 303
-    assert ApiToken.objects.count() == 1

@@ -15,11 +15,14 @@ from training.localization.config import ImportConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation.dataset_summary import summarize
 from training.localization.importing import importer
+from training.localization.importing.csv_tables import Row
+from training.localization.importing.mapped_table import parse_locator
 from training.localization.importing.preview import MAX_ERRORS, preview_import
 from training.localization.table_mapping import TableMapping
 from training.programs.datasets import (
     DatasetImportError,
     ImportPreview,
+    InvalidRowError,
     MappingRequiredError,
     Upload,
 )
@@ -179,6 +182,17 @@ def test_positions_by_locator_and_in_meters(send: Send) -> None:
     dataset = read(send(to_text(meters)))
     span = np.ptp(dataset.target, axis=0)
     assert span == pytest.approx([3.5 * 29, 2 * 29], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("locator", "position"),
+    [("JN45", (45.5, 9.0)), ("JN", (45.0, 10.0)), ("FN31pr", (41.7291667, -72.7083333))],
+)
+def test_locator_is_the_center_of_its_square(locator: str, position: tuple[float, float]) -> None:
+    row = Row("table.csv", 2, {"locator": locator})
+    assert parse_locator(row, "locator") == pytest.approx(position)
+    with pytest.raises(InvalidRowError, match="'ZZ99' is not a Maidenhead locator"):
+        parse_locator(Row("table.csv", 2, {"locator": "ZZ99"}), "locator")
 
 
 def test_every_error_is_found_at_once(send: Send) -> None:
