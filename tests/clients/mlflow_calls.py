@@ -3,7 +3,7 @@
     python mlflow_calls.py results.json
 
 The IDs that a server chooses and the moments of its clock are replaced by placeholders. The script
-runs with the interpreter of an installed MLflow and imports nothing of Heimdall.
+runs with the interpreter of an installed MLflow, from 2.9 on, and imports nothing of Heimdall.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def experiments(recorder: Recorder, client: MlflowClient, name: str) -> str:
     call("get_experiment_by_name", lambda: client.get_experiment_by_name(name))
     call("set_experiment_tag", lambda: client.set_experiment_tag(experiment, "a", "b"))
     call("get_experiment, with tags", lambda: client.get_experiment(experiment))
-    call("delete_experiment_tag", lambda: client.delete_experiment_tag(experiment, "a"))
+    if hasattr(client, "delete_experiment_tag"):
+        call("delete_experiment_tag", lambda: client.delete_experiment_tag(experiment, "a"))
     call("delete_experiment", lambda: client.delete_experiment(experiment))
     call("get_experiment, deleted", lambda: client.get_experiment(experiment))
     call("restore_experiment", lambda: client.restore_experiment(experiment))
@@ -324,28 +325,18 @@ def artifacts(recorder: Recorder, client: MlflowClient, experiment: str) -> None
 def models(recorder: Recorder, client: MlflowClient, experiment: str, name: str) -> None:
     call = recorder.call
     run = new_run(recorder, client, experiment, "models", 6)
-    created = client.create_logged_model(experiment, "net", run, {"a": "b"}, {"lr": "0.1"}, "agent")
-    model = recorder.name(created.model_id, "model")
-    call("create_logged_model", lambda: created)
-    call("log_model_params", lambda: client.log_model_params(model, {"layers": "3"}))
-    call("set_logged_model_tags", lambda: client.set_logged_model_tags(model, {"c": "d"}))
-    call("delete_logged_model_tag", lambda: client.delete_logged_model_tag(model, "a"))
-    call("finalize_logged_model", lambda: client.finalize_logged_model(model, "READY"))
-    call("get_logged_model", lambda: client.get_logged_model(model))
-    call("get_logged_model, unknown", lambda: client.get_logged_model("m-" + "f" * 32))
-    for query in ("name = 'net'", f"source_run_id = '{run}'", "params.lr = '0.1'", "name = 'x'"):
-        call(
-            f"search_logged_models, {query.replace(run, 'run')}",
-            lambda: list(client.search_logged_models([experiment], query)),  # noqa: B023
-        )
+    has_logged_models = hasattr(client, "create_logged_model")  # from MLflow 3 on
+    source, more = f"{client.get_run(run).info.artifact_uri}/net", {}
+    if has_logged_models:
+        model = logged_models(recorder, client, experiment, run)
+        source, more = f"models:/{model}", {"model_id": model}
     call("create_registered_model", lambda: client.create_registered_model(
         name, {"a": "b"}, "A model."
     ))  # fmt: skip
     call("create_registered_model, again", lambda: client.create_registered_model(name))
-    source = f"models:/{model}"
     for number in range(2):
         call(f"create_model_version, {number + 1}", lambda: client.create_model_version(
-            name, source, run_id=run, tags={"n": "1"}, description="d", model_id=model
+            name, source, run_id=run, tags={"n": "1"}, description="d", **more
         ))  # fmt: skip
     call("set_registered_model_alias", lambda: client.set_registered_model_alias(name, "best", "1"))
     call("get_model_version_by_alias", lambda: client.get_model_version_by_alias(name, "best"))
@@ -374,9 +365,29 @@ def models(recorder: Recorder, client: MlflowClient, experiment: str, name: str)
     call("delete_registered_model_alias",
          lambda: client.delete_registered_model_alias(name, "best"))  # fmt: skip
     call("delete_registered_model", lambda: client.delete_registered_model(name))
-    call("delete_logged_model", lambda: client.delete_logged_model(model))
-    call("get_logged_model, deleted", lambda: client.get_logged_model(model))
+    if has_logged_models:
+        call("delete_logged_model", lambda: client.delete_logged_model(model))
+        call("get_logged_model, deleted", lambda: client.get_logged_model(model))
     client.delete_run(run)
+
+
+def logged_models(recorder: Recorder, client: MlflowClient, experiment: str, run: str) -> str:
+    call = recorder.call
+    created = client.create_logged_model(experiment, "net", run, {"a": "b"}, {"lr": "0.1"}, "agent")
+    model = recorder.name(created.model_id, "model")
+    call("create_logged_model", lambda: created)
+    call("log_model_params", lambda: client.log_model_params(model, {"layers": "3"}))
+    call("set_logged_model_tags", lambda: client.set_logged_model_tags(model, {"c": "d"}))
+    call("delete_logged_model_tag", lambda: client.delete_logged_model_tag(model, "a"))
+    call("finalize_logged_model", lambda: client.finalize_logged_model(model, "READY"))
+    call("get_logged_model", lambda: client.get_logged_model(model))
+    call("get_logged_model, unknown", lambda: client.get_logged_model("m-" + "f" * 32))
+    for query in ("name = 'net'", f"source_run_id = '{run}'", "params.lr = '0.1'", "name = 'x'"):
+        call(
+            f"search_logged_models, {query.replace(run, 'run')}",
+            lambda: list(client.search_logged_models([experiment], query)),  # noqa: B023
+        )
+    return model
 
 
 def fluent(recorder: Recorder, client: MlflowClient, name: str) -> None:
@@ -385,12 +396,12 @@ def fluent(recorder: Recorder, client: MlflowClient, name: str) -> None:
     with mlflow.start_run(run_name="outer", tags={"k": "v"}, description="text") as outer:
         recorder.name(outer.info.run_id, "outer")
         mlflow.log_params({"lr": 0.1, "layers": [1, 2], "flag": True, "none": None})
-        mlflow.log_metrics({"loss": 0.5, "accuracy": 1}, step=1, timestamp=MOMENT)
+        mlflow.log_metrics({"loss": 0.5, "accuracy": 1}, step=1)
         mlflow.set_tags({"a": 1})
         mlflow.log_text("hello", "a.txt")
         with mlflow.start_run(run_name="inner", nested=True) as inner:
             recorder.name(inner.info.run_id, "inner")
-            mlflow.log_metric("loss", 0.25, step=2, timestamp=MOMENT)
+            mlflow.log_metric("loss", 0.25, step=2)
     found = client.get_run(outer.info.run_id)
     tags = {key: one for key, one in found.data.tags.items() if not key.startswith("mlflow.source")}
     recorder.call("fluent run", lambda: [

@@ -1,7 +1,8 @@
 """MLflow's client returns the same from Heimdall as from MLflow's own server, field by field.
 
 `HEIMDALL_CLIENTS=full MLFLOW_PYTHON=…/bin/python python3 manage.py test -n 0 tests/clients` runs
-it, with an interpreter whose environment has the package `mlflow`.
+it, with an interpreter whose environment has the package `mlflow`. MLFLOW_CLIENTS may name
+interpreters of further clients, separated by colons; `mlflow-skinny` suffices for them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 from tests.clients.mlflow_server import PYTHON, mlflow_server
 from tests.stack import Stack, running_stack
 
+CLIENTS = [PYTHON, *filter(None, os.environ.get("MLFLOW_CLIENTS", "").split(":"))]
 CALLS = Path(__file__).with_name("mlflow_calls.py")
 pytestmark = [
     pytest.mark.skipif(
@@ -36,14 +38,14 @@ EXPLAINED = {
 }
 
 
-def results(folder: Path, name: str, url: str, token: str = "") -> dict[str, Any]:
+def results(client: str, folder: Path, name: str, url: str, token: str = "") -> dict[str, Any]:
     output = folder / f"{name}.json"
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
         "MLFLOW_TRACKING_URI": url, "MLFLOW_TRACKING_TOKEN": token,
     }  # fmt: skip
     done = subprocess.run(
-        [PYTHON, str(CALLS), str(output)], env=environment, cwd=folder, capture_output=True,
+        [client, str(CALLS), str(output)], env=environment, cwd=folder, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -70,10 +72,13 @@ def test_fields_name_every_value() -> None:
     }  # fmt: skip
 
 
-def test_client_returns_the_same_as_from_its_own_server(embedded: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_client_returns_the_same_as_from_its_own_server(
+    client: str, embedded: Stack, tmp_path: Path
+) -> None:
     with mlflow_server(tmp_path) as url:
-        expected = results(tmp_path, "mlflow", url)
-    found = results(tmp_path, "heimdall", embedded.url, embedded.tokens["ada"])
+        expected = results(client, tmp_path, "mlflow", url)
+    found = results(client, tmp_path, "heimdall", embedded.url, embedded.tokens["ada"])
     assert found.keys() == expected.keys()
     equal = 0
     explained: list[str] = []
@@ -90,8 +95,8 @@ def test_client_returns_the_same_as_from_its_own_server(embedded: Stack, tmp_pat
             (explained if reasons else unexplained).append(text)
     different = {text.partition(":")[0] for text in explained + unexplained}
     print(  # noqa: T201  (the figures of docs/clients.md)
-        f"\n{len(expected)} calls, {len(expected) - len(different)} equal; {equal} fields equal, "
-        f"{len(explained)} explained, {len(unexplained)} not."
+        f"\n{client}: {len(expected)} calls, {len(expected) - len(different)} equal; "
+        f"{equal} fields equal, {len(explained)} explained, {len(unexplained)} not."
     )
     assert unexplained == []
     unused = [one for one in EXPLAINED if not any(re.match(one, text) for text in explained)]
