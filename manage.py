@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Django's door. `demo` and `test` first see to it that everything they need is installed."""
+"""Django's command line. `demo` and `test` first install what they need."""
 
 from __future__ import annotations
 

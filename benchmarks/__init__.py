@@ -1,4 +1,4 @@
-"""Benchmarks; each prints its figures beside a reference measured in the same run."""
+"""Benchmarks; each prints its figures next to a reference measured in the same run."""
 
 import sys
 from importlib.util import find_spec

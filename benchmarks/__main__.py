@@ -20,7 +20,8 @@ PARTS = {
     "processes": "Start-up time and memory",
     "ingest": "Accepting points of reported jobs, and their charts",
     "importing": "Import of runs that MLflow has recorded",
-    "held_resources": "What idle, slow and unknown clients hold",
+    "held_resources": "Resources held by idle, slow and anonymous clients",
+    "predictions": "Large predictions",
 }
 BROWSER = {
     "commit_to_point": "Latency from commit to drawn point",

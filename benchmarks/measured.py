@@ -1,4 +1,4 @@
-"""Accuracy on measured data beside classical methods: `python -m benchmarks.measured FOLDER…`.
+"""Accuracy on measured data, compared with classical methods: `benchmarks.measured FOLDER…`.
 
 Each FOLDER is in the import format. All figures are of the test split; all choices are made on the
 validation split; all settings are defaults. The members of the portfolio are shown alone too. The

@@ -36,6 +36,7 @@ from benchmarks.seed_words import (  # noqa: E402
 )
 from training.localization.config import TrainConfig  # noqa: E402
 from training.models import Dataset, Epoch, Job, JobEvent, Project, Sweep  # noqa: E402
+from training.models.config_texts import texts_of  # noqa: E402
 
 LONGEST = 10_000
 FIRST_CREATED_AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -183,6 +184,8 @@ def store(rows: Iterable[Any], model: type[Any]) -> None:
     table = meta.db_table
 
     def values(row: Any) -> Sequence[Any]:
+        if isinstance(row, Job):
+            row.config_texts = texts_of(row.config)
         return [_to_column(field, getattr(row, field.attname)) for field in fields]
 
     with connection.cursor() as cursor:

@@ -14,6 +14,7 @@ from training.localization.data.dataset import Dataset
 from training.localization.evaluation.evaluate import evaluate_localizer
 from training.localization.evaluation.types import Evaluation
 from training.localization.fit import calibration, loop
+from training.localization.fit.fine_tuning import Origin, initial_state
 from training.localization.fit.state import TrainState
 from training.localization.localizer.localizer import Localizer
 from training.localization.metrics import ErrorSummary
@@ -31,8 +32,16 @@ class Run:
 
 def train(dataset: Dataset, **config: Any) -> Run:
     """Train with the default settings except `config`, and evaluate the best epoch."""
+    return _run(TrainState.initial(TrainConfig.model_validate(config), dataset), dataset)
+
+
+def fine_tune(origin: Origin, dataset: Dataset, **config: Any) -> Run:
+    """`train` from the weights of a model."""
+    return _run(initial_state(origin, TrainConfig.model_validate(config), dataset), dataset)
+
+
+def _run(state: TrainState, dataset: Dataset) -> Run:
     torch.set_num_threads(1)
-    state = TrainState.initial(TrainConfig.model_validate(config), dataset)
     started, best = time.perf_counter(), state.predictor.state_dict()
     for progress in loop.fit(state, dataset):
         if isinstance(progress, loop.EpochResult) and progress.is_best:

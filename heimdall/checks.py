@@ -1,4 +1,4 @@
-"""System checks of the configuration: which variable, which value, and the way out."""
+"""System checks of the configuration: which variable, which value, and the fix."""
 
 from __future__ import annotations
 

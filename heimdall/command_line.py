@@ -1,4 +1,4 @@
-"""Runs a management command; what is wrong with the installation is one sentence and status 1."""
+"""Runs a management command; installation errors are one sentence and exit status 1."""
 
 from __future__ import annotations
 

@@ -56,11 +56,11 @@ def _parse_sqlite_url(url: str) -> Settings:
     text, _, query = url.removeprefix("sqlite:///").partition("?")
     path = Path(unquote(text)).absolute()
     if not text or text == ":memory:":
-        raise DatabaseUrlError("has no file, and a database in memory is lost at once")
+        raise DatabaseUrlError("has no file, and a database in memory is lost immediately")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := options.keys() - {"timeout"}:
         raise DatabaseUrlError(
-            f"has the unknown option {min(unknown)!r}; possible is timeout. "
+            f"has the unknown option {min(unknown)!r}; the only option is timeout. "
             "Write a ? of the path as %3F"
         )
     if path.is_dir() or not path.parent.is_dir():
@@ -71,7 +71,9 @@ def _parse_sqlite_url(url: str) -> Settings:
     if "timeout" in options:
         timeout = options["timeout"]
         if not timeout.isascii() or not timeout.isdigit() or len(timeout) > 4:
-            raise DatabaseUrlError(f"has the option timeout={timeout!r}, which is not seconds")
+            raise DatabaseUrlError(
+                f"has the option timeout={timeout!r}, which is not a number of seconds"
+            )
         found["OPTIONS"] = {"timeout": min(int(timeout), MAX_TIMEOUT_SECONDS)}
     return found
 

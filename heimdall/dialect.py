@@ -79,7 +79,7 @@ def violations(path: Path, text: str, forbidden: Mapping[str, str]) -> list[str]
         if word in forbidden
     }
     return [
-        f"{path}:{line}: {name}: do not use '{word}', but {forbidden[word]}"
+        f"{path}:{line}: {name}: use {forbidden[word]} instead of '{word}'"
         for line, name, word in sorted(found)
     ]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -36,7 +36,7 @@ _NVIDIA_DRIVER = Path("/dev/nvidiactl")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A variable with an invalid value: id of the system check, message and way out."""
+    """A variable with an invalid value: id of the system check, message and fix."""
 
     id: str
     message: str
@@ -128,12 +128,16 @@ def _parse_hosts(value: str) -> list[str]:
     return hosts
 
 
+def is_protected(parts: SplitResult) -> bool:
+    """Whether requests to the URL are encrypted, or stay on this machine."""
+    is_local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    return parts.scheme == "https" or (parts.scheme == "http" and is_local)
+
+
 def _parse_issuer(value: str) -> str:
     with contextlib.suppress(ValueError):
         parts = urlsplit(value)
-        is_local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-        has_scheme = parts.scheme == "https" or (parts.scheme == "http" and is_local)
-        if has_scheme and parts.hostname and parts.port != 0 and not parts.query:
+        if is_protected(parts) and parts.hostname and parts.port != 0 and not parts.query:
             return value.rstrip("/")
     hint = "Use the provider's https:// URL, below which .well-known/openid-configuration is."
     raise InvalidVariableError("E022", _masked(value), "is not the URL of a provider", hint)
@@ -240,7 +244,7 @@ class Environment(BaseModel):
     pgbouncer: Bool = Field(
         False,
         validation_alias="HEIMDALL_PGBOUNCER",
-        description="DATABASE_URL leads to PgBouncer: nothing outlives a transaction.",
+        description="DATABASE_URL is that of PgBouncer: no session state is used.",
     )
     data_dir: Path = Field(
         DEFAULT_DATA_DIR,
@@ -502,7 +506,7 @@ class Environment(BaseModel):
     log_format: LogFormat = Field(
         "text",
         validation_alias="HEIMDALL_LOG_FORMAT",
-        description="text, or json for one object a line.",
+        description="text, or json for one object per line.",
     )
 
 
@@ -539,7 +543,7 @@ def read_environment(
 
 
 def restrict_new_files() -> None:
-    """What this process creates is readable by its user only: data, sessions, keys."""
+    """Make files of this process readable by its user only: data, sessions, keys."""
     os.umask(os.umask(0o077) | 0o077)
 
 

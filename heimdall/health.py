@@ -13,6 +13,8 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Min, Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from kombu import Connection
 
 from realtime.amqp_url import parse_amqp_url
@@ -30,10 +32,14 @@ MIN_FREE_BYTES = 16 << 20
 PROBE_BYTES = 4096
 
 
+@csrf_exempt
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok", content_type="text/plain")
 
 
+@csrf_exempt
+@require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 if database, broker and data folder are available, else 503; the body has details."""
     database, counts = _database()
@@ -92,7 +98,7 @@ class _BrokerCheck:
             return "embedded"
         if url == self._url and time.monotonic() < self._checked_at + BROKER_CHECK_SECONDS:
             return self._state
-        # While another request waits for the broker, the previous answer has to do.
+        # While another request waits for the broker, use the previous answer.
         if self._lock.acquire(blocking=url != self._url):
             try:
                 release_database()

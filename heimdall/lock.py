@@ -23,7 +23,7 @@ HEAD = """\
 
 
 def lock_requirements(compiled: str) -> str:
-    """The lock from what uv printed."""
+    """The lock file from uv's output."""
     blocks = re.split(r"\n(?=[A-Za-z0-9])", compiled.strip())
     kept = [block for block in blocks if not _WITHOUT.match(block)]
     return HEAD + "\n".join(kept).replace(f" ; {ENVIRONMENT}", "") + "\n"

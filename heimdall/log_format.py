@@ -1,4 +1,4 @@
-"""Log formatters: text or one JSON object a line, with passwords and tokens masked."""
+"""Log formatters: text or one JSON object per line, with passwords and tokens masked."""
 
 from __future__ import annotations
 

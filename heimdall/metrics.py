@@ -15,6 +15,8 @@ from django.db import DatabaseError, connection
 from django.db.models import Count, F, QuerySet, Sum
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -141,6 +143,8 @@ def _disk() -> Iterator[GaugeMetricFamily]:
 REGISTRY.register(DatabaseCollector())
 
 
+@csrf_exempt  # otherwise other methods would get Django's CSRF page
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Public, so it contains no names of users or jobs."""
     return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

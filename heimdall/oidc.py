@@ -44,7 +44,7 @@ class AccountAdapter(DefaultAccountAdapter):
         extra_tags: str = "",
         message: str | None = None,
     ) -> None:
-        """Our own sentences, after connecting; signing in needs none."""
+        """Messages after connecting an account; a sign-in shows none."""
         match (message_template or "").rpartition("/")[2]:
             case "account_connected.txt":
                 audit.record("sign-in connected", signed_in_user(request).username)
@@ -77,13 +77,13 @@ class ProviderAdapter(DefaultSocialAccountAdapter):
         return user
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
-        """Refuse who is new here and has the name or the address of an account.
+        """Reject a new user whose name or address is that of an existing account.
 
         The provider's word is not enough to take over an account with a password, and users set
         their addresses without proof. Its user connects it on the account page instead.
         """
         if sociallogin.state.get("process") == AuthProcess.CONNECT:
-            if not request.session.pop(CONNECT_CONFIRMED, False):
+            if not sociallogin.state.get(CONNECT_CONFIRMED):
                 self._abort(request, "Connect your account on the account page.")
             return
         if sociallogin.is_existing:

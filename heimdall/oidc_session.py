@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
+from heimdall.env import is_protected
 from training.request_thread import release_database
 
 TIMEOUT_SECONDS = 5
@@ -19,8 +21,15 @@ class ProviderBusyError(requests.RequestException):
     """Too many sign-ins wait for the provider."""
 
 
+class UnprotectedUrlError(requests.RequestException):
+    """A request to the provider would leave this machine without TLS."""
+
+
 class ProviderSession(requests.Session):
-    """Holds no connection to the database while it waits, and bounds how many requests wait."""
+    """Holds no connection to the database while it waits, and bounds how many requests wait.
+
+    Requests that leave the machine use HTTPS: who could answer them could sign in as any user.
+    """
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         if not _calls.acquire(blocking=False):
@@ -30,3 +39,10 @@ class ProviderSession(requests.Session):
             return super().request(*args, **{"timeout": TIMEOUT_SECONDS, **kwargs})
         finally:
             _calls.release()
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        # Redirects come here too, and the provider itself names the URLs of tokens and keys.
+        parts = urlsplit(str(request.url))
+        if not is_protected(parts):
+            raise UnprotectedUrlError(f"{parts.scheme}://{parts.hostname} is not encrypted")
+        return super().send(request, **kwargs)

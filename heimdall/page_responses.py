@@ -1,4 +1,4 @@
-"""Middleware for what all pages have in common: they are not cached, and no answer is empty."""
+"""Middleware for all pages: they are not cached, and no response is empty."""
 
 from __future__ import annotations
 

@@ -79,14 +79,16 @@ USER_LIMITS = {
 UPLOAD_MAX_BYTES = 512 * 1024 * 1024
 # The files that one reported job may store.
 ARTIFACTS_MAX_BYTES = 4 * 1024**3
-# Of predictions, where 200,000 measurements fit, and reports.
-BODY_MAX_BYTES = 16 * 1024 * 1024
+# Of predictions, where 200,000 measurements with times since 1970 fit, and reports.
+BODY_MAX_BYTES = 32 * 1024 * 1024
 # Of what a Trackio client has kept during an outage, which it sends in one request.
 TRACKIO_MAX_BYTES = 64 * 1024 * 1024
 # Of all other requests. Larger bodies are read only once their sender is known.
 SMALL_BODY_BYTES = 2 * 1024 * 1024
 # The server limits bodies by path before they reach Django (`heimdall.daphne.request_limits`).
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
+# The page Locate has inputs for three signals and the service of up to 1,000 receivers.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000
 
 # `training.retention.policy`
 RETENTION_DAYS = {

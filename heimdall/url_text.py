@@ -1,6 +1,6 @@
-"""Middleware that checks and normalizes the text of URLs, and answers 400 where a database cannot.
+"""Middleware that normalizes the text of URLs; 400 for text that a database cannot compare.
 
-What is stored is in NFC, so a search has to be; and no database has to see what it cannot compare.
+Stored text is in NFC, so search terms must be too.
 """
 
 from __future__ import annotations

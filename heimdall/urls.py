@@ -12,8 +12,11 @@ from django.views.generic import RedirectView
 from heimdall.health import healthz, readyz
 from heimdall.login import RateLimitedLoginView, admin_login_redirect
 from heimdall.metrics import metrics
-from training.api.errors import bad_request, server_error, unknown_path
+from training.api import errors as api_errors
+from training.mlflow import errors as mlflow_errors
 from training.web import error_pages
+
+MLFLOW = "api/2.0/"
 
 admin.site.site_header = admin.site.site_title = "Heimdall"
 admin.site.index_title = "Operations"
@@ -30,9 +33,9 @@ urlpatterns = [
     path("logout", LogoutView.as_view(), name="logout"),
     path("api/v1/docs/", RedirectView.as_view(pattern_name="docs", permanent=True)),
     path("api/v1/", include("training.api.urls")),
-    path("api/2.0/", include("training.mlflow.urls")),
+    path(MLFLOW, include("training.mlflow.urls")),
     path("", include("training.trackio.urls")),
-    re_path(r"^api(?:/|$)", unknown_path),
+    re_path(r"^api(?:/|$)", api_errors.unknown_path),
     path("", include("training.web.urls")),
 ]
 if settings.OIDC_PROVIDER_ID:
@@ -40,15 +43,19 @@ if settings.OIDC_PROVIDER_ID:
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """For requests that Django rejects before a view is called; JSON for the API."""
+    """For requests that Django rejects before a view is called."""
+    if request.path_info.startswith(f"/{MLFLOW}"):
+        return mlflow_errors.bad_request(request, exception)
     if request.path_info.startswith("/api/"):
-        return bad_request(request, exception)
+        return api_errors.bad_request(request, exception)
     return error_pages.bad_request(request, exception)
 
 
 def handler500(request: HttpRequest) -> HttpResponseBase:
+    if request.path_info.startswith(f"/{MLFLOW}"):
+        return mlflow_errors.server_error(request)
     is_api = request.path_info.startswith("/api/")
-    return (server_error if is_api else error_pages.server_error)(request)
+    return (api_errors.server_error if is_api else error_pages.server_error)(request)
 
 
 handler403 = error_pages.permission_denied

@@ -13,6 +13,10 @@ from django.db.migrations.executor import MigrationExecutor
 MAX_PORT = 65_535
 
 
+class NewerDatabaseError(Exception):
+    """The database has tables that this version does not know; the message says what to do."""
+
+
 class ListenError(Exception):
     """The server cannot listen on its address; the message says why."""
 
@@ -41,7 +45,17 @@ def startup_banner() -> str:
 
 
 def is_migrated() -> bool:
+    """Raises NewerDatabaseError if the tables are those of a newer version."""
     executor = MigrationExecutor(connection)
+    known = {name for app, name in executor.loader.graph.nodes if app == "training"}
+    applied = {name for app, name in executor.loader.applied_migrations if app == "training"}
+    # Migrations have numbers; one that an older version has replaced has a lower one.
+    newer = sorted(name for name in applied - known if name > max(known))
+    if newer:
+        raise NewerDatabaseError(
+            f"A newer version of Heimdall has migrated the database: this version has no migration "
+            f"{newer[-1]}. Start the newer version, or restore a backup from before its upgrade."
+        )
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 

@@ -97,7 +97,7 @@ def parse_amqp_url(text: str) -> AmqpUrl:
 def _refuse_option(scheme: str, name: str, value: str) -> str:
     """Why the option cannot be used; empty if it can."""
     if name not in OPTIONS:
-        return f"has the unknown option {name!r}; possible are {', '.join(OPTIONS)}"
+        return f"has the unknown option {name!r}; the options are {', '.join(OPTIONS)}"
     if name in TLS_OPTIONS and scheme != "amqps":
         return f"has the option {name!r}, which needs amqps://"
     if name.endswith("file") and not Path(value).is_file():
@@ -107,7 +107,10 @@ def _refuse_option(scheme: str, name: str, value: str) -> str:
     if name == "heartbeat" and not _is_integer(value, 0, MAX_HEARTBEAT_SECONDS):
         return f"has the option heartbeat={value!r}, which is not a number of seconds"
     if name == "connection_timeout" and not _is_integer(value, 1, MAX_TIMEOUT_MS):
-        return f"has the option connection_timeout={value!r}, which is not milliseconds"
+        return (
+            f"has the option connection_timeout={value!r}, "
+            "which is not a number of milliseconds above 0"
+        )
     return ""
 
 

@@ -12,12 +12,14 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import parse_cookie
 
 from realtime import connections, protocol
 from realtime.hub import Hub
 from realtime.metrics import REFUSED_CONNECTIONS
 from realtime.origin import is_same_origin
+from realtime.outage_log import OutageLog
 from realtime.protocol import (
     Close,
     Cursor,
@@ -46,7 +48,7 @@ Extensions = TypedDict("Extensions", {"heimdall.write": NotRequired[Write]})
 
 
 class Scope(TypedDict):
-    """What this application reads of the ASGI scope, including the route that Channels adds."""
+    """The keys of the ASGI scope that are used here, including the route that Channels adds."""
 
     scheme: NotRequired[str]  # daphne sends none
     server: NotRequired[tuple[str, int | None] | None]
@@ -116,14 +118,26 @@ class JobEventsConsumer:
         self._get_hub = get_hub
         self._user_for_token, self._user_for_session = user_for_token, user_for_session
         self._max_connections = max_connections
+        self._outage = OutageLog(
+            log,
+            "WebSockets cannot be authenticated (%s); they are closed until the database is "
+            "available.",
+            "WebSockets are authenticated again.",
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         refused = None
         try:
             credential = await self._authenticate(scope)
+            maximum = await self._find_limit(credential.user_id)
+            self._outage.record_success()
         except RefusedError as error:
             refused = error
+        except (InterfaceError, OperationalError) as error:
+            # A client that reconnects may be served again.
+            self._outage.record_failure(error)
+            refused = RefusedError(Close.SERVICE_RESTART)
         supported = protocol.SUBPROTOCOL in scope["subprotocols"]
         subprotocol = protocol.SUBPROTOCOL if supported else None
         # Accept first: a browser sees the close code of an accepted connection only.
@@ -136,7 +150,7 @@ class JobEventsConsumer:
             REFUSED_CONNECTIONS.labels(refused.close_code).inc()
             return
         try:
-            place = await self._take_place(credential.user_id)
+            place = connections.Place(credential.user_id, maximum)
             write = scope.get("extensions", {}).get("heimdall.write")
             subscription = Subscription(self._get_hub(), credential.viewer, write)
             with connections.register(credential, subscription.jobs, place) as connection:
@@ -147,11 +161,10 @@ class JobEventsConsumer:
             await send({"type": "websocket.close", "code": Close.TOO_MANY})
             REFUSED_CONNECTIONS.labels(Close.TOO_MANY).inc()
 
-    async def _take_place(self, user_id: int) -> connections.Place:
+    async def _find_limit(self, user_id: int) -> int | None:
         if self._max_connections is None:
-            return connections.Place(user_id)
-        maximum = await self._get_hub().shared_calls.run(self._max_connections, user_id)
-        return connections.Place(user_id, maximum)
+            return None
+        return await self._get_hub().shared_calls.run(self._max_connections, user_id)
 
     async def _authenticate(self, scope: Scope) -> connections.Credential:
         """Return the credential, or raise RefusedError.

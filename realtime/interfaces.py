@@ -1,8 +1,9 @@
 """The storage that realtime needs: a job's events, and which of them are unsent.
 
 The database rows are authoritative; a broker message is only a hint that there are new rows.
-`training.events.store` implements both interfaces over its models, so that nothing in this package
-knows what a job is. Every method may block on the database: call it in a thread from a coroutine.
+`training.events.store` implements both interfaces over its models, so this package does
+not depend on what a job is. Every method may block on the database: call it in a thread from a
+coroutine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether a WebSocket was opened by a page of this site, as Django decides it for POST requests.
 
-Cookies and `SameSite` know no ports, so a page on another port of the host sends the session too.
+Cookies and `SameSite` ignore ports, so a page on another port of the host sends the session too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def is_same_origin(scope: Scope) -> bool:
-    """A client without an `Origin` header is not a browser, and is let pass."""
+    """A client without an `Origin` header is not a browser and is accepted."""
     request = _Handshake(scope)
     origin = request.META.get("HTTP_ORIGIN")
     if origin is None:

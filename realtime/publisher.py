@@ -198,7 +198,7 @@ class Publisher:
                 return self._transport.send(frame.routing_key, frame.body)
             except MessageRefusedError as error:
                 # Clients read it from the database.
-                log.error("Passed over event %s of job %s: %s", frame.seq, frame.job_id, error)
+                log.error("Skipped event %s of job %s: %s", frame.seq, frame.job_id, error)
                 return None
             except Exception:
                 time.sleep(FIRST_RETRY_DELAY_SECONDS * 2**retry)

@@ -1,4 +1,4 @@
-"""The database calls of sockets that connect: one thread, one connection, equal calls once.
+"""Database calls of connecting sockets: one thread, one connection, identical calls merged.
 
 After a restart thousands of clients reconnect at once. A thread and a database connection for each
 of their calls would cost more than all else that connecting does.
@@ -32,7 +32,7 @@ class SharedCalls:
         self._closing: asyncio.TimerHandle | None = None
 
     async def run(self, call: Callable[..., Result], *args: Hashable) -> Result:
-        # A future of its own for each caller, who may be cancelled.
+        # A separate future for each caller, because a caller may be cancelled.
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault((call, args), []).append(future)
         if self._runner is None:

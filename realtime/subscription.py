@@ -252,7 +252,7 @@ class Subscription:
         self._wakeup.set()
 
     async def _follow_changed(self, state: _AllJobs) -> None:
-        """Add cursors of the changed jobs that the user can view, with one look at the store."""
+        """Add cursors of the changed jobs that the user can view, with one query."""
         changed, state.changed = state.changed, {}
         for job_id in changed.keys() & self._cursors.keys():
             del changed[job_id]

@@ -1,4 +1,4 @@
-"""Certificates for servers of the tests, signed by an authority of their own."""
+"""Certificates for servers in tests, signed by a test authority."""
 
 from __future__ import annotations
 

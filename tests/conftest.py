@@ -204,6 +204,23 @@ def running_attempt(job: Job) -> Attempt:
 
 
 @pytest.fixture(autouse=True)
+def _new_rate_limits() -> None:
+    """Drop what this process has reserved: the rows behind it ended with the previous test."""
+    from training.accounts.rate_limits import rate_limiter
+
+    rate_limiter.clear()
+
+
+@pytest.fixture
+def no_rate_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are not counted: the number of queries does not depend on what is reserved."""
+    from training.accounts.rate_limits import RateLimitResult, rate_limiter
+
+    granted = RateLimitResult(granted=True, remaining=1, reset=60)
+    monkeypatch.setattr(rate_limiter, "acquire", lambda *_: granted)
+
+
+@pytest.fixture(autouse=True)
 def _quiet_publisher(request: pytest.FixtureRequest) -> Iterator[None]:
     """End the publisher's thread with the test, before the database is emptied.
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,7 +119,8 @@ class Stack:
             found = re.search(r"http://[\d.]+:(\d+)", log.read_text())
             return int(found.group(1)) if found else 0
 
-        self.port = eventually(port, message="the web process did not print its address")
+        with _killed_on_error(web):
+            self.port = eventually(port, message="the web process did not print its address")
         return web
 
     def with_another_web(self) -> Stack:
@@ -149,7 +151,8 @@ class Stack:
             assert worker.poll() is None, log.read_text()
             return " ready." in log.read_text() or "Cannot connect" in log.read_text()
 
-        eventually(ready, message="the worker did not become ready")
+        with _killed_on_error(worker):
+            eventually(ready, message="the worker did not become ready")
         self._workers.append(worker)
         return worker
 
@@ -282,6 +285,17 @@ class Template:
     folder: Path
     database: str  # its name on PostgreSQL; empty: a file in the folder
     content: Content
+
+
+@contextmanager
+def _killed_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kill a process that did not start; otherwise it would run in parallel with the next one."""
+    try:
+        yield
+    except BaseException:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Paths in messages for users: below the data folder, whose place only operators need to know."""
+"""Paths in messages for users, relative to the data folder, whose location is for operators."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from realtime.outage_log import OutageLog
 
 
 class PeriodicThread(ABC):
-    """Calls `run_once` until it is stopped; a failed pass is logged and the next one follows."""
+    """Calls `run_once` repeatedly until it is stopped; a failed run is logged."""
 
     def __init__(self, name: str, outage: OutageLog) -> None:
         self._outage = outage

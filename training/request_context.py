@@ -28,7 +28,7 @@ def named_user(sent: str) -> str:
 def client_address(request: HttpRequest) -> str:
     """The client's address: as our outermost proxy reports it, if there is one.
 
-    What is not an address is ignored: a client behind no proxy could otherwise write anything.
+    Values that are not addresses are ignored, because a client could send anything.
     """
     here = str(request.META.get("REMOTE_ADDR") or "")
     forwarded_for = request.headers.get("X-Forwarded-For", "").split(",")
@@ -39,7 +39,7 @@ def client_address(request: HttpRequest) -> str:
 
 
 def client_network(request: HttpRequest) -> str:
-    """What limits count by: an IPv4 address, or the /64 of an IPv6 address, which one host has."""
+    """The key of limits per address: an IPv4 address, or the /64 network of an IPv6 address."""
     here = client_address(request)
     if ":" not in here:
         return here
@@ -56,7 +56,7 @@ def _without_port(text: str) -> str:
 
 
 def _parse_address(text: str) -> str:
-    """The address in its canonical form; empty if it is none. `::ffff:192.0.2.1` is IPv4."""
+    """The canonical form; empty if the text is not an address. `::ffff:192.0.2.1` is IPv4."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

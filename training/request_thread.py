@@ -1,4 +1,4 @@
-"""What a request holds while it waits: a connection to the database, and under ASGI a thread."""
+"""Releases what a request holds while it waits: its database connection and ASGI thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deleting a user: what they own is handed to another user, or deleted with them."""
+"""Deletion of a user: their objects are handed to another user, or deleted too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Model, Q
 from django.db.models.functions import Now
 
+from heimdall_sdk.text import count_of
 from training.accounts import audit, passwords
 from training.datasets import service as datasets
 from training.jobs import lifecycle, reports
@@ -47,6 +48,12 @@ def count_owned(user: User) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def describe_owned(user: User) -> str:
+    """As in "2 jobs, 1 dataset", or "nothing"."""
+    counts = count_owned(user).items()
+    return ", ".join(count_of(count, name.removesuffix("s")) for name, count in counts) or "nothing"
+
+
 def delete_user(user: User, hand_to: User | None, actor: str = "") -> None:
     """Delete the user, with tokens, sessions and webhooks.
 
@@ -70,7 +77,7 @@ def delete_user(user: User, hand_to: User | None, actor: str = "") -> None:
 
 def _check(user: User, hand_to: User | None) -> None:
     if user == hand_to:
-        raise UserDeletionError("Choose another user than the one to delete.")
+        raise UserDeletionError("Choose a user other than the one to delete.")
     if hand_to is not None and not hand_to.is_active:
         raise UserDeletionError(f"{hand_to.username} is deactivated; choose an active user.")
     others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
@@ -101,7 +108,7 @@ def _held_by_others(user: User) -> list[str]:
 
 
 def _stop_everything(user: User, actor: str) -> None:
-    """Deactivate the user, so that nothing new begins, and end what runs."""
+    """Deactivate the user, so that nothing new starts, and stop running jobs and sweeps."""
     User.objects.filter(pk=user.pk).update(is_active=False)
     for sweep in Sweep.objects.filter(owner=user, status__in=UNFINISHED_SWEEPS):
         with suppress(ConflictError):

@@ -19,6 +19,7 @@ MAX_DEPTH = 50
 MAX_INTEGER = 2**63 - 1
 # Each further error would only cost time and memory, and a body of 2 MiB may have 200,000.
 MAX_ERRORS = 100
+MAX_SHOWN = 100  # characters of a value in a message
 TOO_DEEP = f"The body is nested too deeply: at most {MAX_DEPTH} levels."
 
 
@@ -34,7 +35,7 @@ class InvalidInputError(ValueError):
 
 def validate(model: type[Model], data: Mapping[str, Any], *, strict: bool = True) -> Model:
     """Parse `data` or raise InvalidInputError. `strict` converts no types: "5" is not a number."""
-    text = json.dumps(_checked(data))
+    text = json.dumps(_checked(data, bounded=_bounded_fields(model)))
     try:
         return model.model_validate_json(text, strict=strict)
     except ValidationError as error:
@@ -46,7 +47,19 @@ def validate(model: type[Model], data: Mapping[str, Any], *, strict: bool = True
         raise InvalidInputError(errors) from error
 
 
-def _checked(data: Any, path: tuple[str | int, ...] = ()) -> Any:
+def _bounded_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Fields with bounds of their own, which answer a huge number better than MAX_INTEGER."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if any(hasattr(constraint, "le") for constraint in field.metadata)
+        and any(hasattr(constraint, "ge") for constraint in field.metadata)
+    )
+
+
+def _checked(
+    data: Any, path: tuple[str | int, ...] = (), bounded: frozenset[str] = frozenset()
+) -> Any:
     """The data; raises InvalidInputError for what some encoder or database cannot hold.
 
     Floats without a fraction become integers: 162.0 is an integer in JSON Schema (6.1.1).
@@ -60,11 +73,12 @@ def _checked(data: Any, path: tuple[str | int, ...] = ()) -> Any:
             if not math.isfinite(data):
                 raise _invalid(path, f"{data!r} is not a finite number.")
             return int(data) if data.is_integer() and abs(data) < 2**53 else data
-        case int() if abs(data) > MAX_INTEGER:
+        case int() if abs(data) > MAX_INTEGER and not (len(path) == 1 and path[0] in bounded):
             raise _invalid(path, f"The number is too large; it must be at most {MAX_INTEGER}.")
         case Mapping():
             return {
-                _key(name, path): _checked(value, (*path, name)) for name, value in data.items()
+                _key(name, path): _checked(value, (*path, name), bounded)
+                for name, value in data.items()
             }
         case list() | tuple():
             return [_checked(value, (*path, index)) for index, value in enumerate(data)]
@@ -105,30 +119,33 @@ def _messages(problems: list[ErrorDetails], model: type[BaseModel]) -> dict[str,
     return errors
 
 
-# By pydantic's error type; `{value!r}` and the bounds are filled in.
+# By pydantic's error type; the value and the bounds are filled in.
 _MESSAGES = {
     "missing": "This field is required.",
-    "int_type": "{value!r} is not a whole number.",
-    "int_parsing": "{value!r} is not a whole number.",
-    "int_from_float": "{value!r} is not a whole number.",
-    "float_type": "{value!r} is not a number.",
-    "float_parsing": "{value!r} is not a number.",
-    "finite_number": "{value!r} is not a finite number.",
-    "string_type": "{value!r} is not a string.",
-    "greater_than_equal": "{value!r} is too small; it must be at least {ge:g}.",
-    "greater_than": "{value!r} is too small; it must be greater than {gt:g}.",
-    "less_than_equal": "{value!r} is too large; it must be at most {le:g}.",
-    "literal_error": "{value!r} is not one of {expected}.",
+    "int_type": "{value} is not a whole number.",
+    "int_parsing": "{value} is not a whole number.",
+    "int_parsing_size": "{value} is too large.",
+    "int_from_float": "{value} is not a whole number.",
+    "float_type": "{value} is not a number.",
+    "float_parsing": "{value} is not a number.",
+    "finite_number": "{value} is not a finite number.",
+    "string_type": "{value} is not a string.",
+    "greater_than_equal": "{value} is too small; it must be at least {ge}.",
+    "greater_than": "{value} is too small; it must be greater than {gt}.",
+    "less_than_equal": "{value} is too large; it must be at most {le}.",
+    "literal_error": "{value} is not one of {expected}.",
     "too_short": "Too few items; at least {min_length} required.",
     "too_long": "Too many items; at most {max_length} allowed.",
     "string_too_short": "Too short ({length} characters); at least {min_length} required.",
     "string_too_long": "Too long ({length} characters); at most {max_length} allowed.",
-    "uuid_parsing": "{value!r} is not a UUID.",
-    "uuid_type": "{value!r} is not a UUID.",
+    "uuid_parsing": "{value} is not a UUID.",
+    "uuid_type": "{value} is not a UUID.",
     "model_type": "This must be an object.",
     "dict_type": "This must be an object.",
     "list_type": "This must be a list.",
+    "tuple_type": "This must be a list.",
     "bool_type": "This must be true or false.",
+    "bool_parsing": "{value} is not a boolean; use true or false.",
     **dict.fromkeys(
         ("datetime_type", "datetime_parsing", "datetime_from_date_parsing", "timezone_aware"),
         "This must be a date and time with an offset, such as 2026-01-31T12:00:00Z.",
@@ -172,7 +189,21 @@ def type_message(kind: type, value: object) -> str:
 
 def _fill(kind: str, value: object, details: Mapping[str, object]) -> str:
     length = len(value) if isinstance(value, str) else 0
-    return _MESSAGES[kind].format(value=value, length=length, **details)
+    shown = {name: _shown_bound(detail) for name, detail in details.items()}
+    return _MESSAGES[kind].format(value=shown_value(value), length=length, **shown)
+
+
+def shown_value(value: object) -> str:
+    """The value as the client sent it: `true`, not `True`. A long one is cut."""
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    text = repr(value) if is_plain else json.dumps(value, default=repr, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _shown_bound(bound: object) -> object:
+    if isinstance(bound, float):
+        return f"{bound:.0f}" if bound.is_integer() and abs(bound) < 1e15 else f"{bound:g}"
+    return bound
 
 
 def _suggestion(field: str, model: type[BaseModel]) -> str:

@@ -1,4 +1,4 @@
-"""Rejects request bodies while they arrive: too large ones, and large ones of strangers.
+"""Rejects request bodies while they arrive: too large ones, and large unauthenticated ones.
 
 Daphne passes a request to Django only after it has written the whole body to disk, so Django's own
 limits and authentication come too late.
@@ -30,6 +30,7 @@ LIMITS = (
         re.compile(rb"/training/datasets/import/?$|(?<!/training)/datasets/?$"),
         "UPLOAD_MAX_BYTES",
     ),
+    (re.compile(rb"(?<!/training)/models/[0-9a-f-]{36}/locate/?$"), "UPLOAD_MAX_BYTES"),
     (re.compile(rb"/training/jobs/[0-9a-f-]{36}/artifacts/"), "ARTIFACTS_MAX_BYTES"),
     (re.compile(rb"/api/2\.0/mlflow-artifacts/artifacts/"), "ARTIFACTS_MAX_BYTES"),
     (re.compile(rb"/api/bulk_\w+$"), "TRACKIO_MAX_BYTES"),
@@ -42,7 +43,7 @@ LINGER_SECONDS = 30.0
 DRAIN_BYTES = 4 * 1024 * 1024
 
 log = logging.getLogger(__name__)
-# Threads of their own, so that strangers cannot fill those that deliver events.
+# Separate threads, so that unauthenticated clients cannot occupy those that deliver events.
 _authentication = ThreadPoolExecutor(2, thread_name_prefix="authentication")
 
 

@@ -153,7 +153,7 @@ class DaphneServer(daphne.server.Server):
         self._ready(port.getHost().port)
 
     def listen_error(self, failure: Any) -> None:
-        """Stop with an error; daphne logs it and ends as if all were well."""
+        """Stop with an error; daphne itself would log it and exit with status 0."""
         self._listen_error = failure.getErrorMessage()
         self.stop()
 

@@ -89,11 +89,11 @@ class CheckpointWriter:
                 self._error = error
             except Exception as error:
                 self._error = CheckpointError(f"Writing a checkpoint failed: {error!r}")
-            newest = best = None  # a copy of the model is not kept until the next one
+            newest = best = None  # release the copy of the model
             with self._changed:
                 self._writing = None
                 self._changed.notify_all()
-                # Let what follows at once share the next write.
+                # Let snapshots that follow immediately share the next write.
                 self._changed.wait_for(lambda: self._flushing or self._closed, INTERVAL_SECONDS)
 
     def _write(self, newest: Snapshot | None, best: Snapshot | None, mark: int | None) -> None:

@@ -1,8 +1,4 @@
-"""Checkpoint files of a run: names, checksums, and which may be deleted.
-
-The names are those that Heimdall's supervisor knows: `epoch-000012.safetensors` with
-`epoch-000012.safetensors.sha256`, and `best-000012.safetensors`.
-"""
+"""Checkpoints of a run: what they hold, how they are written and read, which may be deleted."""
 
 from __future__ import annotations
 
@@ -10,17 +6,23 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from heimdall_sdk.checkpoint_names import (
+    BESTS,
+    EPOCHS,
+    KEEP_LAST,
+    checkpoint_epoch,
+    checkpoint_path,
+    checksum_path,
+    newest_first,
+)
 from heimdall_sdk.errors import CheckpointError
 from heimdall_sdk.state_file import StateFile, serialize
 
-KEEP_LAST = 2  # if the newest is damaged, training resumes from the one before
-EPOCHS, BESTS = "epoch", "best"
-SUFFIX = ".safetensors"
 _PART = ".part"
 
 
@@ -62,7 +64,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was read and whose checksum matches."""
+    """A checkpoint that was read and whose checksum matches."""
 
     path: Path
     facts: Facts
@@ -90,7 +92,12 @@ class Resumed:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The folder of this run, and those of earlier attempts, which are only read."""
+    """The folder of this run, and those of earlier attempts, which are only read.
+
+    An earlier attempt may have been ahead of Heimdall's database, which was unavailable: its
+    metrics since the newest checkpoint that the job knows are lost, and its files count only up
+    to that one.
+    """
 
     folder: Path
     earlier: tuple[Path, ...] = field(default=())
@@ -150,14 +157,16 @@ class CheckpointStore:
                 checksum_path(path).unlink(missing_ok=True)
 
     def remove_incomplete(self) -> None:
-        """Delete what a killed process left half-written; only while no other process writes."""
+        """Delete partial files of a killed process; only while no other process writes."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 if path.name.endswith(_PART):
                     path.unlink(missing_ok=True)
 
     def resume(self, newest: Path | None = None) -> Resumed:
-        """Read `newest`, by default the newest of all; if damaged or missing, the one before it.
+        """Read `newest`; if damaged or missing, the one before it.
+
+        Without `newest`, read the newest in the folder of this run.
 
         If all are missing, the training starts from epoch 1: after a restore of Heimdall's
         database, the job may name a file that was deleted since.
@@ -178,16 +187,17 @@ class CheckpointStore:
         return Resumed(None, unusable)
 
     def _candidates(self, newest: Path | None) -> list[Path]:
-        folders = {self.folder, *self.earlier}
         if newest is None:
-            return newest_first(folders, EPOCHS)
-        found = newest_first({newest.parent, *folders}, EPOCHS)
-        return [newest, *(path for path in found if path.name <= newest.name and path != newest)]
+            return newest_first([self.folder], EPOCHS)
+        found = newest_first({newest.parent, self.folder, *self.earlier}, EPOCHS)
+        epoch = checkpoint_epoch(newest)
+        older = (path for path in found if checkpoint_epoch(path) <= epoch and path != newest)
+        return [newest, *older]
 
     def find_best(self, epoch: int) -> Path | None:
         """The intact best checkpoint of `epoch`, else of a later one, which will be reached again.
 
-        One of an earlier attempt is brought into the folder of this run.
+        One of an earlier attempt is copied into the folder of this run.
         """
         folders = {self.folder, *self.earlier}
         for path in reversed(newest_first(folders, BESTS)):
@@ -202,7 +212,7 @@ class CheckpointStore:
         return None
 
     def result(self, best_epoch: int | None) -> Path | None:
-        """The checkpoint that stands for the finished training: the best, else the newest."""
+        """The checkpoint that represents the finished training: the best, else the newest."""
         if best_epoch is not None:
             best = checkpoint_path(self.folder, BESTS, best_epoch)
             if best.exists():
@@ -211,33 +221,6 @@ class CheckpointStore:
             for path in newest_first([self.folder], kind):
                 return path
         return None
-
-
-def checkpoint_path(folder: Path, kind: str, epoch: int) -> Path:
-    return folder / f"{kind}-{epoch:06d}{SUFFIX}"
-
-
-def checkpoint_epoch(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
-
-
-def checksum_path(path: Path) -> Path:
-    """The file that `sha256sum --check` reads."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
-    """All checkpoints of a kind in these folders, by epoch, then by run."""
-    found = [
-        path
-        for folder in folders
-        if folder.is_dir()
-        for path in folder.iterdir()
-        if path.name.startswith(f"{kind}-")
-        and path.suffix == SUFFIX
-        and path.stem.rpartition("-")[2].isdigit()
-    ]
-    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

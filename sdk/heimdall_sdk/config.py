@@ -31,7 +31,7 @@ def to_dict(config: object) -> JsonDict:
 
 
 def to_json(value: object) -> Any:
-    """Convert to strict JSON; what JSON does not know is represented by its text."""
+    """Convert to strict JSON; values of other types are represented by their text."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):

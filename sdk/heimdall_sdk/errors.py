@@ -8,7 +8,7 @@ _shown: set[str] = set()
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be written or read; another attempt would fail in the same way."""
+    """A checkpoint cannot be written or read; a retry would fail in the same way."""
 
 
 def notify(message: str) -> None:

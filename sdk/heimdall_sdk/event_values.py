@@ -65,7 +65,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """Something else, in the plural: a graph, audio, a mesh."""
+    """An unsupported kind of value, in the plural, such as graphs, audio or meshes."""
 
     kind: str
 

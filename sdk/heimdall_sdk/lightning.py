@@ -32,7 +32,14 @@ except ImportError:
 
 __all__ = ["HeimdallCheckpoint", "HeimdallLogger"]
 
-_STATE_DICT, _REST = "state_dict", "lightning"
+_STATE_DICT, _REST, _STOPPED, _MONITORED = "state_dict", "lightning", "stopped", "monitored"
+# Arguments of the module and the data module: a resumed script has created both already, and they
+# may be anything, such as a network or a partial function.
+_ARGUMENTS = {
+    f"{prefix}{name}"
+    for prefix in ("", "datamodule_")
+    for name in ("hyper_parameters", "hparams_name", "hparams_type")
+}
 
 
 class HeimdallLogger(Logger):
@@ -73,7 +80,7 @@ class HeimdallLogger(Logger):
             self._options["config"] = to_dict(params)
 
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Lightning calls this when a fit begins: the first sight of the trainer."""
+        """Lightning calls this when a fit begins; it is the first access to the trainer."""
         trainer = model.trainer
         if not any(isinstance(one, _EpochCallback) for one in trainer.callbacks):
             trainer.callbacks.append(_EpochCallback(self))
@@ -89,7 +96,7 @@ class HeimdallLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        # Every call has the number of the epoch, but few are its end; see _EpochCallback.
+        # Every call has the epoch number, but few are at its end; see _EpochCallback.
         values = {name: value for name, value in metrics.items() if name != "epoch"}
         self._newest_step = self._newest_step if step is None else step
         self.run.log(values, step=self._newest_step)
@@ -157,14 +164,34 @@ class HeimdallCheckpoint(Checkpoint):
         return str(self.io.path)
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
+        # Lightning does not store that an early stopping has ended the training: a script that was
+        # killed afterwards, such as during its test, would train one more epoch.
+        if self._logger.run.restored.get(_STOPPED):
+            trainer.should_stop = True
         # Before the data loaders are created: they draw the seeds of their workers.
         restored = self.io.restored
         self._seed(trainer.current_epoch + 1 if restored is None else restored["epoch"] + 2)
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        # Lightning steps ReduceLROnPlateau after the checkpoint, and does not store its metric: a
+        # resumed training would lack the step.
+        if self.io.restored is not None:
+            for number, value in self._logger.run.restored.get(_MONITORED, {}).items():
+                module.lr_scheduler_step(trainer.lr_scheduler_configs[int(number)].scheduler, value)
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         self._seed(trainer.current_epoch + 1)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        self.io.monitored = {
+            str(number): trainer.callback_metrics[one.monitor].detach().cpu()
+            for number, one in enumerate(trainer.lr_scheduler_configs)
+            if one.reduce_on_plateau
+            and one.interval == "epoch"
+            and (trainer.current_epoch + 1) % one.frequency == 0
+            and one.monitor in trainer.callback_metrics
+        }
+        self.io.stopped = bool(trainer.should_stop) and not self._logger.run.should_stop
         trainer.save_checkpoint(self.io.path)
 
     def _seed(self, epoch: int) -> None:
@@ -180,6 +207,8 @@ class _CheckpointIO(TorchCheckpointIO):
         super().__init__()
         self._logger = logger
         self.restored: dict[str, Any] | None = None
+        self.monitored: dict[str, Any] = {}
+        self.stopped = False
 
     @property
     def path(self) -> Path:
@@ -191,9 +220,11 @@ class _CheckpointIO(TorchCheckpointIO):
         if Path(path) != self.path:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        rest = {name: value for name, value in checkpoint.items() if name != _STATE_DICT}
+        left_out = {_STATE_DICT, *_ARGUMENTS}
+        rest = {name: value for name, value in checkpoint.items() if name not in left_out}
         epoch = int(checkpoint["epoch"]) + 1
-        self._logger.run.checkpoint(epoch, model=checkpoint[_STATE_DICT], **{_REST: rest})
+        more = {_REST: rest, _STOPPED: self.stopped, _MONITORED: self.monitored}
+        self._logger.run.checkpoint(epoch, model=checkpoint[_STATE_DICT], **more)
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], *args: Any, **options: Any

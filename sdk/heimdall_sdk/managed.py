@@ -21,7 +21,7 @@ from heimdall_sdk import messages
 from heimdall_sdk.errors import notify
 from heimdall_sdk.reporter import PointTuple, Reporter, Status, json_point
 
-# At most 50 messages with points a second; the first after a silence goes at once.
+# At most 50 messages with points per second; the first after a pause is sent immediately.
 BATCH_SECONDS = 0.02
 BATCH_POINTS = 2_000
 # While the supervisor does not read (its database is down), points wait in memory.
@@ -177,7 +177,7 @@ class ManagedReporter(Reporter):
                 time.sleep(BATCH_SECONDS)
 
     def _send_waiting(self, item: Item) -> bool:
-        """Send the item and all others that wait; return whether there were points."""
+        """Send the item and all other pending ones; return whether there were points."""
         points: list[dict[str, object]] = []
         sent_points = False
         while True:

@@ -20,6 +20,19 @@ def seed_generators(seed: int, epoch: int) -> int:
     return value
 
 
+def end_workers(loader: Any) -> None:
+    """End the persistent workers of a DataLoader, or of one in `loader` of a wrapper like timm's.
+
+    The next epoch starts new ones.
+    """
+    while not hasattr(loader, "_iterator") and hasattr(loader, "loader"):
+        loader = loader.loader
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        loader._iterator = None  # noqa: SLF001  (torch has no other way)
+        iterator._shutdown_workers()  # noqa: SLF001
+
+
 class RandomState:
     """The generators of Python, numpy and torch (with CUDA), as an object with a state dict.
 

@@ -70,7 +70,7 @@ class RecentPoints:
                 pack(number, step, time, _NO_EPOCH if epoch is None else epoch, *values.values())
             )
         except (ValueError, struct.error):
-            return  # the buffer is full, or a step is enormous
+            return  # the buffer is full, or a step is too large
 
     def _add_names(self, names: tuple[str, ...]) -> tuple[Callable[..., bytes], int]:
         number = len(self._packers) + 1
@@ -82,7 +82,7 @@ class RecentPoints:
 
     @property
     def should_swap(self) -> bool:
-        """Whether this buffer is rather full and the other one is written."""
+        """Whether this buffer is nearly full and the other one is written."""
         return self._waiting.is_written and self._active.memory.tell() >= SWAP_BYTES
 
     def swap(self) -> None:
@@ -101,7 +101,7 @@ class RecentPoints:
 def _create(path: Path) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        # Reserved now: writing to memory that cannot be had would end the process.
+        # Reserved now: writing to memory that cannot be allocated would end the process.
         os.posix_fallocate(fd, 0, BUFFER_BYTES)
         return mmap.mmap(fd, BUFFER_BYTES)
     finally:

@@ -102,12 +102,15 @@ class SpoolReporter(Reporter):
         self._ended.set()
         self._spool.sync()
         if self._spool.is_behind:
-            notify("the disk is full: what could not be written is lost unless it is sent now.")
+            notify(
+                "the disk is full: points that could not be written "
+                "are lost unless they are sent now."
+            )
         else:
             self._recent = None
             recent.delete(self._spool.client_id)
         if self._sender is None:
-            notify(f"what this run reported is in {self._spool.folder}; `heimdall sync` sends it.")
+            notify(f"reports of this run are in {self._spool.folder}; `heimdall sync` sends it.")
             self._spool.close()
             return
         self._sender.hurry()

@@ -40,7 +40,7 @@ class Reporter:
         """Report the end and wait, for a bounded time, until all is sent."""
 
     def abandon(self) -> None:
-        """The training ended with an error that another attempt may not meet: send what is left."""
+        """The training ended with an error that may not recur: send the remaining reports."""
 
     def release_locks(self) -> None:
         """Close the locks that a forked process has inherited."""
@@ -60,7 +60,7 @@ def json_point(point: PointTuple) -> dict[str, object]:
 
 def json_values(values: Mapping[str, float]) -> Mapping[str, float | str]:
     """Strict JSON has neither NaN nor infinities: they become strings."""
-    # The sum is finite nearly always, and then no value has to be looked at one by one.
+    # The sum is nearly always finite; then the values need no check one by one.
     if math.isfinite(sum(values.values())):
         return values
     return {

@@ -26,7 +26,7 @@ from heimdall_sdk.checkpoints import (
 from heimdall_sdk.config import JsonDict
 from heimdall_sdk.errors import CheckpointError, notify, notify_once
 from heimdall_sdk.messages import PAUSE, Objective
-from heimdall_sdk.random_state import seed_generators
+from heimdall_sdk.random_state import end_workers, seed_generators
 from heimdall_sdk.reporter import Reporter, Status
 
 Mode = Literal["managed", "reported", "offline", "disabled"]
@@ -43,7 +43,7 @@ class FolderLock(Protocol):
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A model, optimizer, scheduler, scaler, sampler, dataloader, … of any library."""
+    """An object with a state dict, such as a model, optimizer, scheduler or sampler."""
 
     def state_dict(self) -> Any: ...
 
@@ -144,8 +144,8 @@ class Run:
     ) -> None:
         """Report numbers. With `epoch` they are that epoch's metrics; nested names join by `/`.
 
-        `step` counts the calls if it is not given. NaN and infinities are kept. A tensor on a GPU
-        is waited for, as by `item()`.
+        `step` counts the calls if it is not given. NaN and infinities are kept. For a tensor on a
+        GPU, `log` waits until it is computed, like `item()`.
         """
         try:
             if data:
@@ -247,12 +247,16 @@ class Run:
             )
         self._writer.submit(snapshot, is_best=best is not None)
 
-    def seed_epoch(self, epoch: int) -> int:
+    def seed_epoch(self, epoch: int, *loaders: object) -> int:
         """Seed Python, numpy and torch from the run's seed and the epoch; return the number.
 
         A script that draws all its randomness after this call resumes with bit-identical results.
-        The run's seed is `seed` of `init` or of the configuration, else 0.
+        The run's seed is `seed` of `init` or of the configuration, else 0. Persistent workers of
+        these data loaders start again, because they keep generators of their own, and a loader
+        that creates its workers draws other numbers than one that has them.
         """
+        for loader in loaders:
+            end_workers(loader)
         return seed_generators(self._seed, epoch)
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
@@ -312,7 +316,7 @@ class Run:
         elif isinstance(error, CheckpointError) or self.mode != "managed":
             self.finish("failed", _describe(error))
         elif not self._closed:
-            # Without a final message the supervisor starts another attempt.
+            # Without a final message, the supervisor starts another attempt.
             if self._writer is not None:
                 self._writer.flush()
             self._reporter.abandon()
@@ -335,7 +339,7 @@ class Run:
         _active.discard(self)
 
     def disable(self) -> None:
-        """Do nothing from now on, as in a forked process such as a worker of a DataLoader."""
+        """Disable the run, as in a forked process such as a DataLoader worker."""
         self._writes = False
         self._writer = None  # its lock may have been held when this process was forked
         self._reporter.release_locks()
@@ -501,6 +505,8 @@ def _add_numbers(numbers: dict[str, float], name: object, value: object) -> None
         for inner, item in value.items():
             _add_numbers(numbers, f"{name}/{inner}", item)
         return
+    if getattr(value, "requires_grad", False):
+        value = value.detach()  # type: ignore[attr-defined]  # torch warns of a conversion
     try:
         numbers[str(name)] = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, RuntimeError):

@@ -33,11 +33,11 @@ class Batch:
 
 
 class GoneError(Exception):
-    """Heimdall does not have the run any more, or does not accept anything for it."""
+    """The run no longer exists at Heimdall, or Heimdall rejects reports for it."""
 
 
 class Sender:
-    """`step` sends what there is; `run` repeats it with delays until all is sent."""
+    """`step` sends pending records; `run` repeats it, with delays, until all are sent."""
 
     def __init__(self, spool: Spool, client: ApiClient, state: SendState) -> None:
         self._spool = spool
@@ -56,7 +56,7 @@ class Sender:
         return self._state.job_id
 
     def notify(self) -> None:
-        """There is something to send."""
+        """Wake the sender: there are new records."""
         self._wake.set()
 
     def hurry(self) -> None:
@@ -155,7 +155,7 @@ class Sender:
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
     def _next_batch(self) -> Batch | None:
-        """The batch whose sending was begun, unchanged; else the next."""
+        """The batch that is being sent, unchanged; else the next one."""
         limit = self._state.end if self._state.end > self._state.start else None
         batch: Batch | None = None
         size = 0
@@ -164,7 +164,7 @@ class Sender:
                 break
             is_point = line.startswith(b'{"step"')
             if is_point and not line.endswith(b"}}"):
-                is_point = False  # half a line of a process that was killed
+                is_point = False  # an incomplete line of a killed process
             if not is_point and batch is not None and batch.points:
                 break
             if not is_point:
@@ -253,7 +253,7 @@ class Sender:
 
     def _raise_if_gone(self, error: RefusedError, *, keep_conflict: bool = False) -> None:
         if error.status in (404, 410):
-            raise GoneError(f"Heimdall does not have the run {self.job_id} any more.") from error
+            raise GoneError(f"Heimdall no longer has the run {self.job_id}.") from error
         if error.status == 409 and not keep_conflict:
             # It was ended there: what is reported now has no job to belong to.
             self.stop_requested = self.stop_requested or "cancel"

@@ -1,9 +1,9 @@
 """The spool of a reported run: everything it reports, on disk until Heimdall has it.
 
-One folder a run:
+One folder per run:
 
     run.json                   what registers the run
-    records-<offset>.jsonl     one JSON record a line: points, and how the run ended
+    records-<offset>.jsonl     one JSON record per line: points, and how the run ended
     output.log                 what the script printed
     artifacts/                 files to upload
     state.json                 how far it was sent
@@ -93,7 +93,7 @@ class Spool:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.try_lock()
         (self.folder / "run.json").write_text(json.dumps(registration), encoding="utf-8")
-        # Its space is taken now, so that it can be updated when the disk is full.
+        # Allocate its space now, so that it can be updated when the disk is full.
         self.save_state(SendState())
 
     def try_lock(self) -> bool:
@@ -127,7 +127,7 @@ class Spool:
         return state
 
     def _recover_recent(self) -> None:
-        """Append what a killed process had logged and not written."""
+        """Append the points that a killed process had logged but not written."""
         self._cut_half_line()
         lines = [encode_point(point) for point in recover(self.client_id)]
         if not lines:
@@ -240,10 +240,12 @@ class Spool:
         _, data = self._memory.popleft()
         self._memory_bytes -= len(data)
         self.dropped += data.count(b"\n")
-        notify_once("dropped", "the disk is full and so is the memory: the oldest points are lost.")
+        notify_once(
+            "dropped", "the disk and the memory buffer are full: the oldest points are lost."
+        )
 
     def append_output(self, data: bytes) -> None:
-        """Append what the script printed, up to the limit."""
+        """Append output of the script, up to the limit."""
         if self._output_is_cut:
             return
         if self.output_end + len(data) > MAX_OUTPUT_BYTES:
@@ -258,7 +260,7 @@ class Spool:
             return  # the records matter more
 
     def sync(self) -> None:
-        """Force to disk what was written; may take as long as the disk needs."""
+        """Sync written data to the disk, however long that takes."""
         for fd in (self._segment, self._output, self._state_fd):
             if fd is not None:
                 try:
@@ -355,7 +357,7 @@ class Spool:
 
 
 def encode_point(point: PointTuple) -> bytes:
-    """One line; the values come last, so that half a line of a killed process is recognized."""
+    """One line, values last, so that an incomplete line of a killed process is recognized."""
     step, time, epoch, values = point
     encoded = json.dumps(json_values(values), separators=(",", ":"))
     middle = "" if epoch is None else f'"epoch":{epoch},'

@@ -26,9 +26,9 @@ from heimdall_sdk.sync import TOKEN_VARIABLE, URL_VARIABLE
 from heimdall_sdk.text import clean_name, clean_values
 
 CHECKPOINTS = "heimdall-checkpoints"
-# A longer name or more tags would be refused, and the run with them.
+# Heimdall would reject a run with a longer name or more tags.
 MAX_NAME, MAX_TAG, MAX_TAGS = 200, 50, 20
-# The process that reports: its children do not start runs of their own.
+# The reporting process: its children must not start separate runs.
 PROCESS_VARIABLE = "HEIMDALL_RUN_PID"
 _COMPLETED, _LOCK = "completed", "lock"
 
@@ -128,7 +128,7 @@ def _managed_run(
 
 
 def _managed_reporter(run_dir: Path) -> tuple[Reporter, Mode]:
-    # Children of this process must not take the descriptor for theirs.
+    # Children of this process must not use the descriptor.
     value = os.environ.pop(FD_VARIABLE, None)
     if value is None:
         return Reporter(), "disabled"
@@ -182,7 +182,7 @@ def _reported_run(
         )
         os.environ[PROCESS_VARIABLE] = str(os.getpid())
     base = Path(checkpoint_dir) if checkpoint_dir is not None else Path(CHECKPOINTS)
-    # A worker process of a run looks for nothing and writes nothing.
+    # A worker process of a run neither looks for checkpoints nor writes any.
     name = None if mode == "disabled" else registration.name
     folder, lock = _checkpoint_folder(base, name, run_id)
     return Run(
@@ -247,7 +247,7 @@ def _checkpoint_folder(base: Path, name: str | None, run_id: str) -> tuple[Path,
 
 
 class FolderLock:
-    """Keeps two runs of one name out of each other's checkpoints."""
+    """Prevents two runs of the same name from sharing a checkpoint folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -35,6 +35,11 @@ class TextError(ValueError):
     """The text is not allowed; the message names the character."""
 
 
+def count_of(count: int, noun: str) -> str:
+    """As in "1 job" and "2,000 jobs"; the plural of `noun` ends in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def check_characters(text: str) -> None:
     """Raise TextError if some database could not store the text."""
     if text.isprintable():
@@ -66,7 +71,7 @@ def normalize_name(text: str) -> str:
         raise TextError(f"contains {_describe(found[0])}; a name is one line")
     if text and not _is_visible(text):
         raise TextError(
-            "consists of characters that cannot be seen; use at least one letter, digit or symbol"
+            "consists of invisible characters; use at least one letter, digit or symbol"
         )
     return text
 

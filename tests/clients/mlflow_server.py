@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -18,14 +19,29 @@ PYTHON = os.environ.get("MLFLOW_PYTHON", sys.executable)
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
+def mlflow_server(folder: Path, database: str = "") -> Iterator[str]:
+    """Its address, with one worker process; `database` is a URL, by default of a file of SQLite."""
+    with running_mlflow(folder, database) as server:
+        yield server.url
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowServer:
+    url: str
+    database: str
+    pid: int
+
+
+@contextmanager
+def running_mlflow(folder: Path, database: str = "") -> Iterator[MlflowServer]:
+    database = database or f"sqlite:///{folder}/mlflow.sqlite3"
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     log = (folder / "mlflow.log").open("wb")
     process = subprocess.Popen(
         [
             PYTHON, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{folder}/mlflow.sqlite3",
+            "--backend-store-uri", database,
             "--artifacts-destination", str(folder / "artifacts"),
         ],
         cwd=folder, stdout=log, stderr=log,
@@ -41,7 +57,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 
     try:
         eventually(is_up, 120, message="MLflow's server did not start")
-        yield url
+        yield MlflowServer(url, database, process.pid)
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -1,4 +1,4 @@
-"""Our channel layer and that of channels_rabbitmq behind one interface, and faulty peers."""
+"""A common interface to our channel layer and that of channels_rabbitmq, and faulty peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small disk, and a full one."""
+"""Simulates a small and a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests observe of a job during and after a fault."""
+"""Observations of a job during and after a fault."""
 
 from __future__ import annotations
 

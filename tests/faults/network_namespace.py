@@ -1,4 +1,4 @@
-"""Linux network namespaces, as hosts that can be disconnected."""
+"""Linux network namespaces that simulate disconnectable hosts."""
 
 from __future__ import annotations
 

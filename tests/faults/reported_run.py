@@ -1,4 +1,4 @@
-"""A script that runs elsewhere and reports with the SDK, and what is stored of it."""
+"""A script that reports with the SDK, and the data that the server stores of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table after a test run: how often each fault was caused, and what it cost.
+"""The table after a test run: how often each fault was caused, and its cost.
 
 `HEIMDALL_FAULTS=full python3 manage.py test -n 0 tests/faults` causes each as often
 and for as long as the documentation says; otherwise a few times, to keep the run short.

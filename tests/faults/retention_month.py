@@ -1,4 +1,4 @@
-"""A month of finished jobs in fast motion, pruned each day by processes that are killed.
+"""Simulates a month of finished jobs, pruned each day by processes that are killed.
 
     python -m tests.faults.retention_month --jobs 30000 --days 30 --kills 200 --seed 1
 

@@ -217,7 +217,7 @@ def test_job_longer_than_the_consumer_timeout_runs_once(
     tally("consumer_timeout of 8 s, two jobs, two workers", 1, seconds=[unix_time(second) - ready])
 
 
-async def test_killed_web_process_loses_no_event_for_clients(
+async def test_clients_lose_no_event_when_a_web_process_is_killed(
     disturbed: Stack, tally: Tally
 ) -> None:
     job_id = disturbed.submit(**{**CONFIG, "epochs": scaled(60, 300), "patience": 300})

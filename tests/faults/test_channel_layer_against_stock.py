@@ -1,4 +1,4 @@
-"""Faults that channels_rabbitmq's own layer does not survive and ours does, each run on both."""
+"""Faults that our channel layer survives and that of channels_rabbitmq does not."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_cancelled_sender_does_not_break_the_connection_for_others(
 
 
 @fails_on_stock("a peer that accepts without answering ends all reconnecting")
-async def test_silent_peer_does_not_stop_reconnecting(
+async def test_unresponsive_peer_does_not_prevent_reconnecting(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.channel_layer.HANDSHAKE_SECONDS", 0.3)
@@ -140,7 +140,7 @@ async def test_silent_peer_does_not_stop_reconnecting(
 
 
 @fails_on_stock("group_add and group_send hang while the broker is down")
-async def test_group_add_and_send_return_while_the_broker_is_down(
+async def test_group_add_and_send_do_not_block_while_the_broker_is_down(
     kind: Kind, own_broker: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.channel_layer.RPC_SECONDS", 0.5)

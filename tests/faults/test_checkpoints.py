@@ -1,4 +1,4 @@
-"""Truncated and damaged checkpoints, and a full disk: never a silent restart."""
+"""Truncated and damaged checkpoints and a full disk never cause a silent restart."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from heimdall_sdk.checkpoint_names import EPOCHS, checkpoint_epoch, newest_first
 from tests.faults.disk import full, small_disk
 from tests.faults.job_observation import CONFIG, epoch_results, started_events, wait_for_epoch
 from tests.faults.results_table import Tally, scaled
 from tests.stack import Stack
 from training.localization.checkpoints.store import Store
-from training.programs.checkpoint_files import EPOCHS, checkpoint_epoch, newest_first
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 WRITER = """
@@ -36,7 +36,7 @@ while True:
 """
 
 
-def test_writer_killed_at_any_moment_leaves_a_checkpoint_that_loads(
+def test_killing_the_writer_at_any_moment_leaves_a_loadable_checkpoint(
     tmp_path: Path, tally: Tally
 ) -> None:
     rng, epoch = random.Random(3), 0
@@ -118,8 +118,10 @@ def test_full_disk_fails_the_job_which_resumes_once_there_is_space(
         wait_for_epoch(disturbed, job_id, 5)
         with full(folder / "filler"):
             job = disturbed.until(job_id, "failed")
-        assert "cannot be written" in job["error_message"]
-        assert "No space left on device" in job["error_message"]
+        assert "The disk of the data folder was full for 30 s." in job["error_message"]
+        reasons = [event["data"].get("reason") or "" for event in disturbed.events(job_id)]
+        (reason,) = (text for text in reasons if "No space left on device" in text)
+        assert "cannot be written" in reason
         ask(disturbed, job_id, "resume")
         assert epoch_results(disturbed, job_id) == undisturbed
     tally("disk full: failed with the reason; with room it goes on", 1)

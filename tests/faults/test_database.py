@@ -44,7 +44,7 @@ def test_cut_database_connections_cost_no_attempt(
     tally("database connections cut: the same attempt ends", times)
 
 
-def test_database_down_for_longer_than_a_lease_costs_no_attempt(
+def test_database_outage_longer_than_a_lease_costs_no_attempt(
     disturbed: Stack, undisturbed: list[Any], server: psycopg.Connection[Any], tally: Tally
 ) -> None:
     job_id = disturbed.submit(**CONFIG)

@@ -53,7 +53,7 @@ def start_worker_on(
     return stack.start_worker("--concurrency", str(jobs_at_once), prefix=host.prefix, **urls)
 
 
-def test_worker_cut_off_from_the_network_loses_its_job_and_writes_nothing_later(
+def test_disconnected_worker_loses_its_job_and_cannot_write_after_reconnecting(
     stack: Stack, tally: Tally
 ) -> None:
     with NetworkNamespace(1) as near, NetworkNamespace(2) as far:

@@ -1,4 +1,4 @@
-"""The web process killed while a script elsewhere reports: every point arrives, and once."""
+"""Each point of a reported run is stored once although the web process is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pause, resume and cancel at any moment take effect soon, and once."""
+"""Pause, resume and cancel take effect soon, and once, at any moment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def until(stack: Stack, job_id: str, status: str) -> float:
     return time.monotonic() - began
 
 
-def test_pause_resume_and_cancel_at_any_moment(disturbed: Stack, tally: Tally) -> None:
+def test_pause_resume_and_cancel_work_at_any_moment(disturbed: Stack, tally: Tally) -> None:
     """Also while the trainer still loads; a resume sent twice gives one attempt."""
     rng, response_times = random.Random(5), []
     job_id = disturbed.submit(**ENDLESS)

@@ -1,4 +1,4 @@
-"""A restore from a backup: every client ends up with the events that the database then has."""
+"""After a restore from a backup, every client has the events of the restored database."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ PACK_DAYS = 7
 
 
 @pytest.mark.timeout(7200 if FULL else 300)
-def test_month_stays_within_its_budget_although_pruning_is_killed(tmp_path: Path) -> None:
+def test_retention_keeps_a_month_of_jobs_within_budget_although_it_is_killed(
+    tmp_path: Path,
+) -> None:
     with new_database() as database:
         done = subprocess.run(
             [sys.executable, "-m", "tests.faults.retention_month",

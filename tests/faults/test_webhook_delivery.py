@@ -17,7 +17,7 @@ from tests.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]
 
-# A claim of a dead sender ends by its expiry only, which the test brings forward.
+# The claim of a killed sender only ends when it expires, which the test accelerates.
 EXPIRE_CLAIM = """UPDATE training_delivery SET claimed_until = '2020-01-01'
              WHERE attempts = 1 AND status = 'pending' AND claimed_until IS NOT NULL"""
 

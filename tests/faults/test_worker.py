@@ -98,7 +98,7 @@ def test_frozen_worker_writes_nothing_after_it_continues(
     tally("worker and trainer frozen for two leases", times)
 
 
-def test_worker_that_is_stopped_requeues_its_job_without_counting_a_crash(
+def test_stopped_worker_requeues_its_job_without_counting_a_crash(
     disturbed: Stack, undisturbed: list[Any], tally: Tally
 ) -> None:
     ended = []

@@ -35,6 +35,8 @@ PAGES = {
     "epochs": "/jobs/{done}/epochs", "start": "/jobs/new", "clone": "/jobs/new?like={done}",
     "compare": "/compare?jobs={done},{other}&baseline={done}", "datasets": "/datasets",
     "dataset": "/datasets/{dataset}", "models": "/models", "model": "/models/{model}",
+    "import": "/jobs/import",
+    "locate": "/models/{model}/locate",
     "missing": "/jobs/00000000-0000-0000-0000-000000000000", "admin": "/admin/",
     "admin-jobs": "/admin/training/job/", "admin-job": "/admin/training/job/{done}/change/",
     "jobs-chosen": "/jobs?trials=all&ordering=-best_result&search=step&columns=param.hidden"

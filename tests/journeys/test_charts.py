@@ -96,6 +96,46 @@ def test_first_epoch_of_an_open_job_adds_its_table(tab: Page, server: Stack) -> 
     assert tab.evaluate("window.untouched") is True
 
 
+def test_reset_button_of_a_zoomed_chart_names_newer_data(tab: Page, server: Stack) -> None:
+    job = register(server, total_epochs=9)
+    report(server, job, *(point(epoch, epoch, loss=1 / epoch) for epoch in range(1, 6)))
+    open_job(tab, server, job)
+    expect(tab.locator("#live")).to_contain_text("Live")
+    drawn = tab.locator("#charts [role=img]").first
+    drawn.focus()
+    tab.keyboard.press("+")
+    reset = tab.locator("#reset-zoom")
+    expect(reset).to_have_text("Reset zoom")
+    report(server, job, point(6, 6, loss=0.1))
+    expect(reset).to_have_text("Reset zoom (newer data)")
+    reset.click()
+    expect(reset).to_be_hidden()
+    report(server, job, point(7, 7, loss=0.2))
+    drawn.focus()
+    tab.keyboard.press("+")
+    expect(reset).to_have_text("Reset zoom")
+
+
+def test_best_values_of_an_open_page_follow_each_epoch(tab: Page, server: Stack) -> None:
+    """They were refreshed every 15 s at most, so the last value could be better than the best."""
+    job = register(server, total_epochs=9, objective={"metric": "loss"})
+    report(server, job, point(1, 1, loss=3.0, other=9.0))
+    open_job(tab, server, job)
+    expect(tab.locator("#live")).to_contain_text("Live")
+    for epoch, loss, other in ((2, 2.0, 8.0), (3, 1.5, 7.0), (4, 1.8, 6.0)):
+        report(server, job, point(epoch, epoch, loss=loss, other=other))
+        time.sleep(0.15)
+    values = tab.locator("#metric-summary tr:has([data-best=loss]) td")
+    expect(values).to_have_text(["1.800", "1.500", "epoch 3", "1.500"], timeout=5000)
+    others = tab.locator("#metric-summary tr:has([data-best=other]) td")
+    expect(others.last).to_have_text("7.000")
+    expect(tab.locator("#metric-summary thead")).to_contain_text("At best epoch (3)")
+    shown = tab.locator("#metric-summary").inner_text()
+    tab.reload()
+    expect(values.first).to_have_text("1.800")
+    assert tab.locator("#metric-summary").inner_text() == shown
+
+
 def test_axis_of_all_charts_is_in_the_address_and_stored(tab: Page, server: Stack) -> None:
     job = register(server)
     report(
@@ -151,9 +191,7 @@ def test_many_charts_are_grouped_searched_and_drawn_in_view(tab: Page, server: S
     expect(chart(tab, "System/gpu59").locator(".reading")).to_have_text("4.000")
 
 
-def test_values_that_are_not_finite_interrupt_the_curve_and_are_named(
-    tab: Page, server: Stack
-) -> None:
+def test_non_finite_values_interrupt_the_curve_and_are_labelled(tab: Page, server: Stack) -> None:
     job = register(server)
     values: list[Any] = [1.0, 2.0, "NaN", 3.0, "Infinity"]
     report(server, job, *(point(step, loss=value) for step, value in enumerate(values)))
@@ -165,7 +203,7 @@ def test_values_that_are_not_finite_interrupt_the_curve_and_are_named(
     expect(chart(tab, "Acc").locator(".reading")).to_have_text("1.000")
 
 
-def test_failed_job_waits_for_nothing(tab: Page, server: Stack) -> None:
+def test_failed_job_shows_no_waiting_reason(tab: Page, server: Stack) -> None:
     jobs = [register(server), register(server, total_epochs=3, objective={"metric": "loss"})]
     for job in jobs:
         open_job(tab, server, job)
@@ -247,3 +285,5 @@ def test_page_with_charts_of_any_shape_is_accessible(chromium: Browser, server: 
     report(server, job, *(point(step, step // 4, loss=step, **values) for step in range(1, 20)))
     with person(chromium, server, who="grace", bypass_csp=True, reduced_motion="reduce") as page:
         assert check_page(page, f"{server.url}/jobs/{job}?x=epoch", "charts") == []
+        named = page.locator("#charts .legend").first.locator("li").first
+        expect(named).to_have_text("Loss 19.00")

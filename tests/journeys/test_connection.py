@@ -96,7 +96,7 @@ def own_stack(private_broker: PrivateBroker, tmp_path: Path) -> Iterator[Stack]:
 
 @pytest.mark.rabbit
 @pytest.mark.xdist_group("faults")
-def test_broker_killed_and_web_restarted_while_the_page_is_open(
+def test_open_page_recovers_from_a_broker_kill_and_web_restart(
     chromium: Browser, own_stack: Stack, private_broker: PrivateBroker
 ) -> None:
     job_id = own_stack.submit(epochs=scaled(160, 600), patience=600, **{**SMALL, "batch_size": 8})

@@ -12,7 +12,7 @@ pytestmark = JOURNEY
 
 
 @pytest.mark.parametrize("script", [True, False])
-def test_selected_jobs_are_cancelled_after_a_confirmation_and_deleted(
+def test_selected_jobs_are_cancelled_after_confirmation_and_deleted(
     chromium: Browser, embedded: Stack, script: bool
 ) -> None:
     word = "scripted" if script else "plain"
@@ -22,7 +22,7 @@ def test_selected_jobs_are_cancelled_after_a_confirmation_and_deleted(
         tab.goto(f"{embedded.url}/jobs?search=Bulk+{word}")
         if script:
             expect(tab.get_by_role("button", name="Pause")).to_be_hidden()
-            tab.get_by_label("Select all jobs of this page").check()
+            tab.get_by_label("Select all jobs on this page").check()
             expect(tab.locator("#chosen")).to_have_text("3 selected")
         else:
             for box in tab.locator("#jobs input[type=checkbox]").all():

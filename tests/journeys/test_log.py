@@ -1,4 +1,4 @@
-"""The log of a script of one's own, as it prints it."""
+"""The log of a user's script, live."""
 
 from __future__ import annotations
 

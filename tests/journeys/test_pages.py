@@ -1,4 +1,4 @@
-"""Pages under strain: without a network, read aloud, on paper, with names of any length."""
+"""Pages offline, with screen readers, in print and with long names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stop(stack: Stack, job_id: str) -> None:
         api.post(f"/jobs/{job_id}/cancel")
 
 
-def test_browser_without_network_blames_neither_worker_nor_server(
+def test_offline_browser_is_not_shown_as_a_silent_worker_or_server(
     tab: Page, embedded: Stack, running: str
 ) -> None:
     tab.goto(f"{embedded.url}/jobs/{running}")
@@ -56,7 +56,7 @@ def test_browser_without_network_blames_neither_worker_nor_server(
     stop(embedded, running)
 
 
-def test_server_that_is_away_does_not_blame_the_worker(
+def test_server_outage_is_not_shown_as_a_silent_worker(
     tab: Page, embedded: Stack, running: str
 ) -> None:
     sockets: list[Any] = []
@@ -83,9 +83,7 @@ def test_server_that_is_away_does_not_blame_the_worker(
     stop(embedded, running)
 
 
-def test_socket_that_falls_silent_does_not_stay_live(
-    tab: Page, embedded: Stack, running: str
-) -> None:
+def test_silent_socket_is_not_shown_as_live(tab: Page, embedded: Stack, running: str) -> None:
     passes = [True]
 
     def connect(socket: Any) -> None:
@@ -103,7 +101,7 @@ def test_socket_that_falls_silent_does_not_stay_live(
     stop(embedded, running)
 
 
-def test_session_that_ended_in_another_tab_is_named(
+def test_page_shows_that_the_session_ended_in_another_tab(
     tab: Page, embedded: Stack, running: str
 ) -> None:
     sockets: list[Any] = []
@@ -154,7 +152,9 @@ def test_wrong_clock_of_the_browser_changes_no_age(
     stop(embedded, running)
 
 
-def test_live_regions_of_a_training_speak_seldom(tab: Page, embedded: Stack, running: str) -> None:
+def test_live_regions_of_a_training_announce_rarely(
+    tab: Page, embedded: Stack, running: str
+) -> None:
     tab.goto(f"{embedded.url}/jobs/{running}")
     expect(tab.locator("#live")).to_have_text("Live")
     epoch = tab.locator("#progress").inner_text()
@@ -170,7 +170,7 @@ def test_live_regions_of_a_training_speak_seldom(tab: Page, embedded: Stack, run
     stop(embedded, running)
 
 
-def test_paper_is_light_and_tables_are_whole(
+def test_printed_pages_are_light_with_complete_tables(
     chromium: Browser, embedded: Stack, finished: list[str]
 ) -> None:
     with person(chromium, embedded, color_scheme="dark") as tab:

@@ -1,4 +1,4 @@
-"""Without JavaScript every action works and every page is complete."""
+"""Without JavaScript, every action works and every page is complete."""
 
 from __future__ import annotations
 

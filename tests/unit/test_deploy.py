@@ -1,4 +1,4 @@
-"""What operators copy: it parses, and names nothing that is not there."""
+"""Deployment files are valid and refer to existing names."""
 
 from __future__ import annotations
 
@@ -182,6 +182,20 @@ def test_every_alert_is_documented() -> None:
 def test_proxies_pass_websockets_and_hide_metrics() -> None:
     check_proxy("nginx.conf", "Caddyfile")
     check_proxy("nginx-base-path.conf", "Caddyfile-base-path")
+
+
+def test_proxies_pass_the_largest_artifact() -> None:
+    """The web process limits bodies by path, so that a lower limit here would only hide that."""
+    found = {}
+    for path in [*DEPLOY.glob("nginx*.conf"), *DEPLOY.glob("Caddyfile*")]:
+        text = path.read_text()
+        found[path.name] = [
+            *(int(size) * 2**20 for size in re.findall(r"client_max_body_size (\d+)m;", text)),
+            *(int(size) * 10**6 for size in re.findall(r"max_size (\d+)MB\n", text)),
+        ]
+    assert len(found) == 4
+    for name, (size,) in found.items():
+        assert size >= settings.ARTIFACTS_MAX_BYTES, name
 
 
 def check_proxy(nginx_file: str, caddy_file: str) -> None:

@@ -1,4 +1,4 @@
-"""requirements.lock is what requirements.txt leads to, and what the tests run on."""
+"""requirements.lock matches requirements.txt and the installed packages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_package_has_hashes() -> None:
     assert [block for block in BLOCKS if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
 
 
-def test_lock_is_what_is_installed() -> None:
+def test_installed_packages_match_the_lock_file() -> None:
     assert needed().items() <= locked().items()
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from training.models import IdempotencyKey
 
 RETENTION = timedelta(hours=24)
-# An older claim belongs to a process that died, or could not release it without the database. If
+# An older claim belongs to a process that was killed or could not reach the database. If
 # its work continues after all, `complete` raises and it is rolled back.
 ORPHANED_AFTER = timedelta(seconds=30)
 # Longer than the longest import.

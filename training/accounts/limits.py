@@ -1,4 +1,4 @@
-"""What one user may have at a time. The operator sets it, and staff can make exceptions for a user.
+"""Limits per user. The operator sets them, and staff can make exceptions for a user.
 
 `require` and `hold` are the only checks. Both take a place atomically: `require` locks the owner's
 row until the transaction ends, and `hold` counts in this process.
@@ -85,7 +85,7 @@ def _webhooks(owner_id: int) -> int:
 
 
 def _pending_deliveries(owner_id: int) -> int:
-    # A disabled webhook gets no more, and what it has is not sent.
+    # A disabled webhook gets no more deliveries, and its pending ones are not sent.
     return Delivery.objects.filter(
         webhook__owner=owner_id, webhook__enabled=True, status=Delivery.State.PENDING
     ).count()
@@ -228,7 +228,7 @@ def has_room(owner_id: int, limit: Limit) -> bool:
 
 
 def count_running_jobs(owner_ids: Collection[int]) -> dict[int, int]:
-    """The running jobs of each owner who has any."""
+    """The number of running jobs by owner; owners without any are omitted."""
     rows = Job.objects.filter(owner__in=owner_ids, status=Status.RUNNING, reported=False)
     counted = rows.order_by().values("owner_id").annotate(count=Count("pk"))
     return dict(counted.values_list("owner_id", "count"))
@@ -259,7 +259,7 @@ _holds: Counter[tuple[int, str]] = Counter()
 
 
 class Hold:
-    """A place that is taken in this process until `release` is called."""
+    """A slot that is occupied in this process until `release` is called."""
 
     def __init__(self, owner: User, limit: Limit) -> None:
         allowed, self._key = maximum(limit, owner.pk), (owner.pk, limit.name)

@@ -1,4 +1,4 @@
-"""Changing passwords, and what ends with one: other sessions, and API tokens if asked."""
+"""Password changes, which end other sessions and, on request, revoke API tokens."""
 
 from __future__ import annotations
 

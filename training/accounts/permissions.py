@@ -22,7 +22,7 @@ from training.models.webhooks import Webhook
 
 Owned = TypeVar("Owned", Job, Dataset, TrainedModel, Sweep, Webhook, Project)
 MANY_JOBS = 2000
-SHAREABLE = (Job, Dataset, TrainedModel, Project)  # a model is shared with its job
+SHAREABLE = (Job, Dataset, Sweep, TrainedModel, Project)  # a model is shared with its job
 
 
 class NoSuchTeamError(ValueError):
@@ -73,7 +73,7 @@ def visible_in_order(rows: QuerySet[Job], user: User) -> QuerySet[Job]:
 
 
 def visible_parts(user: User) -> list[Q]:
-    """Conditions that no job meets twice, and that together are `visible_to`; for counting.
+    """Disjoint conditions whose union is `visible_to`, for counting.
 
     Each uses an index, where a condition with OR would read all rows of the user.
     """
@@ -84,19 +84,19 @@ def visible_parts(user: User) -> list[Q]:
     return [own, Q(team__in=teams) & ~Q(owner=user.pk)] if teams else [own]
 
 
-def is_owner(row: Job | Dataset | Project, user: User) -> bool:
+def is_owner(row: Job | Dataset | Sweep | Project, user: User) -> bool:
     """Whether this user can share and delete the row; staff can."""
     return user.is_staff or row.owner_id == user.pk
 
 
-def require_owner(row: Job | Dataset | Project, user: User) -> None:
+def require_owner(row: Job | Dataset | Sweep | Project, user: User) -> None:
     """Raise PermissionDenied if the row is only shared with this user."""
     if not is_owner(row, user):
         raise PermissionDenied(f"Only the owner ({row.owner.username}) can do this.")
 
 
 def lost_access(owner: User, dataset: Dataset | None) -> str:
-    """Why a job or sweep of the owner may not continue; empty if it may. Checked at each step."""
+    """The reason why a job or sweep of the owner may not continue, else empty."""
     if not owner.is_active:
         return f"The account of {owner.username} is deactivated."
     if dataset is None or visible_to(Dataset.objects.filter(pk=dataset.pk), owner).exists():

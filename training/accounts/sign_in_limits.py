@@ -74,7 +74,7 @@ def attempt(username: str, request: HttpRequest | None) -> Iterator[Attempt]:
 
 
 def confirm_password(user: User, password: str) -> str:
-    """Why the password cannot be accepted from the signed-in user; empty if it is right."""
+    """The reason why the password of the signed-in user is not accepted, else empty."""
     try:
         with attempt(user.username, request_context.request.get()) as counted:
             if not user.check_password(password):
@@ -98,7 +98,7 @@ def _count(key: str) -> None:
             return
         if row.blocked_until is not None and row.blocked_until > now:
             raise TooManyFailuresError(max(1, ceil((row.blocked_until - now).total_seconds())))
-        # Compare and set: of simultaneous attempts one is checked, the others look again.
+        # Compare and set: one of several simultaneous attempts is checked, the others retry.
         unchanged = SignInAttempts.objects.filter(pk=row.pk, failures=row.failures)
         until = now + _pause(row.failures + 1)
         if unchanged.update(failures=F("failures") + 1, blocked_until=until, updated_at=now):

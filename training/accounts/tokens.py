@@ -87,7 +87,7 @@ def create_job_token(job: Job) -> str:
     """A token of the job's owner for the program of the job; that of an earlier attempt ends."""
     token = secrets.token_urlsafe(32)
     with transaction.atomic():
-        ApiToken.objects.filter(job=job).delete()
+        delete_job_token(job)
         ApiToken.objects.create(
             user_id=job.owner_id,
             job=job,
@@ -97,6 +97,10 @@ def create_job_token(job: Job) -> str:
             expires_at=timezone.now() + timedelta(days=int(settings.TOKEN_MAX_DAYS)),
         )
     return token
+
+
+def delete_job_token(job: Job) -> None:
+    ApiToken.objects.filter(job=job).delete()
 
 
 def revoke_tokens(user: User) -> int:

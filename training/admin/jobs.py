@@ -26,6 +26,7 @@ from training.storage import disk_usage
 from training.templatetags.formatting import ago, headline, headline_attributes, state_pill
 from training.web import formatting
 from training.web.actions import JOB_ACTIONS, Action, perform_action
+from training.web.config_rows import config_rows
 from training.web.create_once import create_once
 from training.web.forms import JobForm
 from training.web.views.responses import HttpResponseSeeOther
@@ -117,18 +118,20 @@ class JobAdmin(ReadOnly):
 
     @admin.display(description="progress", ordering="current_epoch")
     def progress(self, job: Job) -> SafeString:
-        done = job.current_epoch if job.kind == Job.Kind.TRAINING else job.generated
-        total = job.total_epochs or job.config.get("samples", 0)
+        if job.kind == Job.Kind.TRAINING:
+            done, total = job.current_epoch, job.total_epochs
+        else:
+            done, total = job.generated, int(job.config.get("samples", 0))
+        percent = f"{formatting.format_fixed(job.progress_percent, 0)} %"
         return format_html(
             '<progress class="{}" max="100" value="{}" aria-label="Progress of {}"></progress>'
-            '<small><span data-field="epoch">{} / {}</span> <span data-field="percent">{} %</span>'
+            '<small><span data-field="epoch">{}</span> <span data-field="percent">{}</span>'
             "</small>",
             job.status,
             f"{job.progress_percent:.2f}",
             str(job),
-            f"{done:,}",
-            f"{total:,}",
-            formatting.format_fixed(job.progress_percent, 0),
+            f"{done:,} / {total:,}" if total else f"{done:,}",
+            percent if job.has_known_progress else "",
         )
 
     @admin.display(description=_BEST, ordering="headline_value")
@@ -161,10 +164,7 @@ class JobAdmin(ReadOnly):
 
     @admin.display(description="configuration")
     def settings(self, job: Job) -> SafeString:
-        parameters = (
-            (name.replace("_", " "), formatting.format_parameter(value))
-            for name, value in job.config.items()
-        )
+        parameters = ((row.title, row.value) for row in config_rows(job))
         rows = format_html_join("", "<li>{} <b>{}</b></li>", parameters)
         return format_html('<ul class="settings">{}</ul>', rows)
 

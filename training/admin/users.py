@@ -14,10 +14,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from heimdall_sdk.text import count_of
 from training.accounts import sessions, tokens
 from training.accounts.permissions import signed_in_user
 from training.admin.audited import AuditedAdmin
-from training.user_deletion import UserDeletionError, count_owned, delete_user
+from training.user_deletion import UserDeletionError, delete_user, describe_owned
 
 admin.site.unregister(User)
 
@@ -41,7 +42,7 @@ class DeletionForm(forms.Form):
         to_field_name="username",
         required=False,
         widget=forms.TextInput,
-        label="User name",
+        label="Username of the new owner",
         error_messages={"invalid_choice": "No active user has this name."},
     )
 
@@ -74,7 +75,7 @@ class HeimdallUserAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg]
             sessions.end_sessions(user)
             revoked = tokens.revoke_tokens(user)
             messages.success(
-                request, f"{user.username} is signed out; {revoked} tokens were revoked."
+                request, f"{user.username} is signed out; {count_of(revoked, 'token')} revoked."
             )
 
     def delete_view(
@@ -102,7 +103,7 @@ class HeimdallUserAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg]
             "title": f"Delete {user.username}",
             "form": form,
             "subject": user,
-            "owned": count_owned(user),
+            "owned": describe_owned(user),
             "opts": self.opts,
         }
         status = 400 if form.is_bound else 200

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from heimdall_sdk.text import count_of
 from training.accounts.limits import LimitReachedError
 from training.admin.filters import CreationTimeFilter
 from training.admin.readonly import ReadOnly
@@ -34,7 +35,7 @@ class WebhookAdmin(ReadOnly):
         enabled = list(rows.filter(enabled=True))
         for webhook in enabled:
             service.disable_webhook(webhook, "Disabled by an operator.")
-        messages.success(request, f"{len(enabled)} webhooks disabled.")
+        messages.success(request, f"{count_of(len(enabled), 'webhook')} disabled.")
 
 
 @admin.register(Delivery)

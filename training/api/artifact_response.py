@@ -1,4 +1,4 @@
-"""The response to the download of an artifact, by every way to it."""
+"""The response to the download of an artifact, shared by pages and API."""
 
 from __future__ import annotations
 

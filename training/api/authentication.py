@@ -60,7 +60,8 @@ class BearerScheme(OpenApiAuthenticationExtension):
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": f"A token of `POST /api/v1/auth/token`. Its scopes permit:\n\n{scopes}",
+            "description": "A token from `POST /api/v1/auth/token`. "
+            f"Its scopes permit:\n\n{scopes}",
         }
 
     def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:

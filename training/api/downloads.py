@@ -111,5 +111,5 @@ def _blocks(path: Path, first: int, length: int) -> Iterator[bytes]:
         while length > 0 and (block := file.read(min(BLOCK_SIZE, length))):
             length -= len(block)
             yield block
-    if length > 0:  # its client, which waits for the rest, has to be cut off
+    if length > 0:  # the client waits for the rest: cut off the connection
         raise OSError(f"{path} became shorter while it was sent")

@@ -18,7 +18,7 @@ from django.core.exceptions import (
     ValidationError,
 )
 from django.db import DatabaseError, DataError, OperationalError
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
@@ -39,7 +39,7 @@ from training.jobs.reports import LogTooLongError
 from training.models.scopes import MissingScopeError
 from training.outages import Outage, describe_outage
 from training.programs.datasets import DatasetImportError, InvalidRowError
-from training.validation import InvalidInputError
+from training.validation import MAX_SHOWN, InvalidInputError
 from training.webhooks.outbox import AttemptInProgressError
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,10 @@ def problem_body(status: int, detail: str, **more: Unpack[ProblemExtensions]) ->
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler; None if the exception is a bug, which becomes a 500."""
-    response = _known_problem(error) or _as_problem(error, exception_handler(error, context))
+    response = _known_problem(error) or _as_problem(
+        _explained(error, context.get("view"), context.get("request")),
+        exception_handler(error, context),
+    )
     if response is not None:
         _render_as_json(context.get("request"))
     return response
@@ -130,7 +133,7 @@ def _known_problem(error: Exception) -> Response | None:
 
 
 def is_query_invalid(error: DatabaseError) -> bool:
-    """Whether the request asked for what the database cannot compare or nest so deeply."""
+    """Whether the database cannot compare a value of the request or nest its conditions."""
     if isinstance(error, DataError):
         return True
     return isinstance(error, OperationalError) and str(error).startswith(_TOO_COMPLEX)
@@ -166,12 +169,46 @@ def _import_problem(error: DatasetImportError) -> Response:
     return _problem_response(status, f"{error}.", **more)
 
 
+def _explained(error: Exception, view: Any, request: Request | None) -> Exception:
+    """The exception of DRF or Django, with a sentence that names the value and the fix."""
+    match error:
+        case Http404() if what := _object_name(view):
+            pk = str(view.kwargs.get("pk", ""))[:MAX_SHOWN]
+            return exceptions.NotFound(f"{what} {pk} does not exist, or you cannot view it.")
+        case exceptions.MethodNotAllowed() if view is not None:
+            allowed = [name for name in view.allowed_methods if name not in ("HEAD", "OPTIONS")]
+            method = request.method if request is not None else "This method"
+            return exceptions.APIException(f"{method} is not allowed here; use {_or(allowed)}.")
+        case exceptions.UnsupportedMediaType() if view is not None:
+            accepted = [parser.media_type for parser in view.parser_classes]
+            refused = str(error.detail).rstrip(".")
+            return exceptions.APIException(f"{refused}; send {_or(accepted)}.")
+        case exceptions.NotAuthenticated():
+            return exceptions.APIException(
+                "Authentication credentials were not provided; send the header "
+                "`Authorization: Bearer` with an API token, or sign in."
+            )
+    return error
+
+
+def _object_name(view: Any) -> str:
+    """The kind of object in a view's URL, as the first word of a sentence."""
+    model = getattr(getattr(view, "queryset", None), "model", None)
+    return getattr(view, "object_name", model.__name__ if model else "")
+
+
+def _or(names: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def _as_problem(error: Exception, response: Response | None) -> Response | None:
     if response is None:
         return None
     if isinstance(error, exceptions.ValidationError):
         errors = response.data if isinstance(response.data, dict) else {"": response.data}
         response.data = problem_body(400, "Some fields are invalid.", errors=errors)
+    elif isinstance(error, exceptions.APIException):
+        response.data = problem_body(response.status_code, str(error.detail))
     else:
         response.data = problem_body(
             response.status_code, str((response.data or {}).get("detail", ""))
@@ -196,7 +233,7 @@ def problem(status: int, detail: str) -> JsonResponse:
     return JsonResponse(problem_body(status, detail), status=status, content_type=CONTENT_TYPE)
 
 
-@csrf_exempt  # else a POST to an unknown path is answered with a page about cookies
+@csrf_exempt  # otherwise a POST to an unknown path would get Django's CSRF page
 def unknown_path(request: HttpRequest) -> JsonResponse:
     return problem(
         404, f"The endpoint {request.path} does not exist; {reverse('docs')} lists all endpoints."

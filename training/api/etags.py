@@ -95,7 +95,7 @@ def require_match(request: Request, etag: str) -> bool:
 
 
 def _version(tag: str) -> str:
-    """Weak tags match too: a proxy makes ours weak, without a change, if it compresses."""
+    """Weak tags match too: a proxy that compresses makes our tags weak."""
     return tag.removeprefix("W/").strip('"').partition(_SHOWN)[0]
 
 

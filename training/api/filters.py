@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend, SearchFilter
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -15,7 +16,7 @@ from training.jobs.projects import jobs_in_project
 from training.jobs.search import contains, ids_from, with_tag
 from training.models import Job
 from training.models.states import Status
-from training.validation import InvalidInputError
+from training.validation import InvalidInputError, shown_value
 
 MAX_SEARCH_TERMS = 12
 
@@ -29,7 +30,7 @@ class JobFilter(filters.FilterSet):
     owner = filters.CharFilter(field_name="owner__username")
     program = filters.CharFilter(field_name="program")
     project = filters.CharFilter(
-        method="filter_project", label="ID or name of a project; Default: jobs without one."
+        method="filter_project", label="ID or name of a project. Default: jobs without one."
     )
 
     def filter_id(self, rows: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
@@ -77,8 +78,29 @@ class StrictFilterBackend(filters.DjangoFilterBackend):
                 raise InvalidInputError(
                     {name: ["Must not be empty; omit it to disable the filter."]}
                 )
-        filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        try:
+            filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        except ValidationError as error:
+            raise InvalidInputError(
+                {
+                    name: [_reason(field_filter, request, name)]
+                    for name, field_filter in filterset_class.base_filters.items()
+                    if name in error.detail
+                }
+            ) from error
         return filtered
+
+
+def _reason(field_filter: filters.Filter, request: Request, name: str) -> str:
+    """What is wrong with the value: django-filter's sentences name neither it nor the choices."""
+    values = request.query_params.getlist(name)
+    choices = [value for value, _ in field_filter.extra.get("choices", ())]
+    wrong = next((value for value in values if value not in choices), "")
+    if choices:
+        return f"{shown_value(wrong)} is not one of {', '.join(choices)}."
+    if isinstance(field_filter, filters.UUIDFilter):
+        return f"{shown_value(values[-1])} is not a UUID."
+    return f"{shown_value(values[-1])} is not valid."
 
 
 class TagFilterBackend(BaseFilterBackend):

@@ -1,4 +1,4 @@
-"""Places that a response holds while it is sent."""
+"""Slots of a limit that a response occupies while it is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def release_after(response: HttpResponseBase, release: Callable[[], None]) -> No
 
 
 def count_download(user: User, response: HttpResponseBase) -> HttpResponseBase:
-    """Count the response as one of the user's downloads; LimitReachedError if it is one too many.
+    """Count the response as one of the user's downloads; Raises LimitReachedError at the limit.
 
     A small body, such as an image of a page, fits into buffers and is not worth counting.
     """

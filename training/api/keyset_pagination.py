@@ -136,11 +136,7 @@ class KeysetPagination(BasePagination):
         requested = request.query_params.get("ordering")
         ordering = str(requested or getattr(view, "ordering", ""))
         sort_key(orderings, ordering)
-        size = query_params.integer(request, "page_size", self.page_size)
-        if not 1 <= size <= self.max_page_size:
-            raise InvalidInputError(
-                {"page_size": [f"{size} is not between 1 and {self.max_page_size}."]}
-            )
+        size = query_params.integer(request, "page_size", self.page_size, self.max_page_size, 1)
         cursor = request.query_params.get("cursor", "")
         self._page = read_page(queryset, orderings, ordering, cursor, size)
         return self._page.rows

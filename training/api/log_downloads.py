@@ -81,7 +81,7 @@ def _text_length(gap: Gap, after: int, size: int) -> int:
 
 
 def gap_line(gap: Gap, *, is_first: bool) -> str:
-    """A line of its own; the text before a gap may end in the middle of a line."""
+    """On a separate line, because the text before a gap may end in the middle of a line."""
     return ("" if is_first else "\n") + gap.describe() + "\n"
 
 

@@ -40,7 +40,7 @@ def log_stream_response(
 
 
 def has_ended(job_id: UUID, attempt: int) -> bool:
-    """Whether nothing will be added to the output of this attempt."""
+    """Whether the output of this attempt is complete."""
     row = Job.objects.filter(pk=job_id).values_list("attempt", "status").first()
     if row is None or row[0] > attempt:
         return True
@@ -78,7 +78,7 @@ async def _messages(
 
 
 class _Reader:
-    """How far a stream has come."""
+    """The position of a stream in the output."""
 
     def __init__(self, job_id: UUID, attempt: int, after: int) -> None:
         self._job_id, self._attempt, self._after = job_id, attempt, after

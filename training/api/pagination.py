@@ -9,7 +9,6 @@ from rest_framework.request import Request
 
 from training.api import query_params
 from training.api.query_params import Schema
-from training.validation import InvalidInputError
 
 
 class _PageSizePagination(CursorPagination):
@@ -17,9 +16,7 @@ class _PageSizePagination(CursorPagination):
     max_page_size: int
 
     def get_page_size(self, request: Request) -> int:
-        size = query_params.integer(request, "page_size", self.page_size)
-        if size < 1:
-            raise InvalidInputError({"page_size": [f"{size} is too small; it must be at least 1."]})
+        size = query_params.integer(request, "page_size", self.page_size, minimum=1)
         return min(size, self.max_page_size)
 
     def get_schema_operation_parameters(self, view: Any) -> list[Schema]:

@@ -1,24 +1,36 @@
-"""`?param.learning_rate=0.001`: filter jobs by a hyperparameter of their configuration."""
+"""`?param.learning_rate=0.001`: filter jobs by a hyperparameter of their configuration.
+
+The value of a parameter that a program declares has its type. Reported runs have parameters that
+no program declares, and those of MLflow are texts: there, the text is compared.
+"""
 
 from __future__ import annotations
 
+import json
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KeyTransform
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import In, IsNull
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.json_schema import models_json_schema
 from rest_framework.filters import BaseFilterBackend
+from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from heimdall_sdk.text import TextError, check_characters
 from training.api.query_params import Schema
+from training.models.comparisons import JsonText
 from training.models.expressions import Parameter
 from training.programs.registry import list_programs
 from training.typed_numbers import NumberFormatError, require_plain_digits
-from training.validation import InvalidInputError, validate
+from training.validation import InvalidInputError, sentence, validate
 
 PREFIX = "param."
 
@@ -29,7 +41,9 @@ class ParameterFilter(BaseFilterBackend):
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        return filter_by_parameters(queryset, request.query_params.dict())
+        # A queryset of its own costs a query, so it is made only where it is needed.
+        visible = cast("GenericAPIView[Any]", view).get_queryset
+        return filter_by_parameters(queryset, request.query_params.dict(), visible)
 
     def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
         described: dict[str, str] = {}
@@ -44,21 +58,65 @@ class ParameterFilter(BaseFilterBackend):
         ]  # fmt: skip
 
 
-def filter_by_parameters(jobs: QuerySet[Any], query: Mapping[str, str]) -> QuerySet[Any]:
-    """The jobs that match each `param.NAME` of the query string; raises InvalidInputError."""
+def filter_by_parameters(
+    jobs: QuerySet[Any], query: Mapping[str, str], visible: Callable[[], QuerySet[Any]]
+) -> QuerySet[Any]:
+    """The jobs that match each `param.NAME` of the query string; raises InvalidInputError.
+
+    A name is known if a program declares it or one of the jobs of `visible` has it.
+    """
     for key, text in query.items():
         if key.startswith(PREFIX):
             name = key.removeprefix(PREFIX)
+            if not _models(name):
+                jobs = _filter_by_text(jobs, name, text, visible)
+                continue
             values = _values(name, text)
-            jobs = jobs.alias(**{f"param_{name}": Parameter(name, "config")}).filter(
-                reduce(operator.or_, (Q(**{f"param_{name}": value}) for value in values))
-            )
+            if text not in values:
+                values.append(text)
+            jobs = jobs.alias(
+                **{f"param_{name}": Parameter(name, "config")},
+                **{f"flag_{name}": KeyTransform(name, "config")},
+            ).filter(reduce(operator.or_, (_equals(name, value) for value in values)))
     return jobs
+
+
+def _filter_by_text(
+    jobs: QuerySet[Any], name: str, text: str, visible: Callable[[], QuerySet[Any]]
+) -> QuerySet[Any]:
+    try:
+        check_characters(name + text)
+    except TextError as error:
+        raise InvalidInputError({PREFIX + name: [sentence(error)]}) from error
+    value = Coalesce(*(JsonText(field, name=name) for field in ("config_texts", "config")))
+    if not visible().filter(IsNull(value, False)).exists():
+        _values(name, text)  # raises an error that suggests a name
+    return jobs.filter(In(value, _texts(text)))
+
+
+def _texts(text: str) -> list[str]:
+    """The text, and what it is as a value of Python, as `config_texts` has it: True, None, 0.1."""
+    texts = [text]
+    with suppress(ValueError):
+        found = json.loads(text)
+        if found is None or isinstance(found, bool | int | float):
+            texts += [str(found)]
+    with suppress(ValueError):
+        number = float(text)
+        texts += [str(number), *([str(int(number))] if number.is_integer() else [])]
+    return list(dict.fromkeys(texts))
+
+
+def _equals(name: str, value: object) -> Q:
+    # The expression of the index extracts 1 and 0 for true and false on SQLite, which
+    # Django's comparison with a boolean does not expect.
+    prefix = "flag_" if isinstance(value, bool) else "param_"
+    return Q(**{f"{prefix}{name}": value})
 
 
 def _values(name: str, text: str) -> list[Any]:
     """The text as a value of each type that a program declares for the parameter."""
-    models = _models(name) or [_every_parameter()]
+    models = _models(name) or [_every_parameter()]  # which refuses the name
     values: list[Any] = []
     problems: list[InvalidInputError] = []
     for model in models:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
-from pydantic import JsonValue
 from rest_framework.exceptions import NotFound
 
 from training.accounts import limits
@@ -17,6 +16,7 @@ from training.models import TrainedModel
 from training.programs.checkpoint_files import MODEL
 from training.programs.measurements import MeasurementError, relative_arrivals
 from training.programs.messages import PredictRequest
+from training.programs.positions import Positions
 from training.validation import InvalidInputError, validate
 from training.validation import sentence as as_sentence
 
@@ -24,7 +24,7 @@ from training.validation import sentence as as_sentence
 SIGNAL_FIELDS = {"rssi": "rssi_dbm", "snr": "snr_db", "toa": "toa_ns"}
 
 
-def predict(user: User, model: TrainedModel, sent: Mapping[str, Any]) -> list[dict[str, JsonValue]]:
+def predict(user: User, model: TrainedModel, sent: Mapping[str, Any]) -> Positions:
     """Raises InvalidInputError, NotFound without the model's file, and what the client raises.
 
     Numbers of `sent` are as exact as they were typed: arrival times have more digits than a float.
@@ -34,10 +34,13 @@ def predict(user: User, model: TrainedModel, sent: Mapping[str, Any]) -> list[di
     _make_arrivals_relative(data["measurements"], sent["measurements"])
     file = model_file(model)
     if not file.exists():
-        raise NotFound("This model's file is missing: it was deleted, or made by an older version.")
+        raise NotFound(
+            "This model's file is missing: it was deleted, or created by an older version."
+        )
     try:
         with limits.hold(user, limits.PREDICTIONS):
-            return inference_client().request(PredictRequest(model=str(file), **data))
+            found = inference_client().request(PredictRequest(model=str(file), **data))
+        return Positions(found.blocks, found.response.results)
     except InferenceError as error:
         raise InvalidInputError({error.field or "": [str(error)]}) from error
 

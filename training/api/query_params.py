@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from realtime.protocol import Cursor
 from training.accounts.permissions import visible_to
 from training.models import Dataset
-from training.validation import InvalidInputError
+from training.validation import MAX_SHOWN, InvalidInputError, shown_value
 
 # A JSON Schema, or another object of an OpenAPI document.
 Schema = dict[str, JsonValue]
@@ -57,6 +57,13 @@ def json_object(request: Request) -> dict[str, JsonValue]:
     return dict(request.data.items())
 
 
+def refuse_body(request: Request) -> None:
+    """Reject fields in a call that takes none: an ignored field would seem to take effect."""
+    if fields := json_object(request):
+        sentence = "Unknown field; this call takes no fields."
+        raise InvalidInputError({str(name)[:MAX_SHOWN]: [sentence] for name in [*fields][:10]})
+
+
 def boolean(request: Request, name: str) -> bool:
     """False if it is absent; raises InvalidInputError."""
     text = request.query_params.get(name, "").lower()
@@ -86,25 +93,23 @@ def cursor(request: Request) -> Cursor:
     return Cursor(after(request), request.query_params.get("timestamp", ""))
 
 
-def integer(request: Request, name: str, default: int, maximum: int = MAX_INTEGER) -> int:
+def integer(
+    request: Request, name: str, default: int, maximum: int = MAX_INTEGER, minimum: int = 0
+) -> int:
     text = request.query_params.get(name, str(default))
     if (
         not text.isascii()
         or not text.isdigit()
-        or len(text) > len(str(maximum))
-        or int(text) > maximum
+        or len(text) > len(str(MAX_BYTES))
+        or not minimum <= int(text) <= maximum
     ):
-        raise InvalidInputError({name: [f"{text!r} is not a whole number from 0 to {maximum}."]})
+        sentence = f"{shown_value(text)} is not a whole number from {minimum} to {maximum}."
+        raise InvalidInputError({name: [sentence]})
     return int(text)
 
 
 def max_points(request: Request) -> int:
-    limit = integer(request, "max_points", DEFAULT_POINTS)
-    if not MIN_POINTS <= limit <= MAX_POINTS:
-        raise InvalidInputError(
-            {"max_points": [f"{limit} is not between {MIN_POINTS} and {MAX_POINTS}."]}
-        )
-    return limit
+    return integer(request, "max_points", DEFAULT_POINTS, MAX_POINTS, MIN_POINTS)
 
 
 def requested_series(request: Request, known: list[str]) -> list[str]:

@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import IO, Any
 
 import orjson
-from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
-from training.api.parsers import check_value_count
+from training.api.parsers import UnsupportedEncodingError, check_value_count
 
 MAX_BYTES = 8 * 1024 * 1024  # decompressed
 MAX_VALUES = 1_000_000
@@ -54,7 +54,7 @@ class ReportParser(BaseParser):
 
 
 class LogParser(BaseParser):
-    """The bytes themselves, of any media type."""
+    """Accepts any media type and returns the raw bytes."""
 
     media_type = "*/*"
 
@@ -74,9 +74,7 @@ def _read(stream: IO[Any], parser_context: Mapping[str, Any] | None, max_bytes: 
     if encoding == "gzip":
         content = _decompress(content, max_bytes)
     elif encoding not in ("", "identity"):
-        raise UnsupportedMediaType(
-            encoding, f"Content-Encoding {encoding!r} is not supported; use gzip or none."
-        )
+        raise UnsupportedEncodingError(encoding, "use gzip or none")
     if len(content) > max_bytes:
         raise BodyTooLargeError(max_bytes)
     return content

@@ -47,6 +47,12 @@ class _NewJob(QueuePolicy, JobPatch):
         "project.",
     )
 
+    init_from: UUID | None = Field(
+        None,
+        description="A job of the same program, or a model, whose weights the training starts "
+        "from.",
+    )
+
     def policy(self) -> QueuePolicy:
         return extract(QueuePolicy, self)
 
@@ -71,10 +77,6 @@ class ProgramJobRequest(_NewJob):
     # JsonValue instead of Any would become an empty component of the OpenAPI schema.
     parameters: dict[str, Any] = Field(
         {}, description="Parameters of the program, as in GET /programs/{name}."
-    )
-    init_from: UUID | None = Field(
-        None,
-        description="A job of the same program whose newest checkpoint the training starts from.",
     )
 
 

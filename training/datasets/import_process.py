@@ -1,4 +1,4 @@
-"""Runs imports in separate processes with limited memory, instead of the web process."""
+"""Reads uploads in separate processes with limited memory, instead of the web process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from training.programs.datasets import (
     Upload,
 )
 from training.programs.durable_write import move_durably
-from training.programs.import_process import ImportProblem, ImportResult, ImportSpec
+from training.programs.import_process import ImportProblem, ImportResult, ImportSpec, Task
+from training.programs.readings import ReadingOptions, ReadingTable
 from training.request_thread import release_database
 from training.subprocess_env import without_secrets
 
@@ -39,7 +40,7 @@ def read_in_process(upload: Upload, options: BaseModel) -> Iterator[ReadDataset]
     """The dataset, which can be saved until the context ends; raises DatasetImportError."""
     with _folder() as folder:
         output = folder / "dataset"
-        result = _run(_spec(upload, options, folder, output))
+        result = _run(_spec("import", upload, options, folder, output))
         if result.dataset is None:
             raise _error(result.problem)
         found = result.dataset
@@ -48,10 +49,18 @@ def read_in_process(upload: Upload, options: BaseModel) -> Iterator[ReadDataset]
 
 def preview_in_process(upload: Upload, options: BaseModel) -> ImportPreview:
     with _folder() as folder:
-        result = _run(_spec(upload, options, folder, None))
+        result = _run(_spec("preview", upload, options, folder))
     if result.preview is None:
         raise _error(result.problem)
     return result.preview
+
+
+def read_readings_in_process(upload: Upload, options: ReadingOptions) -> ReadingTable:
+    with _folder() as folder:
+        result = _run(_spec("readings", upload, options, folder))
+    if result.readings is None:
+        raise _error(result.problem)
+    return result.readings
 
 
 @contextmanager
@@ -63,10 +72,13 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _spec(upload: Upload, options: BaseModel, folder: Path, output: Path | None) -> ImportSpec:
+def _spec(
+    task: Task, upload: Upload, options: BaseModel, folder: Path, output: Path | None = None
+) -> ImportSpec:
     workspace = folder / "tables"
     workspace.mkdir()
     return ImportSpec(
+        task=task,
         upload=upload.path,
         name=upload.name,
         workspace=workspace,

@@ -18,7 +18,11 @@ from django.db.models import Model, ProtectedError
 from pydantic import BaseModel
 
 from training.accounts import audit, limits
-from training.datasets.import_process import preview_in_process, read_in_process
+from training.datasets.import_process import (
+    preview_in_process,
+    read_in_process,
+    read_readings_in_process,
+)
 from training.models import Dataset
 from training.programs.datasets import (
     DatasetFormat,
@@ -27,6 +31,7 @@ from training.programs.datasets import (
     ReadDataset,
     Upload,
 )
+from training.programs.readings import ReadingOptions, ReadingTable
 from training.programs.registry import get_program
 from training.storage.disk_usage import dataset_bytes
 from training.validation import validate
@@ -74,9 +79,15 @@ def read_upload(
 
 
 def preview_upload(owner: User, file: File[Any], options: BaseModel | None = None) -> ImportPreview:
-    """What the import would give, without storing it. LimitReachedError as for an import."""
+    """Preview an import without storing it. Raises LimitReachedError like an import."""
     with _receive(owner, file) as upload:
         return preview_in_process(upload, options or import_options({}))
+
+
+def read_readings(user: User, file: File[Any], options: ReadingOptions) -> ReadingTable:
+    """Read readings at unknown positions. Raises LimitReachedError and DatasetImportError."""
+    with _receive(user, file) as upload:
+        return read_readings_in_process(upload, options)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def packable(job_id: UUID, limit: int = MAX_BLOCK_EVENTS) -> tuple[int, int]:
 
 
 def delete_frequent(job_id: UUID, when: Q) -> tuple[int, int]:
-    """Delete the job's frequent events for good; one empty block stands for them."""
+    """Delete the job's frequent events permanently; one empty block represents them."""
     with transaction.atomic():
         jobs = Job.objects.select_for_update().filter(when, ~UNSENT, pk=job_id)
         if not jobs.values_list("pk", flat=True).first():
@@ -90,7 +90,7 @@ def read(job_id: UUID, after: int, limit: int) -> list[JobEvent]:
     They begin after what was deleted.
     """
     after = max(after, deleted_up_to(job_id))
-    # Rows before blocks: what is packed in between is then read twice, and not missed.
+    # Rows before blocks: events packed in between are then read twice instead of missed.
     rows = list(JobEvent.objects.filter(job_id=job_id, seq__gt=after).order_by("seq")[:limit])
     found = {row.seq: row for row in rows}
     packed = 0

@@ -203,7 +203,7 @@ class DatabaseOutbox:
         return frames(job_id, F("job__sent_seq") if after is None else after, limit)
 
     def release(self, job_id: UUID, sent_seq: int | None) -> None:
-        # A slow sender whose claim ran out must not move the mark back.
+        # A slow sender whose claim expired must not decrease `sent_seq`.
         mark = F("sent_seq") if sent_seq is None else Greatest("sent_seq", sent_seq)
         Job.objects.filter(pk=job_id).update(sent_seq=mark, sending_until=None)
 

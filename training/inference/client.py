@@ -11,10 +11,10 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from functools import cache
 
 from django.conf import settings
-from pydantic import JsonValue
 from rest_framework.exceptions import APIException
 
 from training.data_paths import without_data_dir
@@ -33,7 +33,7 @@ RETRY_AFTER_SECONDS = 5
 
 
 class InferenceUnavailableError(APIException):
-    """The inference process could not be started, died, took too long, or has too much to do."""
+    """The inference process could not be started, exited, timed out, or is overloaded."""
 
     status_code = 503
     wait = RETRY_AFTER_SECONDS  # DRF sends it as Retry-After
@@ -47,6 +47,14 @@ class InferenceError(Exception):
         self.field = field
 
 
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The blocks of results, each a JSON array, and the message that ended them."""
+
+    blocks: list[bytes]
+    response: InferenceResponse
+
+
 class InferenceClient:
     """Sends one request at a time; safe to share between threads."""
 
@@ -56,10 +64,11 @@ class InferenceClient:
         self._process: subprocess.Popen[bytes] | None = None
         self._responses = -1
 
-    def request(
-        self, request: InferenceRequest, seconds: float = RESPONSE_SECONDS
-    ) -> list[dict[str, JsonValue]]:
-        """Return the results; raise InferenceError or InferenceUnavailableError."""
+    def request(self, request: InferenceRequest, seconds: float = RESPONSE_SECONDS) -> Results:
+        """Return the results; raise InferenceError or InferenceUnavailableError.
+
+        `seconds` is the longest silence of the process.
+        """
         if not self._slots.acquire(blocking=False):
             raise InferenceUnavailableError(
                 f"{MAX_REQUESTS} predictions and exports are under way; try again in "
@@ -71,19 +80,20 @@ class InferenceClient:
         finally:
             self._slots.release()
 
-    def _request(self, request: InferenceRequest, seconds: float) -> list[dict[str, JsonValue]]:
+    def _request(self, request: InferenceRequest, seconds: float) -> Results:
         with self._lock:
-            response = self._exchange(request, seconds)
-            if response is None:  # it had exited when idle, or was killed: start it again, once
+            found = self._exchange(request, seconds)
+            if found is None:  # the process was idle and exited, or was killed: restart it once
                 self.close()
-                response = self._exchange(request, seconds)
-        if response is None:
+                found = self._exchange(request, seconds)
+        if found is None:
             raise InferenceUnavailableError(
                 "The inference process exited without a response. See its log."
             )
+        response = found.response
         if response.error is not None:
             raise InferenceError(without_data_dir(response.error), response.field)
-        return response.results
+        return found
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -96,8 +106,8 @@ class InferenceClient:
             assert process.stdin is not None
             process.stdin.close()
 
-    def _exchange(self, request: InferenceRequest, seconds: float) -> InferenceResponse | None:
-        """Return None if the process is gone."""
+    def _exchange(self, request: InferenceRequest, seconds: float) -> Results | None:
+        """Return None if the process has exited."""
         process = self._process
         if process is None:
             process = self._process = self._start()
@@ -108,13 +118,17 @@ class InferenceClient:
             process.stdin.flush()
         except OSError:
             return None
+        blocks = list[bytes]()
         for lines in messages.read_lines(self._responses, seconds):
-            if lines:
-                return messages.decode_response(lines[0])
-            self.close()
-            raise InferenceUnavailableError(
-                f"The inference process did not respond within {seconds:.0f} s."
-            )
+            for line in lines:
+                if not messages.is_block(line):
+                    return Results(blocks, messages.decode_response(line))
+                blocks.append(line)
+            if not lines:
+                self.close()
+                raise InferenceUnavailableError(
+                    f"The inference process did not respond within {seconds:.0f} s."
+                )
         return None
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -1,1 +1,1 @@
-"""The life of a job: its state changes, attempts, results, queue and what pages show of it."""
+"""The lifecycle of a job: state changes, attempts, results, queue, and data for pages."""

@@ -1,4 +1,4 @@
-"""The files of a job: checkpoints, the model, its card, exports, and what its run saved."""
+"""The files of a job: checkpoints, the model, its card, exports, and files of its run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from heimdall_sdk.checkpoint_names import BESTS, SUFFIX, newest_first
 from training.inference.client import EXPORT_SECONDS, inference_client
-from training.jobs.directories import attempt_directory, job_directory
+from training.jobs.directories import attempt_directory, attempt_number, job_directory
 from training.models import Job
-from training.programs.checkpoint_files import BESTS, MODEL, SUFFIX, newest_first
+from training.programs.checkpoint_files import MODEL
 from training.programs.durable_write import move_durably, temporary_path
 from training.programs.messages import ExportRequest
 
 BEST = f"best{SUFFIX}"
 SAVED = "artifacts"  # the folder of a run's own files, as in the SDK
 MAX_NAME, MAX_DEPTH, MAX_FILES = 400, 20, 10_000
+MAX_PART_BYTES = 240  # of the 255 of a file system, less the ending of a temporary file
 _KNOWN = {
     MODEL: ("model", "Calibrated model for inference"),
     "card.json": ("card", "Model card: data, settings, seed, versions, metrics"),
@@ -64,6 +66,10 @@ def check_name(name: str) -> None:
         raise ArtifactNameError(
             f"The name is too long; at most {MAX_NAME} characters and {MAX_DEPTH} folders allowed."
         )
+    if any(len(part.encode(errors="replace")) > MAX_PART_BYTES for part in parts):
+        raise ArtifactNameError(
+            f"A part of the name is too long; each may have {MAX_PART_BYTES} bytes in UTF-8."
+        )
     if any(part in ("", ".", "..") for part in parts):
         raise ArtifactNameError(f"{name!r} has an empty part, '.' or '..'.")
     if "\\" in name or not name.isprintable():
@@ -101,9 +107,10 @@ def store_artifact(job: Job, name: str, blocks: Iterable[bytes], max_bytes: int)
 
 
 def _saved(job: Job) -> list[Artifact]:
-    """What the run saved in any attempt; of files with one name, that of the newest attempt."""
+    """Files that the run saved in any attempt; the newest attempt takes precedence."""
     found: dict[str, Artifact] = {}
-    for folder in sorted(job_directory(job.pk).glob(f"attempt-*/{SAVED}")):
+    folders = job_directory(job.pk).glob(f"attempt-*/{SAVED}")
+    for folder in sorted(folders, key=lambda path: attempt_number(path.parent)):
         for path in sorted(folder.rglob("*"))[:MAX_FILES]:
             if path.is_file() and not path.is_symlink() and path.suffix != ".part":
                 name = path.relative_to(folder).as_posix()
@@ -119,7 +126,7 @@ def _of_program(job: Job) -> list[Artifact]:
     newest = Path(job.checkpoint_path)
     folder = newest.parent
     found = [Artifact(name, *what, folder / name) for name, what in _KNOWN.items()]
-    # The file names its epoch; who takes it away need not know that.
+    # The file is named after its epoch; the download has a fixed name.
     for best in newest_first([folder], BESTS)[:1]:
         found.append(Artifact(BEST, "checkpoint", "Best checkpoint (resumable)", best))
         if newest.name != best.name:

@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime import events
-from training.accounts import limits
+from training.accounts import limits, tokens
 from training.data_paths import without_data_dir
 from training.jobs import queue
 from training.jobs.lifecycle import EventBuilder, change, status_event
@@ -99,6 +99,8 @@ def claim(job_id: UUID, worker: str) -> tuple[Attempt, Job] | None:
         )
         if job:
             queue.end_turn(owner_id)
+            # Otherwise that of an earlier attempt would be valid again while the job runs.
+            tokens.delete_job_token(job)
     return (Attempt(job.pk, job.attempt, job.program), job) if job else None
 
 

@@ -1,4 +1,4 @@
-"""The folders of a job: one for each attempt, so that two attempts never meet."""
+"""The folders of a job: one per attempt, so that attempts never share a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ def attempt_directory(job_id: UUID, attempt: int) -> Path:
 
 def earlier_attempts(job_id: UUID, attempt: int) -> list[Path]:
     own = attempt_directory(job_id, attempt)
-    return sorted(path for path in own.parent.glob("attempt-*") if path.name < own.name)
+    folders = (path for path in own.parent.glob("attempt-*") if attempt_number(path) < attempt)
+    return sorted(folders, key=attempt_number)
+
+
+def attempt_number(folder: Path) -> int:
+    """As a number, because attempt-1000 is less than attempt-999 as a text."""
+    digits = folder.name.partition("-")[2]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def prune_checkpoints(job_id: UUID, attempt: int, epoch: int) -> None:

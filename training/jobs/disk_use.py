@@ -29,7 +29,7 @@ def mark_unmeasured(job_id: UUID) -> None:
 
 
 def measure_some() -> int:
-    """Measure jobs and datasets that never were, or have changed; return how many."""
+    """Measure new and changed jobs and datasets; return how many."""
     jobs = list(Job.objects.filter(disk_bytes=None).values_list("pk", flat=True)[:CHUNK])
     for pk in jobs:
         record_job(pk)
@@ -40,10 +40,10 @@ def measure_some() -> int:
 
 
 def counted(job: Job, blocks: Iterable[bytes], announced: int) -> Iterator[bytes]:
-    """The blocks of an upload, which are added to the owner's use as they come.
+    """The blocks of an upload, which are added to the owner's disk use as they arrive.
 
-    LimitReachedError if the announced size or what comes is too much. `record_job` corrects the
-    use afterward, because the upload may have replaced a file.
+    Raises LimitReachedError if the announced or received size is too large. `record_job` corrects
+    the use afterward, because the upload may have replaced a file.
     """
     with transaction.atomic():
         limits.require(job.owner, limits.STORED_BYTES, adding=max(announced, 1))

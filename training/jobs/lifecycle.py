@@ -26,8 +26,9 @@ from training.jobs import queue
 from training.jobs.access import lost_access
 from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job, JobEvent, Project, Sweep
+from training.models.config_texts import texts_of
 from training.models.states import DELETABLE, Status, Stop, direct_sources, sources
-from training.programs.registry import DEFAULT_PROGRAM, describe_program, get_program
+from training.programs.registry import DEFAULT_PROGRAM, get_program
 from training.storage import file_removal
 from training.validation import InvalidInputError
 from training.webhooks import outbox
@@ -57,6 +58,8 @@ def change(job_id: UUID, when: Q, *builders: EventBuilder, **values: Any) -> Job
         row = Job.objects.filter(when, pk=job_id)
         if builders or values.keys() - HEARTBEAT:
             values["updated_at"] = Now()
+        if "config" in values:
+            values["config_texts"] = texts_of(values["config"])
         if not row.update(seq=F("seq") + len(builders), **values):
             return None
         job = Job.objects.get(pk=job_id)
@@ -128,6 +131,7 @@ def submit(
             owner=owner,
             kind=Job.Kind.TRAINING,
             program=program,
+            resumable=manifest.resumable,
             objective_metric=manifest.objective_metric,
             objective_direction=manifest.objective_direction,
             name=name,
@@ -222,8 +226,8 @@ class NotResumableError(ConflictError):
 
 
 def request_pause(job: Job, actor: str) -> Job:
-    """Pause a queued job at once; ask a running one to stop after its epoch's checkpoint."""
-    if job.status == Status.RUNNING and not describe_program(job.program).resumable:
+    """Pause a queued job immediately; ask a running one to stop after its epoch's checkpoint."""
+    if job.status == Status.RUNNING and not job.resumable:
         raise NotResumableError(job)
     return (
         change(
@@ -239,7 +243,7 @@ def request_pause(job: Job, actor: str) -> Job:
 
 
 def request_cancel(job: Job, actor: str, reason: str = "") -> Job:
-    """Cancel a queued or paused job at once; ask a running one to stop within seconds."""
+    """Cancel a queued or paused job immediately; ask a running one to stop within seconds."""
     values = {"cancel_reason": reason} if reason else {}
     with transaction.atomic():
         cancelled = change(

@@ -1,4 +1,4 @@
-"""The output of each attempt: one file, of which a long output keeps the beginning and the end.
+"""The output of each attempt: one file, which keeps the beginning and end of a long output.
 
 Offsets count the bytes of the whole output. The bytes in between are a hole in the file, so the
 offsets of the others do not change (ADR 31).

@@ -1,4 +1,4 @@
-"""What a training reached in each metric: its last and best value, and that of its best epoch."""
+"""Summary of each metric of a training: last value, best value, value at the best epoch."""
 
 from __future__ import annotations
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from heimdall_sdk.checkpoint_names import checkpoint_epoch
 from heimdall_sdk.messages import Point, Value
 from realtime import events
 from training.jobs.attempts import Attempt, SupersededError, lease
@@ -35,7 +38,7 @@ Metrics = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A point that was not stored, by its position, and why."""
+    """The position of a point that was not stored, and the reason."""
 
     point: int
     reason: str
@@ -51,7 +54,7 @@ class _EpochPoints:
 
 
 def read_points(found: Iterable[object]) -> tuple[dict[int, Row], list[Rejection]]:
-    """The valid ones of points in JSON, by position, and why the others are not."""
+    """The valid points of a JSON list, by position, and the reasons why others are invalid."""
     valid, invalid = PointReader().read_all(found)
     return valid, [Rejection(position, reason) for position, reason in invalid.items()]
 
@@ -74,8 +77,20 @@ def record_points(attempt: Attempt, points: Sequence[Point]) -> list[Rejection]:
 
 
 def record_checkpointed(attempt: Attempt, path: str) -> None:
-    """A checkpoint is on disk: the next attempt resumes there."""
-    attempt.must_change(checkpoint_path=path, **lease())
+    """A checkpoint is on disk: the next attempt resumes there.
+
+    One of a later epoch is progress, so crashes before it do not count. A script that reports
+    steps only, or nothing, has no epochs that would show it.
+    """
+    before = Job.objects.values_list("checkpoint_path", flat=True).get(pk=attempt.job_id)
+    progress: dict[str, Any] = {"crashes": 0} if _epoch(path) > _epoch(before) else {}
+    attempt.must_change(checkpoint_path=path, **progress, **lease())
+
+
+def _epoch(checkpoint: str) -> int:
+    with suppress(ValueError):
+        return checkpoint_epoch(Path(checkpoint))
+    return 0
 
 
 def store_points(
@@ -88,8 +103,8 @@ def store_points(
 ) -> list[Rejection]:
     """Store valid points, by position, and set `values`; the caller has locked the job's row.
 
-    `replacing`: instead of the earlier values of their steps, else beside them. Returns the points
-    for whose series the job has no room.
+    `replacing`: the points replace earlier values of their steps; else they are added. Returns the
+    points for whose series the job has no room.
     """
     index = store.open_index(job.pk)
     refused = store.refused_names(index, valid.values())

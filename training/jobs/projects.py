@@ -17,7 +17,7 @@ DEFAULT_NAME = "Default"
 
 
 class ProjectNameTakenError(ValueError):
-    """The user has a project of this name."""
+    """The user has a project of this name, as every user has the default project."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"You already have a project named {name!r}; choose another name.")
@@ -26,6 +26,7 @@ class ProjectNameTakenError(ValueError):
 def create_project(
     owner: User, name: str, description: str = "", team: Group | None = None
 ) -> Project:
+    _refuse_default(name)
     try:
         with transaction.atomic():
             project = Project.objects.create(
@@ -39,6 +40,8 @@ def create_project(
 
 
 def update_project(project: Project, **changes: str | Group | None) -> Project:
+    if changes.get("name", project.name) != project.name:
+        _refuse_default(changes["name"])
     team = project.team
     for name, value in changes.items():
         setattr(project, name, value)
@@ -50,6 +53,12 @@ def update_project(project: Project, **changes: str | Group | None) -> Project:
     except IntegrityError as error:
         raise ProjectNameTakenError(str(changes["name"])) from error
     return project
+
+
+def _refuse_default(name: object) -> None:
+    """`Default` names the jobs without a project; a project of that name could not be chosen."""
+    if name == DEFAULT_NAME:
+        raise ProjectNameTakenError(DEFAULT_NAME)
 
 
 def delete_project(project: Project) -> None:

@@ -80,7 +80,7 @@ def next_job(has: Collection[str]) -> UUID | None:
 
 
 def end_turn(owner_id: int) -> None:
-    """The owner's job was claimed: the others come first now."""
+    """Record that the owner's job was claimed, so that other owners come next."""
     QueueTurn.objects.bulk_create(
         [QueueTurn(user_id=owner_id, claimed_at=Now())],
         update_conflicts=True,

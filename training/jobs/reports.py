@@ -67,7 +67,7 @@ class ReportedObjective(BaseModel):
 
 
 class NewReport(Metadata):
-    """A run that reports to Heimdall, and what it is called here."""
+    """A run that reports to Heimdall, and the metadata of its job."""
 
     project: Name | None = Field(
         None,
@@ -113,7 +113,7 @@ class Recorded:
 
 
 class PointsRejectedError(ValueError):
-    """Some points of a registration cannot be stored, so nothing is."""
+    """Some points of a registration cannot be stored, so the run was not registered."""
 
     def __init__(self, rejected: Sequence[Rejection]) -> None:
         super().__init__(rejected[0].reason)
@@ -238,7 +238,7 @@ def heartbeat(job: Job, actor: str) -> Stop:
 
 
 def reopen(job: Job, actor: str) -> Job:
-    """Continue a job whose client reported its failure; a job that is not failed stays as it is."""
+    """Continue a job whose client reported its failure; other jobs are not changed."""
     with transaction.atomic():
         locked = _lock(job)
         if locked.status == Status.FAILED:

@@ -41,7 +41,7 @@ def complete_training(
 
 
 def complete_program(attempt: Attempt, checkpoint_path: str = "") -> None:
-    """Complete a job that leaves no model of ours; without a path, its newest checkpoint stays."""
+    """Complete a job without a built-in model; without a path, its newest checkpoint is kept."""
     attempt.end(
         completed_event,
         status=Status.COMPLETED,

@@ -10,7 +10,6 @@ from django.conf import settings
 
 from training.models import Job, JobEvent, MlflowRun, TrackioRun
 from training.models.states import Status, Stop, direct_sources
-from training.programs.registry import describe_program
 
 # By `Job.display_status`. Pages derive "silent" themselves: no event reports a missing heartbeat.
 STATUS_LABELS = {
@@ -40,7 +39,7 @@ def allowed_actions(job: Job) -> dict[str, bool]:
     return {
         "pause": active
         and not job.stop_requested
-        and (job.status == Status.QUEUED or describe_program(job.program).resumable),
+        and (job.status == Status.QUEUED or job.resumable),
         "resume": job.status in direct_sources(Status.QUEUED) and not job.reported,
         "cancel": (active or job.status == Status.PAUSED) and job.stop_requested != Stop.CANCEL,
         "clone": training and not job.reported,

@@ -1,4 +1,4 @@
-"""What the processes of a job used of the machine: sampled by the worker, stored in blocks."""
+"""Resource metrics of a job's processes: sampled by the worker, stored in blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trainer reports of itself: progress, time left, and the newest value of each metric.
+"""The status that a trainer reports: progress, time left, newest value of each metric.
 
 It is the status that trainers send in Kubeflow, and Hugging Face's `Trainer` anywhere else. A
 status repeats values until they change, and names the step at which it was sent, not the one at
@@ -155,7 +155,7 @@ def _whole(number: float | None) -> int | None:
 
 
 def _position(attempt: Attempt) -> TrainerPosition:
-    """That of the attempt; it knows nothing yet if the row is of an earlier one."""
+    """The position in this attempt; empty if the row is of an earlier attempt."""
     row = TrainerPosition.objects.filter(pk=attempt.job_id).first()
     if row is None or row.attempt != attempt.number:
         return TrainerPosition(job_id=attempt.job_id, attempt=attempt.number)
@@ -203,7 +203,7 @@ def _with_room(
 ) -> dict[str, float]:
     """The values for whose series the job has room; the others are added to `refused`."""
     names = store.refused_names(index, [Row(0, 0.0, None, values)])
-    reason = f"The job has {MAX_SERIES} series, the most possible."
+    reason = f"The job already has {MAX_SERIES} series, the maximum."
     refused += [RefusedMetric(name, reason) for name in values if name in names]
     return {name: number for name, number in values.items() if name not in names}
 

@@ -21,7 +21,9 @@ from training.programs.messages import FinalError, GenerateSpec, Message, TrainS
 
 if TYPE_CHECKING:
     from training.localization.checkpoints.store import Store
+    from training.localization.data.dataset import Dataset
     from training.localization.fit.distributed import DistributedContext
+    from training.localization.fit.fine_tuning import Origin
     from training.localization.fit.loop import EpochResult, Step
     from training.localization.fit.state import TrainState
 
@@ -103,11 +105,9 @@ def train(spec: TrainSpec, channel: Channel) -> None:
 def _train(spec: TrainSpec, channel: Channel, context: DistributedContext) -> None:
     from training.localization.checkpoints import store as checkpoint
     from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
-    from training.localization.config import TrainConfig
     from training.localization.data.dataset import Dataset
     from training.localization.evaluation.evaluate import evaluate_localizer
     from training.localization.fit import calibration, loop
-    from training.localization.fit.state import TrainState
     from training.localization.inference import saved_model
 
     assert spec.dataset is not None  # the manifest declares datasets
@@ -117,7 +117,7 @@ def _train(spec: TrainSpec, channel: Channel, context: DistributedContext) -> No
     if spec.resume_from:
         # Only rank 0 copies the best checkpoint; the other ranks read it where it is.
         resumed = _resume(spec.resume_from, store, channel, copies_best=context.is_rank_zero)
-    state = resumed or TrainState.initial(TrainConfig.model_validate(spec.parameters), dataset)
+    state = resumed or _initial_state(spec, dataset)
     if state.dataset_hash != dataset.content_hash:
         raise checkpoint.CheckpointError(
             "The dataset is not the one that the checkpoint was trained on"
@@ -163,6 +163,32 @@ def _resume(
     for reason in resumed.unusable:
         channel.send(messages.Note(message=f"{reason}; {where}."))
     return state
+
+
+def _initial_state(spec: TrainSpec, dataset: Dataset) -> TrainState:
+    from training.localization.config import TrainConfig
+    from training.localization.fit import fine_tuning
+    from training.localization.fit.state import TrainState
+
+    config = TrainConfig.model_validate(spec.parameters)
+    if spec.init_from:
+        return fine_tuning.initial_state(_origin(spec.init_from), config, dataset)
+    return TrainState.initial(config, dataset)
+
+
+def _origin(checkpoint: str) -> Origin:
+    """The model beside the best checkpoint of a completed job."""
+    from training.localization.fit.fine_tuning import Origin
+    from training.localization.inference.saved_model import ModelError, load_model
+    from training.programs.checkpoint_files import MODEL
+
+    try:
+        saved = load_model(Path(checkpoint).with_name(MODEL))
+    except ModelError as error:
+        raise FinalError(f"The training cannot start from a model: {error}") from error
+    localizer = saved.localizer
+    receivers = tuple(receiver.id for receiver in saved.receivers)
+    return Origin(localizer.ensemble, localizer.normalizer, receivers, saved.frame)
 
 
 def epoch_message(result: EpochResult) -> messages.EpochEnded:

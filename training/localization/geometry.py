@@ -93,6 +93,25 @@ class LocalFrame:
         return lat, np.degrees(np.arctan2(y, x))
 
 
+@dataclass(frozen=True, slots=True)
+class LocalCoordinates:
+    """Coordinates of a dataset in meters: `x_m` and `y_m` at a point in degrees."""
+
+    lat: float
+    lon: float
+    x_m: float
+    y_m: float
+
+    def to_geodetic(self, x_m: float, y_m: float) -> tuple[float, float]:
+        lat, lon = LocalFrame(self.lat, self.lon).to_geodetic((x_m - self.x_m, y_m - self.y_m))
+        return float(lat), float(lon)
+
+    def from_geodetic(self, lat: ArrayLike, lon: ArrayLike) -> Floats:
+        """Degrees to [..., 2]: x_m and y_m."""
+        plane = LocalFrame(self.lat, self.lon)
+        return np.asarray(np.add(plane.to_local(lat, lon), (self.x_m, self.y_m)))
+
+
 def distances(targets: Floats, receivers: Floats) -> Floats:
     """Distances [N, R] in meters from targets [N, 2] to receivers [R, 3] or [N, R, 3].
 

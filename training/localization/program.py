@@ -1,4 +1,4 @@
-"""The manifest of the built-in program: what the rest of Heimdall knows about localization."""
+"""The manifest of the built-in program: the interface of localization to the rest of Heimdall."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from training.localization.evaluation.dataset_summary import summarize
 from training.localization.geometry import LocalFrame
 from training.localization.importing import importer
 from training.localization.importing.preview import preview_import
+from training.localization.importing.readings import read_readings
 from training.localization.synthetic.generate import generate_dataset
 from training.programs.datasets import DatasetFormat, ReadDataset, Upload
 from training.programs.manifest import Preset, Program
@@ -126,6 +127,7 @@ PROGRAM = Program(
         "val_coverage_68", "learning_rate",
     ),
     main_parameters=("epochs", "batch_size", "learning_rate", "patience"),
+    network_parameters=("model", "members", "hidden", "layers", "heads"),
     presets=PRESETS,
     datasets=DatasetFormat(
         import_options=ImportConfig,
@@ -133,6 +135,7 @@ PROGRAM = Program(
         read_folder=_read_folder,
         read_upload=_read_upload,
         preview=partial(preview_import, summarize=summarize),
+        read_readings=read_readings,
         generate=_generate,
         project=_project,
     ),

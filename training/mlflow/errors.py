@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any, Literal
 
+from django.http import HttpRequest, JsonResponse
 from rest_framework.response import Response
 
+from training.api import errors as api_errors
 from training.api.errors import handle_exception
 
 ErrorCode = Literal[
@@ -59,6 +62,22 @@ def invalid(message: str) -> MlflowError:
 
 def not_found(message: str) -> MlflowError:
     return MlflowError("RESOURCE_DOES_NOT_EXIST", message)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """A request that Django refuses before a view is called."""
+    return _as_mlflow(api_errors.bad_request(request, exception))
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    return _as_mlflow(api_errors.server_error(request))
+
+
+def _as_mlflow(problem: JsonResponse) -> JsonResponse:
+    status = problem.status_code
+    message = json.loads(problem.content)["detail"]
+    body = {"error_code": CODES.get(status, "INTERNAL_ERROR"), "message": message}
+    return JsonResponse(body, status=status)
 
 
 def handle_mlflow_exception(error: Exception, context: dict[str, Any]) -> Response | None:

@@ -66,8 +66,6 @@ def create(user: User, request: m.CreateExperiment) -> m.CreateExperimentRespons
     if location and not location.startswith("mlflow-artifacts:"):
         raise invalid("A custom artifact location is not supported: Heimdall stores the artifacts.")
     try:
-        if name == DEFAULT_NAME:
-            raise ProjectNameTakenError(name)
         with transaction.atomic():
             project = create_project(user, name)
             if request.tags:

@@ -47,7 +47,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What is compared or ordered by: an attribute, or the metric, parameter or tag of a name."""
+    """The operand of a comparison or order: an attribute, or a metric, parameter or tag by name."""
 
     kind: Kind
     key: str
@@ -223,7 +223,7 @@ class _Parser:
         while self._next_is_mark(","):
             found.append(self._string())
         if not self._next_is_mark(")"):
-            raise self._error("the list is not closed")
+            raise self._error("the closing parenthesis of the list is missing")
         return tuple(found)
 
     def _take(self, expected: str) -> _Token:

@@ -17,7 +17,7 @@ def select(
     orders: Sequence[Order],
     lookup: Lookup[Row],
 ) -> list[Row]:
-    """The rows that match all conditions; of equal ones, the given order is kept."""
+    """The rows that match all conditions; the sort is stable."""
     found = [
         row
         for row in rows

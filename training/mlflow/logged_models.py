@@ -69,7 +69,7 @@ def finalize(user: User, request: mm.FinalizeLoggedModel) -> mm.LoggedModelRespo
 
 
 def delete(user: User, request: mm.LoggedModelId) -> Empty:
-    """The files stay with the job until it is deleted."""
+    """The files remain artifacts of the job until it is deleted."""
     find_model(user, request.model_id).delete()
     return EMPTY
 

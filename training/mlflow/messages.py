@@ -1,10 +1,13 @@
 """Messages of experiments, runs and metrics, as JSON of MLflow's `service.proto`.
 
-Fields that we do not know are ignored; a field that is None is left out.
+Unknown fields are ignored; fields that are None are omitted.
 """
 
 from __future__ import annotations
 
+import posixpath
+import re
+from collections import Counter
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -19,18 +22,40 @@ MAX_EXPERIMENT_TAG_VALUE, MAX_DATASETS = 20_000, 1000
 DEFAULT_RESULTS = 1000
 
 
+_NAME = re.compile(r"[/\w.\- :]*")
+
+
 def _check_characters(text: str) -> str:
     check_characters(text)
     return text
 
 
+def _check_name(name: str) -> str:
+    """Validate like MLflow, whose file store has a file for each name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "names may only contain alphanumerics, underscores (_), dashes (-), periods (.), "
+            "spaces ( ), colons (:) and slashes (/)"
+        )
+    # A name without these is already a normalized path; most names are.
+    if "/" in name or name.startswith("."):
+        path = posixpath.normpath(name)
+        if path != name or path == "." or path.startswith(("..", "/")):
+            raise ValueError("names that are paths have to be resolved and relative")
+    return name
+
+
 def _as_list(value: object) -> object:
-    """A query string has no lists of one."""
+    """Accept a single value: a query string cannot express a list of one item."""
     return [value] if isinstance(value, str) else value
 
 
 Text = Annotated[str, AfterValidator(_check_characters)]
 Key = Annotated[Text, Field(min_length=1, max_length=MAX_KEY)]
+Name = Annotated[Key, AfterValidator(_check_name)]  # of a metric, parameter or tag
+# MLflow's server cuts values that are too long.
+ParamValue = Annotated[Text, AfterValidator(lambda text: text[:MAX_PARAM_VALUE])]
+TagValue = Annotated[Text, AfterValidator(lambda text: text[:MAX_TAG_VALUE])]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Listed = Annotated[list[Item], BeforeValidator(_as_list)]
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
@@ -44,21 +69,21 @@ class Message(BaseModel):
 
 
 class Tag(Message):
-    key: Key
-    value: Annotated[Text, Field(max_length=MAX_TAG_VALUE)] = ""
+    key: Name
+    value: TagValue = ""
 
 
 class Param(Message):
-    key: Key
-    value: Annotated[Text, Field(max_length=MAX_PARAM_VALUE)] = ""
+    key: Name
+    value: ParamValue = ""
 
 
 class Metric(Message):
     """NaN and infinities are strings in JSON."""
 
-    key: Key
+    key: Name
     value: float
-    timestamp: Int64
+    timestamp: Annotated[Int64, Field(ge=0)]
     step: Int64 = 0
 
 
@@ -203,9 +228,9 @@ class CreateRun(Message):
 
 
 class RunId(Message):
-    """`run_uuid` is the name of earlier versions."""
+    """`run_uuid` is the name that earlier versions use."""
 
-    run_id: Text
+    run_id: Annotated[Text, Field(min_length=1)]
 
     @model_validator(mode="before")
     @classmethod
@@ -249,6 +274,12 @@ class LogBatch(RunId):
             raise ValueError(
                 "A batch logging request can contain at most "
                 f"{MAX_ENTITIES} metrics, params, and tags. Got {total}"
+            )
+        counts = Counter(param.key for param in self.params)
+        if repeated := [key for key, count in counts.items() if count > 1]:
+            raise ValueError(
+                f"Duplicate parameter keys have been submitted: {repeated}. Please ensure "
+                "the request contains only one param value per param key"
             )
         return self
 

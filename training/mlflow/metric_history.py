@@ -55,7 +55,7 @@ def get_history(user: User, request: m.GetMetricHistory) -> m.MetricHistoryRespo
 
 
 def get_history_of_runs(user: User, request: m.GetMetricHistoryBulk) -> m.MetricHistoryBulkResponse:
-    """Of each run at most `max_results` of the points, evenly spaced, with the first and last."""
+    """At most `max_results` points per run, evenly spaced, including the first and last."""
     start, end = request.start_step, request.end_step
     if (start is None) != (end is None):
         raise invalid("If either start step or end step are specified, both must be specified.")

@@ -46,7 +46,7 @@ def get(path: str, request: type[Body], answer: Callable[[User, Body], BaseModel
 
 
 def find(path: str, request: type[Body], answer: Callable[[User, Body], BaseModel]) -> Operation:
-    """A search, which is a POST."""
+    """A search, which is a POST request."""
     return Operation("POST", path, "read", request, answer)
 
 
@@ -109,9 +109,9 @@ class UnknownOperationView(MlflowAPIView):
 
 
 def parse(model: type[Body], found: Mapping[str, Any]) -> Body:
-    """The request from its JSON; raises MlflowError."""
+    """The request from its JSON, where null is a missing field; raises MlflowError."""
     try:
-        return model.model_validate(found)
+        return model.model_validate({key: one for key, one in found.items() if one is not None})
     except ValidationError as error:
         sentences = [
             f"Invalid value for parameter '{'.'.join(map(str, one['loc']))}': {one['msg']}."

@@ -13,7 +13,7 @@ from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name
 from training.jobs import reports
 from training.mlflow import messages as m
 from training.mlflow.errors import invalid, not_found
-from training.mlflow.run_rows import NOTE, RUN_NAME, param_text, writable_run
+from training.mlflow.run_rows import NOTE, RUN_NAME, params_of, writable_run
 from training.models import Job, MlflowRun
 from training.points.rows import InvalidPointError, PointReader, Row
 
@@ -49,7 +49,7 @@ def record(
 
 
 def as_points(metrics: Iterable[m.Metric]) -> dict[int, Row]:
-    """Points by position; metrics of one step and time are one, except for repeated names."""
+    """Points by position; metrics with equal step and time share a point unless a name repeats."""
     values: dict[tuple[int, int, int], dict[str, float]] = {}
     counts: Counter[tuple[int, int, str]] = Counter()
     for metric in metrics:
@@ -104,7 +104,7 @@ def set_tags(job: Job, more: MlflowRun, tags: Mapping[str, str]) -> dict[str, An
 
 
 def _add_params(job: Job, more: MlflowRun, params: Mapping[str, str]) -> dict[str, Any]:
-    known = {name: param_text(value) for name, value in job.config.items()} | more.params
+    known = params_of(job) | more.params
     for key, value in params.items():
         if known.get(key, value) != value:
             raise invalid(
@@ -122,7 +122,7 @@ def _add_params(job: Job, more: MlflowRun, params: Mapping[str, str]) -> dict[st
 def _with_label(
     labels: Sequence[str], key: str, before: str | None, after: str | None
 ) -> list[str]:
-    """The labels with that of the tag replaced; None: there is no such tag."""
+    """The labels, with that of the tag replaced; `before` or `after` None: no such tag."""
     old = _label(key, before) if before is not None else ""
     kept = [label for label in labels if label != old]
     new = _label(key, after) if after is not None else ""

@@ -23,7 +23,7 @@ from training.models import ModelVersion, RegisteredModel
 
 # A tag that MLflow's own server sets too.
 VERSIONS_TAG = "mlflow.modelVersions"
-# Models without this tag are no prompts: the client adds a filter that leaves prompts out.
+# Models without this tag are not prompts: the client adds a filter that excludes prompts.
 _IS_PROMPT = "mlflow.prompt.is_prompt"
 ATTRIBUTES = Attributes(
     numeric=frozenset({"creation_timestamp", "last_updated_timestamp", "timestamp"}),
@@ -243,7 +243,7 @@ def _models(user: User) -> QuerySet[RegisteredModel]:
 
 
 def _find(user: User, name: str) -> RegisteredModel:
-    """The user's own model of that name before one of others, which staff see."""
+    """The user's own model of that name; for staff, else that of another user."""
     named = sorted(_models(user).filter(name=name), key=lambda one: one.owner_id != user.pk)
     if not named:
         raise not_found(f"Registered Model with name={name} not found")

@@ -1,4 +1,4 @@
-"""Runs are jobs: which ones a user can see and write, and what is stored of one as a message."""
+"""Runs are jobs: which ones a user can see and change, and their messages."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ STATUS: Mapping[str, m.RunStatus] = {
 }
 
 
-def _runs() -> QuerySet[Job]:
+def all_runs() -> QuerySet[Job]:
     rows = Job.objects.filter(kind=Job.Kind.TRAINING)
     return rows.select_related("owner", "mlflow_run")
 
 
 def visible_runs(user: User) -> QuerySet[Job]:
-    return visible_to(_runs(), user)
+    return visible_to(all_runs(), user)
 
 
 def in_experiments(rows: QuerySet[Job], user: User, experiments: Sequence[str]) -> QuerySet[Job]:
-    """The jobs of those of the experiments that the user can see."""
+    """The jobs of the given experiments, except those that the user cannot see."""
     named = [pk for pk in map(as_uuid, experiments) if pk is not None]
     projects = visible_to(Project.objects.filter(pk__in=named), user)
     wanted = Q(project__in=list(projects.values_list("pk", flat=True)))
@@ -55,7 +55,7 @@ def in_experiments(rows: QuerySet[Job], user: User, experiments: Sequence[str]) 
 
 def find_run(user: User, run_id: str, *, lock: bool = False) -> Job:
     """A job that the user can see, with its row locked if `lock`; raises MlflowError."""
-    pk, rows = as_uuid(run_id), visible_by_key(_runs(), user)
+    pk, rows = as_uuid(run_id), visible_by_key(all_runs(), user)
     if lock:
         rows = rows.select_for_update(of=("self",))
     found = rows.filter(pk=pk).first() if pk else None
@@ -67,14 +67,21 @@ def find_run(user: User, run_id: str, *, lock: bool = False) -> Job:
 def writable_run(user: User, run_id: str, *, lock: bool = False) -> Job:
     """Raises MlflowError unless values can be recorded in the run."""
     job = find_run(user, run_id, lock=lock)
-    if is_deleted(job):
-        raise invalid(f"The run {run_id} must be in the 'active' state. Current state is deleted.")
+    require_active(job)
     if not job.reported and (job.status != Status.RUNNING or job.program == DEFAULT_PROGRAM):
         raise invalid(
             f"Run {run_id} belongs to a Heimdall job. Values can be logged only while the job is "
             f"running, and not to jobs of the program {DEFAULT_PROGRAM!r}."
         )
     return job
+
+
+def require_active(job: Job) -> None:
+    """Raises MlflowError if MLflow clients have deleted the run."""
+    if is_deleted(job):
+        raise invalid(
+            f"The run {job.pk.hex} must be in the 'active' state. Current state is deleted."
+        )
 
 
 def as_uuid(text: str) -> UUID | None:
@@ -95,15 +102,9 @@ def is_deleted(job: Job) -> bool:
 
 
 def params_of(job: Job) -> dict[str, str]:
-    """The configuration as strings, and what a program has logged beyond it."""
+    """The configuration as texts, and parameters that a program has logged in addition."""
     more = stored(job)
-    configured = {name: param_text(value) for name, value in job.config.items()}
-    return configured | (more.params if more else {})
-
-
-def param_text(value: object) -> str:
-    """As MLflow's client writes a parameter."""
-    return value if isinstance(value, str) else str(value)
+    return {**job.config, **job.config_texts, **(more.params if more else {})}
 
 
 def tags_of(job: Job) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
@@ -33,13 +34,14 @@ from training.mlflow.run_rows import (
     NOTE,
     RUN_NAME,
     STATUS,
+    all_runs,
     as_message,
     as_uuid,
     in_experiments,
     visible_runs,
 )
 from training.models import Job
-from training.models.comparisons import AnyDataset, Compares, JsonText
+from training.models.comparisons import AnyDataset, ByCodePoint, Compares, JsonText
 from training.models.expressions import MetricValue
 
 ATTRIBUTES = Attributes(
@@ -57,6 +59,7 @@ _ALIASES = dict.fromkeys(("run name", "Run name", "Run Name"), "run_name") | dic
 _LOOKUPS: Mapping[str, Callable[..., Any]] = {
     "=": Exact, "<": LessThan, "<=": LessThanOrEqual, ">": GreaterThan, ">=": GreaterThanOrEqual,
 }  # fmt: skip
+READ_TOGETHER = 500  # runs; statements may have 999 parameters
 MIN_MOMENT, MAX_MOMENT = 0.0, 253_402_300_799_999.0  # 1970 to 9999, in milliseconds
 
 
@@ -69,12 +72,21 @@ def search(user: User, request: m.SearchRuns) -> m.RunsResponse:
     rows = _in_view(rows, request.run_view_type)
     for condition in conditions:
         rows = rows.filter(_as_query(condition))
-    ordered = rows.select_related("point_index").order_by(*_ordering(orders))
-    found = list(ordered[start : end + 1])
+    # The keys only: a database sorts narrow rows faster than complete runs.
+    ordered = rows.order_by(*_ordering(orders)).values_list("pk", flat=True)
+    keys = list(ordered[start : end + 1])
     return m.RunsResponse.model_construct(
-        runs=[as_message(job) for job in found[: request.max_results]],
-        next_page_token=encode_token(end) if len(found) > request.max_results else None,
+        runs=[as_message(job) for job in _read(keys[: request.max_results])],
+        next_page_token=encode_token(end) if len(keys) > request.max_results else None,
     )
+
+
+def _read(keys: Sequence[UUID]) -> Iterator[Job]:
+    """The jobs, in the order of the keys; jobs deleted in the meantime are skipped."""
+    for first in range(0, len(keys), READ_TOGETHER):
+        some = keys[first : first + READ_TOGETHER]
+        jobs = all_runs().select_related("point_index").in_bulk(some)
+        yield from (jobs[key] for key in some if key in jobs)
 
 
 def _in_view(rows: QuerySet[Job], view: m.ViewType) -> QuerySet[Job]:
@@ -105,10 +117,12 @@ def _compare_moment(expression: Any, operator: str, value: Any) -> Q:
 
 
 def _ordering(orders: Sequence[Order]) -> list[Any]:
-    """As MLflow orders: missing values last, and the newest of equals first."""
+    """Order like MLflow: missing values last; of equal values, the newest run first."""
     found: list[Any] = []
     for order in orders:
         expression = _expression(order.column)
+        if order.column.kind != "metric" and order.column.key not in ATTRIBUTES.numeric:
+            expression = ByCodePoint(expression)
         found.append(
             expression.desc(nulls_last=True)
             if order.descending
@@ -122,9 +136,9 @@ def _expression(column: Column) -> Any:
         case "metric":
             return MetricValue("summary", name=column.key)
         case "param":
-            return Coalesce(
-                JsonText("config", name=column.key), JsonText("mlflow_run__params", name=column.key)
-            )
+            # As `run_rows.params_of`.
+            sources = ("mlflow_run__params", "config_texts", "config")
+            return Coalesce(*(JsonText(source, name=column.key) for source in sources))
         case "tag" if column.key == RUN_NAME:
             return _run_name()
         case "tag" if column.key == NOTE:

@@ -23,6 +23,7 @@ from training.mlflow.run_rows import (
     as_uuid,
     find_run,
     info_of,
+    require_active,
     visible_runs,
     writable_run,
 )
@@ -38,7 +39,7 @@ MAX_MILLISECONDS = 253_402_300_799_999
 
 
 def create(user: User, request: m.CreateRun) -> m.RunResponse:
-    """A repeated request creates another run: MLflow's client sends no key."""
+    """A repeated request creates another run: MLflow's client sends no idempotency key."""
     project = find_project(user, request.experiment_id)
     tags = {tag.key: tag.value for tag in request.tags}
     if request.run_name:
@@ -66,6 +67,7 @@ def get(user: User, request: m.RunId) -> m.RunResponse:
 def update(user: User, request: m.UpdateRun) -> m.RunInfoResponse:
     """A completed run is not reopened. Only the worker ends a job that it runs."""
     job = find_run(user, request.run_id)
+    require_active(job)
     if request.run_name:
         changes = recording.set_tags(job, MlflowRun(job=job), {RUN_NAME: request.run_name})
         lifecycle.update_metadata(job, **changes)

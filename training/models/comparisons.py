@@ -6,12 +6,14 @@ from typing import Any
 
 from django.db.models import BooleanField, Func, TextField
 
+from training.models.expressions import json_item
+
 Sql = tuple[str, tuple[Any, ...]]
 _OPERATORS = frozenset({"=", "!=", "<", "<=", ">", ">="})
 
 
 class JsonText(Func):
-    """The value at a key of a JSON object as a text; null where it is missing."""
+    """The text at a key of a JSON object; null where it is missing."""
 
     output_field = TextField()
 
@@ -25,8 +27,20 @@ class JsonText(Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> Sql:
         column, parameters = compiler.compile(self.get_source_expressions()[0])
-        sql = f"(SELECT CAST(value AS TEXT) FROM json_each({column}) WHERE key = %s)"  # noqa: S608
-        return sql, (*parameters, self.name)
+        sql, more = json_item(column, self.name)
+        return f"CAST({sql} AS TEXT)", (*parameters, *more)
+
+
+class ByCodePoint(Func):
+    """The text, in an order that does not depend on the language of the database."""
+
+    arity = 1
+    template = "(%(expressions)s)"
+    output_field = TextField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> Sql:
+        column, parameters = compiler.compile(self.get_source_expressions()[0])
+        return f'({column}) COLLATE "C"', tuple(parameters)
 
 
 class Compares(Func):

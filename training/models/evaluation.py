@@ -1,4 +1,4 @@
-"""The JSON of `TrainedModel.evaluation`: what pages read of it. Programs may report more."""
+"""The fields of `TrainedModel.evaluation` that pages read. Programs may report more."""
 
 from __future__ import annotations
 

@@ -79,6 +79,14 @@ class Parameter(KeyTransform):
         return f"JSON_EXTRACT({lhs}, '$.{self.key_name}')", tuple(values)
 
 
+def json_item(column: str, name: str) -> Sql:
+    """SQLite's value at a key of the JSON object."""
+    if _PLAIN_NAME.fullmatch(name):
+        return f"JSON_EXTRACT({column}, '$.\"{name}\"')", ()
+    # A path of JSON_EXTRACT cannot quote every name, but is much faster.
+    return f"(SELECT value FROM json_each({column}) WHERE key = %s)", (name,)  # noqa: S608
+
+
 class MetricValue(Func):
     """The number at a key of a JSON object of metrics; null where it is missing or null."""
 
@@ -94,11 +102,8 @@ class MetricValue(Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> Sql:
         column, parameters = compiler.compile(self.get_source_expressions()[0])
-        if _PLAIN_NAME.fullmatch(self.name):
-            return f"JSON_EXTRACT({column}, '$.\"{self.name}\"')", tuple(parameters)
-        # A path of JSON_EXTRACT cannot quote every name, but is much faster.
-        sql = f"(SELECT value FROM json_each({column}) WHERE key = %s)"  # noqa: S608
-        return sql, (*parameters, self.name)
+        sql, more = json_item(column, self.name)
+        return sql, (*parameters, *more)
 
 
 @JSONField.register_lookup

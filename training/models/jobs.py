@@ -15,6 +15,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import Q
 
+from training.models.config_texts import ConfigTextsField
 from training.models.expressions import UNSENT, NotEmpty, NullsAsInfinity, Parameter, SecondsBetween
 from training.models.path_field import DataPathField
 from training.models.states import Needs, Status, Stop
@@ -93,6 +94,8 @@ class Sweep(models.Model):
     name = models.CharField(max_length=200)
     dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, related_name="sweeps")
     project = models.ForeignKey(Project, models.SET_NULL, null=True, blank=True, related_name="+")
+    # Its members can view and control the sweep and its trials.
+    team = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="+")
     # From `training.sweeps.spec.SweepSpec`.
     program = models.CharField(max_length=100, default="localizer")
     config = models.JSONField(default=dict)
@@ -150,6 +153,7 @@ class Job(models.Model):
     # Its metrics are points (`training.points`), and a later point may change a stored epoch.
     has_points = models.BooleanField(default=False)
     config = models.JSONField(default=dict)
+    config_texts = ConfigTextsField(default=dict)
     # The checkpoint of another job that the training starts from.
     init_from = DataPathField(max_length=500, blank=True, default="")
     parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
@@ -177,6 +181,8 @@ class Job(models.Model):
     needs = models.CharField(max_length=4, choices=Needs, default=Needs.AUTO)
     priority = models.SmallIntegerField(default=0)
     processes = models.PositiveSmallIntegerField(default=1)
+    # What its program declared when the job was queued: without checkpoints a pause loses work.
+    resumable = models.BooleanField(default=True)
 
     current_epoch = models.PositiveIntegerField(default=0)
     total_epochs = models.PositiveIntegerField(default=0)
@@ -285,6 +291,16 @@ class Job(models.Model):
     @property
     def dataset_hash(self) -> str:
         return self.dataset.content_hash if self.dataset else ""
+
+    @property
+    def has_known_progress(self) -> bool:
+        """False for a reported job that has not said how many epochs it will have."""
+        return bool(
+            self.status == Status.COMPLETED
+            or self.total_epochs
+            or self.reported_percent is not None
+            or self.kind == self.Kind.GENERATION
+        )
 
     @property
     def progress_percent(self) -> float:

@@ -1,4 +1,4 @@
-"""What MLflow clients store beyond projects and jobs (`training.mlflow`)."""
+"""Data of MLflow clients that projects and jobs have no field for (`training.mlflow`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MlflowExperiment(models.Model):
 
 
 class MlflowRun(models.Model):
-    """What an MLflow client has stored of a job that the job itself has no field for."""
+    """Data of a run for which the job has no field."""
 
     job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="mlflow_run")
     user_id = models.CharField(max_length=256, blank=True)

@@ -1,4 +1,4 @@
-"""What retention leaves: packed events, files that wait for their removal, and its last run."""
+"""Rows of retention: packed events, files to be removed, and the last run."""
 
 from __future__ import annotations
 

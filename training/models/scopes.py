@@ -1,4 +1,4 @@
-"""What an API token permits. A session permits everything that its user may do."""
+"""The scopes of API tokens. A session permits everything that its user may do."""
 
 from __future__ import annotations
 

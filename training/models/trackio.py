@@ -1,4 +1,4 @@
-"""What Trackio clients store beyond projects, jobs and points (`training.trackio`)."""
+"""Data of Trackio clients besides projects, jobs and points (`training.trackio`)."""
 
 from __future__ import annotations
 

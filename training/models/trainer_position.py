@@ -1,4 +1,4 @@
-"""What the newest status of a trainer said about its position (`training.jobs.trainer_status`)."""
+"""The position in the newest status of a trainer (`training.jobs.trainer_status`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class TrainerPosition(models.Model):
     step = models.BigIntegerField(null=True)
     epoch = models.FloatField(null=True)
     total_steps = models.BigIntegerField(null=True)
-    announced_at = models.DateTimeField(null=True)  # when a status without values was
+    # when a status without values was last announced
+    announced_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"step {self.step} of {self.job_id}"

@@ -1,4 +1,4 @@
-"""Worker processes, and what one of them at a time does."""
+"""Worker processes, and claims on work that one process at a time does."""
 
 from __future__ import annotations
 

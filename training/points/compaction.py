@@ -1,7 +1,7 @@
 """Merges appended batches into blocks.
 
 The merged blocks are computed without a lock. One transaction then replaces the rows; it does
-nothing if another compaction was faster, which it sees by the rows that are gone.
+nothing if another compaction was faster, which it detects by the missing rows.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def is_due(index: PointIndex) -> bool:
 
 
 def is_worthwhile(index: PointIndex) -> bool:
-    """Of a job that has ended: one small batch is read as fast as blocks."""
+    """Whether to compact the points of an ended job; one small batch is read as fast as blocks."""
     return index.pending_batches > 1 or index.pending_values > BLOCK
 
 

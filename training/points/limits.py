@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 MAX_SERIES = 10_000
@@ -10,6 +9,7 @@ MAX_NAME_LENGTH = 250
 # Doubles, in which JavaScript keeps steps, are exact up to here.
 MAX_STEP = 2**53 - 1
 MAX_EPOCH = 2**31 - 1
+MAX_TIME = 9e15  # in milliseconds, a time of MLflow, it fits into 64 bits
 NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -20,7 +20,7 @@ def refuse_name(name: object) -> str:
     if len(name) > MAX_NAME_LENGTH:
         return (
             f"The name {name[:40]!r}… has {len(name)} characters; at most {MAX_NAME_LENGTH} "
-            "are possible."
+            "are allowed."
         )
     if not name.isprintable():
         return f"The name {name[:60]!r} contains a control character; use printable ones."
@@ -45,8 +45,8 @@ def refuse_point(step: object, time: object, epoch: object, values: object) -> s
     """Why the fields cannot be a point, except for its names; empty if they can."""
     if type(step) is not int or not 0 <= step <= MAX_STEP:
         return f"step is {_short(step)}, not a whole number from 0 to {MAX_STEP}."
-    if type(time) not in (int, float) or not math.isfinite(time):  # type: ignore[arg-type]
-        return f"time is {_short(time)}, not seconds since 1970 as a number."
+    if type(time) not in (int, float) or not abs(time) <= MAX_TIME:  # type: ignore[arg-type]
+        return f"time is {_short(time)}, not seconds since 1970 as a number up to {MAX_TIME:g}."
     if epoch is not None and (type(epoch) is not int or not 0 <= epoch <= MAX_EPOCH):
         return f"epoch is {_short(epoch)}, not a whole number from 0 to {MAX_EPOCH}."
     if not isinstance(values, Mapping):

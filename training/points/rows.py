@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from heimdall_sdk.messages import Value
-from training.points.limits import MAX_EPOCH, MAX_STEP, refuse_name, refuse_point, refuse_value
+from training.points.limits import (
+    MAX_EPOCH,
+    MAX_STEP,
+    MAX_TIME,
+    refuse_name,
+    refuse_point,
+    refuse_value,
+)
 
 _FIELDS = frozenset({"step", "time", "epoch", "values"})
 
@@ -55,6 +62,7 @@ class PointReader:
                     type(step) is int
                     and 0 <= step <= MAX_STEP
                     and type(time) is float
+                    and -MAX_TIME <= time <= MAX_TIME
                     and type(values) is dict
                     and values
                     and len(point) == (3 if epoch is None else 4)

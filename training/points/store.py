@@ -112,7 +112,7 @@ def newest_points(index: PointIndex) -> list[NewestValue]:
 
 
 def _newest_times(index: PointIndex, count: int) -> Values:
-    """Of points of an earlier version, the time of the highest step of all."""
+    """For points of an earlier version: the time of the highest step of all."""
     known = np.frombuffer(index.newest_times, "<f8")
     if len(known) == count:
         return known

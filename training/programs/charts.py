@@ -17,6 +17,7 @@ _SPLIT = re.compile(r"^(?:train(?:ing)?|val(?:id(?:ation)?)?|test|eval(?:uation)
 _RANK = re.compile(r"(?:[_/. -]+rank[_/. -]?[0-9]+$|^rank[_/. -]?[0-9]+[_/. -]+)")
 _PERCENTILE = re.compile(rf"/p(?:{'|'.join(f'{one:02}' for one in PERCENTILES)})$")
 _NUMBERS = re.compile(r"([0-9]+)")
+_OBSERVED = "observed-"
 MAX_COLUMNS = 8
 MAX_FIGURES = 3
 
@@ -34,14 +35,19 @@ def declare_observed(
     reported = set(observed)
     names = sorted(reported, key=lambda name: (name != first, _natural(name)))
     new = [name for name in names if name not in declared]
-    # A program that declares charts has chosen which of its metrics have one.
+    # A program that declares charts has chosen which of its metrics have one. Charts that group
+    # the rest of them, such as `val_loss`, are drawn together with what is new, `train_loss`.
+    chosen = [chart for chart in program.charts if not chart.name.startswith(_OBSERVED)]
+    grouped = {name for chart in program.charts if chart not in chosen for name in chart.metrics}
     without_chart = (
-        new if program.charts else [name for name in (*declared, *new) if name in reported]
+        [*(name for name in declared if name in grouped), *new]
+        if program.charts
+        else [name for name in (*declared, *new) if name in reported]
     )
-    if not new and not without_chart:
+    if not new and (program.charts or not without_chart):
         return program
     table = dict.fromkeys((*program.table, *new))
-    charts = (*program.charts, *group_into_charts(without_chart))
+    charts = (*chosen, *group_into_charts(without_chart))
     return replace(
         program,
         metrics=MetricRegistry(
@@ -102,7 +108,7 @@ def _common_name(key: str, metrics: Sequence[str]) -> str:
 
 
 def _common_prefix(metrics: Sequence[str]) -> str:
-    """What stands before the first slash, if all have the same there."""
+    """The part before the first slash, if it is the same in all."""
     prefixes = {name.partition("/")[0] if "/" in _without_variant(name) else "" for name in metrics}
     return prefixes.pop() if len(prefixes) == 1 else ""
 
@@ -118,4 +124,4 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
 
 def _identifier(key: str) -> str:
     """For an attribute of HTML: letters and digits remain, other characters become their code."""
-    return "observed-" + re.sub(r"[^a-zA-Z0-9]", lambda found: f"_{ord(found[0]):x}", key)
+    return _OBSERVED + re.sub(r"[^a-zA-Z0-9]", lambda found: f"_{ord(found[0]):x}", key)

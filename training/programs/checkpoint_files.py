@@ -9,31 +9,24 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from heimdall_sdk.checkpoint_names import (
+    BESTS,
+    EPOCHS,
+    KEEP_LAST,
+    SUFFIX,
+    checkpoint_epoch,
+    checkpoint_path,
+    checksum_path,
+    newest_first,
+)
 from training.programs.durable_write import write_durably
 from training.programs.messages import FinalError
 
-KEEP_LAST = 2  # if the newest is damaged, training resumes from the one before
-# Each file has its own name: an overwritten one would not match its checksum for a moment.
-EPOCHS, BESTS = "epoch", "best"
-SUFFIX = ".safetensors"
 MODEL = f"model{SUFFIX}"
 
 
 class CheckpointError(FinalError):
     """A checkpoint could not be written or loaded; the message says which and why."""
-
-
-def checkpoint_path(folder: Path, kind: str, epoch: int) -> Path:
-    return folder / f"{kind}-{epoch:06d}{SUFFIX}"
-
-
-def checkpoint_epoch(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
-
-
-def checksum_path(path: Path) -> Path:
-    """The file that `sha256sum --check` reads."""
-    return path.with_suffix(f"{SUFFIX}.sha256")
 
 
 def write_checkpoint(folder: Path, kind: str, epoch: int, content: bytes) -> Path:
@@ -75,15 +68,3 @@ def prune_older(folder: Path, earlier: Iterable[Path], epoch: int) -> None:
     for path in old:
         path.unlink(missing_ok=True)
         checksum_path(path).unlink(missing_ok=True)
-
-
-def newest_first(folders: Iterable[Path], kind: str) -> list[Path]:
-    """All checkpoints of a kind in these folders, by epoch, then by run."""
-    found = [
-        path
-        for folder in folders
-        if folder.is_dir()
-        for path in folder.iterdir()  # a glob takes ten times as long
-        if path.name.startswith(f"{kind}-") and path.suffix == SUFFIX
-    ]
-    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)

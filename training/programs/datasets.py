@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, JsonValue
+
+if TYPE_CHECKING:
+    from training.programs.readings import ReadingOptions, ReadingTable
 
 ImportOptions = TypeVar("ImportOptions", bound=BaseModel)
 GenerationOptions = TypeVar("GenerationOptions", bound=BaseModel)
@@ -53,7 +56,7 @@ class Upload:
 
 
 class PreviewError(BaseModel):
-    """Why the import would be refused; `file` and `line` of an invalid row."""
+    """A reason why the import would be rejected; `file` and `line` of an invalid row."""
 
     reason: str
     file: str = ""
@@ -70,7 +73,7 @@ class PreviewColumn(BaseModel):
 
 
 class ImportPreview(BaseModel):
-    """What an import would give. `dataset` has the facts if there are no errors.
+    """The result that an import would have. `dataset` has the facts if there are no errors.
 
     `all_errors`: whether `errors` is all of them. `mapping` is a guess for a single table, to be
     sent with the import.
@@ -89,7 +92,8 @@ class DatasetFormat(Generic[ImportOptions, GenerationOptions]):
     """Import, generation and display of a program's datasets.
 
     `read_upload` takes the upload, an empty folder to unpack it in, the limit in bytes after
-    decompression, and the options; it raises DatasetImportError. `preview` takes the same.
+    decompression, and the options; it raises DatasetImportError. `preview` takes the same, and
+    `read_readings`, which reads what was heard at unknown positions.
     `project` maps latitudes and longitudes to meters east and north of an origin (lat, lon).
     """
 
@@ -98,6 +102,7 @@ class DatasetFormat(Generic[ImportOptions, GenerationOptions]):
     read_folder: Callable[[Path, ImportOptions], ReadDataset]
     read_upload: Callable[[Upload, Path, int, ImportOptions], ReadDataset]
     preview: Callable[[Upload, Path, int, ImportOptions], ImportPreview]
+    read_readings: Callable[[Upload, Path, int, ReadingOptions], ReadingTable]
     generate: Callable[[GenerationOptions], ReadDataset]
     project: Callable[
         [tuple[float, float], Sequence[float], Sequence[float]], list[tuple[float, float]]

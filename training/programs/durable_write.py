@@ -1,4 +1,4 @@
-"""The one way to write a file that a job claims to have: complete or absent, and synced to disk."""
+"""Durable writes of job files: a file is complete or absent, and synced to disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports a dataset in a separate process: `python -m training.programs.import_process`.
+"""Reads an upload in a separate process: `python -m training.programs.import_process`.
 
 The specification is a line of stdin, the result a line of stdout. When stdin closes, no client
 waits for the result, and the process ends.
@@ -11,6 +11,7 @@ import resource
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
@@ -21,12 +22,16 @@ from training.programs.datasets import (
     MappingRequiredError,
     Upload,
 )
+from training.programs.readings import ReadingOptions, ReadingTable
+
+Task = Literal["import", "preview", "readings"]
 
 
 class ImportSpec(BaseModel):
-    """`output` is where the dataset's file is written, None for a preview; `workspace` an empty
-    folder; `name` that of the file `upload` where it was sent from."""
+    """`output` is where an imported dataset's file is written; `workspace` an empty folder; `name`
+    that of the file `upload` where it was sent from. `options` are those of the task."""
 
+    task: Task
     upload: Path
     name: str
     workspace: Path
@@ -45,7 +50,7 @@ class ImportedDataset(BaseModel):
 
 
 class ImportProblem(BaseModel):
-    """Why there is no dataset: `file` and `line` of an invalid row, `errno` of a failing system."""
+    """The error of an import: `file` and `line` of an invalid row, `errno` of a system error."""
 
     reason: str
     file: str = ""
@@ -58,6 +63,7 @@ class ImportProblem(BaseModel):
 class ImportResult(BaseModel):
     dataset: ImportedDataset | None = None
     preview: ImportPreview | None = None
+    readings: ReadingTable | None = None
     problem: ImportProblem | None = None
 
 
@@ -65,9 +71,13 @@ def run(spec: ImportSpec) -> ImportResult:
     from training.programs.registry import get_program
 
     datasets = get_program().dataset_format
-    options = datasets.import_options.model_validate(spec.options)
     upload = Upload(spec.upload, spec.name)
     try:
+        if spec.task == "readings":
+            asked = ReadingOptions.model_validate(spec.options)
+            readings = datasets.read_readings(upload, spec.workspace, spec.max_bytes, asked)
+            return ImportResult(readings=readings)
+        options = datasets.import_options.model_validate(spec.options)
         if spec.output is None:
             preview = datasets.preview(upload, spec.workspace, spec.max_bytes, options)
             return ImportResult(preview=preview)

@@ -1,4 +1,4 @@
-"""What can be trained: the manifest of a program."""
+"""The manifest of a program: a training that can be started."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Program:
     default: the objective. `figures` names the metrics whose latest values a job's page shows in
     large type. `table` names the columns of the table of epochs. `command` runs in `folder`; its
     first word "python" is replaced by `python`, by default the worker's interpreter.
-    `inference_command` holds arguments of the worker's interpreter. `tensorboard` is the meaning of
-    the steps in its event files; "off" if the files are not read.
+    `inference_command` holds arguments of the worker's interpreter. `network_parameters` shape the
+    network: a job that starts from the weights of another one has the same. `tensorboard` is the
+    meaning of the steps in its event files; "off" if the files are not read.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Program:
     charts: tuple[Chart, ...] = ()
     table: tuple[str, ...] = ()
     main_parameters: tuple[str, ...] = ()
+    network_parameters: tuple[str, ...] = ()
     presets: tuple[Preset, ...] = ()
     needs: Needs = "auto"
     resumable: bool = True

@@ -1,4 +1,4 @@
-"""The columns of measured data: what a number may be, in a table and in a request alike."""
+"""Columns of measured data and their valid numbers, for tables and requests."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def check_spread(sample: str, arrivals: Iterable[float]) -> None:
     known = [arrival for arrival in arrivals if not math.isnan(arrival)]
     spread = max(known, default=0.0) - min(known, default=0.0)
     if spread > MAX_SPREAD_NS:
+        of_sample = f" of sample {sample!r}" if sample else ""
         raise MeasurementError(
-            f"the toa_ns of sample {sample!r} are {spread:.4g} ns apart, at most "
+            f"the toa_ns{of_sample} are {spread:.4g} ns apart, at most "
             f"{MAX_SPREAD_NS:,} is possible; give nanoseconds on a clock that all receivers share"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -74,6 +74,8 @@ __all__ = [
     "decode_response",
     "decode_spec",
     "encode",
+    "encode_block",
+    "is_block",
     "open_messages_fd",
     "read_lines",
 ]
@@ -134,9 +136,13 @@ InferenceRequest = PredictRequest | ExportRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceResponse(Strict):
-    """Either `results`, or an `error` and the request's `field` at fault, if it is one field."""
+    """Ends a response: the number of `results` in the blocks before it, or an `error`.
 
-    results: list[JsonObject] = field(default_factory=list)
+    A block is a line with a JSON array of results; a response may have any number of them.
+    `field` is the request's field at fault, if it is one field.
+    """
+
+    results: int = 0
     error: str | None = None
     field: str | None = None
 
@@ -144,6 +150,15 @@ class InferenceResponse(Strict):
 def encode(message: Message | RunSpec | InferenceRequest | InferenceResponse) -> bytes:
     """Encode as one line of strict JSON."""
     return orjson.dumps(message, option=_OPTIONS)
+
+
+def encode_block(results: Sequence[Mapping[str, Any]]) -> bytes:
+    """Encode results of a prediction as a line before the InferenceResponse."""
+    return orjson.dumps(results, option=_OPTIONS)
+
+
+def is_block(line: bytes) -> bool:
+    return line.startswith(b"[")
 
 
 def decode(line: bytes) -> Message:
@@ -180,7 +195,7 @@ def read_lines(fd: int, timeout: float | None, interval: float = 0.0) -> Iterato
     Without a timeout it waits. Reads are `interval` s apart, unless more waits than one of them
     takes. An incomplete last line is dropped: its writer was killed.
     """
-    buffer = b""
+    incomplete = list[bytes]()  # joined once: a line may have many megabytes
     next_read = 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
@@ -193,7 +208,11 @@ def read_lines(fd: int, timeout: float | None, interval: float = 0.0) -> Iterato
             next_read = time.monotonic() + (interval if len(chunk) < _READ_BYTES else 0.0)
             if not chunk:
                 return
-            *lines, buffer = (buffer + chunk).split(b"\n")
+            *lines, rest = chunk.split(b"\n")
+            if lines:
+                lines[0] = b"".join((*incomplete, lines[0]))
+                incomplete.clear()
+            incomplete.append(rest)
             if lines:
                 yield lines
 

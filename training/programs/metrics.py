@@ -1,4 +1,4 @@
-"""Metrics as a program declares them: the one source of their titles, units and formats."""
+"""Metrics that a program declares: the only source of their titles, units and formats."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _installed() -> Mapping[str, Path | str]:
 
 
 def _find(name: str) -> Path | str | None:
-    """Without listing the folders: pages ask for the program of each of their jobs."""
+    """Does not list the folders, because pages look up the program of each job."""
     if not toml_manifest.PROGRAM_NAME.fullmatch(name):
         return _installed().get(name)
     folders = (root / name for root in _roots())

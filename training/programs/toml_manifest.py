@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from heimdall_sdk.messages import Objective
+from training.programs import command
 from training.programs.charts import group_into_charts
 from training.programs.manifest import ManifestError, Needs, Preset, Program, TensorBoard
 from training.programs.metrics import Chart, Direction, Format, Metric, MetricRegistry
@@ -23,8 +24,8 @@ FILE = "program.toml"
 PROGRAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 # Fields of a job, which forms show together with the parameters.
 RESERVED = {
-    "dataset", "dataset_id", "init_from", "name", "needs", "notes", "parameters", "priority",
-    "processes", "program", "project", "tags", "team",
+    "dataset", "dataset_id", "init_from", "job_directory", "name", "needs", "notes", "parameters",
+    "priority", "processes", "program", "project", "run_directory", "tags", "team",
 }  # fmt: skip
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -123,6 +124,7 @@ def load_program(folder: Path) -> Program:
 
 
 def _program(folder: Path, manifest: _Manifest) -> Program:
+    _check_command(manifest)
     names = dict.fromkeys(manifest.metrics)
     if manifest.objective:
         names.setdefault(manifest.objective.metric)
@@ -150,6 +152,12 @@ def _program(folder: Path, manifest: _Manifest) -> Program:
         resumable=manifest.resumable,
         tensorboard=manifest.tensorboard,
     )
+
+
+def _check_command(manifest: _Manifest) -> None:
+    texts = [name for name, one in manifest.parameters.items() if one.type == "string"]
+    if problem := command.problem(manifest.command, manifest.parameters, texts):
+        raise ManifestError(f"command: {problem}")
 
 
 def _charts(manifest: _Manifest, names: Iterable[str]) -> tuple[Chart, ...]:

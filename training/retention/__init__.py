@@ -1,1 +1,1 @@
-"""How long what is kept, and the removal of what is not."""
+"""Retention: how long each kind of data is kept, and the deletion of expired data."""

@@ -1,4 +1,4 @@
-"""What an ended job keeps, and for how long.
+"""Which data of an ended job is kept, and for how long.
 
 The job itself, its best and its last epoch, its model and its evaluation are always kept.
 """
@@ -16,6 +16,7 @@ from django.db.models import F, Max, Q, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
+from heimdall_sdk.checkpoint_names import BESTS, newest_first
 from training.events import packing
 from training.jobs import disk_use
 from training.jobs.artifacts import SAVED
@@ -31,7 +32,6 @@ from training.models import (
     SystemBlock,
 )
 from training.models.states import Status
-from training.programs.checkpoint_files import BESTS, newest_first
 from training.retention.policy import Policy
 from training.retention.removed import NOTHING, Removed
 from training.retention.rows import Rows, delete_in_chunks, estimate_bytes

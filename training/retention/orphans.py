@@ -91,7 +91,7 @@ def steps(*, dry_run: bool) -> Iterator[Removed]:
 
 
 def _batches(name: str) -> Iterator[tuple[Path, ...]]:
-    """What is named like a row, listed before the rows are read; all else is not ours."""
+    """Entries named like a row, listed before the rows are read; others are left alone."""
     folder = Path(settings.DATA_DIR) / name
     paths = (path for path in sorted(folder.glob("*")) if _identifier(path) is not None)
     return _batched(paths)

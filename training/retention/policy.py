@@ -1,4 +1,4 @@
-"""How long what is kept: `settings.RETENTION_DAYS`, from the variables HEIMDALL_KEEP_..._DAYS."""
+"""Retention periods: `settings.RETENTION_DAYS`, from the variables HEIMDALL_KEEP_..._DAYS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step of retention has removed, or would remove."""
+"""The result of a retention step: what it removed, or would remove."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The data folder: what uses the disk, and the removal of files of deleted rows."""
+"""The data folder: disk usage, and removal of the files of deleted rows."""

@@ -1,4 +1,4 @@
-"""How much disk the data folder, a job, a dataset and the database use."""
+"""Disk usage of the data folder, jobs, datasets and the database."""
 
 from __future__ import annotations
 

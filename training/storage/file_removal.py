@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Model
 
-# Deleting a user deletes jobs and datasets too, without any function of ours.
+# Deleting a user deletes jobs and datasets by cascade, without calling our functions.
 from django.db.models.signals import post_delete  # noqa: TID251
 
 from training.models import Dataset, FileRemoval, Job

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from training.accounts import audit, limits
-from training.accounts.permissions import lost_access
+from training.accounts.permissions import get_team, lost_access
 from training.jobs import lifecycle
 from training.jobs.projects import project_for_job
 from training.models import Dataset, Job, Sweep
@@ -43,14 +43,17 @@ class LostAccessError(SweepConflictError):
 
 def create(owner: User, dataset: Dataset | None, spec: SweepSpec) -> Sweep:
     lifecycle.require_allowed_priority(spec.policy.priority, owner, "config.priority")
+    team = get_team(owner, spec.team)
     with transaction.atomic():
         limits.require(owner, limits.RUNNING_SWEEPS)
+        project = project_for_job(owner, spec.project)
         sweep = Sweep.objects.create(
             owner=owner,
             name=spec.name,
             program=spec.program,
             dataset=dataset,
-            project=project_for_job(owner, spec.project),
+            project=project,
+            team=team or (project.team if project else None),
             config=spec.parameters,
             policy=spec.policy.model_dump(),
             space=spec.space,
@@ -104,6 +107,17 @@ def cancel(sweep: Sweep, actor: str) -> Sweep:
 
 def update_metadata(sweep: Sweep, **values: Any) -> Sweep:
     Sweep.objects.filter(pk=sweep.pk).update(**values)
+    return Sweep.objects.get(pk=sweep.pk)
+
+
+def share(sweep: Sweep, team: Group | None) -> Sweep:
+    """Share the sweep and its trials with a team, or with no team."""
+    with transaction.atomic():
+        audit.record("share", sweep, team=str(team or ""))
+        Sweep.objects.filter(pk=sweep.pk).update(team=team)
+        # A trial that was shared with another team by itself follows the sweep as well.
+        for trial in sweep.jobs.exclude(team=team) if team else sweep.jobs.exclude(team=None):
+            lifecycle.update_metadata(trial, team=team)
     return Sweep.objects.get(pk=sweep.pk)
 
 

@@ -179,6 +179,7 @@ def _submit_trial(sweep: Sweep, number: int, owner: User, config: BaseModel) -> 
                 project=_visible_project(sweep, owner),
                 sweep=sweep,
                 trial=number,
+                team=sweep.team,
             )
 
 

@@ -75,6 +75,12 @@ class SweepPatch(BaseModel):
     max_parallel: int = Field(
         2, ge=1, le=64, title="Parallel trials", description="Trials that run at the same time."
     )
+    team: Name | None = Field(
+        None,
+        max_length=150,
+        description="A team whose members can view and control the sweep and its trials; null: not "
+        "shared.",
+    )
 
 
 class SweepSpec(SweepPatch):

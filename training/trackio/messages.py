@@ -15,22 +15,22 @@ MAX_NAME = 200
 
 
 def _clean(value: object) -> object:
-    # Cleaned again, because what is left may be invisible.
+    # Cleaned again, because the remaining characters may be invisible.
     return clean_name(clean_name(value)[:MAX_NAME]) if isinstance(value, str) else value
 
 
 Item = TypeVar("Item")
-# The errors of all items would take many times the memory of the body.
+# Collecting the errors of all items would take many times the memory of the body.
 Entries = Annotated[list[Item], FailFast()]
 ShownName = Annotated[str, BeforeValidator(_clean)]
-# The client counts on from a fraction that a user gives, so the next steps have it too.
+# The client continues counting from a fractional step of a user, so later steps have it too.
 Step = Annotated[
     int | None, BeforeValidator(lambda step: floor(step) if isinstance(step, float) else step)
 ]
 
 
 def storable(value: object, depth: int = 0) -> Any:
-    """JSON in which what no database stores is replaced. Refused, it would be sent forever."""
+    """JSON with unstorable values replaced; if rejected, the client would resend it forever."""
     match value:
         case str():
             return clean_text(value)
@@ -56,7 +56,7 @@ class RunReference(BaseModel):
 
 
 class LogEntry(RunReference):
-    """One call of `trackio.log`. `timestamp` is there if the entry was kept by the client."""
+    """One call of `trackio.log`. Entries that the client has buffered have a `timestamp`."""
 
     metrics: dict[str, JsonValue]
     step: Step = None

@@ -1,4 +1,4 @@
-"""Recording what Trackio's client sends. What it sends again is not recorded again.
+"""Records what Trackio's client sends, each entry once.
 
 The client repeats a request that fails until it succeeds, so an entry that cannot be stored is
 noted on the job's page instead of refused.
@@ -38,7 +38,7 @@ from training.trackio.runs import find_or_create_run, new_config
 
 MAX_NOTED = 10
 MAX_ALERT = 2000
-# Entries of one transaction, during which no other request writes on SQLite.
+# Entries per transaction; on SQLite, a transaction blocks other writes.
 MAX_TOGETHER = 5000
 # Of one query.
 CHUNK = 500
@@ -84,7 +84,7 @@ def record_alerts(user: User, body: BulkAlert) -> None:
 
 
 def note_uploads(user: User, body: BulkUpload) -> None:
-    """Files are not stored. Refused, the client would try for half a minute when the run ends."""
+    """Note that files are not stored. If rejected, the client would retry for 30 s at the end."""
     found = {
         (one.project, one.run, one.run_id): RunReference(
             project=one.project, run=one.run, run_id=one.run_id
@@ -109,7 +109,7 @@ def _by_run(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
 def _not_recorded(
     run: TrackioRun, entries: Sequence[Entry], id_of: Callable[[Entry], str | None]
 ) -> list[Entry]:
-    """The entries that the run does not have yet, which are noted as recorded."""
+    """The entries that are new to the run; they are marked as recorded."""
     found = {_as_uuid(text): entry for entry in entries if (text := id_of(entry))}
     ids = list(found)
     rows = TrackioEntry.objects.filter(job=run.job_id)
@@ -133,7 +133,7 @@ def _as_uuid(text: str) -> UUID:
 
 
 def _as_points(run: TrackioRun, entries: Sequence[LogEntry]) -> tuple[dict[int, Row], list[str]]:
-    """The points of the entries, and why something of them is none."""
+    """The points of the entries, and the reasons why some values are not stored."""
     reader, rows, reasons = PointReader(), {}, []
     now = timezone.now().timestamp()
     index = PointIndex.objects.filter(pk=run.job_id).first()
@@ -177,7 +177,7 @@ def _time(text: str | None, now: float) -> float:
 
 
 def _note(run: TrackioRun, user: User, reasons: Iterable[str]) -> None:
-    """Write each reason once into the history of the job."""
+    """Add each reason to the timeline of the job, once."""
     reasons = list(dict.fromkeys(reasons))
     if not reasons:
         return

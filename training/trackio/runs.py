@@ -24,7 +24,7 @@ from training.trackio.messages import (
     RunSummaryQuery,
 )
 
-# What the client adds to the configuration.
+# Keys that the client adds to the configuration.
 CREATED, GROUP = "_Created", "_Group"
 MAX_TAG = 50
 

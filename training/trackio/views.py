@@ -27,7 +27,7 @@ from training.trackio import messages as m
 from training.trackio import recording, runs
 from training.validation import InvalidInputError, validate
 
-# Of the interface; the client uses another one if the server has another version.
+# Interface version; the client adapts its requests to it.
 API_VERSION = 1
 HEADER = "X-Trackio-Write-Token"
 
@@ -43,10 +43,10 @@ class WriteTokenAuthentication(BearerAuthentication):
 
 
 class LargeReportParser(ReportParser):
-    """What a client has kept during an outage comes in one request.
+    """A client sends everything that it buffered during an outage in one request.
 
-    It contains NaN and infinities as Python writes them, which are no JSON, if httpx is older than
-    version 0.28.
+    With httpx before 0.28 it contains NaN and infinities as Python writes them, which is not valid
+    JSON.
     """
 
     max_bytes, max_values = int(settings.TRACKIO_MAX_BYTES), 4_000_000
@@ -127,7 +127,7 @@ class OperationView(TrackioView):
 
 
 class UploadView(TrackioView):
-    """Takes a file, whose path the client names in `bulk_upload_media`; it is not kept."""
+    """Accepts a file, whose path the client sends in `bulk_upload_media`, without storing it."""
 
     scope: Scope = "report"
 

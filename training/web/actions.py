@@ -1,4 +1,4 @@
-"""Actions on jobs and sweeps that pages and the admin offer, and how their outcome is reported."""
+"""Actions on jobs and sweeps in pages and the admin, and messages about their outcome."""
 
 from __future__ import annotations
 

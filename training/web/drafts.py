@@ -1,4 +1,4 @@
-"""Keeps what was typed into a form whose submission was refused for the sake of the session.
+"""Keeps form input when a submission is rejected because the session or CSRF token changed.
 
 A session may end, or its CSRF token change, while a form is open. The page that answers the
 submission then carries the values along as a draft: through the sign-in into the new session, and
@@ -43,7 +43,7 @@ def pack(request: HttpRequest) -> str:
 
 
 def store(request: HttpRequest, text: str) -> None:
-    """Put a draft into the session; a text that is none is ignored."""
+    """Put a draft into the session; an invalid draft is ignored."""
     try:
         draft = json.loads(text) if len(text) <= MAX_LENGTH else None
     except (ValueError, RecursionError):

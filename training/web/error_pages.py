@@ -1,4 +1,4 @@
-"""Pages for requests that are refused or fail: what happened, and where to continue."""
+"""Error pages: what happened, and where to continue."""
 
 from __future__ import annotations
 

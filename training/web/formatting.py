@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -13,7 +14,7 @@ from training.programs.manifest import Program
 from training.programs.metrics import Metric
 
 MISSING = "–"
-# From here on digits would only fill the page.
+# Larger numbers are shown in exponential notation.
 VAST = 1e10
 # Steps to which the remaining time is rounded, in seconds.
 ETA_STEPS = (1, 5, 30, 60, 300, 600, 3600)
@@ -92,6 +93,16 @@ def format_area(kilometers: Sequence[float] | None) -> str:
     return f"{format_fixed(width, digits)} × {format_fixed(height, digits)} km"
 
 
+def format_axes(major: float, minor: float) -> str:
+    """Format the axes of an ellipse in one unit: 205 × 131 km, 18,000 × 80.0 m."""
+    if not (_is_finite(major) and _is_finite(minor)) or major >= VAST:
+        return f"{format_distance(major)} × {format_distance(minor)}"
+    if minor >= 1000:
+        return format_area((major / 1000, minor / 1000))
+    lengths = (format_fixed(length, 0 if length >= 100 else 1) for length in (major, minor))
+    return f"{' × '.join(lengths)} m"
+
+
 def format_number(value: float | None, digits: int = 4) -> str:
     """Format with `digits` significant digits."""
     if not _is_finite(value):
@@ -131,6 +142,8 @@ def format_parameter(value: object) -> str:
             return "yes" if value else "no"
         case float():
             return f"{value:.4g}"
+        case dict() | list():
+            return json.dumps(value, ensure_ascii=False)
         case _:
             return str(value)
 

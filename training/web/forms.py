@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from training.accounts.permissions import teams_of, visible_to
 from training.datasets import service as datasets
-from training.jobs import lifecycle
+from training.jobs import lifecycle, origins
 from training.jobs.policy import QueuePolicy
 from training.jobs.projects import project_for_job
 from training.models import Dataset, Job, Project
@@ -196,6 +196,13 @@ class JobForm(ConfigForm):
         help_text="Optional. A new name creates a project.",
     )
 
+    init_from = forms.UUIDField(
+        required=False,
+        initial="",
+        label="Start from",
+        help_text="Optional. The ID of a job or model whose weights the training starts from.",
+    )
+
     def __init__(self, user: User, program: Program, *args: Any, **kwargs: Any) -> None:
         self.model, self.main = job_fields(program), program.main_parameters
         super().__init__(*args, **kwargs)
@@ -208,6 +215,22 @@ class JobForm(ConfigForm):
         else:
             del self.fields["dataset"]
         self.share_with(user)
+
+    def clean(self) -> None:
+        super().clean()
+        self.origin: Job | None = None
+        if self.errors or self.cleaned_data["init_from"] is None:
+            return
+        try:
+            origin = origins.find_origin(self.user, self.program, self.cleaned_data["init_from"])
+            parameters = extract(self.program.parameters, self.config)
+            origins.with_network_of(
+                origin, self.program, parameters, self.program.network_parameters
+            )
+        except InvalidInputError as error:
+            add_validation_errors(self, error)
+        else:
+            self.origin = origin
 
     @property
     def project_names(self) -> list[str]:
@@ -229,6 +252,7 @@ class JobForm(ConfigForm):
                 tags=parent.tags if parent else (),
                 parent=parent,
                 team=self.team,
+                init_from=self.origin.checkpoint_path if self.origin else "",
             )
 
 

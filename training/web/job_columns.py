@@ -117,7 +117,7 @@ def _metric_title(name: str, programs: dict[str, Program]) -> str:
 
 
 def option_groups(chosen: Sequence[str], jobs: Sequence[Job]) -> list[OptionGroup]:
-    """What the jobs of a page have, and what is chosen already."""
+    """The columns that the jobs of a page have, and those already chosen."""
     trainings = [job for job in jobs if job.kind == Job.Kind.TRAINING]
     programs = _programs(trainings)
     parameters = dict.fromkeys(name for job in trainings for name in job.config)

@@ -98,7 +98,7 @@ class JobQuery:
         return f"?{query.urlencode()}"
 
     def hidden(self, *replaced: str) -> list[tuple[str, str]]:
-        """The inputs with which a form keeps everything but the fields that it has itself."""
+        """Hidden inputs that keep the query parameters for which a form has no field."""
         return [
             (name, value)
             for name, values in self._values.items()
@@ -116,8 +116,11 @@ class JobQuery:
         if not value:
             raise InvalidInputError({"value": [f"Enter the value that {name} is compared with."]})
         if not name.startswith((PARAMETER, METRIC)):
-            declared = any(name in one.parameters.model_fields for one in list_programs())
-            name = (PARAMETER if declared else METRIC) + name
+            programs = list_programs()
+            is_metric = comparison or any(name in one.metrics for one in programs)
+            is_parameter = any(name in one.parameters.model_fields for one in programs)
+            # Numbers that a run measures are rarely compared for equality.
+            name = (METRIC if is_metric and not is_parameter else PARAMETER) + name
         if name.startswith(PARAMETER) and comparison:
             raise InvalidInputError(
                 {"is": [f"{name} is a parameter; parameters are compared with “is” only."]}
@@ -131,6 +134,7 @@ class JobQuery:
 
     def filter(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
         """The jobs that match everything but the status; raises InvalidInputError."""
+        visible = jobs
         if self["search"]:
             jobs = search(jobs, self["search"])
         if self["project"]:
@@ -143,7 +147,8 @@ class JobQuery:
             jobs = jobs.filter(sweep_id=self._sweep())
         for tag in self._values.get("tag", ()):
             jobs = with_tag(jobs, tag)
-        return filter_by_metrics(filter_by_parameters(jobs, self.conditions), self.conditions)
+        jobs = filter_by_parameters(jobs, self.conditions, lambda: visible)
+        return filter_by_metrics(jobs, self.conditions)
 
     def filter_status(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
         status = self["status"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from training.jobs.metric_summary import MetricSummary, summarize_metrics
 from training.models import Job
 from training.programs.manifest import Program
-from training.programs.metrics import Metric
+from training.programs.metrics import Direction, Metric
 from training.web import formatting
 
 
@@ -19,6 +19,8 @@ class MetricRow:
     is_objective: bool
     last: str
     best: str
+    best_value: float | None
+    direction: Direction | None
     best_at: str
     at_best_epoch: str
 
@@ -48,6 +50,8 @@ def _row(job: Job, program: Program, found: MetricSummary) -> MetricRow:
         is_objective=found.name == program.objective_metric,
         last=found.last_not_finite or show(found.last),
         best=show(found.best.value) if found.best else formatting.MISSING,
+        best_value=found.best.value if found.best else None,
+        direction=found.direction,
         best_at=best_at,
         at_best_epoch=show(found.at_best_epoch),
     )

@@ -1,4 +1,4 @@
-"""Who may call a view, and how: the decorators of pages."""
+"""Decorators of views: required sign-in, and buttons that accept only POST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terminal output as plain lines, for pages without JavaScript; ansi.js folds them likewise."""
+"""Terminal output as plain lines, for pages without JavaScript; ansi.js does the same."""
 
 from __future__ import annotations
 

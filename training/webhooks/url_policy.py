@@ -42,7 +42,7 @@ BLOCKED_NETWORKS = tuple(
 
 
 class ForbiddenUrlError(ValueError):
-    """The URL or one of its addresses is not allowed; the message says why."""
+    """The URL or one of its addresses is not allowed; the message has the reason."""
 
 
 class ResolverBusyError(APIException):

@@ -1,7 +1,8 @@
 """Becomes a command that the kernel kills when its parent dies; run as a script by TrainerProcess.
 
 The arguments are the process ID of the parent and the command. The SDK does the same, but not every
-program uses it. On systems other than Linux only the closed stdin tells a program of that death.
+program uses it. On systems other than Linux, only the closed stdin tells it that
+the parent has exited.
 """
 
 import ctypes

@@ -37,7 +37,7 @@ COARSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """What was in a folder, which had changed at that time in nanoseconds, when it was read."""
+    """The entries of a folder, and its modification time in nanoseconds when it was read."""
 
     changed_at: int
     read_at: float
@@ -110,7 +110,7 @@ class EventFileSearch:
     """Created before the program starts: files that are there already are not its own."""
 
     def __init__(self, own: Path, shared: Path, is_alone: Callable[[], bool]) -> None:
-        """`is_alone` tells whether no other job of the program has run since the search began."""
+        """`is_alone` returns whether no other job of the program has run since the search began."""
         # A copy of an event file may be a file of the job.
         self._own, self._shared = Tree(own, skipped=own / SAVED), Tree(shared)
         self._is_alone = is_alone
@@ -167,7 +167,7 @@ def _tree(pid: int) -> set[int]:
 
 
 def _holders(path: Path) -> set[int]:
-    """The processes that have the file open, as far as the system lets us see them (Linux)."""
+    """The processes that have the file open, if visible to this process (Linux)."""
     try:
         wanted = path.stat()
     except OSError:

@@ -20,7 +20,7 @@ from training.workers.event_file_search import EventFileSearch
 from training.workers.event_records import EventRecorder
 
 POLL_SECONDS = 0.5
-# One poll reads no longer and no more than this; the next one goes on.
+# Limits of one poll; the next one continues.
 READ_SECONDS, READ_BYTES = 0.1, 4 << 20
 SEARCH_TIME_SHARE = 0.01
 MAX_FILES = 1_000
@@ -41,21 +41,21 @@ class _File:
     path: Path
     folder: str
     offset: int = 0
-    # What the file was when it was read to its end; a torn record is behind `offset` then.
+    # The size at which the file was read to its end; an incomplete record may follow `offset`.
     size: int = -1
     inode: int = 0
     growing: bool = True  # not of an earlier attempt
 
 
 class _State(BaseModel):
-    """Of the file in the folder of the attempt: path, folder and offset of each event file."""
+    """Content of the state file of an attempt: path, folder and offset of each event file."""
 
     files: list[tuple[Path, str, int]]
     prefixes: dict[str, str]
 
 
 class EventFollower:
-    """Reads what is new in the files. The caller stores it, then calls `save`.
+    """Reads new records of the files. The caller stores them, then calls `save`.
 
     The offsets are in a file of the attempt, so the next attempt reads what this one did not store.
     Reading twice stores nothing twice: a point replaces that of the same series and step.
@@ -72,8 +72,8 @@ class EventFollower:
     ) -> None:
         """`own` is the folder of the attempt, `shared` that of the program.
 
-        `earlier` are the folders of earlier attempts. `is_alone` tells whether no other job of the
-        program has run since the follower was created.
+        `earlier` are the folders of earlier attempts. `is_alone` returns whether no other job of
+        the program has run since the follower was created.
         """
         self.has_more = False
         self._own, self._shared = own, shared
@@ -98,7 +98,7 @@ class EventFollower:
     def poll(self, pid: int, *, final: bool = False) -> list[Point]:
         """The new points of the process and its descendants.
 
-        `has_more` tells whether more could have been read.
+        `has_more` is whether more could have been read.
         """
         now = time.monotonic()
         if final or now >= self._next_search:
@@ -118,11 +118,11 @@ class EventFollower:
         return self._recorder.take_points()
 
     def take_notes(self) -> list[str]:
-        """What people should know, each once."""
+        """Notes for the timeline of the job, each once."""
         return self._recorder.take_notes()
 
     def save(self) -> None:
-        """All points that `poll` has returned are stored."""
+        """Save the offsets; call it once all points that `poll` returned are stored."""
         files = [(file.path, file.folder, file.offset) for file in self._files]
         state = _State(files=files, prefixes=self._prefixes.copy())
         if state == self._saved:
@@ -134,7 +134,7 @@ class EventFollower:
             self._saved = state
 
     def _continue(self, earlier: Sequence[Path]) -> None:
-        """Follow what earlier attempts have left in their files."""
+        """Continue with the files of the newest earlier attempt that saved its state."""
         for folder in reversed(earlier):
             with suppress(OSError, ValueError):
                 state = _State.model_validate_json((folder / STATE).read_bytes())
@@ -144,9 +144,9 @@ class EventFollower:
 
     def _follow(self, path: Path, root: Path) -> None:
         if len(self._files) >= MAX_FILES:
-            self._recorder.note(f"TensorBoard: {MAX_FILES:,} event files are read, and no more.")
+            self._recorder.note(f"TensorBoard: only {MAX_FILES:,} event files are read.")
             return
-        # The same in each attempt.
+        # The folder of the attempt differs in each attempt, this name does not.
         kind = "own" if root == self._own else "program"
         folder = PurePath(kind, path.parent.relative_to(root)).as_posix()
         if folder not in self._prefixes:
@@ -168,7 +168,7 @@ class EventFollower:
         if self._first is None:
             return ""
         parts, first = PurePath(folder).parts, PurePath(self._first).parts
-        shared = 1  # the first part is none of a path
+        shared = 1  # the first part is the kind of root
         while shared < min(len(parts), len(first)) and parts[shared] == first[shared]:
             shared += 1
         # A parent of the first folder has its own name.
@@ -176,7 +176,7 @@ class EventFollower:
         return "".join(f"{part}/" for part in different if not _SESSION.fullmatch(part))
 
     def _read(self, file: _File, budget: _Budget) -> bool:
-        """Record what is new; return whether the file is still of interest."""
+        """Record new events; return whether to read the file again at the next poll."""
         events: list[Event] = []
         try:
             status = file.path.stat()

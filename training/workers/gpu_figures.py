@@ -65,7 +65,7 @@ def _runs_on(nvml: Any, device: Any, pids: Collection[int]) -> bool:
 
 
 def _figures(nvml: Any, device: Any) -> dict[str, float]:
-    """What this GPU reports; some models lack a sensor."""
+    """The values of this GPU; some models lack a sensor."""
     readers = {
         "percent": lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu,
         "memory": lambda: nvml.nvmlDeviceGetMemoryInfo(device).used,

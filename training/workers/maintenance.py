@@ -1,4 +1,4 @@
-"""Periodic maintenance: repairs what a lost message or a dead process left behind.
+"""Periodic maintenance: repairs the effects of lost messages and killed processes.
 
 Any number of threads may run it: each step is a compare-and-set, so repeating it changes nothing.
 """

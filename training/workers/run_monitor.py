@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class RunMonitor:
-    """A thread that lives as long as the training. Its failures never reach the training."""
+    """A thread that runs as long as the training. Its failures never affect the training."""
 
     def __init__(self, attempt: Attempt, pid: int, output: AttemptLog) -> None:
         self._attempt, self._output = attempt, output
@@ -72,7 +72,7 @@ class RunMonitor:
         try:
             self._store.add(samples)
         except DatabaseError as error:
-            # The job was deleted, or the database is away: only these samples are lost.
+            # The job was deleted, or the database is unavailable: only these samples are lost.
             log.info(
                 "Could not store the resource metrics of job %s: %s", self._attempt.job_id, error
             )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -24,15 +24,18 @@ from training.jobs.attempts import Attempt, EpochReport, SupersededError
 from training.models import Job
 from training.models.states import Stop
 from training.programs import messages
+from training.programs.command import MissingValueError
 from training.programs.messages import EpochEnded, GenerateSpec, Message, RunSpec, TrainSpec
 from training.programs.registry import get_program
 from training.sweeps import scheduler
 from training.workers.client_variables import client_variables
 from training.workers.database_retry import retry_while_unavailable
+from training.workers.disk_space import has_disk_space, is_disk_full
 from training.workers.event_follower import POLL_SECONDS, EventFollower, tensorboard_variables
 from training.workers.heartbeat import LeaseThread
 from training.workers.message_groups import group_messages
 from training.workers.run_monitor import RunMonitor
+from training.workers.shared_flag import SharedFlag
 from training.workers.trainer_process import TrainerProcess
 
 # A requested stop is noticed within a tick; its query takes 0.2 ms.
@@ -46,13 +49,23 @@ DRAIN_SECONDS = 8.0
 MAX_NOTED_REASONS = 10
 # How long an attempt waits at its end until all event files are read.
 LAST_EVENTS_SECONDS = 60.0
+# How long an attempt waits for disk space before it starts.
+DISK_SPACE_SECONDS = 30.0
+# Temporary errors when a process starts: no space, memory, processes or file descriptors.
+TEMPORARY_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+_DISK_FULL = (
+    f"The disk of the data folder was full for {DISK_SPACE_SECONDS:.0f} s. Free space; then resume "
+    "the job."
+)
 _REST_NOT_READ = (
     "TensorBoard: the event files were not read to their end within "
-    f"{LAST_EVENTS_SECONDS:.0f} s after the script had ended. Only a further attempt reads on."
+    f"{LAST_EVENTS_SECONDS:.0f} s after the script had ended. Only another attempt reads the rest."
 )
 _READING_FAILED = (
-    "TensorBoard: an error of the worker ended the reading of event files; the log of the worker "
-    "has the details."
+    "TensorBoard: event files are no longer read because of an error in the worker; its log has "
+    "the details."
 )
 
 Finish = Callable[[Attempt], None]
@@ -60,7 +73,7 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 # Set when the worker shuts down: each attempt then releases its job. Forks inherit it.
-shutting_down = multiprocessing.Event()
+shutting_down = SharedFlag()
 
 
 def supervise(job_id: UUID, worker: str) -> bool:
@@ -71,7 +84,7 @@ def supervise(job_id: UUID, worker: str) -> bool:
     attempt, job = claimed
     try:
         with LeaseThread(attempt):
-            # The dataset may have been withdrawn while the job waited.
+            # The dataset may no longer be shared with the owner.
             reason = lost_access(job)
             finish: Finish = (
                 partial(results.fail_attempt, message=reason)
@@ -105,6 +118,8 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
     with contextlib.suppress(DatabaseError):  # a failed note must not fail the attempt
         _note_few_cores(attempt, job, worker)
     try:
+        if finish := _wait_for_disk_space(attempt, worker, folder):
+            return finish
         event_files = _event_follower(attempt, folder)
         tensorboard = tensorboard_variables(folder) if event_files else {}
         with (
@@ -127,9 +142,14 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
                 cause="crashed",
                 reason=trainer.exit_summary(monitor.out_of_memory()),
             )
+    except MissingValueError as error:
+        return partial(results.fail_attempt, message=str(error))
     except OSError as error:
         # The folder is not writable, the disk is full, or no process can be started.
-        return partial(results.fail_attempt, message=f"The trainer could not be started: {error}.")
+        reason = f"The trainer could not be started: {error}."
+        if error.errno in TEMPORARY_ERRORS:
+            return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
+        return partial(results.fail_attempt, message=reason)
     except SupersededError:
         raise
     except Exception as error:
@@ -138,8 +158,30 @@ def _run(attempt: Attempt, job: Job, worker: str) -> Finish:
         return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=reason)
 
 
+def _wait_for_disk_space(attempt: Attempt, worker: str, folder: Path) -> Finish | None:
+    """Wait while the disk is full; return how the attempt ends if it cannot start.
+
+    A job that was interrupted by a full disk is requeued, and its next attempt waits here.
+    """
+    if has_disk_space(folder):
+        return None
+    retry = partial(retry_while_unavailable, give_up=shutting_down.is_set)
+    retry(partial(attempts.record_note, attempt, worker, "The disk is full: waiting for space."))
+    deadline = time.monotonic() + DISK_SPACE_SECONDS
+    while not has_disk_space(folder):
+        if shutting_down.is_set():
+            return _released(worker)
+        requested = retry(partial(attempts.requested_stop, attempt))
+        if requested != Stop.NONE:
+            return results.cancel_attempt if requested == Stop.CANCEL else results.pause_attempt
+        if time.monotonic() >= deadline:
+            return partial(results.fail_attempt, message=_DISK_FULL)
+        time.sleep(TICK_SECONDS)
+    return None
+
+
 def _event_follower(attempt: Attempt, folder: Path) -> EventFollower | None:
-    """None for a program that has no folder, or whose manifest turns it off."""
+    """None if the program has no folder, or its manifest disables event files."""
     program = get_program(attempt.program)
     if program.folder is None or program.tensorboard == "off":
         return None
@@ -235,11 +277,11 @@ class _Supervision:
             if self._requested == Stop.PAUSE and not self._training:
                 return results.pause_attempt  # before the first batch there is nothing to keep
             if shutting_down.is_set() and self._drain_expired():
-                return self._release()
+                return _released(self._worker)
             for batch in group_messages(received):
                 if finish := self._write(partial(self._record, batch)):
                     if shutting_down.is_set() and finish is results.pause_attempt:
-                        return self._release()
+                        return _released(self._worker)
                     self._has_ended = True
                     return finish
         self._has_ended = True
@@ -263,7 +305,7 @@ class _Supervision:
                 self._trainer.send(messages.PAUSE)
 
     def _store_event_files(self, until: float | None = None) -> None:
-        """Store what was written since the last call; up to that time, all of it."""
+        """Store new events; with `until`, repeat until all are read or that time is reached."""
         while self._event_files:
             try:
                 found = self._event_files.poll(self._trainer.pid, final=until is not None)
@@ -287,14 +329,6 @@ class _Supervision:
             self._drain_until = time.monotonic() + DRAIN_SECONDS
             self._trainer.send(messages.PAUSE)
         return not self._training or time.monotonic() >= self._drain_until
-
-    def _release(self) -> Finish:
-        return partial(
-            results.requeue_or_fail,
-            actor=self._worker,
-            cause="worker_stopped",
-            reason="The worker was stopped.",
-        )
 
     def _write(self, write: Callable[[], Result]) -> Result:
         return retry_while_unavailable(write, give_up=shutting_down.is_set)
@@ -347,11 +381,20 @@ class _Supervision:
             case messages.GenerationProgress(current=current, total=total, message=text):
                 attempts.record_generation(self._attempt, current, total, text)
             case final:
-                return _finish(final)
+                return _finish(final, self._worker)
         return None
 
 
-def _finish(final: Message) -> Finish | None:
+def _released(worker: str) -> Finish:
+    return partial(
+        results.requeue_or_fail,
+        actor=worker,
+        cause="worker_stopped",
+        reason="The worker was stopped.",
+    )
+
+
+def _finish(final: Message, worker: str) -> Finish | None:
     match final:
         case messages.TrainingCompleted(checkpoint_path=path, evaluation=evaluation):
             if evaluation is None:
@@ -363,6 +406,8 @@ def _finish(final: Message) -> Finish | None:
             )
         case messages.Paused():
             return results.pause_attempt
+        case messages.Failed(error_message=text) if is_disk_full(text):
+            return partial(results.requeue_or_fail, actor=worker, cause="crashed", reason=text)
         case messages.Failed(error_message=text):
             return partial(results.fail_attempt, message=text)
     return None

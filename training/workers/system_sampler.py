@@ -1,4 +1,4 @@
-"""What the processes of a training use of the machine."""
+"""Samples the resource use of the processes of a training."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Self
 from django.conf import settings
 
 from training.jobs.logs import AttemptLog
-from training.programs import messages
+from training.programs import command, messages
 from training.programs.manifest import Program
 from training.programs.messages import Message, RunSpec, TrainSpec
 from training.programs.registry import get_program
@@ -29,6 +30,9 @@ from training.workers import end_with_parent
 EXIT_SECONDS = 2.0
 _TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
 LAST_LINE_BYTES = 4096
+# The line of Python that names an exception, such as "torch.OutOfMemoryError: …".
+_ERROR = re.compile(r"([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt)(:|$)")
+MAX_HINT_LINES = 10
 # Messages that wait while the supervisor waits for the database: those of about 1,000 epochs.
 PIPE_BYTES = 1 << 20
 
@@ -116,8 +120,7 @@ class TrainerProcess:
             reason = out_of_memory or ("possibly out of memory" if name == "SIGKILL" else "")
             return f"The trainer was killed (signal {', '.join(filter(None, [name, reason]))})."
         end = self.log.tail(LAST_LINE_BYTES).data.decode(errors="replace")
-        last = end.strip().splitlines()[-1:]
-        details = ": ".join(filter(None, [f"exit status {status}", out_of_memory, *last]))
+        details = ": ".join(filter(None, [f"exit status {status}", out_of_memory, last_error(end)]))
         return f"The trainer ended without a result ({details})."
 
     def _close(self) -> None:
@@ -129,6 +132,13 @@ class TrainerProcess:
     def _signal(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, which)
+
+
+def last_error(output: str) -> str:
+    """The last line of an output, or of the traceback before it: some tools add hints to that."""
+    lines = output.strip().splitlines()
+    errors = [line for line in lines[-MAX_HINT_LINES:] if _ERROR.match(line)]
+    return (errors or lines or [""])[-1].strip()
 
 
 def _pipe() -> tuple[int, int]:
@@ -146,6 +156,20 @@ def _command(program: Program, spec: RunSpec, spec_file: Path) -> list[str]:
     that the list of processes shows them.
     """
     words = list(program.command)
+    if program.folder:
+        # A parameter may have been added to the manifest after the job was queued.
+        defaults = {
+            name: field.default for name, field in program.parameters.model_fields.items()
+            if not field.is_required()
+        }  # fmt: skip
+        shared = spec_file.parent.parent / "shared"
+        if any(command.JOB_DIRECTORY in command.placeholders(word) for word in words):
+            shared.mkdir(exist_ok=True)
+        directories = {
+            command.RUN_DIRECTORY: str(spec_file.parent),
+            command.JOB_DIRECTORY: str(shared),
+        }
+        words = command.fill(words, {**defaults, **spec.parameters, **directories})
     if words[0] == "python":
         launcher = []
         if isinstance(spec, TrainSpec) and spec.processes > 1:

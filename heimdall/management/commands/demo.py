@@ -49,9 +49,12 @@ class Command(BaseCommand):
         except InvalidInputError as error:
             raise CommandError(f"--{error}") from error
         _check_port(port)
-        if not web_process.is_migrated():
-            self.stdout.write("Creating the database tables ...")
-            call_command("migrate", verbosity=0)
+        try:
+            if not web_process.is_migrated():
+                self.stdout.write("Creating the database tables ...")
+                call_command("migrate", verbosity=0)
+        except web_process.NewerDatabaseError as error:
+            raise CommandError(str(error)) from error
         from heimdall.embedded import AlreadyRunningError
 
         try:

@@ -30,7 +30,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, reload: bool, **options: Any) -> None:
         if reload:
             _serve_with_reload(host, port)
-        if not web_process.is_migrated():
+        try:
+            is_migrated = web_process.is_migrated()
+        except web_process.NewerDatabaseError as error:
+            raise CommandError(str(error)) from error
+        if not is_migrated:
             raise CommandError(
                 "Migrations are missing in the database: run `python manage.py migrate`."
             )

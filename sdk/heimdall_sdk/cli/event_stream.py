@@ -41,7 +41,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[ServerSentEvent]:
 
 
 def follow(server: Server, path: str, last_id: int) -> Generator[ServerSentEvent, None, None]:
-    """The events after `last_id` for as long as the caller wants them, pulses left out."""
+    """Yield the events after `last_id`, without pulses, until the caller stops."""
     delay, interrupted = 0.0, False
     newest = str(last_id)
     while True:

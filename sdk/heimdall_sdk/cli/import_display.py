@@ -7,13 +7,14 @@ from typing import Protocol
 
 from heimdall_sdk.cli import formatting
 from heimdall_sdk.importing.upload import ImportedRun
+from heimdall_sdk.text import count_of
 
 # With more runs, a terminal shows a bar instead of a line for each.
 MAX_LINES = 20
 
 
 class Display(Protocol):
-    """Shows what became of each run."""
+    """Shows the result of each run."""
 
     def show(self, result: ImportedRun) -> None: ...
 
@@ -33,7 +34,7 @@ def open_display(runs: int, *, as_json: bool) -> Display:
 
 
 class JsonLines:
-    """One run a line."""
+    """One line per run."""
 
     def show(self, result: ImportedRun) -> None:
         formatting.print_json(result.as_json())
@@ -80,8 +81,8 @@ def _outcome(result: ImportedRun) -> str:
         return f"already there as {job}"
     if result.outcome == "empty":
         return "has no numbers: not imported"
-    files = f", {result.artifacts:,} artifacts" if result.artifacts else ""
-    content = f"{result.values:,} values in {result.points:,} points{files}"
+    files = f", {count_of(result.artifacts, 'artifact')}" if result.artifacts else ""
+    content = f"{count_of(result.values, 'value')} in {count_of(result.points, 'point')}{files}"
     if result.outcome == "not sent":
         return content
     verb = "continued" if result.outcome == "continued" else "imported"

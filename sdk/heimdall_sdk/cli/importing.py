@@ -24,6 +24,7 @@ from heimdall_sdk.importing.runs import (
     join_parts,
 )
 from heimdall_sdk.importing.upload import ImportedRun, Options, QuotaError
+from heimdall_sdk.text import count_of
 
 AGAIN = "Run the same command again to continue; no run is imported twice."
 
@@ -118,8 +119,8 @@ class Summary:
             return
         print(f"Runs: {counts}.")
         print(
-            f"{self._values:,} values in {self._points:,} points and {self._artifacts:,} artifacts "
-            f"in {seconds:.1f} s."
+            f"{count_of(self._values, 'value')} in {count_of(self._points, 'point')} and "
+            f"{count_of(self._artifacts, 'artifact')} in {seconds:.1f} s."
         )
         for reason, count in self._rejected.items():
             print(f"Rejected: {reason}" + (f" ({count:,} points)" if count > 1 else ""))

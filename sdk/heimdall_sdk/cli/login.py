@@ -52,7 +52,7 @@ def _address(given: str | None) -> str:
 
 
 def _user_and_password(user: str | None) -> tuple[str, str]:
-    """From the terminal, or two lines of stdin (one with --user)."""
+    """Read user name and password from the terminal or stdin (with --user, the password only)."""
     try:
         if sys.stdin.isatty():
             user = user or input("User name: ")

@@ -1,4 +1,4 @@
-"""`heimdall logs`: what a job printed, also while it prints."""
+"""`heimdall logs`: the output of a job, also while it runs."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has enough; Python would report it once more at exit.
+        # The reader, such as `head`, closed the pipe; Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -59,7 +59,7 @@ def make_parser() -> Parser:
         parser.commands[name] = one
         one.set_defaults(function=function)
         if json:
-            one.add_argument("--json", action="store_true", help="print JSON, one object a line")
+            one.add_argument("--json", action="store_true", help="print JSON, one object per line")
         return one
 
     _add_login(add("login", login.login, "Store a token for a server", json=False))

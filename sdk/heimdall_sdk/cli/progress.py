@@ -44,7 +44,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the training reports, else by the pace of the newest epochs."""
+        """The time left that the training reports, else from the speed of the newest epochs."""
         if self.status == "running" and self._end is not None:
             return max(0.0, self._end - time.time())
         if self.status != "running" or len(self._times) < 2 or not self.total_epochs:

@@ -9,6 +9,7 @@ from heimdall_sdk.cli import formatting
 from heimdall_sdk.cli.credentials import load_credentials
 from heimdall_sdk.spool import spool_directory
 from heimdall_sdk.sync import SyncedRun, sync_spool
+from heimdall_sdk.text import count_of
 
 
 def sync(arguments: argparse.Namespace) -> int:
@@ -23,7 +24,9 @@ def sync(arguments: argparse.Namespace) -> int:
         if run.error:
             print(f"{name}: {run.error} The rest stays in {directory}.", flush=True)
         else:
-            print(f"{name}: {run.points:,} points sent; job {run.job_id[:8]}.", flush=True)
+            print(
+                f"{name}: {count_of(run.points, 'point')} sent; job {run.job_id[:8]}.", flush=True
+            )
 
     found = sync_spool(credentials.url, credentials.token, directory, report)
     if not found and not arguments.json:

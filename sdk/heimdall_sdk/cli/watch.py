@@ -89,7 +89,7 @@ def _display(job: JsonDict, *, as_json: bool) -> Display:
 
 
 class JsonLines:
-    """One event a line, as the API sends them."""
+    """One event per line, as the API sends them."""
 
     def show(self, event: JsonDict) -> None:
         formatting.print_json(event)
@@ -99,7 +99,7 @@ class JsonLines:
 
 
 class EpochLines:
-    """One line an epoch, and one for each change of the job's status."""
+    """One line per epoch, and one for each change of the job's status."""
 
     def __init__(self, job: JsonDict) -> None:
         self._progress = Progress(job)

@@ -151,7 +151,7 @@ class _Table:
         return epoch
 
     def _seconds(self, row: list[str], default: float, omissions: Omissions) -> float:
-        """Without a time, that of the row before: it must stay the same when the table grows."""
+        """The time of the row, else of the previous row: stable when the table grows."""
         cell = _cell(row, self._time)
         if not cell:
             return default
@@ -171,7 +171,7 @@ def _cell(row: list[str], position: int | None) -> str:
 
 
 def _metric_name(cell: str) -> str:
-    """Without the quote before what a spreadsheet would take for a formula, as exports write it."""
+    """Remove the quote that exports write before text that looks like a formula."""
     name = cell.strip()
     return name[1:] if name[:1] == "'" and name[1:2] in ("=", "+", "-", "@") else name
 

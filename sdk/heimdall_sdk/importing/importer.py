@@ -67,7 +67,7 @@ class Importer:
         return result
 
     def _import_with_retries(self, run: RecordedRun) -> ImportedRun:
-        """Repeat the import of the run while the server is away: what was sent is known there."""
+        """Retry the import of the run while the server is unavailable; it skips data it has."""
         client, furthest, deadline, delay = self._client(), -1, 0.0, 0.0
         while True:
             before = client.answered
@@ -92,7 +92,7 @@ class Importer:
 
 
 def examine_all(runs: Sequence[RecordedRun], options: Options) -> Iterator[ImportedRun]:
-    """What `import_all` is going to send."""
+    """What `import_all` would send."""
     for run in runs:
         yield _examine(run, options)
 

@@ -196,7 +196,7 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _origin(stored: StoredRun, labels: dict[str, str]) -> str:
-    """Where the run is from, and its tags that are no labels."""
+    """The origin of the run, and its tags that cannot be labels."""
     lines = [f"Imported from the MLflow run {stored.run_id}."]
     for name, title in _ORIGINS.items():
         if text := stored.tags.get(name):

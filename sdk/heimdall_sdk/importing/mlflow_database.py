@@ -20,7 +20,7 @@ from heimdall_sdk.importing.runs import Omissions, Recording, UnreadableError
 from heimdall_sdk.reporter import PointTuple
 
 FILE_NAME = "mlflow.db"
-# Where `mlflow server` keeps the artifacts that it serves, beside its database.
+# Where `mlflow server` stores the artifacts that it serves, next to its database.
 SERVED_ARTIFACTS = "mlartifacts"
 # Databases without infinities: MLflow stores the largest number instead.
 _LARGEST = 1.7976931348623157e308

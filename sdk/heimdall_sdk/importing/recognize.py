@@ -1,4 +1,4 @@
-"""Finds out which tool has recorded what is at a path or URL."""
+"""Detects which tool recorded the runs at a path or URL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = (
 
 
 def read_recording(text: str, step_column: str | None = None) -> Recording:
-    """What is at this path or URL. Raises UnreadableError."""
+    """The runs at this path or URL. Raises UnreadableError."""
     if "://" in text:
         return read_mlflow_database(*open_url(text))
     path = Path(text)

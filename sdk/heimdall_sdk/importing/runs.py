@@ -14,7 +14,7 @@ from heimdall_sdk.reporter import PointTuple, Status
 
 
 class UnreadableError(Exception):
-    """The files are not what they should be; the message is a sentence with the file's name."""
+    """The files are invalid; the message is a sentence with the file's name."""
 
 
 @dataclass

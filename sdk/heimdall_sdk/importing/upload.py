@@ -85,7 +85,7 @@ class _Content:
 
 
 def examine_run(run: RecordedRun, options: Options) -> ImportedRun:
-    """What `import_run` is going to send. Raises UnreadableError."""
+    """What `import_run` would send. Raises UnreadableError."""
     result, content = _begin(run, options)
     result.points, result.values = content.points, content.values
     result.artifacts = len(run.artifacts)

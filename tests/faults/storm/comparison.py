@@ -1,4 +1,4 @@
-"""What clients saw, and what is stored, after a storm."""
+"""Compares the events that clients received with the stored ones after a storm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.stack import POSTGRES, Stack
 
 # The reasons for which a job may fail during these faults; then it can be resumed.
 EXPLAINED_FAILURES = re.compile(
-    r"crash 3 in a row without a new epoch|No space left on device|no report for \d+ seconds"
+    r"crash 3 in a row without a new epoch|disk of the data folder was full|no report for \d+ s"
 )
 TRAINER = re.compile(r"training\.localization (train|generate)|train\.py")
 PROGRESS = {"training:progress", "training:completed"}

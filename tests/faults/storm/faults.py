@@ -23,7 +23,8 @@ from tests.faults.storm.schedule import Fault
 from tests.polling import eventually
 from tests.stack import POSTGRES, Stack
 
-RESTART_SECONDS = 60
+# Far more than a start needs: it waits for a database or a broker that another lane has ended.
+RESTART_SECONDS = 180
 TRAINER_SECONDS = 10
 Candidate = TypeVar("Candidate")
 
@@ -38,7 +39,7 @@ class Caused:
 
 
 class FaultInjector:
-    """One thread a lane; what a fault breaks is restored at its end."""
+    """One thread per lane; the effects of a fault are undone at its end."""
 
     def __init__(
         self, webs: Sequence[Stack], broker: PrivateBroker, reporter: subprocess.Popen[bytes]
@@ -46,6 +47,7 @@ class FaultInjector:
         self._webs, self._broker, self._reporter = webs, broker, reporter
         self._stack = webs[0]
         self._started = 0.0
+        self._failed = threading.Event()
         self.caused: list[Caused] = []
         self.errors: list[str] = []
         self._causes: dict[str, Callable[[Fault], object]] = {
@@ -69,7 +71,7 @@ class FaultInjector:
         }
 
     def run(self, lanes: dict[str, list[Fault]]) -> None:
-        """Return when the last fault has ended."""
+        """Return when the last fault has ended, or one could not be caused or ended (`errors`)."""
         self._started = time.time()
         threads = [
             threading.Thread(target=self._run_lane, args=[faults], name=lane)
@@ -90,12 +92,14 @@ class FaultInjector:
 
     def _run_lane(self, faults: list[Fault]) -> None:
         for fault in faults:
-            time.sleep(max(0, self._started + fault.at - time.time()))
+            if self._failed.wait(max(0, self._started + fault.at - time.time())):
+                return
             began = time.time()
             try:
                 caused = self._causes[fault.kind](fault) is not False
             except Exception as error:
                 self.errors.append(f"{fault}: {type(error).__name__}: {error}")
+                self._failed.set()
                 return
             if caused:
                 self.caused.append(Caused(fault, began, time.time()))
@@ -218,7 +222,7 @@ def _choose(candidates: Sequence[Candidate], fault: Fault) -> Candidate:
 
 
 def _restart(start: Callable[[], object]) -> None:
-    """Start a process as systemd does: again, if the database or the broker is away."""
+    """Start a process like systemd: retry if the database or the broker is unavailable."""
 
     def started() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What is wrong in the rows and files of an installation in which nothing runs any more.
+"""Inconsistencies in the rows and files of an installation after everything has stopped.
 
 python -m tests.faults.storm.rows    (with the environment of the installation; prints JSON)
 """
@@ -50,7 +50,7 @@ def log_violations(job: Any) -> Iterator[str]:
 
 
 def file_violations(job: Any, folder: Path) -> Iterator[str]:
-    from training.programs.checkpoint_files import KEEP_LAST, newest_first
+    from heimdall_sdk.checkpoint_names import KEEP_LAST, newest_first
 
     attempts = sorted(path.name for path in folder.glob("attempt-*"))
     if attempts and attempts[-1] > f"attempt-{job.attempt:03d}":

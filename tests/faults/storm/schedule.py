@@ -1,4 +1,4 @@
-"""Which fault is caused when: a function of the seed."""
+"""The schedule of faults, derived from the seed."""
 
 from __future__ import annotations
 

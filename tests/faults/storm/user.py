@@ -78,7 +78,7 @@ class User:
         page = self.request("GET", path, params={"page_size": "200", **filters}).json()
         found: list[dict[str, Any]] = page["results"]
         while page["next"]:
-            # The address of the web process that answered, which may be away now.
+            # The address of the web process that answered, which may be down now.
             following = page["next"].partition("?")[2]
             page = self.request("GET", f"{path}?{following}").json()
             found += page["results"]
@@ -108,7 +108,7 @@ class User:
         return answer
 
     def resume_all(self) -> None:
-        """Resume what is paused or failed, so that everything comes to its end."""
+        """Resume paused and failed jobs and sweeps, so that all of them end."""
         for sweep in self.list_all("/sweeps"):
             if sweep["status"] == "paused":
                 self.request("POST", f"/sweeps/{sweep['id']}/resume")

@@ -94,7 +94,7 @@ def test_sdk_and_command_use_the_whole_url(stack: Stack) -> None:
         assert client.get("/datasets")["results"][0]["id"] == stack.dataset
 
 
-def test_a_proxy_may_remove_the_prefix_and_probes_need_none(stack: Stack) -> None:
+def test_proxy_may_remove_the_prefix_and_health_checks_need_none(stack: Stack) -> None:
     with httpx.Client(base_url=stack.url) as client:
         for path in ("/healthz", "/readyz", "/metrics"):
             assert client.get(path).status_code == client.get(f"{BASE}{path}").status_code == 200

@@ -11,7 +11,7 @@ def policy_of(path: str) -> list[str]:
     return response.headers["Content-Security-Policy"].split("; ")
 
 
-def test_policy_allows_only_own_files_and_websockets_of_the_host() -> None:
+def test_csp_allows_only_own_files_and_websockets_of_the_host() -> None:
     policy = policy_of("/login")
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy

@@ -1,4 +1,4 @@
-"""PostgreSQL over TLS: the certificate of the server is verified where the URL asks for it."""
+"""PostgreSQL over TLS: the server's certificate is verified if the URL requests it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def migrate(folder: Path, url: str, *command: str) -> subprocess.CompletedProces
     )
 
 
-def test_verified_server_is_used(server: tuple[str, Path], tmp_path: Path) -> None:
+def test_verified_server_is_accepted(server: tuple[str, Path], tmp_path: Path) -> None:
     address, authority = server
     url = f"{address}?sslmode=verify-full&sslrootcert={quote(str(authority))}"
     done = migrate(tmp_path, url)

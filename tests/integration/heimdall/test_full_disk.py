@@ -1,4 +1,4 @@
-"""A full disk: the right sentence in API and pages, and not that the database is away."""
+"""A full disk gets the right error in API and pages, not that of an unavailable database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def full(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_import_through_the_api(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_during_an_import_is_507(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "read_upload", full)
     upload = SimpleUploadedFile("x.zip", b"PK")
     answer = api.post(f"{API}/datasets/import", {"file": upload, "name": "x"})
@@ -33,7 +33,7 @@ def test_import_through_the_api(api: APIClient, monkeypatch: pytest.MonkeyPatch)
     assert answer.json()["detail"].startswith(SENTENCE)
 
 
-def test_new_job_through_the_api(
+def test_full_disk_while_creating_a_job_is_507(
     api: APIClient, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
@@ -45,7 +45,7 @@ def test_new_job_through_the_api(
     assert answer.json()["detail"].startswith(SENTENCE)
 
 
-def test_sign_in_page(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_during_sign_in_is_a_507_page(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django.contrib.auth.views.auth_login", full)
     client = Client(raise_request_exception=False)
     answer = client.post("/login", {"username": "ada", "password": "ada-secret-1"})
@@ -53,7 +53,7 @@ def test_sign_in_page(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "disk is full" in answer.content.decode()
 
 
-def test_other_errors_stay_what_they_are(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrelated_errors_are_still_500(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise FileNotFoundError(errno.ENOENT, "x", str(Path("/nowhere")))
 

@@ -68,7 +68,7 @@ def test_readyz_is_not_ready_while_the_disk_is_full(
 
 
 @pytest.mark.django_db
-def test_readyz_is_not_ready_where_the_data_folder_is_gone(
+def test_readyz_is_not_ready_if_the_data_folder_is_missing(
     client: Client, settings: Any, tmp_path: Path
 ) -> None:
     settings.DATA_DIR = tmp_path / "gone"

@@ -55,7 +55,7 @@ def test_unknown_http_methods_share_one_time_series(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_metrics_have_what_retention_measured(client: Client) -> None:
+def test_prometheus_metrics_include_disk_usage_measured_by_retention(client: Client) -> None:
     run.complete()
     lines = client.get("/metrics").content.decode().splitlines()
     for kind in ("datasets", "jobs", "other", "database"):

@@ -1,4 +1,4 @@
-"""Sign-in through a real OpenID Connect provider, a process of its own."""
+"""Sign-in through a real OpenID Connect provider in a separate process."""
 
 from __future__ import annotations
 
@@ -123,7 +123,24 @@ def test_account_of_the_same_name_is_connected_by_its_user_only(tmp_path: Path) 
             assert sign_in_there(client).url.path == "/login"
 
 
-def test_without_creation_strangers_get_no_account(tmp_path: Path) -> None:
+def test_confirmed_password_connects_one_identity_only(tmp_path: Path) -> None:
+    with installation(tmp_path, NEW) as stack, browser(stack) as client:
+        submit(client, "/login", "/login", {"username": "ada", "password": PASSWORD})
+        client.cookies.set("deny", "1", domain="127.0.0.1")
+        page = submit(client, "/account", "/oidc/connect", {"connect-password": PASSWORD})
+        assert "You were not signed in through Lab." in page.text
+        client.cookies.delete("deny", domain="127.0.0.1", path="/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+        assert token
+        page = client.post(
+            "/oidc/sso/login/?process=connect&confirmed=1",
+            data={"csrfmiddlewaretoken": token.group(1)},
+        )
+        assert page.url.path == "/account"
+        assert "Connect your account on the account page." in page.text
+
+
+def test_unknown_users_get_no_account_if_creation_is_disabled(tmp_path: Path) -> None:
     no_users = {"HEIMDALL_OIDC_CREATES_USERS": "0"}
     with installation(tmp_path, NEW, **no_users) as stack, browser(stack) as client:
         page = sign_in_there(client)
@@ -131,7 +148,9 @@ def test_without_creation_strangers_get_no_account(tmp_path: Path) -> None:
         assert "You have no account here. Ask an operator to create one." in page.text
 
 
-def test_refused_and_forged_answers_lead_back_to_the_sign_in_page(tmp_path: Path) -> None:
+def test_rejected_and_forged_provider_responses_redirect_to_the_sign_in_page(
+    tmp_path: Path,
+) -> None:
     with installation(tmp_path, NEW) as stack:
         with browser(stack) as client:
             client.cookies.set("deny", "1", domain="127.0.0.1")
@@ -145,7 +164,7 @@ def test_refused_and_forged_answers_lead_back_to_the_sign_in_page(tmp_path: Path
             assert client.get("/oidc/other/login/").status_code == 404
 
 
-def test_identity_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+def test_identity_with_unstorable_text_is_rejected(tmp_path: Path) -> None:
     user = r"s\u0000 eve eve@example.org"
     with installation(tmp_path, user) as stack, browser(stack) as client:
         page = sign_in_there(client)
@@ -153,7 +172,7 @@ def test_identity_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
         assert "Lab sent an identity that cannot be stored." in page.text
 
 
-def test_unreachable_provider_is_a_sentence(tmp_path: Path) -> None:
+def test_unreachable_provider_gets_an_error_message(tmp_path: Path) -> None:
     with running_stack(tmp_path, "", 0, **variables(9)) as stack, browser(stack) as client:
         page = sign_in_there(client)
         assert page.url.path == "/login"

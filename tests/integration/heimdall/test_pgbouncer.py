@@ -1,4 +1,4 @@
-"""PostgreSQL behind PgBouncer, which lends a connection for one transaction at a time."""
+"""PostgreSQL behind PgBouncer in transaction mode."""
 
 from __future__ import annotations
 

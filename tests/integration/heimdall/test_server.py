@@ -1,4 +1,4 @@
-"""The web server's own manners."""
+"""The web server: back-pressure, deadlines, failing responses and shutdown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ exit_after_timeout()
 
 
 @pytest.mark.parametrize("what", STUBBORN)
-def test_server_stops_despite_a_request_that_never_ends(what: str) -> None:
+def test_server_stops_although_a_request_never_ends(what: str) -> None:
     program = PROGRAM.format(STUBBORN[what])
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
@@ -67,7 +67,7 @@ STREAM = """
 """
 
 
-def test_a_response_waits_for_a_client_that_does_not_read() -> None:
+def test_response_waits_for_a_client_that_does_not_read() -> None:
     server = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(STREAM)], stdout=subprocess.PIPE, text=True
     )
@@ -97,7 +97,7 @@ FAILING = """
 """
 
 
-def test_a_response_that_fails_is_cut_off_and_the_next_one_too() -> None:
+def test_failing_streamed_responses_are_cut_off_each_time() -> None:
     server = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(FAILING)], stdout=subprocess.PIPE, text=True
     )
@@ -158,7 +158,7 @@ def serving(application: str, before: str = "") -> Iterator[int]:
         (REQUEST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
     ],
 )
-def test_a_slow_head_or_body_is_closed(sent: bytes, drip: bytes) -> None:
+def test_connection_with_a_slow_head_or_body_is_closed(sent: bytes, drip: bytes) -> None:
     with (
         serving(ECHO, SHORT_DEADLINES) as port,
         socket.create_connection(("127.0.0.1", port), timeout=20) as client,
@@ -182,7 +182,7 @@ def test_a_slow_head_or_body_is_closed(sent: bytes, drip: bytes) -> None:
         assert received.startswith(b"HTTP/1.1 408 ")
 
 
-def test_bodies_arrive_whole_and_an_open_connection_outlives_the_deadline_of_a_head() -> None:
+def test_bodies_arrive_complete_and_the_header_deadline_ends_no_open_connection() -> None:
     with (
         serving(ECHO, SHORT_DEADLINES) as port,
         socket.create_connection(("127.0.0.1", port), timeout=20) as client,
@@ -210,7 +210,7 @@ def _lines_until_silence(stream: IO[str], seconds: float) -> list[str]:
     return found
 
 
-def test_address_in_use_is_an_error_instead_of_a_silent_end() -> None:
+def test_address_in_use_is_reported_as_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,10 +1,11 @@
-"""What stops the start: one sentence and a status."""
+"""Errors that prevent the start are one sentence with an exit status."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def taken_port() -> Iterator[str]:
         yield str(listener.getsockname()[1])
 
 
-def test_database_lies_in_a_folder_with_any_name(tmp_path: Path) -> None:
+def test_data_folder_of_the_database_may_have_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "R&D #1? 100%20"
     done = run(folder, "manage.py", "migrate", "-v0")
     assert done.returncode == 0, done.stderr
@@ -59,7 +60,9 @@ def test_database_lies_in_a_folder_with_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "daphne"])
-def test_taken_port(tmp_path: Path, taken_port: str, command: str) -> None:
+def test_start_with_a_port_in_use_fails_with_a_sentence(
+    tmp_path: Path, taken_port: str, command: str
+) -> None:
     assert run(tmp_path, "manage.py", "migrate", "-v0").returncode == 0
     arguments = {
         "serve": [*SERVE, taken_port],
@@ -69,7 +72,21 @@ def test_taken_port(tmp_path: Path, taken_port: str, command: str) -> None:
     assert_sentence(done, "Cannot listen", "in use")
 
 
-def test_data_folder_of_another_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_start_with_the_tables_of_a_newer_version_fails_with_a_sentence(
+    tmp_path: Path, command: str
+) -> None:
+    assert run(tmp_path, "manage.py", "migrate", "-v0").returncode == 0
+    with sqlite3.connect(tmp_path / "heimdall.sqlite3") as database:
+        database.execute(
+            "INSERT INTO django_migrations (app, name, applied)"
+            " VALUES ('training', '9999_next', '2030-01-01')"
+        )
+    done = run(tmp_path, "manage.py", command, "--port", "0", HEIMDALL_NO_VENV="1")
+    assert_sentence(done, "has no migration 9999_next. Start the newer version")
+
+
+def test_start_with_a_data_folder_in_use_fails_with_a_sentence(tmp_path: Path) -> None:
     assert run(tmp_path, "manage.py", "migrate", "-v0").returncode == 0
     with (tmp_path / "embedded.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,7 +94,7 @@ def test_data_folder_of_another_server(tmp_path: Path) -> None:
     assert_sentence(done, f"Another Heimdall process already uses {tmp_path}")
 
 
-def test_damaged_database(tmp_path: Path) -> None:
+def test_start_with_a_damaged_database_fails_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "heimdall.sqlite3").write_bytes(b"not a database" * 1000)
     sentence = f"The database {tmp_path}/heimdall.sqlite3 is damaged"
     assert_sentence(run(tmp_path, *SERVE, "0"), sentence)
@@ -87,7 +104,9 @@ def test_damaged_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [[*SERVE, "0"], ["manage.py", "migrate"], CELERY])
-def test_database_that_is_away(tmp_path: Path, command: list[str]) -> None:
+def test_start_without_a_reachable_database_fails_with_a_sentence(
+    tmp_path: Path, command: list[str]
+) -> None:
     done = run(
         tmp_path, *command, DATABASE_URL=NO_POSTGRESQL, RABBITMQ_URL="amqp://guest@127.0.0.1/"
     )
@@ -103,5 +122,7 @@ def test_database_that_is_away(tmp_path: Path, command: list[str]) -> None:
         ("HEIMDALL_BASE_PATH", "heimdall", "heimdall.E012"),
     ],
 )
-def test_variable_that_cannot_be_used(tmp_path: Path, name: str, value: str, check: str) -> None:
+def test_start_with_an_invalid_variable_fails_with_a_sentence(
+    tmp_path: Path, name: str, value: str, check: str
+) -> None:
     assert_sentence(run(tmp_path, *SERVE, "0", **{name: value}), check, name)

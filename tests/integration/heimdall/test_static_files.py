@@ -1,4 +1,4 @@
-"""Static files as a browser gets them, and as they are collected."""
+"""Static files: collection, and responses to a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSockets of the server itself: what arrives of texts that an application writes or sends."""
+"""WebSockets of the server: delivery of texts, compression, TLS and back-pressure."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ heimdall.daphne.server.with_backlog = lambda _: "ssl:0:interface=127.0.0.1:priva
 """
 
 
-async def test_texts_are_encrypted_with_tls(tmp_path: Path) -> None:
+async def test_websocket_texts_are_encrypted_with_tls(tmp_path: Path) -> None:
     key = write_certificate(tmp_path / "key.pem")
     context = ssl.create_default_context(cafile=key)
     with serving(SENDING, WITH_TLS.format(key)) as port:
@@ -124,7 +124,7 @@ HANDSHAKE = (
 )
 
 
-def test_pings_of_a_client_that_does_not_read_are_not_answered_from_memory() -> None:
+def test_pongs_for_a_client_that_does_not_read_do_not_fill_memory() -> None:
     with serving(WAITING) as port, socket.socket() as client:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             client.setsockopt(socket.SOL_SOCKET, option, 65_536)
@@ -148,7 +148,7 @@ FULL = """
 """
 
 
-def test_connection_ends_that_a_client_closes_before_it_has_read_all() -> None:
+def test_connection_ends_when_a_client_closes_it_before_reading_everything() -> None:
     with serving(FULL) as port, socket.create_connection(("127.0.0.1", port), 10.0) as client:
         client.sendall(HANDSHAKE)
         assert client.recv(12) == b"HTTP/1.1 101"

@@ -1,4 +1,4 @@
-"""Workers that are started alike, on one machine."""
+"""Workers on one machine that are started with the same command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The channel layer on RabbitMQ: callers that give up harm nobody else."""
+"""The channel layer on RabbitMQ: cancelled callers do not affect others."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_cancelled_joins_leave_the_connection_and_are_bound(
     assert caplog.text == ""
 
 
-async def test_late_bindings_leave_the_connection_and_are_made(
+async def test_late_bindings_keep_the_connection_and_are_made(
     layer: TopicChannelLayer, amqp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel = await joined(layer)
@@ -79,9 +79,7 @@ async def test_late_bindings_leave_the_connection_and_are_made(
     assert not connection.closed.done()
 
 
-async def test_publishing_that_is_given_up_leaves_the_connection(
-    layer: TopicChannelLayer, amqp: str
-) -> None:
+async def test_cancelled_publish_keeps_the_connection(layer: TopicChannelLayer, amqp: str) -> None:
     channel = await joined(layer)
     connection = await layer.carehare_connection
     for _ in range(20):
@@ -96,7 +94,7 @@ async def test_publishing_that_is_given_up_leaves_the_connection(
     assert not connection.closed.done()
 
 
-async def test_leaving_and_joining_at_once_keeps_the_binding(
+async def test_concurrent_leave_and_join_keep_the_binding(
     layer: TopicChannelLayer, amqp: str
 ) -> None:
     channel, job = await joined(layer), uuid4()

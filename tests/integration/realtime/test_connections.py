@@ -1,4 +1,4 @@
-"""What sockets and streams may take, and how they end with what opened them."""
+"""Limits on open sockets and streams, and closing them when their credential ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets on the embedded stack: who is let in, and what is said."""
+"""WebSockets on the embedded stack: authentication, access and frames."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def test_token_needs_the_scope_read(embedded: Stack, done: str) -> None:
                 assert await closed_with(socket) == close_code
 
 
-async def test_staff_without_the_scope_admin_follow_their_own_jobs(
+async def test_staff_with_a_token_without_admin_cannot_follow_jobs_of_others(
     embedded: Stack, done: str
 ) -> None:
     for scopes, is_visible in ((["read"], False), (["read", "admin"], True)):

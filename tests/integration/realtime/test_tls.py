@@ -112,9 +112,7 @@ def test_connection_that_is_not_verified_is_refused(
 
 
 @CLIENTS
-def test_certificate_of_the_server_is_ignored_only_where_that_is_asked_for(
-    secured: Secured, client: Client
-) -> None:
+def test_server_certificate_is_ignored_only_if_requested(secured: Secured, client: Client) -> None:
     client(secured.url(cacertfile="", server_name_indication="", verify="verify_none"))
 
 

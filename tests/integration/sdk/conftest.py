@@ -1,4 +1,4 @@
-"""An installation with a program that trains nothing, and the command that talks to it."""
+"""An installation with a minimal program, and the command that talks to it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def test_login_stores_a_token_that_only_the_user_can_read(
     assert start_heimdall("jobs").wait(60) == 0
 
 
-def test_wrong_password_is_one_sentence(start_heimdall: Start, installation: Stack) -> None:
+def test_wrong_password_gets_a_one_sentence_error(
+    start_heimdall: Start, installation: Stack
+) -> None:
     login = start_heimdall("login", installation.url, "--user", "ada")
     _, errors = login.communicate("wrong\n", timeout=60)
     assert login.returncode == 1
@@ -75,7 +77,7 @@ def test_invalid_parameter_is_refused_by_name(
     assert sentence in capsys.readouterr().err
 
 
-def test_watch_prints_one_line_an_epoch_until_the_end(heimdall: Heimdall, capsys: Capture) -> None:
+def test_watch_prints_one_line_per_epoch_until_the_end(heimdall: Heimdall, capsys: Capture) -> None:
     assert heimdall("submit", "counting", "-p", "epochs=3", "--watch") == 0
     output = capsys.readouterr().out
     assert re.findall(
@@ -144,7 +146,9 @@ def test_logs_prints_the_output(heimdall: Heimdall, capfdbinary: Any, installati
     assert b"This job has no attempt 7" in capfdbinary.readouterr().err
 
 
-def test_pause_resume_and_cancel(heimdall: Heimdall, capsys: Capture, installation: Stack) -> None:
+def test_commands_pause_resume_and_cancel_a_job(
+    heimdall: Heimdall, capsys: Capture, installation: Stack
+) -> None:
     job_id = submit(heimdall, capsys, "-p", "epochs=100", "-p", "seconds=0.2")
     eventually(lambda: installation.job(job_id)["current_epoch"] >= 1)
     assert heimdall("pause", job_id[:12]) == 0
@@ -170,15 +174,15 @@ def test_jobs_are_filtered_and_listed(heimdall: Heimdall, capsys: Capture) -> No
     assert heimdall("jobs", "-n", "1") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert heimdall("jobs", "--status", "finished") == 1
-    assert "finished is not one of the available choices" in capsys.readouterr().err
+    assert "finished' is not one of queued" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [("0000000000", "No job has an ID that begins with"), ("nonsense", "not the beginning of"),
-     ("00000000-0000-4000-8000-000000000000", "No Job matches")],
+     ("00000000-0000-4000-8000-000000000000", "does not exist, or you cannot view it")],
 )  # fmt: skip
-def test_unknown_id_is_one_sentence(
+def test_unknown_id_gets_a_one_sentence_error(
     heimdall: Heimdall, capsys: Capture, text: str, sentence: str
 ) -> None:
     assert heimdall("watch", text) == 1
@@ -195,7 +199,7 @@ def test_ambiguous_id_is_refused(heimdall: Heimdall, capsys: Capture) -> None:
     assert "is the beginning of several IDs" in capsys.readouterr().err
 
 
-def test_export_writes_the_file_at_once(
+def test_export_writes_the_file_immediately(
     heimdall: Heimdall, capsys: Capture, tmp_path: Path
 ) -> None:
     job_id = submit(heimdall, capsys)
@@ -268,7 +272,7 @@ def test_bash_completes_job_ids(
     assert done.stdout.split() == ["up"]
 
 
-def test_unreachable_server_is_one_sentence(
+def test_unreachable_server_gets_a_one_sentence_error(
     heimdall: Heimdall, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEIMDALL_URL", "http://127.0.0.1:9")

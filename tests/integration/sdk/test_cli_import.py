@@ -74,7 +74,7 @@ def test_grown_csv_adds_its_new_rows(
     assert columns(installation, first["job_id"])["series"] == {"loss": [0.5, 0.25]}
 
 
-def test_grown_csv_without_times_doubles_no_value(
+def test_grown_csv_without_times_adds_no_duplicates(
     heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
 ) -> None:
     path = tmp_path / "timeless.csv"
@@ -101,7 +101,7 @@ def test_deleted_job_is_imported_again(
     assert columns(installation, second["job_id"])["series"] == {"loss": [0.5]}
 
 
-def test_tensorboard_folder_is_one_job_a_run(
+def test_tensorboard_folder_becomes_one_job_per_run(
     heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -119,7 +119,7 @@ def test_tensorboard_folder_is_one_job_a_run(
     assert columns(installation, jobs[0]["id"])["series"]["train/lr"] == [0.5] * 5
 
 
-def test_mlflow_run_arrives_whole(
+def test_mlflow_run_is_imported_completely(
     heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
 ) -> None:
     store = write_mlruns(tmp_path / "mlruns", "f" * 32, status=4)
@@ -177,7 +177,7 @@ def test_child_run_has_its_parent(
     assert installation.job(child["job_id"])["parent_id"] == parent["job_id"]
 
 
-def test_killed_import_continues_and_doubles_nothing(
+def test_killed_import_continues_without_duplicates(
     start_heimdall: Callable[..., subprocess.Popen[str]],
     heimdall: Heimdall,
     capsys: Capture,
@@ -204,7 +204,7 @@ def test_killed_import_continues_and_doubles_nothing(
         assert (found["step"], found["series"]["accuracy"]) == ([1, 2], [0.25, 0.75])
 
 
-def test_import_waits_for_a_web_process_that_restarts(
+def test_import_waits_while_a_web_process_restarts(
     start_heimdall: Callable[..., subprocess.Popen[str]], installation: Stack, tmp_path: Path
 ) -> None:
     store = write_children(tmp_path / "mlruns", 20)
@@ -220,7 +220,7 @@ def test_import_waits_for_a_web_process_that_restarts(
     assert count_jobs(installation, "restarted") == 20
 
 
-def test_database_of_mlflow_on_postgres_arrives_whole(
+def test_mlflow_database_on_postgresql_is_imported_completely(
     heimdall: Heimdall, capsys: Capture, installation: Stack
 ) -> None:
     with new_database() as url:
@@ -233,7 +233,7 @@ def test_database_of_mlflow_on_postgres_arrives_whole(
     assert columns(installation, found["job_id"])["series"]["accuracy"] == [None, None, 0.75]
 
 
-def test_run_that_is_refused_does_not_stop_the_others(
+def test_rejected_run_does_not_stop_the_others(
     heimdall: Heimdall, capsys: Capture, installation: Stack, tmp_path: Path
 ) -> None:
     store = write_mlruns(tmp_path / "mlruns", "d" * 32)

@@ -1,4 +1,4 @@
-"""A real server, and a webhook of Ada's that leads to it."""
+"""A real server, and a webhook of Ada's with its URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK with a real Heimdall: what a script reports is what the API returns."""
+"""The SDK with a real server: the API returns what a script reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message makes a worker do."""
+"""The actions of a worker on a queue message."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from training.jobs import attempts, lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset
+from training.models.states import Status
 from training.tasks import run
 
 
-def test_who_comes_too_late_for_a_job_takes_the_next(
+def test_worker_whose_job_was_claimed_by_another_takes_the_next(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers that hear of two jobs at once both look at the first of them."""
+    """Two workers that receive messages for two jobs both try the first one."""
     first, second = (lifecycle.submit(ada, dataset, TrainConfig(epochs=1)) for _ in range(2))
     looked_at = []
 
@@ -34,7 +36,7 @@ def test_who_comes_too_late_for_a_job_takes_the_next(
     assert looked_at == [first.pk, second.pk]
 
 
-def test_a_worker_that_may_take_nothing_asks_once(
+def test_worker_that_cannot_claim_a_job_tries_once(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1))
@@ -42,3 +44,23 @@ def test_a_worker_that_may_take_nothing_asks_once(
     monkeypatch.setattr("training.tasks.supervise", lambda job_id, worker: looked_at.append(job_id))
     run(str(job.pk))
     assert looked_at == [job.pk]
+
+
+def test_unavailable_database_leaves_the_job_queued_without_a_traceback(
+    ada: User,
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1))
+
+    def fail(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("training.tasks.next_job", fail)
+    run(str(job.pk))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.exc_info is None
+    assert "connection refused" in record.getMessage()
+    job.refresh_from_db()
+    assert job.status == Status.QUEUED

@@ -1,4 +1,4 @@
-"""The rule for texts over HTTP, on SQLite and PostgreSQL: the same answer from both."""
+"""The rule for texts over HTTP: SQLite and PostgreSQL give the same response."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def installation(request: pytest.FixtureRequest) -> Stack:
 
 
 def client(installation: Stack) -> httpx.Client:
-    """For pages too, whose URLs are checked before anyone has to sign in."""
+    """Pages too: their URLs are checked before the sign-in."""
     headers = installation.api().headers
     return httpx.Client(base_url=installation.url, headers=headers, timeout=60)
 
@@ -57,14 +57,14 @@ def test_both_databases_store_and_refuse_the_same_texts(installation: Stack) -> 
         "/jobs?search=%00", "/jobs?owner=%00", "/jobs?cursor=%00", "/datasets?page=%00",
     ],
 )  # fmt: skip
-def test_both_databases_answer_400_where_a_url_cannot_be_compared(
+def test_url_with_an_incomparable_value_is_400_on_both_databases(
     installation: Stack, path: str
 ) -> None:
     with client(installation) as api:
         assert api.get(path, follow_redirects=False).status_code == 400
 
 
-def test_both_databases_answer_400_where_a_number_is_too_large(installation: Stack) -> None:
+def test_number_that_is_too_large_is_400_on_both_databases(installation: Stack) -> None:
     digits = "9" * 5000
     with client(installation) as api:
         job = api.post(f"{API}/reports", json={"name": "x"}).json()["id"]

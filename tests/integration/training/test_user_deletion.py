@@ -44,10 +44,12 @@ def owner(ada: User, dataset: Dataset, job: Job) -> User:
     return ada
 
 
-def test_everything_is_handed_over_and_running_jobs_go_on(owner: User, bob: User, job: Job) -> None:
+def test_everything_is_handed_over_and_running_jobs_continue(
+    owner: User, bob: User, job: Job
+) -> None:
     attempt = claim_job(job)
     Project.objects.create(owner=bob, name="Maps")
-    owned = "1 jobs, 1 sweeps, 1 datasets, 1 projects"
+    owned = "1 job, 1 sweep, 1 dataset, 1 project"
     assert command("ada", "--hand-to", "bob", "--dry-run") == (
         f"ada would be deleted; {owned} handed to bob.\n"
     )
@@ -63,7 +65,7 @@ def test_everything_is_handed_over_and_running_jobs_go_on(owner: User, bob: User
     assert (entry.actor, entry.detail["handed_to"], entry.detail["jobs"]) == ("manage.py", "bob", 1)
 
 
-def test_everything_is_deleted_with_its_files(
+def test_everything_of_the_user_is_deleted_with_its_files(
     owner: User,
     dataset: Dataset,
     job: Job,
@@ -89,7 +91,7 @@ def test_runs_that_both_users_imported_are_handed_over(owner: User, bob: User) -
 
 
 def test_runs_of_trackio_are_handed_over(owner: User, bob: User) -> None:
-    """Else they would fail when they fall silent, and the new owner could not continue them."""
+    """Otherwise they would fail without reports, and the new owner could not continue them."""
     for user, run_id in ((owner, "a"), (owner, "b"), (bob, "b")):
         job = reports.register(user, reports.NewReport(), None, None)
         TrackioRun.objects.create(job=job, owner=user, run_id=run_id)
@@ -111,7 +113,7 @@ def test_running_jobs_are_asked_to_stop_first(owner: User, job: Job) -> None:
     assert not Job.objects.exists()
 
 
-def test_datasets_that_others_use_are_named_and_nothing_is_stopped(
+def test_datasets_used_by_others_are_listed_and_no_job_is_stopped(
     owner: User, bob: User, dataset: Dataset
 ) -> None:
     lifecycle.submit(bob, dataset, TrainConfig(), "Theirs")
@@ -127,7 +129,7 @@ def test_only_superuser_unknown_and_inactive_users_are_refused(
         (("grace", "--hand-to", "ada"), "only active superuser"),
         (("eve", "--delete"), "User 'eve' does not exist."),
         (("ada", "--hand-to", "eve"), "User 'eve' does not exist."),
-        (("ada", "--hand-to", "ada"), "another user"),
+        (("ada", "--hand-to", "ada"), "a user other than"),
         (("ada",), "required"),
         (("ada", "--hand-to", "bob", "--delete"), "not allowed"),
     ):
@@ -145,11 +147,11 @@ def admin_client(client: Client, staff: User) -> Client:
     return client
 
 
-def test_superuser_hands_over_in_the_admin(
+def test_superuser_hands_objects_over_in_the_admin(
     admin_client: Any, owner: User, bob: User, staff: User
 ) -> None:
     url = f"/admin/auth/user/{owner.pk}/delete/"
-    assert "owns 1 jobs, 1 sweeps" in admin_client.get(url).content.decode()
+    assert "owns 1 job, 1 sweep" in admin_client.get(url).content.decode()
     missing = admin_client.post(url, {"what": "hand over"})
     assert missing.status_code == 400
     assert "Choose the user who gets them." in missing.content.decode()
@@ -164,7 +166,7 @@ def test_superuser_deletes_with_everything_in_the_admin(admin_client: Any, owner
     assert not Job.objects.exists() and not User.objects.filter(username="ada").exists()
 
 
-def test_admin_refuses_oneself_and_staff_without_the_right(
+def test_admin_refuses_deleting_oneself_and_deletion_without_permission(
     admin_client: Any, staff: User, owner: User
 ) -> None:
     User.objects.create_superuser("root", password="root-secret-1")

@@ -1,4 +1,4 @@
-"""What a request waits for outside the database, it waits for without a connection to it."""
+"""A request that waits for something else returns its database connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import connection
 
 from training.datasets import import_process
 from training.datasets.service import import_options
-from training.inference.client import InferenceClient
+from training.inference.client import InferenceClient, Results
 from training.programs.datasets import Upload
 from training.programs.messages import InferenceResponse, PredictRequest
 from training.webhooks import url_policy
@@ -35,22 +35,28 @@ def wait(*_: Any, **__: Any) -> Any:
     raise Waited
 
 
-def test_inference(monkeypatch: pytest.MonkeyPatch) -> None:
-    def exchange(*_: Any) -> InferenceResponse:
+def test_inference_request_returns_its_database_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Results([], InferenceResponse())
+
+    def exchange(*_: Any) -> Results:
         assert connection.connection is None
-        return InferenceResponse()
+        return found
 
     monkeypatch.setattr(InferenceClient, "_exchange", exchange)
-    assert InferenceClient().request(PredictRequest(model="/m", measurements=[])) == []
+    assert InferenceClient().request(PredictRequest(model="/m", measurements=[])) is found
 
 
-def test_name_of_a_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webhook_name_resolution_returns_its_database_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(url_policy, "_look_up", wait)
     with pytest.raises(Waited):
         url_policy.check_target("https://example.org/")
 
 
-def test_import(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any) -> None:
+def test_import_process_returns_its_database_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
     settings.DATA_DIR = tmp_path
     monkeypatch.setattr(subprocess, "Popen", wait)
     with pytest.raises(Waited):

@@ -1,4 +1,4 @@
-"""Access is asked again when something goes on: the next trial, a resumed or a waiting job."""
+"""Access is checked again when a sweep or job continues."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def end_trial(sweep: Sweep) -> None:
     lifecycle.request_cancel(Job.objects.get(sweep=sweep, trial=1), "bob")
 
 
-def test_sweep_starts_no_trial_on_a_dataset_that_was_withdrawn(
+def test_sweep_starts_no_trial_on_a_dataset_that_is_no_longer_shared(
     sweep: Sweep, dataset: Dataset
 ) -> None:
     withdraw(dataset)
@@ -68,7 +68,7 @@ def test_sweep_starts_no_trial_on_a_dataset_that_was_withdrawn(
     assert found.error_message == f"Trial 2 cannot start: {REASON}"
 
 
-def test_sweep_goes_on_while_the_dataset_is_shared(sweep: Sweep) -> None:
+def test_sweep_continues_while_the_dataset_is_shared(sweep: Sweep) -> None:
     end_trial(sweep)
     scheduler.advance_sweep(sweep.pk)
     assert Sweep.objects.get().started_trials == 2
@@ -95,7 +95,9 @@ def test_paused_sweep_and_job_are_not_resumed(sweep: Sweep, bob: User, dataset: 
     assert Job.objects.get(pk=job.pk).status == Status.PAUSED
 
 
-def test_waiting_job_fails_when_a_worker_takes_it(team: Group, bob: User, dataset: Dataset) -> None:
+def test_waiting_job_fails_when_a_worker_claims_it(
+    team: Group, bob: User, dataset: Dataset
+) -> None:
     job = lifecycle.submit(bob, dataset, TrainConfig())
     withdraw(dataset)
     assert supervise(job.pk, "worker")
@@ -103,7 +105,7 @@ def test_waiting_job_fails_when_a_worker_takes_it(team: Group, bob: User, datase
     assert (found.status, found.error_message) == (Status.FAILED, REASON)
 
 
-def test_owner_is_shown_who_holds_the_dataset(team: Group, ada: User, bob: User) -> None:
+def test_owner_sees_which_jobs_of_others_use_the_dataset(team: Group, ada: User, bob: User) -> None:
     dataset = Dataset.objects.get()
     job = lifecycle.submit(bob, dataset, TrainConfig(), "Theirs")
     withdraw(dataset)
@@ -124,7 +126,7 @@ def test_sweeps_are_audited(sweep: Sweep) -> None:
     ]  # fmt: skip
 
 
-def test_job_does_not_start_from_the_weights_of_a_job_that_was_withdrawn(
+def test_job_does_not_start_from_weights_that_are_no_longer_shared(
     team: Group, ada: User, bob: User, dataset: Dataset
 ) -> None:
     source = lifecycle.submit(ada, dataset, TrainConfig(), "Source", team=team)
@@ -140,7 +142,9 @@ def test_job_does_not_start_from_the_weights_of_a_job_that_was_withdrawn(
     )
 
 
-def test_trials_leave_a_project_that_was_withdrawn(team: Group, ada: User, sweep: Sweep) -> None:
+def test_trials_leave_a_project_that_is_no_longer_shared(
+    team: Group, ada: User, sweep: Sweep
+) -> None:
     project = Project.objects.create(owner=ada, name="Lab", team=team)
     Sweep.objects.update(project=project)
     end_trial(sweep)

@@ -1,4 +1,4 @@
-"""Serving below a path: what of a request reaches the application."""
+"""Serving below a path: the part of a request that reaches the application."""
 
 from __future__ import annotations
 

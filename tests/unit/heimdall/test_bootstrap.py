@@ -1,4 +1,4 @@
-"""Setting up, with a stand-in for pip: what is installed is the journeys' business."""
+"""The installation, with a fake pip."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_python_without_a_build_of_torch_is_refused_before_the_download(
         bootstrap._choose_torch(Path("python"))
 
 
-def test_a_changed_lock_is_installed(folder: Path) -> None:
+def test_changed_lock_is_installed(folder: Path) -> None:
     (folder / "requirements.txt").write_text("torch==2.13.0\n")
     (folder / "requirements.lock").write_text("# nothing\n")
     run(folder)

@@ -72,7 +72,7 @@ async def test_requests_wait_for_a_slot_and_all_are_answered(application: Applic
     assert application.most == 3
 
 
-async def test_streams_hold_no_slot(application: Application) -> None:
+async def test_event_streams_occupy_no_request_slot(application: Application) -> None:
     limited = ConcurrencyLimit(application)
     streams = [Client(limited, "/stream") for _ in range(10)]
     await turns()

@@ -1,4 +1,4 @@
-"""The database of the settings, and what is wrong with it at start."""
+"""The database settings, and database errors at start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def settings_of(url: str | None, folder: Path = Path("/data"), **more: bool) -> 
 
 
 @pytest.mark.parametrize("name", ["R&D #1", "what?", "100%20 %zz", "a b", "ünïcode 😀", "a;b'c\""])
-def test_sqlite_lies_in_the_data_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_sqlite_database_is_in_the_data_folder_with_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     found = settings_of(None, folder)
@@ -37,7 +37,7 @@ def test_sqlite_lies_in_the_data_folder_whatever_its_name(tmp_path: Path, name: 
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_sqlite_url_is_decoded_and_its_option_honoured(tmp_path: Path) -> None:
+def test_sqlite_url_is_decoded_and_its_option_applied(tmp_path: Path) -> None:
     found = settings_of(f"sqlite:///{tmp_path}/a%3Fb%20#c.db?timeout=3")
     assert (found["ENGINE"], found["NAME"]) == (SQLITE, f"{tmp_path}/a?b #c.db")
     assert found["OPTIONS"]["timeout"] == 3
@@ -51,11 +51,11 @@ def test_sqlite_url_is_decoded_and_its_option_honoured(tmp_path: Path) -> None:
         ("sqlite://", "there are three slashes before it"),
         ("sqlite:heimdall.db", "there are three slashes before it"),
         ("sqlite:///", "has no file"),
-        ("sqlite:///:memory:", "a database in memory is lost at once"),
+        ("sqlite:///:memory:", "a database in memory is lost immediately"),
         ("sqlite:////nowhere/x.db", "'/nowhere' is not a folder"),
         ("sqlite:////tmp", "'/tmp' is a folder"),
-        ("sqlite:////tmp/x.db?mode=ro", "has the unknown option 'mode'; possible is timeout"),
-        ("sqlite:////tmp/x.db?timeout=x", "timeout='x', which is not seconds"),
+        ("sqlite:////tmp/x.db?mode=ro", "unknown option 'mode'; the only option is timeout"),
+        ("sqlite:////tmp/x.db?timeout=x", "timeout='x', which is not a number of seconds"),
         ("postgres://u:p@h/n?foo=1", 'has an invalid connection option "foo"'),
         ("postgres://u:p/q@h/n", "is not the URL of a PostgreSQL or SQLite database"),
         ("postgres://u:p#q@h/n", "is not the URL of a PostgreSQL or SQLite database"),
@@ -63,7 +63,7 @@ def test_sqlite_url_is_decoded_and_its_option_honoured(tmp_path: Path) -> None:
         ("postgres://u:p@h:99999/n", "is not the URL of a PostgreSQL or SQLite database"),
     ],
 )
-def test_url_that_cannot_be_used_is_refused_with_the_reason(url: str, reason: str) -> None:
+def test_unusable_url_is_rejected_with_the_reason(url: str, reason: str) -> None:
     with pytest.raises(DatabaseUrlError) as caught:
         parse_database_url(url)
     assert reason in str(caught.value)
@@ -97,7 +97,9 @@ def test_pgbouncer_gets_no_startup_parameter_and_no_cursor() -> None:
         (OperationalError("no such table: training_job"), ""),
     ],
 )
-def test_failure_of_sqlite_at_start_is_a_sentence(error: DatabaseError, sentence: str) -> None:
+def test_sqlite_failure_at_start_is_reported_in_one_sentence(
+    error: DatabaseError, sentence: str
+) -> None:
     found = describe_failure(error, {"ENGINE": SQLITE, "NAME": "/data/x.db"})
     assert sentence in found
     assert bool(found) == bool(sentence)

@@ -1,4 +1,4 @@
-"""The demo's user and dataset, and what it prints of a job."""
+"""The demo's user and dataset, and its output about a job."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_second_start_uses_the_same_user_password_and_dataset(db: None) -> None:
     assert dataset.samples == 60
 
 
-def test_dataset_is_generated_again_if_its_file_is_gone(db: None) -> None:
+def test_dataset_is_generated_again_if_its_file_is_missing(db: None) -> None:
     dataset, _ = demo.seed(None)
     Path(dataset.path).unlink()
     again, _ = demo.seed(None)

@@ -38,7 +38,7 @@ def test_glossary_without_the_section_is_an_error() -> None:
         ("toldest", ["toldest"]),
     ],
 )
-def test_split_words(name: str, words: list[str]) -> None:
+def test_names_are_split_into_words(name: str, words: list[str]) -> None:
     assert split_words(name) == words
 
 
@@ -66,24 +66,24 @@ def test_python_names_are_found(source: str) -> None:
     assert violations(Path("module.py"), source, FORBIDDEN)
 
 
-def test_python_strings_and_comments_are_not_names() -> None:
+def test_python_strings_and_comments_are_not_checked() -> None:
     assert violations(Path("module.py"), 'x = "told"  # told', FORBIDDEN) == []
 
 
-def test_javascript_strings_and_comments_are_not_names() -> None:
+def test_javascript_strings_and_comments_are_not_checked() -> None:
     source = "// told\nconst x = 'told' + `told`; /* told\n */ f(told);"
     assert [place for place in javascript_identifiers(source) if place[1] == "told"] == [
         (3, "told")
     ]
 
 
-def test_message_has_place_name_and_standard_term() -> None:
+def test_violation_message_has_location_name_and_standard_term() -> None:
     assert violations(Path("a/b.py"), "\nx.userWishes = 1", FORBIDDEN) == [
-        "a/b.py:2: userWishes: do not use 'wishes', but action"
+        "a/b.py:2: userWishes: use action instead of 'wishes'"
     ]
 
 
 def test_file_names_are_checked() -> None:
     assert violations(Path("a/told/b.html"), "", FORBIDDEN) == [
-        "a/told/b.html:0: told: do not use 'told', but event"
+        "a/told/b.html:0: told: use event instead of 'told'"
     ]

@@ -15,13 +15,13 @@ def test_smtp_url_is_taken_apart_with_escapes() -> None:
     assert found.sender == "ada@example.org"
 
 
-def test_starttls_and_sender() -> None:
+def test_smtp_url_with_starttls_and_sender_is_parsed() -> None:
     found = parse_email_url("smtp+tls://u:p@h:2525?from=Heimdall%20<h@example.org>")
     assert (found.port, found.use_ssl, found.use_tls) == (2525, False, True)
     assert found.sender == "Heimdall <h@example.org>"
 
 
-def test_folder_and_console_are_for_tests() -> None:
+def test_file_and_console_email_urls_are_parsed() -> None:
     assert parse_email_url("file:///tmp/a%20b").folder == "/tmp/a b"
     assert parse_email_url("console://").backend.endswith("console.EmailBackend")
 

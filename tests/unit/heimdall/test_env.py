@@ -68,7 +68,7 @@ def test_unsupported_database_url_is_a_problem_without_its_password(url: str) ->
     assert "geheim" not in problem.message
 
 
-def test_data_dir_that_cannot_be_created_is_a_problem(tmp_path: Path) -> None:
+def test_data_dir_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     problem = check_data_dir(tmp_path / "file" / "data")
     assert problem is not None
@@ -81,7 +81,7 @@ def test_data_dir_is_created(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "data" / "static").is_dir()
 
 
-def test_data_dir_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+def test_data_dir_and_files_are_private_with_any_umask(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     code = (
         "import os; os.umask(0)\n"
@@ -161,7 +161,7 @@ def test_all_problems_are_reported_and_valid_variables_kept() -> None:
     assert environment.lease_seconds == 30
 
 
-def test_maintenance_interval_is_read_under_its_earlier_name_too() -> None:
+def test_maintenance_interval_accepts_its_former_variable_name() -> None:
     old, new = "HEIMDALL_KEEPER_SECONDS", "HEIMDALL_MAINTENANCE_SECONDS"
     assert read_environment({old: "5"})[0].maintenance_seconds == 5
     assert read_environment({old: "5", new: "7"})[0].maintenance_seconds == 7

@@ -1,4 +1,4 @@
-"""The rooms as they are loaded, since a contract on imports cannot see what happens at run time."""
+"""Modules that packages load at run time, which import contracts cannot check."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Requests to an OpenID Connect provider that is slow."""
+"""Requests to a slow OpenID Connect provider."""
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -9,13 +10,18 @@ import requests
 from django.contrib.auth.models import User
 from django.db import connection
 
-from heimdall.oidc_session import MAX_CALLS, ProviderBusyError, ProviderSession
+from heimdall.oidc_session import (
+    MAX_CALLS,
+    ProviderBusyError,
+    ProviderSession,
+    UnprotectedUrlError,
+)
 
 URL = "https://idp.example.org"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_database_connection_is_held_while_the_provider_is_waited_for(
+def test_no_database_connection_is_held_while_waiting_for_the_provider(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def answer(*_: Any, **named: Any) -> requests.Response:
@@ -29,7 +35,7 @@ def test_no_database_connection_is_held_while_the_provider_is_waited_for(
     ProviderSession().get(URL)
 
 
-def test_requests_beyond_those_that_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_beyond_the_waiting_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[str] = []
 
     def wait(session: ProviderSession, *_: Any, **__: Any) -> requests.Response:
@@ -42,3 +48,25 @@ def test_requests_beyond_those_that_wait_are_refused(monkeypatch: pytest.MonkeyP
         with pytest.raises(ProviderBusyError):
             ProviderSession().get(URL)
         assert len(waiting) == MAX_CALLS
+
+
+def test_only_https_leaves_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def redirect(_: Any, request: requests.PreparedRequest, **__: Any) -> requests.Response:
+        sent.append(str(request.url))
+        response = requests.Response()
+        response.status_code, response.url, response.request = 302, sent[-1], request
+        response.headers["Location"] = "http://idp.example.org/elsewhere"
+        response.raw = io.BytesIO()
+        return response
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", redirect)
+    for url in ("http://idp.example.org/keys", "http://localhost.example.org/keys"):
+        with pytest.raises(UnprotectedUrlError):
+            ProviderSession().get(url)
+    assert sent == []
+    for url in (f"{URL}/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"):
+        with pytest.raises(UnprotectedUrlError, match=r"http://idp\.example\.org"):
+            ProviderSession().get(url)
+        assert sent.pop() == url

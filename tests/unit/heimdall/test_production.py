@@ -1,4 +1,4 @@
-"""What `check --deploy` finds in a production environment, and what a bare machine is spared."""
+"""`check --deploy` in a production environment, and on a machine without configuration."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def test_https_is_on_for_public_hosts_unless_set(
     assert run(tmp_path, "-c", LOOK, **environment) == f"{https} {https}\n"
 
 
-def test_is_public() -> None:
+def test_public_host_names_are_recognized() -> None:
     assert not any(map(is_public, ["localhost", "127.0.0.1", "[::1]", "web", "*"]))
     assert is_public(".example.org")

@@ -63,7 +63,7 @@ def test_failed_server_starts_again_after_change_only(
     eventually(lambda: started() == 2)
 
 
-def test_reload_ends_with_server(start: Start, started: Callable[[], int]) -> None:
+def test_reloader_exits_when_the_server_exits(start: Start, started: Callable[[], int]) -> None:
     assert start("pass").result(20) == 0
     assert started() == 1
 

@@ -9,7 +9,7 @@ from heimdall import web_process
 
 
 @pytest.mark.parametrize(("text", "port"), [("0", 0), ("8001", 8001), ("65535", 65535)])
-def test_port(text: str, port: int) -> None:
+def test_port_argument_is_parsed(text: str, port: int) -> None:
     assert web_process.parse_port(text) == port
 
 
@@ -44,7 +44,7 @@ def test_database_of_the_tests_is_migrated(db: None) -> None:
     assert web_process.is_migrated()
 
 
-def test_no_embedded_worker_starts_beside_a_broker(settings: Any) -> None:
+def test_no_embedded_worker_starts_with_a_broker(settings: Any) -> None:
     settings.EMBEDDED = False
     with web_process.embedded_worker_if_needed() as nothing:
         assert nothing is None

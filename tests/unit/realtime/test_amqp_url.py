@@ -1,4 +1,4 @@
-"""URLs of RabbitMQ: options are honoured or refused with a sentence."""
+"""URLs of RabbitMQ: options are applied, or rejected with a sentence."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_tls_uses_the_given_authority_and_name() -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("amqp://h/?foo=1", "has the unknown option 'foo'; possible are heartbeat, "),
+        ("amqp://h/?foo=1", "has the unknown option 'foo'; the options are heartbeat, "),
         ("amqp://h/?heartbeat=x", "heartbeat='x', which is not a number of seconds"),
         ("amqp://h/?heartbeat=", "heartbeat='', which is not a number of seconds"),
         ("amqp://h/?heartbeat=" + "9" * 5000, "which is not a number of seconds"),
-        ("amqp://h/?connection_timeout=0", "which is not milliseconds"),
+        ("amqp://h/?connection_timeout=0", "which is not a number of milliseconds above 0"),
         ("amqp://h/?verify=verify_none", "needs amqps://"),
         ("amqps://h/?verify=no", "use verify_peer or verify_none"),
         ("amqps://h/?cacertfile=/nowhere", "'/nowhere', which is not a file"),
@@ -66,7 +66,7 @@ def test_tls_uses_the_given_authority_and_name() -> None:
         ("http://h/", "is not an AMQP URL"),
     ],
 )
-def test_what_cannot_be_used_is_named(url: str, reason: str) -> None:
+def test_unusable_url_part_is_named_in_the_error(url: str, reason: str) -> None:
     with pytest.raises(AmqpUrlError) as caught:
         parse_amqp_url(url)
     assert reason in str(caught.value)

@@ -1,4 +1,4 @@
-"""One golden frame for each event: what is on the wire cannot change unnoticed."""
+"""One golden frame for each event, so that the wire format does not change unnoticed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ GOLDEN: list[tuple[events.Event, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("event", "topic", "data"), GOLDEN, ids=[type(event).__name__ for event, *_ in GOLDEN]
 )
-def test_each_event_is_on_the_wire_as_agreed(
+def test_each_event_is_encoded_with_its_documented_fields(
     event: events.Event, topic: str, data: dict[str, Any]
 ) -> None:
     frame = events.encode(event.event, 7, AT, event.data())
@@ -101,16 +101,16 @@ def test_each_event_is_on_the_wire_as_agreed(
     assert events.routing_key(event.event, JOB) == f"{topic}.{JOB}"
 
 
-def test_what_is_not_kept_carries_no_seq() -> None:
+def test_ephemeral_event_has_no_seq() -> None:
     assert "seq" not in json.loads(events.encode("training:batch_progress", None, AT, {}))
 
 
-def test_an_undeclared_field_does_not_exist() -> None:
+def test_undeclared_field_is_rejected() -> None:
     with pytest.raises(ValidationError):
         events.Cancelled(job_id=JOB, unknown="because")  # type: ignore[call-arg]
 
 
-def test_data_that_json_cannot_hold_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_data_not_representable_in_json_is_omitted(caplog: pytest.LogCaptureFixture) -> None:
     body = events.encode_stored("training:status", 3, AT, JOB, {"job_id": str(JOB), "x": math.nan})
     assert json.loads(body) == {
         "event": "training:status",

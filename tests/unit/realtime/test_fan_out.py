@@ -1,4 +1,4 @@
-"""Whose turn it is when jobs with many subscribers change."""
+"""The order in which subscribers are called when jobs with many subscribers change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def followed(fan_out: FanOut, count: int) -> tuple[JobEventBuffer, list[Subscrib
     return buffer, subscribers
 
 
-async def test_changes_until_a_turn_cost_one_call(fan_out: FanOut) -> None:
+async def test_changes_before_a_flush_cost_one_call(fan_out: FanOut) -> None:
     buffer, subscribers = followed(fan_out, 3)
     for seq in (1, 2, 3):
         buffer.advance_to(seq)
@@ -43,7 +43,7 @@ async def test_changes_until_a_turn_cost_one_call(fan_out: FanOut) -> None:
     assert [one.seen for one in subscribers] == [[3]] * 3
 
 
-async def test_a_change_during_a_turn_is_seen_by_all_at_last(fan_out: FanOut) -> None:
+async def test_change_during_a_flush_reaches_every_subscriber(fan_out: FanOut) -> None:
     buffer, subscribers = followed(fan_out, 3 * SUBSCRIBERS_AT_ONCE)
     buffer.advance_to(1)
     while not any(one.seen for one in subscribers):  # noqa: ASYNC110
@@ -56,7 +56,7 @@ async def test_a_change_during_a_turn_is_seen_by_all_at_last(fan_out: FanOut) ->
     assert max(len(one.seen) for one in subscribers) == 2
 
 
-async def test_a_job_with_many_subscribers_does_not_delay_another(fan_out: FanOut) -> None:
+async def test_job_with_many_subscribers_does_not_delay_another(fan_out: FanOut) -> None:
     busy, many = followed(fan_out, 50 * SUBSCRIBERS_AT_ONCE)
     quiet, few = followed(fan_out, 1)
     busy.advance_to(1)

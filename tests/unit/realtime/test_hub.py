@@ -1,4 +1,4 @@
-"""The log of a watched job, on the in-memory layer and a store in memory."""
+"""The event hub, with an in-memory channel layer and event store."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ async def test_lost_duplicate_and_late_messages_leave_no_gap(
     assert await next_seqs(subscription, 5) == [1, 2, 3, 4, 5]
 
 
-async def test_lost_last_message_is_found_by_the_resync(
+async def test_lost_last_message_is_recovered_by_the_resync(
     hub: Hub, store: MemoryEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "RESYNC_SECONDS", 0.05)
@@ -294,7 +294,7 @@ async def test_last_unsubscribe_leaves_the_group(
     assert job_group(job) not in layer.groups
 
 
-async def test_subscription_that_failed_leaves_the_group_and_can_be_repeated(
+async def test_failed_subscription_leaves_the_group_and_can_be_repeated(
     hub: Hub, store: MemoryEventStore, layer: InMemoryChannelLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, subscription = uuid4(), Subscription(hub, Viewer(1))
@@ -328,7 +328,7 @@ async def test_subscription_to_all_jobs_delivers_new_events_of_visible_jobs(
     assert sorted(await next_seqs(subscription, 3)) == [1, 2, 4]  # type: ignore[type-var]
 
 
-async def test_jobs_that_change_together_cost_one_look_at_the_store(
+async def test_jobs_that_change_together_cost_one_store_query(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     jobs = [uuid4() for _ in range(50)]
@@ -344,7 +344,7 @@ async def test_jobs_that_change_together_cost_one_look_at_the_store(
     assert store.look_ups == 1
 
 
-async def test_quiet_job_is_left_and_continues_where_it_was_left(
+async def test_quiet_job_is_unsubscribed_and_later_continues_at_its_cursor(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "RESYNC_SECONDS", 0.02)
@@ -363,7 +363,7 @@ async def test_quiet_job_is_left_and_continues_where_it_was_left(
     assert await reading == [1, 2, 3]
 
 
-async def test_job_that_becomes_visible_later_is_delivered(
+async def test_events_of_a_job_that_becomes_visible_later_are_delivered(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscription_module, "HIDDEN_SECONDS", 0.05)
@@ -380,7 +380,7 @@ async def test_job_that_becomes_visible_later_is_delivered(
     assert await reading == [1, 2]
 
 
-async def test_subscription_to_all_jobs_outlives_an_unreachable_database(
+async def test_subscription_to_all_jobs_survives_a_database_outage(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "RESYNC_SECONDS", 0.02)
@@ -454,7 +454,7 @@ async def test_event_in_both_groups_is_delivered_once(
     assert await next_seqs(subscription, 1) == [2]
 
 
-async def test_subscriber_that_waited_for_a_failed_one_gets_the_latest_seq(
+async def test_subscriber_waiting_for_a_failed_one_gets_the_latest_seq(
     hub: Hub, store: MemoryEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, first, second = uuid4(), Subscription(hub, Viewer(1)), Subscription(hub, Viewer(1))
@@ -486,7 +486,7 @@ async def test_ephemeral_frame_follows_the_stored_ones(
     assert await next_seqs(subscription, 2) == [1, None]
 
 
-async def test_the_newest_ephemeral_event_of_each_kind_is_delivered(
+async def test_newest_ephemeral_event_of_each_kind_is_delivered(
     hub: Hub, broker: FakeBroker
 ) -> None:
     job = uuid4()
@@ -585,7 +585,7 @@ async def test_each_frame_arrives_once_and_in_order_however_it_is_sent(
         reading.cancel()
 
 
-async def test_a_write_that_fails_hurts_no_other_client(
+async def test_failed_write_does_not_affect_other_clients(
     hub: Hub, store: MemoryEventStore, broker: FakeBroker
 ) -> None:
     def fail(_: int) -> bool:

@@ -29,7 +29,7 @@ def test_other_scheme_port_or_host_is_another_origin(origin: str) -> None:
     assert not is_same_origin(scope(origin))
 
 
-def test_own_origin_and_clients_without_one_are_let_pass() -> None:
+def test_own_origin_and_clients_without_an_origin_are_accepted() -> None:
     assert is_same_origin(scope("http://localhost:8001"))
     assert is_same_origin(scope("https://localhost:8001", scheme="wss"))
     assert is_same_origin(scope(None))
@@ -41,7 +41,7 @@ def test_any_host_allowed_does_not_mean_any_origin(settings: Any) -> None:
     assert is_same_origin(scope("http://localhost:8001"))
 
 
-def test_host_that_is_not_served_has_no_origin() -> None:
+def test_unserved_host_has_no_origin() -> None:
     assert not is_same_origin(scope("http://evil.example", host="evil.example"))
 
 

@@ -85,7 +85,7 @@ def publisher(outbox: MemoryOutbox, transport: FakeTransport) -> Iterator[Publis
     publisher.stop(timeout=5)
 
 
-def test_events_go_out_in_order(
+def test_events_are_sent_in_order(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(450)
@@ -103,7 +103,7 @@ def test_notify_never_blocks(
     assert threading.get_ident() not in transport.pids
 
 
-def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
+def test_events_wait_during_a_broker_outage_and_are_sent_afterwards(
     publisher: Publisher,
     outbox: MemoryOutbox,
     transport: FakeTransport,
@@ -121,7 +121,7 @@ def test_what_a_dead_broker_refused_waits_and_is_sent_once_it_is_back(
     assert caplog.text.count("Publishing failed; events stay in the outbox") == 1
 
 
-def test_a_message_is_tried_four_times_before_it_has_to_wait(
+def test_message_is_tried_four_times_before_it_waits(
     publisher: Publisher,
     outbox: MemoryOutbox,
     transport: FakeTransport,
@@ -140,7 +140,7 @@ def test_a_message_is_tried_four_times_before_it_has_to_wait(
     assert outbox.sent == 2
 
 
-def test_a_job_that_another_process_sends_is_tried_again_soon(
+def test_job_claimed_by_another_sender_is_retried_soon(
     publisher: Publisher, outbox: MemoryOutbox
 ) -> None:
     outbox.write(1)
@@ -151,7 +151,7 @@ def test_a_job_that_another_process_sends_is_tried_again_soon(
     eventually(lambda: outbox.sent == 1)
 
 
-def test_stopping_sends_what_waits(
+def test_stopping_sends_pending_events(
     publisher: Publisher, outbox: MemoryOutbox, transport: FakeTransport
 ) -> None:
     outbox.write(100)
@@ -160,7 +160,9 @@ def test_stopping_sends_what_waits(
     assert len(transport.sent_bodies) == 100
 
 
-def test_it_starts_again_after_a_stop(publisher: Publisher, outbox: MemoryOutbox) -> None:
+def test_publisher_can_be_restarted_after_a_stop(
+    publisher: Publisher, outbox: MemoryOutbox
+) -> None:
     publisher.notify(JOB)
     publisher.stop(timeout=5)
     outbox.write(1)
@@ -194,7 +196,7 @@ class ManyJobsOutbox:
             self.sent.append(job_id)
 
 
-def test_jobs_that_cannot_be_sent_do_not_hold_up_the_others(transport: FakeTransport) -> None:
+def test_jobs_that_cannot_be_published_do_not_block_the_others(transport: FakeTransport) -> None:
     outbox = ManyJobsOutbox(jobs=10, unreadable=5)
     publisher = Publisher(outbox, transport)
     try:
@@ -207,7 +209,7 @@ def test_jobs_that_cannot_be_sent_do_not_hold_up_the_others(transport: FakeTrans
     assert not outbox.unreadable & set(outbox.sent)
 
 
-def test_event_that_the_broker_refuses_is_passed_over(
+def test_event_rejected_by_the_broker_is_skipped(
     outbox: MemoryOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     class RefusingTransport(FakeTransport):
@@ -223,4 +225,4 @@ def test_event_that_the_broker_refuses_is_passed_over(
     eventually(lambda: outbox.sent == 3)
     publisher.stop(timeout=5)
     assert transport.sent_bodies == [b"1", b"3"]
-    assert f"Passed over event 2 of job {JOB}: message size" in caplog.text
+    assert f"Skipped event 2 of job {JOB}: message size" in caplog.text

@@ -1,4 +1,4 @@
-"""Calls that sockets share while they connect."""
+"""Database calls that connecting sockets share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import OperationalError
 from realtime.shared_calls import SharedCalls
 
 
-async def test_equal_calls_that_wait_run_once() -> None:
+async def test_identical_pending_calls_run_once() -> None:
     calls, ran = SharedCalls(), list[int]()
 
     def double(number: int) -> int:
@@ -23,8 +23,8 @@ async def test_equal_calls_that_wait_run_once() -> None:
     assert ran == [0, 1, 2]
 
 
-async def test_call_begins_after_it_was_requested() -> None:
-    """Otherwise a socket would get a position from before it was registered."""
+async def test_call_starts_after_its_request() -> None:
+    """Otherwise a socket would get a position from before its registration."""
     calls, begun, go_on, ran = SharedCalls(), threading.Event(), threading.Event(), list[int]()
 
     def position() -> int:
@@ -62,7 +62,7 @@ async def test_failed_call_and_cancelled_caller_do_not_affect_others() -> None:
         await failing
 
 
-async def test_call_is_repeated_once_on_a_connection_that_broke_while_idle(
+async def test_call_is_retried_once_if_the_idle_connection_broke(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Connection:

@@ -1,4 +1,4 @@
-"""Files as other tools write them."""
+"""Files in the formats of other tools."""
 
 from __future__ import annotations
 

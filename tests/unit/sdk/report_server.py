@@ -1,4 +1,4 @@
-"""A server of reported runs that can fail in every way a network can."""
+"""A server of reported runs that simulates network failures."""
 
 from __future__ import annotations
 

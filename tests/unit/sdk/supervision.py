@@ -1,4 +1,4 @@
-"""Plays the supervisor of a script: starts it, reads its messages, pauses and kills it."""
+"""A fake supervisor of a script: starts it, reads its messages, pauses and kills it."""
 
 from __future__ import annotations
 

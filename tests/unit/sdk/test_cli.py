@@ -65,7 +65,7 @@ def test_server_sent_events_are_parsed() -> None:
     ]  # fmt: skip
 
 
-def test_event_that_was_cut_off_is_not_taken() -> None:
+def test_truncated_event_is_not_read() -> None:
     stream = b"id: 1\ndata: a\n\nid: 2\ndata: b\n"
     assert list(parse(stream.splitlines(keepends=True))) == [ServerSentEvent("", "a", "1")]
 

@@ -1,4 +1,4 @@
-"""What is read from the files of other tools."""
+"""Reading the files of other tools."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_csv_with_epochs_only_has_them_as_steps(tmp_path: Path) -> None:
     assert omitted(run) == ["the times of the steps: the table has no column of times"]
 
 
-def test_heimdalls_own_export_is_read_without_derived_columns(tmp_path: Path) -> None:
+def test_csv_export_of_heimdall_is_imported_without_derived_columns(tmp_path: Path) -> None:
     run = table(
         tmp_path, "epoch,at,seconds,is_best,loss\n1,2026-01-01T00:00:00.5+00:00,0.1,1,0.5\n"
     )
@@ -129,7 +129,7 @@ def test_event_file_has_scalars_by_step(tmp_path: Path) -> None:
     assert omitted(run) == ["images", "histograms"]
 
 
-def test_half_an_event_at_the_end_is_left_out(tmp_path: Path) -> None:
+def test_incomplete_event_at_the_end_is_skipped(tmp_path: Path) -> None:
     path = write_event_file(tmp_path)
     path.write_bytes(path.read_bytes()[:-7])
     (run,) = recorded_runs(tmp_path)
@@ -137,7 +137,7 @@ def test_half_an_event_at_the_end_is_left_out(tmp_path: Path) -> None:
     assert "not written completely" in omitted(run)[0]
 
 
-def test_damaged_event_file_is_named_and_spares_other_runs(tmp_path: Path) -> None:
+def test_damaged_event_file_is_named_and_does_not_affect_other_runs(tmp_path: Path) -> None:
     path = write_event_file(tmp_path / "logs" / "a")
     write_event_file(tmp_path / "logs" / "b")
     content = path.read_bytes()
@@ -148,7 +148,7 @@ def test_damaged_event_file_is_named_and_spares_other_runs(tmp_path: Path) -> No
     assert len(read(intact)) == 5
 
 
-def test_record_that_is_no_event_is_named(tmp_path: Path) -> None:
+def test_error_for_a_record_that_is_not_an_event_names_it(tmp_path: Path) -> None:
     path = write_event_file(tmp_path)
     path.write_bytes(path.read_bytes() + record(b"\x0a\xff\xff\xff"))
     (run,) = recorded_runs(tmp_path)
@@ -208,7 +208,7 @@ def test_children_of_mlflow_come_after_their_parents(tmp_path: Path) -> None:
     assert [[run.source.name[0] for run in group] for group in groups] == [["c"], ["b"], ["a"]]
 
 
-def test_runs_that_are_their_own_ancestors_are_kept(tmp_path: Path) -> None:
+def test_runs_with_a_parent_cycle_are_kept(tmp_path: Path) -> None:
     for run_id, parent in (("a" * 32, "b" * 32), ("b" * 32, "a" * 32)):
         write_mlruns(tmp_path, run_id, tags={"mlflow.parentRunId": parent})
     assert sum(map(len, by_generation(recorded_runs(tmp_path)))) == 2
@@ -229,7 +229,7 @@ def test_deleted_runs_and_models_of_mlflow_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["NaN", "Infinity", "1e999", "0012", "[1]", "12345678901234567890"]
 )
-def test_parameter_that_json_has_no_number_for_stays_text(tmp_path: Path, text: str) -> None:
+def test_parameter_not_representable_as_a_json_number_stays_text(tmp_path: Path, text: str) -> None:
     write_mlruns(tmp_path)
     next(tmp_path.glob("*/*/params/lr")).write_text(text)
     (run,) = recorded_runs(tmp_path)
@@ -259,12 +259,12 @@ def test_metrics_with_the_same_steps_and_times_share_points() -> None:
 @pytest.mark.parametrize(
     ("status", "expected"), [(1, None), (3, "completed"), (4, "failed"), (5, "cancelled")]
 )
-def test_mlflow_status_is_kept(tmp_path: Path, status: int, expected: str | None) -> None:
+def test_mlflow_status_is_preserved(tmp_path: Path, status: int, expected: str | None) -> None:
     (run,) = recorded_runs(write_mlruns(tmp_path, status=status))
     assert run.status == expected
 
 
-def test_mlflow_run_keeps_its_identity_in_another_place(tmp_path: Path) -> None:
+def test_mlflow_run_is_recognized_after_its_folder_was_moved(tmp_path: Path) -> None:
     (first,) = recorded_runs(write_mlruns(tmp_path / "a"))
     (second,) = recorded_runs(write_mlruns(tmp_path / "b"))
     assert first.identity == second.identity
@@ -314,7 +314,7 @@ def test_artifacts_that_a_server_of_mlflow_stored_are_found(tmp_path: Path) -> N
      ("sqlite:///missing.db", "missing.db is not an SQLite database"),
      ("postgresql://ada:secret@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x cannot be opened")],
 )  # fmt: skip
-def test_url_that_cannot_be_read_is_named_without_its_password(url: str, sentence: str) -> None:
+def test_error_for_an_unreadable_url_omits_its_password(url: str, sentence: str) -> None:
     with pytest.raises(UnreadableError) as raised:
         read_recording(url)
     assert sentence in str(raised.value)
@@ -337,7 +337,7 @@ def test_table_with_a_row_for_each_value_has_several_runs(tmp_path: Path) -> Non
     assert omitted(first) == ["rows without a step, a metric or a number"]
 
 
-def test_folder_of_tables_is_one_run_a_file(tmp_path: Path) -> None:
+def test_folder_of_tables_becomes_one_run_per_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text("step,loss\n1,0.5\n")
     assert [(run.name, run.project) for run in recorded_runs(tmp_path)] == [
@@ -363,7 +363,7 @@ def test_offline_run_of_wandb_has_history_summary_and_config(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
-def test_records_of_wandb_may_reach_over_blocks(tmp_path: Path) -> None:
+def test_wandb_records_may_span_blocks(tmp_path: Path) -> None:
     path = write_wandb_file(tmp_path, steps=3000)
     assert path.stat().st_size > 5 * 32768
     (run,) = recorded_runs(path)
@@ -378,7 +378,7 @@ def test_exit_code_of_wandb_is_the_status(
     assert run.status == status
 
 
-def test_half_a_record_of_wandb_at_the_end_is_left_out(tmp_path: Path) -> None:
+def test_incomplete_wandb_record_at_the_end_is_skipped(tmp_path: Path) -> None:
     path = write_wandb_file(tmp_path, exit_code=None)
     path.write_bytes(path.read_bytes()[:-5])
     (run,) = recorded_runs(path)
@@ -395,7 +395,7 @@ def test_damaged_file_of_wandb_is_named(tmp_path: Path) -> None:
         read(run)
 
 
-def test_parent_without_numbers_is_imported_and_a_table_without_is_not(tmp_path: Path) -> None:
+def test_parent_run_without_metrics_is_imported_and_a_table_without_is_not(tmp_path: Path) -> None:
     write_mlruns(tmp_path / "store")
     for path in [*tmp_path.glob("store/*/*/metrics/**/*"), *tmp_path.glob("store/*/*/params/*")]:
         if path.is_file():
@@ -416,7 +416,7 @@ def test_names_of_metrics_that_the_server_rejects_are_replaced(tmp_path: Path) -
     assert any("names of metrics" in sentence for sentence in result.omissions.sentences())
 
 
-def test_import_stops_where_the_user_may_have_no_more_jobs(tmp_path: Path) -> None:
+def test_import_stops_at_the_job_limit_of_the_user(tmp_path: Path) -> None:
     class FullServer(ApiClient):
         def post(self, path: str, body: object, *, key: str = "") -> JsonDict:
             raise RefusedError("409: ada has 500 jobs; finish some of them first.", 409)
@@ -428,7 +428,7 @@ def test_import_stops_where_the_user_may_have_no_more_jobs(tmp_path: Path) -> No
         list(importer.import_all(recorded_runs(tmp_path)))
 
 
-def test_import_gives_up_when_the_server_stays_away(tmp_path: Path) -> None:
+def test_import_stops_if_the_server_stays_unavailable(tmp_path: Path) -> None:
     write_mlruns(tmp_path)
     importer = Importer(lambda: ApiClient("http://127.0.0.1:1", TOKEN), Options(), patience=0.0)
     with pytest.raises(UnavailableError):
@@ -439,12 +439,12 @@ def test_dry_run_needs_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[s
     write_mlruns(tmp_path)
     assert main(["import", "--dry-run", str(tmp_path), str(tmp_path / "missing.csv")]) == 1
     captured = capsys.readouterr()
-    assert "digits/Brave run: 4 values in 2 points, 1 artifacts\n" in captured.out
+    assert "digits/Brave run: 4 values in 2 points, 1 artifact\n" in captured.out
     assert "Runs: 1 to import." in captured.out
     assert "missing.csv does not exist" in captured.err
 
 
-def test_other_database_is_named(tmp_path: Path) -> None:
+def test_database_of_another_tool_is_named_in_the_error(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as database:
         database.execute("CREATE TABLE a (b)")
     with pytest.raises(UnreadableError, match=r"other\.db is not a database of MLflow"):
@@ -474,7 +474,7 @@ def test_broken_metric_file_is_named_with_its_line(tmp_path: Path) -> None:
         read(run)
 
 
-def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
+def test_data_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     for path, sentence in (
         (tmp_path, "cannot be imported; give a .csv"),
         (tmp_path / "missing.csv", "does not exist"),
@@ -501,7 +501,7 @@ def _imported(run: RecordedRun) -> Reported:
     return _import(run)[1]
 
 
-def test_values_at_a_time_that_is_not_a_number_are_left_out() -> None:
+def test_values_with_a_nan_timestamp_are_skipped() -> None:
     def read_points(_: Omissions) -> Iterator[PointTuple]:
         yield 1, math.nan, None, {"loss": 0.5}
         yield 2, 1700000000.0, None, {"loss": 0.25}
@@ -519,7 +519,7 @@ def test_values_at_a_time_that_is_not_a_number_are_left_out() -> None:
      # The first row of a table has no time; the clock of the others was ahead of this machine's.
      ((0.0, 1700007200.0), None, ("1970-01-01T00:00:00Z", "2023-11-14T22:13:20Z"))],
 )  # fmt: skip
-def test_run_whose_times_do_not_fit_has_a_beginning_before_its_end(
+def test_run_with_inconsistent_times_starts_before_it_ends(
     tmp_path: Path, times: tuple[float, ...], finished_at: float | None, expected: tuple[str, str]
 ) -> None:
     def read_points(_: Omissions) -> Iterator[PointTuple]:
@@ -536,7 +536,7 @@ def test_run_whose_times_do_not_fit_has_a_beginning_before_its_end(
     assert (found.registration["started_at"], found.ending["finished_at"]) == expected
 
 
-def test_artifact_that_cannot_be_read_does_not_stop_its_run(tmp_path: Path) -> None:
+def test_unreadable_artifact_does_not_stop_the_import_of_its_run(tmp_path: Path) -> None:
     (run,) = recorded_runs(write_wandb_file(tmp_path))
     # `wandb.save` links to files, which another machine does not have.
     (run.source.parent / "files" / "model.pt").symlink_to(tmp_path / "elsewhere" / "model.pt")
@@ -564,7 +564,7 @@ def test_artifacts_are_read_from_folders_of_runs_only(tmp_path: Path, uri: str) 
     assert any("artifacts" in sentence for sentence in run.omissions.sentences())
 
 
-def test_tables_and_runs_that_cannot_be_read_spare_the_others(tmp_path: Path) -> None:
+def test_unreadable_tables_and_runs_do_not_stop_the_others(tmp_path: Path) -> None:
     tables, store = tmp_path / "tables", write_mlruns(tmp_path / "store", "a" * 32)
     tables.mkdir()
     (tables / "bad.csv").write_text("x,y\n1,2\n")
@@ -582,7 +582,7 @@ def test_tables_and_runs_that_cannot_be_read_spare_the_others(tmp_path: Path) ->
         assert all(str(path) in error for error in failed)
 
 
-def test_record_of_wandb_with_numbers_that_do_not_fit_spares_other_runs(tmp_path: Path) -> None:
+def test_wandb_record_with_out_of_range_numbers_does_not_affect_other_runs(tmp_path: Path) -> None:
     (run,) = recorded_runs(write_wandb_file(tmp_path, history={"_step": 1 << 70, "loss": 1}))
     with ReportServer() as server:
         importer = Importer(lambda: ApiClient(server.environment["HEIMDALL_URL"], TOKEN), Options())
@@ -604,7 +604,7 @@ def test_files_of_a_resumed_run_of_wandb_are_one_run(tmp_path: Path) -> None:
         assert [step for step, _ in losses] == [0, 1, 0, 1, 2]
 
 
-def test_each_outage_has_the_whole_patience(tmp_path: Path) -> None:
+def test_each_outage_gets_the_full_waiting_time(tmp_path: Path) -> None:
     class RestartingServer(ApiClient):
         failing: ClassVar = [2, 5]  # numbers of requests
         requests = 0

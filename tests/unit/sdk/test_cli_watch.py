@@ -1,4 +1,4 @@
-"""What `heimdall watch` shows of a job's events."""
+"""The output of `heimdall watch` for events of a job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def completed(**data: Any) -> Any:
     return {"event": "training:completed", "seq": 99, "timestamp": "", "data": data}
 
 
-def test_an_epoch_is_one_line_and_its_later_values_another(capsys: Capture) -> None:
+def test_epoch_prints_one_line_and_its_later_values_another(capsys: Capture) -> None:
     display = EpochLines(JOB)
     for event in (
         progress(1, loss=0.5), progress(1, best=True, loss=0.5), progress(2, train=1.0),
@@ -49,7 +49,7 @@ def test_steps_of_a_run_without_epochs_are_shown(capsys: Capture) -> None:
     assert capsys.readouterr().out == "step 7  loss 0.5\n"
 
 
-def test_many_metrics_do_not_flood_the_line(capsys: Capture) -> None:
+def test_many_metrics_do_not_overflow_the_line(capsys: Capture) -> None:
     event = progress(1)
     event["data"]["metrics"] = {f"m{number}": 1.0 for number in range(11)}
     EpochLines(JOB).show(event)

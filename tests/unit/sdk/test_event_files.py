@@ -1,4 +1,4 @@
-"""TensorBoard's event files, read back from what its writers write."""
+"""TensorBoard event files, read as their writers wrote them."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
         assert raised.value.position == size
 
 
-def test_record_with_valid_checksums_that_is_no_event_is_damage(tmp_path: Path) -> None:
+def test_invalid_event_with_valid_checksums_counts_as_damage(tmp_path: Path) -> None:
     path = tmp_path / "events"
     for content in (b"\x0a\xff\xff\xff", b"\x08", b"\x2a\x02\x0a\x05", b"\x07"):
         path.write_bytes(record(content))

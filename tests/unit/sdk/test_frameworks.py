@@ -57,8 +57,9 @@ def epochs(attempt: Attempt) -> dict[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(("script", "loss", "workers"), FRAMEWORKS)
 def test_epochs_are_reported_with_checkpoints(
-    tmp_path: Path, script: str, loss: str, workers: int
+    tmp_path: Path, script: str, loss: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EPOCH_SECONDS", "0.5")  # faster epochs share a checkpoint
     with Supervised(tmp_path, script).start() as attempt:
         end = attempt.read()
     assert isinstance(end, TrainingCompleted), attempt.output
@@ -79,6 +80,18 @@ def test_killed_training_resumes_with_the_same_numbers(
     tmp_path: Path, script: str, loss: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOADER_WORKERS", str(workers))
+    check_resumed(tmp_path, script, monkeypatch)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="needs lightning")
+def test_killed_training_resumes_with_the_same_learning_rate_on_a_plateau(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATEAU", "1")
+    check_resumed(tmp_path, "lightning_module.py", monkeypatch)
+
+
+def check_resumed(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Supervised(tmp_path / "whole", script).start() as whole:
         whole.read()
     monkeypatch.setenv("EPOCH_SECONDS", "0.5")
@@ -100,6 +113,23 @@ def test_killed_training_resumes_with_the_same_numbers(
         seen.setdefault(epoch, {}).update(values)
     assert [one.resumed_from_epoch for one in resumed] == [None, 1, 2]
     assert seen == epochs(whole)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="needs lightning")
+def test_training_killed_after_it_stopped_early_trains_no_further_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As during the test that follows: it trained one more epoch each time it was killed."""
+    monkeypatch.setenv("STOP_BELOW", "1e9")  # after the first epoch
+    job = Supervised(tmp_path, "lightning_module.py")
+    with job.start() as first:
+        first.read()
+    assert list(epochs(first)) == [1]
+    job.keep(first)
+    with job.start() as second:
+        end = second.read()
+    assert isinstance(end, TrainingCompleted), second.output
+    assert epochs(second) == {}
 
 
 @pytest.mark.parametrize(("script", "loss", "workers"), FRAMEWORKS)

@@ -1,4 +1,4 @@
-"""A script that Heimdall started: what it sends, and where it continues."""
+"""A script that Heimdall started: its messages, and where it resumes."""
 
 from __future__ import annotations
 
@@ -66,6 +66,51 @@ def test_parameters_of_the_job_replace_the_configuration(tmp_path: Path) -> None
     assert weights[1] == 2 * weights[0]
 
 
+def test_loss_that_requires_a_gradient_is_reported_without_a_warning(
+    tmp_path: Path, write_script: WriteScript
+) -> None:
+    script = write_script("""
+        import torch, warnings
+        warnings.simplefilter("error")
+        with heimdall_sdk.init() as run:
+            run.log(epoch=1, loss=2 * torch.ones((), requires_grad=True))
+    """)
+    with Supervised(tmp_path, script).start() as attempt:
+        attempt.read()
+    assert attempt.epochs[1] == {"loss": 2.0}, attempt.output
+    assert attempt.output == ""
+
+
+def test_epoch_of_a_loader_with_persistent_workers_is_the_same_after_a_resume(
+    tmp_path: Path, write_script: WriteScript
+) -> None:
+    """Creating workers draws a number, which shifted the shuffling after it."""
+    script = write_script("""
+        import random, sys, torch
+        class Data(torch.utils.data.Dataset):
+            def __len__(self): return 32
+            def __getitem__(self, index): return index + random.random() + torch.rand(()).item()
+        class Wrapper:
+            def __init__(self, loader): self.loader = loader
+        loader = torch.utils.data.DataLoader(
+            Data(), batch_size=8, shuffle=True, num_workers=2, persistent_workers=True)
+        with heimdall_sdk.init() as run:
+            for epoch in range(run.config["first"], 4):
+                run.seed_epoch(epoch, Wrapper(loader))
+                values = [value for batch in loader for value in batch.tolist()]
+                run.log(epoch=epoch, **{f"v{index}": value for index, value in enumerate(values)})
+    """)
+    seen = []
+    for first in (1, 2):
+        job = Supervised(tmp_path / str(first), script, parameters={"first": first})
+        with job.start() as attempt:
+            attempt.read()
+        seen.append(attempt.epochs)
+    assert list(seen[0]) == [1, 2, 3], attempt.output
+    assert len(seen[0][1]) == 32
+    assert seen[1] == {epoch: seen[0][epoch] for epoch in (2, 3)}
+
+
 def test_pause_takes_effect_after_the_checkpoint_and_resumes_exactly(tmp_path: Path) -> None:
     with Supervised(tmp_path / "whole", "count.py").start() as whole:
         whole.read()
@@ -88,7 +133,9 @@ def test_pause_takes_effect_after_the_checkpoint_and_resumes_exactly(tmp_path: P
     assert second.points[0].step == first.points[-1].step + 1
 
 
-def test_training_whose_checkpoints_are_missing_starts_anew_with_a_note(tmp_path: Path) -> None:
+def test_training_with_missing_checkpoints_restarts_from_the_beginning_with_a_note(
+    tmp_path: Path,
+) -> None:
     """After a restore of the database, the job may name a file that was deleted since."""
     job = Supervised(tmp_path, "count.py", parameters={"seconds": 0.2})
     with job.start() as first:
@@ -105,6 +152,29 @@ def test_training_whose_checkpoints_are_missing_starts_anew_with_a_note(tmp_path
     assert {**first.epochs, **second.epochs} == second.epochs
     (note,) = (message for message in second.received if isinstance(message, Note))
     assert note.message.endswith(" is missing; starting from epoch 1.")
+
+
+@pytest.mark.parametrize("is_first_known", [False, True])
+def test_epochs_that_heimdall_never_received_are_trained_again(
+    tmp_path: Path, is_first_known: bool
+) -> None:
+    """While the database is unavailable a training runs ahead of it, and its files do too."""
+    job = Supervised(tmp_path, "count.py", parameters={"epochs": 5, "seconds": 0.2})
+    with job.start() as first:
+        first.read()
+    checkpoints = [message for message in first.received if isinstance(message, Checkpointed)]
+    known = 0
+    if is_first_known:
+        known, job.checkpoint = checkpoints[0].epoch, checkpoints[0].path
+
+    with job.start() as second:
+        second.read()
+
+    assert isinstance(second.received[-1], TrainingCompleted), second.output
+    assert known < 5
+    assert second.epochs == {
+        epoch: values for epoch, values in first.epochs.items() if epoch > known
+    }
 
 
 def test_pause_writes_the_checkpoint_that_the_script_would_write_later(tmp_path: Path) -> None:
@@ -128,7 +198,7 @@ def test_pause_writes_the_checkpoint_that_the_script_would_write_later(tmp_path:
     ("script", "arguments", "kills"), [("count.py", (), 8), ("network.py", ("2",), 2)]
 )
 @pytest.mark.timeout(300)
-def test_kills_at_random_moments_change_no_number(
+def test_kills_at_random_moments_change_no_result(
     tmp_path: Path, script: str, arguments: tuple[str, ...], kills: int
 ) -> None:
     parameters = {"epochs": 12, "seconds": 0.04}
@@ -165,7 +235,7 @@ def test_process_ends_with_its_supervisor(tmp_path: Path) -> None:
         assert attempt.exit_status() == 3
 
 
-def test_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path) -> None:
     job = Supervised(tmp_path, "count.py", parameters={"epochs": 3, "seconds": 0.2})
     with job.start() as first:
         first.read()
@@ -264,7 +334,7 @@ def test_object_that_cannot_be_stored_fails_the_job(
     assert failed.error_message.startswith("model.layers[0] is of type builtins")
 
 
-def test_other_errors_leave_the_decision_to_the_supervisor(
+def test_other_exceptions_leave_the_outcome_to_the_supervisor(
     tmp_path: Path, write_script: WriteScript
 ) -> None:
     script = write_script(
@@ -313,7 +383,9 @@ def test_script_reads_end_of_file_from_stdin(tmp_path: Path, write_script: Write
     assert attempt.points[0].values == {"characters": 0.0}
 
 
-def test_not_a_number_and_what_is_no_number(tmp_path: Path, write_script: WriteScript) -> None:
+def test_nan_infinity_and_values_that_are_not_numbers_are_reported(
+    tmp_path: Path, write_script: WriteScript
+) -> None:
     script = write_script(
         """
         import numpy as np

@@ -1,4 +1,4 @@
-"""What a killed process held in shared memory."""
+"""Points that a killed process held in shared memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def point(step: int, *names: str) -> PointTuple:
     return step, step / 7, step if step % 2 else None, dict.fromkeys(names, step / 3)
 
 
-def test_points_come_back_in_order_whatever_was_released(
+def test_points_are_read_in_order_whatever_was_released(
     client_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recent, "SWAP_BYTES", 0)
@@ -56,7 +56,7 @@ def test_points_come_back_in_order_whatever_was_released(
             assert len(points) - len(found) <= released
 
 
-def test_special_numbers_are_held_exactly(client_id: str) -> None:
+def test_special_numbers_are_stored_exactly(client_id: str) -> None:
     ring = create(client_id)
     values = {"inf": math.inf, "tiny": 5e-324, "third": 1 / 3, "nan": math.nan}
 
@@ -68,7 +68,7 @@ def test_special_numbers_are_held_exactly(client_id: str) -> None:
     assert str(found) == str([(1, 2.5, None, values), (-3, 2.5, 0, {})])
 
 
-def test_full_buffer_holds_the_oldest_and_the_next_one_continues(
+def test_full_buffer_keeps_the_oldest_reports_and_the_next_buffer_continues(
     client_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recent, "BUFFER_BYTES", 200)
@@ -92,5 +92,5 @@ def test_full_buffer_holds_the_oldest_and_the_next_one_continues(
     assert recover(client_id) == [point(100, "a"), point(101, "a"), point(102, "a")]
 
 
-def test_without_shared_memory_there_is_nothing_to_recover() -> None:
+def test_nothing_is_recovered_without_shared_memory() -> None:
     assert recover("no-such-run") == []

@@ -1,4 +1,4 @@
-"""A script that runs elsewhere: nothing it reports is lost, and nothing arrives twice."""
+"""A reported run loses nothing and sends nothing twice."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def test_run_arrives_with_everything_it_reported(script: Script, server: ReportServer) -> None:
+def test_run_is_stored_with_everything_it_reported(script: Script, server: ReportServer) -> None:
     stderr = script.run(
         """
         with heimdall_sdk.init("digits", "first", {"lr": 0.1, "nested": {"a": float("inf")}},
@@ -136,9 +136,7 @@ def test_end_of_the_script_is_the_end_of_the_run(
     assert server.run.ending == expected
 
 
-def test_every_fault_of_the_network_loses_and_repeats_nothing(
-    script: Script, server: ReportServer
-) -> None:
+def test_network_faults_lose_and_duplicate_nothing(script: Script, server: ReportServer) -> None:
     faults: list[Fault] = [
         "error",
         "hang",
@@ -169,9 +167,7 @@ def test_every_fault_of_the_network_loses_and_repeats_nothing(
     assert script.spools == []
 
 
-def test_registration_that_is_still_in_progress_is_sent_again(
-    script: Script, server: ReportServer
-) -> None:
+def test_registration_still_in_progress_is_retried(script: Script, server: ReportServer) -> None:
     """The server held the key of the first request when it was killed."""
     server.faults = ["lost request", "in progress"]
     script.run(
@@ -185,7 +181,9 @@ def test_registration_that_is_still_in_progress_is_sent_again(
     assert script.spools == []
 
 
-def test_server_that_comes_back_gets_what_it_missed(script: Script, server: ReportServer) -> None:
+def test_server_receives_missed_reports_after_an_outage(
+    script: Script, server: ReportServer
+) -> None:
     server.stop()
     process = script.start(
         """
@@ -215,7 +213,7 @@ def test_server_that_comes_back_gets_what_it_missed(script: Script, server: Repo
     assert script.spools == []
 
 
-def test_exit_without_server_leaves_the_rest_to_sync(script: Script, server: ReportServer) -> None:
+def test_reports_unsent_at_exit_can_be_sent_by_sync(script: Script, server: ReportServer) -> None:
     server.stop()
 
     stderr = script.run(
@@ -239,7 +237,7 @@ def test_exit_without_server_leaves_the_rest_to_sync(script: Script, server: Rep
     assert script.spools == []
 
 
-def test_run_without_address_writes_a_spool_and_mentions_it(
+def test_run_without_a_server_address_writes_a_spool_and_logs_it(
     script: Script, server: ReportServer
 ) -> None:
     stderr = script.run(
@@ -274,7 +272,7 @@ def test_sync_leaves_running_scripts_alone(script: Script, server: ReportServer)
     assert server.run.ending["status"] == "failed"
 
 
-def test_interrupted_sync_continues_where_it_was(script: Script, server: ReportServer) -> None:
+def test_interrupted_sync_continues_where_it_stopped(script: Script, server: ReportServer) -> None:
     script.run("with heimdall_sdk.init() as run:\n    for n in range(20000): run.log(a=n)\n")
     server.faults = ["", "lost answer", *["lost request"] * 5]  # type: ignore[list-item]
 
@@ -339,7 +337,7 @@ def test_process_that_is_killed_as_soon_as_log_returns_loses_nothing(
     assert not any(path.exists() for path in held)
 
 
-def test_full_disk_loses_nothing_while_the_server_is_there(
+def test_full_disk_loses_nothing_while_the_server_is_reachable(
     script: Script, server: ReportServer
 ) -> None:
     stderr = script.run(
@@ -364,7 +362,7 @@ def test_full_disk_loses_nothing_while_the_server_is_there(
     assert script.spools == []
 
 
-def test_full_disk_and_memory_drop_the_oldest_and_mention_it(
+def test_full_disk_and_memory_drop_the_oldest_reports_with_a_warning(
     script: Script, server: ReportServer
 ) -> None:
     stderr = script.run(
@@ -411,9 +409,7 @@ def test_stop_request_ends_the_epochs(script: Script, server: ReportServer) -> N
     assert server.run.ending == {"status": "cancelled"}
 
 
-def test_run_that_was_deleted_lets_the_training_continue(
-    script: Script, server: ReportServer
-) -> None:
+def test_deleting_the_run_does_not_stop_the_training(script: Script, server: ReportServer) -> None:
     process = script.start(
         """
         with heimdall_sdk.init() as run:
@@ -434,7 +430,7 @@ def test_run_that_was_deleted_lets_the_training_continue(
     stdout, stderr = process.communicate(timeout=60)
 
     assert stdout == "trained\n"
-    assert "does not have the run" in stderr
+    assert "no longer has the run" in stderr
 
 
 def test_workers_of_a_dataloader_report_nothing(script: Script, server: ReportServer) -> None:
@@ -497,7 +493,7 @@ def test_killed_run_of_the_same_name_continues_and_a_completed_one_does_not(
     ]  # fmt: skip
 
 
-def test_unwritable_spool_lets_the_training_run(script: Script, server: ReportServer) -> None:
+def test_unwritable_spool_does_not_stop_the_training(script: Script, server: ReportServer) -> None:
     script.spool.write_text("a file, not a folder")
 
     stderr = script.run(

@@ -1,4 +1,4 @@
-"""What is checkpointed comes back as it was; what cannot be is refused by its name."""
+"""Checkpointed objects are restored unchanged; errors name what cannot be stored."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def assert_same(found: object, expected: object) -> None:
     ],
     ids=repr,
 )
-def test_value_comes_back_as_it_was(value: object) -> None:
+def test_value_survives_the_round_trip(value: object) -> None:
     assert_same(round_trip(value), value)
 
 
@@ -94,7 +94,7 @@ def test_value_comes_back_as_it_was(value: object) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
-def test_tensor_comes_back_as_it_was(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_tensor_survives_the_round_trip(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     tensor = torch.randn(shape).mul(3).to(dtype)
 
     assert_same(round_trip({"t": [tensor, tensor.mT if tensor.ndim == 2 else tensor]}), {
@@ -102,7 +102,7 @@ def test_tensor_comes_back_as_it_was(dtype: torch.dtype, shape: tuple[int, ...])
     })  # fmt: skip
 
 
-def test_snapshot_does_not_follow_the_training() -> None:
+def test_snapshot_does_not_change_with_the_live_objects() -> None:
     state = {"w": torch.ones(1000), "n": np.ones(1000), "l": [1]}
     parts = serialize({"value": state}, {})
 
@@ -125,7 +125,7 @@ def test_tied_weights_are_written_once_and_stay_one_tensor() -> None:
     assert size < 2 * weight.nbytes
 
 
-def test_every_optimizer_scheduler_and_scaler_state_comes_back() -> None:
+def test_every_optimizer_scheduler_and_scaler_state_is_restored() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     optimizers = [
         torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
@@ -190,12 +190,12 @@ class Unknown:
         ({Unknown: 1}, r"value key .* is of type builtins\.type"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_by_its_path(value: object, message: str) -> None:
+def test_error_for_an_unstorable_object_names_its_path(value: object, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         round_trip(value)
 
 
-def test_object_that_contains_itself_is_refused() -> None:
+def test_self_referential_object_is_rejected() -> None:
     value: list[object] = []
     value.append(value)
 

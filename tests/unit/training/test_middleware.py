@@ -27,7 +27,9 @@ async def answer_later(request: HttpRequest) -> HttpResponse:
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
-def test_it_does_what_comes_before_and_is_sent_the_answer(synchronous: bool) -> None:
+def test_generator_middleware_runs_before_the_view_and_receives_its_response(
+    synchronous: bool,
+) -> None:
     calls.clear()
     if synchronous:
         response = polite(answer)(HttpRequest())

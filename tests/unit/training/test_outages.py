@@ -1,4 +1,4 @@
-"""A full disk and a database that is away are different sentences."""
+"""A full disk and an unavailable database have different messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sqlite_error(tmp_path: Path) -> sqlite3.Error:
     raise AssertionError
 
 
-def test_full_disk_under_sqlite(tmp_path: Path) -> None:
+def test_start_with_a_full_disk_under_sqlite_fails_with_a_sentence(tmp_path: Path) -> None:
     cause = sqlite_error(tmp_path)
     assert describe_outage(raised_from(OperationalError(str(cause)), cause)) == FULL
 
@@ -52,5 +52,7 @@ def test_full_disk_under_sqlite(tmp_path: Path) -> None:
         (None, None),
     ],
 )
-def test_outage(error: BaseException | None, outage: Outage | None) -> None:
+def test_outages_are_recognized_and_described(
+    error: BaseException | None, outage: Outage | None
+) -> None:
     assert describe_outage(error) == outage

@@ -31,7 +31,7 @@ class Counter(PeriodicThread):
             self.recovered.set()
 
 
-def test_thread_survives_failing_passes_and_logs_the_outage_once(
+def test_thread_survives_failing_runs_and_logs_the_outage_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     counter = Counter()

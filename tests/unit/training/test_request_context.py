@@ -39,6 +39,8 @@ def test_limits_count_by_address_or_ipv6_network(address: str, network: str) -> 
         ("x" * 1000, "10.0.0.1"),
     ],
 )
-def test_only_an_address_is_taken_from_a_proxy(settings: Any, forwarded: str, address: str) -> None:
+def test_forwarded_value_is_used_only_if_it_is_an_address(
+    settings: Any, forwarded: str, address: str
+) -> None:
     settings.PROXIES = 1
     assert client_address(request("10.0.0.1", forwarded)) == address

@@ -36,7 +36,7 @@ def test_decimal_commas_are_read_as_such(typed: str, read: str) -> None:
         ("1,2,3", "'1,2,3' is not a number; write it without separators between thousands."),
     ],
 )
-def test_number_that_could_mean_two_is_refused(typed: str, sentence: str) -> None:
+def test_ambiguous_number_is_rejected(typed: str, sentence: str) -> None:
     with pytest.raises(NumberFormatError) as refused:
         normalize_number(typed)
     assert str(refused.value) == sentence

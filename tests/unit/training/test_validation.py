@@ -21,11 +21,15 @@ def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
     [
         ({"epochs": 0}, "0 is too small; it must be at least 1."),
         ({"epochs": 10**9}, "1000000000 is too large; it must be at most 100000."),
+        ({"epochs": 10**30}, f"{10**30} is too large; it must be at most 100000."),
+        ({"epochs": -(10**30)}, f"{-(10**30)} is too small; it must be at least 1."),
+        ({"epochs": "x" * 500}, f"'{'x' * 99}… is not a whole number."),
+        ({"epochs": {"a": True}}, '{"a": true} is not a whole number.'),
         ({"epochs": "ten"}, "'ten' is not a whole number."),
         ({"epochs": "10"}, "'10' is not a whole number."),
         ({"epochs": 1.5}, "1.5 is not a whole number."),
-        ({"epochs": None}, "None is not a whole number."),
-        ({"epochs": True}, "True is not a whole number."),
+        ({"epochs": None}, "null is not a whole number."),
+        ({"epochs": True}, "true is not a whole number."),
         ({"learning_rate": 0}, "0 is too small; it must be greater than 0."),
         ({"learning_rate": "fast"}, "'fast' is not a number."),
         ({"dropout": "a lot"}, "'a lot' is not a number."),
@@ -41,6 +45,15 @@ def errors(sent: dict[str, Any]) -> dict[str, list[str]]:
 def test_invalid_field_gets_a_sentence(sent: dict[str, Any], sentence: str) -> None:
     (field,) = sent
     assert errors(sent)[field][0].startswith(sentence)
+
+
+def test_errors_of_a_generation_state_bounds_and_types_in_plain_words() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        validate(GenerateConfig, {"samples": 10**9, "receivers": 3})
+    assert refused.value.errors == {
+        "samples": ["1000000000 is too large; it must be at most 2000000."],
+        "receivers": ["This must be a list."],
+    }
 
 
 def test_all_invalid_fields_are_reported_together() -> None:
@@ -60,7 +73,7 @@ def test_integer_is_accepted_for_a_float_field() -> None:
     assert validate(TrainConfig, {"learning_rate": 1}).learning_rate == 1
 
 
-def test_a_list_of_receivers_is_read() -> None:
+def test_list_of_receivers_is_validated() -> None:
     receivers = [{"name": "hill", "lat": 45, "lon": 7}, {"name": "town", "lat": 45.1, "lon": 7}]
     assert validate(GenerateConfig, {"receivers": receivers}).receivers[1].name == "town"
 
@@ -71,7 +84,7 @@ def test_invalid_receiver_is_reported_with_its_index() -> None:
     assert refused.value.errors == {"receivers.0.lat": ["95 is too large; it must be at most 90."]}
 
 
-def test_heads_that_do_not_divide_the_width_are_reported_beside_other_errors() -> None:
+def test_heads_that_do_not_divide_the_width_are_reported_with_other_errors() -> None:
     found = errors({"hidden": 18, "epochs": 0})
     assert set(found) == {"heads", "epochs"}
     assert found["heads"][0].startswith("4 does not divide the width (hidden = 18)")
@@ -106,7 +119,7 @@ def nested(depth: int) -> object:
     return value
 
 
-def test_nesting_that_no_encoder_refuses_is_accepted_and_more_is_an_error() -> None:
+def test_nesting_up_to_the_limit_is_accepted_and_deeper_is_an_error() -> None:
     deep = nested(MAX_DEPTH - 1)
     assert validate(Anything, {"value": deep}).value == deep
     assert error_of(nested(MAX_DEPTH)) == {"": [TOO_DEEP]}
@@ -127,7 +140,7 @@ def test_float_that_json_does_not_know_is_an_error(number: float) -> None:
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "a\x1bb", "a\uffffb"])
 @pytest.mark.parametrize("as_key", [False, True])
-def test_text_that_some_database_cannot_store_is_an_error_anywhere(text: str, as_key: bool) -> None:
+def test_text_that_one_database_cannot_store_is_an_error_on_both(text: str, as_key: bool) -> None:
     (sentences,) = error_of({text: 1} if as_key else [text]).values()
     assert sentences[0].startswith("Contains the ")
     assert sentences[0].endswith("which is not allowed; remove it.")

@@ -17,8 +17,9 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 from training.api.exports.tabular import epoch_pages
 from training.jobs import artifacts
-from training.models import Job
+from training.models import Job, TrainedModel
 from training.models.states import Status
+from training.programs.checkpoint_files import MODEL
 
 EXPERIMENT, EXPERIMENT_ID = "Heimdall", "726573651908451337"
 BLOCK_SIZE = 1 << 18
@@ -29,6 +30,8 @@ _STATUS = {Status.QUEUED: 2, Status.COMPLETED: 3, Status.FAILED: 4, Status.CANCE
 _RUNNING = 1
 # Characters that YAML allows only as escapes (YAML 1.2, 5.1), and line breaks of YAML 1.1.
 _NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+# The beginning of a part of a path that is empty, "." or "..".
+_RELATIVE_PART = re.compile(r"(^|/)(?=/|$|\.{1,2}(?:/|$))")
 
 
 def mlruns_zip(job: Job) -> Iterator[bytes]:
@@ -58,17 +61,28 @@ def _write(pack: ZipFile, job: Job) -> None:
     ))  # fmt: skip
     for name, value in job.config.items():
         pack.writestr(
-            f"{run}/params/{name}", value if isinstance(value, str) else json.dumps(value)
+            f"{run}/params/{_file_name(name)}",
+            value if isinstance(value, str) else json.dumps(value),
         )
-    for name, text in _tags(job).items():
-        pack.writestr(f"{run}/tags/{name}", text)
     for names in _groups(_count_values(job)):
         for name, lines in _metrics(job, names).items():
-            pack.writestr(f"{run}/metrics/{name}", "".join(lines))
+            pack.writestr(f"{run}/metrics/{_file_name(name)}", "".join(lines))
     pack.mkdir(f"{run}/artifacts")
+    packed = set[str]()
     for artifact in artifacts.list_artifacts(job):
         if artifact.kind in ("model", "card") and artifact.path.exists():
             pack.write(artifact.path, f"{run}/artifacts/{artifact.name}", ZIP_STORED)
+            packed.add(artifact.name)
+    tags = _tags(job)
+    if MODEL not in packed and TrainedModel.objects.filter(job=job).exists():
+        tags["heimdall.missing"] = f"The file of the model, {MODEL}, was deleted."
+    for name, text in tags.items():
+        pack.writestr(f"{run}/tags/{name}", text)
+
+
+def _file_name(name: str) -> str:
+    """The name as a path that stays below its folder wherever the zip is unpacked."""
+    return _RELATIVE_PART.sub(r"\1_", name.replace("\\", "_"))
 
 
 def _count_values(job: Job) -> Counter[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from training.api.exports.csv_rows import encode_row, encode_rows, text_cell
 from training.jobs import chart_series
 from training.models import Epoch, Job
 from training.points import store
@@ -14,8 +13,6 @@ from training.points.columns import read_series
 
 PAGE_SIZE = 1000
 POINTS_AT_ONCE = 10_000
-# A series' name has no tab or line break, with which a formula can begin as well.
-FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def epoch_pages(job: Job) -> Iterator[list[Epoch]]:
@@ -28,10 +25,10 @@ def epoch_pages(job: Job) -> Iterator[list[Epoch]]:
 
 def epochs_csv(job: Job) -> Iterator[bytes]:
     names = chart_series.series_names(job)
-    yield _csv_row(["epoch", "at", "seconds", "is_best", *map(_text_cell, names)])
+    yield encode_row(["epoch", "at", "seconds", "is_best", *map(text_cell, names)])
     for page in epoch_pages(job):
         yield b"".join(
-            _csv_row(
+            encode_row(
                 [epoch.epoch, epoch.at.isoformat(), epoch.seconds, int(epoch.is_best)]
                 + [epoch.metrics.get(name) for name in names]
             )
@@ -40,11 +37,11 @@ def epochs_csv(job: Job) -> Iterator[bytes]:
 
 
 def points_csv(job: Job) -> Iterator[bytes]:
-    """One row a value, series by series: every point, which a chart of many shows in part.
+    """One row per value, series by series, without downsampling.
 
     `time` is in seconds since 1970. A job that reports epochs only has no steps.
     """
-    yield _csv_row(["metric", "step", "epoch", "time", "value"])
+    yield encode_row(["metric", "step", "epoch", "time", "value"])
     if not job.has_points:
         yield from _epoch_values_csv(job)
         return
@@ -57,8 +54,8 @@ def points_csv(job: Job) -> Iterator[bytes]:
             rows = zip(
                 part.steps.tolist(), part.known_times().tolist(), part.values.tolist(), strict=True
             )
-            yield _csv_rows(
-                [_text_cell(name), step, _whole(epoch_by_step.get(step)), time, value]
+            yield encode_rows(
+                [text_cell(name), step, _whole(epoch_by_step.get(step)), time, value]
                 for step, time, value in rows
             )
 
@@ -66,30 +63,15 @@ def points_csv(job: Job) -> Iterator[bytes]:
 def _epoch_values_csv(job: Job) -> Iterator[bytes]:
     for name in chart_series.series_names(job):
         for page in epoch_pages(job):
-            yield _csv_rows(
-                [_text_cell(name), None, epoch.epoch, epoch.at.timestamp(), epoch.metrics[name]]
+            yield encode_rows(
+                [text_cell(name), None, epoch.epoch, epoch.at.timestamp(), epoch.metrics[name]]
                 for epoch in page
                 if name in epoch.metrics
             )
 
 
-def _text_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: names of metrics are text of users."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-
-
 def _whole(number: float | None) -> int | None:
     return None if number is None else int(number)
-
-
-def _csv_rows(rows: Iterable[list[object]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _csv_row(cells: list[object]) -> bytes:
-    return _csv_rows([cells])
 
 
 def epochs_json_lines(job: Job) -> Iterator[bytes]:

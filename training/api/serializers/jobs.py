@@ -39,10 +39,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
     objective = ObjectiveSerializer(source="*", read_only=True, allow_null=True)
     best_val_loss = serializers.SerializerMethodField(
-        help_text="The objective at the best epoch, where it is val_loss."
+        help_text="The objective at the best epoch, if it is val_loss."
     )
     best_val_rmse = serializers.SerializerMethodField(
-        help_text="val_rmse at the best epoch, where it is the headline metric."
+        help_text="val_rmse at the best epoch, if it is the headline metric."
     )
     project = serializers.CharField(
         source="project_name", read_only=True, help_text="The name of its project."
@@ -168,7 +168,7 @@ class ColumnsSerializer(serializers.Serializer[Job]):
     )
     not_finite = serializers.DictField(
         child=serializers.DictField(child=serializers.ChoiceField(NOT_FINITE)),
-        help_text="Which nulls of a series are NaN or infinite, by their position.",
+        help_text="By position, which nulls of a series stand for NaN or infinity.",
     )
     total = serializers.IntegerField(help_text="Number of steps or epochs before downsampling.")
 
@@ -190,7 +190,7 @@ class MetricSummarySerializer(serializers.Serializer[Job]):
         allow_null=True, help_text="Of all steps; null for a metric without a direction."
     )
     at_best_epoch = serializers.FloatField(
-        allow_null=True, help_text="In the epoch that is best by the job's objective."
+        allow_null=True, help_text="At the best epoch by the job's objective."
     )
 
 
@@ -217,5 +217,5 @@ class SystemColumnsSerializer(serializers.Serializer[Job]):
     )
     total = serializers.IntegerField(help_text="Number of samples before downsampling.")
     peak_memory = serializers.IntegerField(
-        allow_null=True, help_text="The most memory in use at a sample, in bytes."
+        allow_null=True, help_text="The largest sampled memory use, in bytes."
     )

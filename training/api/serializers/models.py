@@ -55,6 +55,16 @@ class PredictionSerializer(serializers.Serializer[Any]):
     )
     ellipse_68 = EllipseSerializer()
     ellipse_95 = EllipseSerializer()
+    locator = serializers.CharField(
+        help_text="Maidenhead locator of 6 characters, 8 or 10 if the 68 % ellipse is that small."
+    )
+    receivers = serializers.ListField(
+        child=serializers.CharField(), help_text="Receivers that heard the transmission."
+    )
+    x_m = serializers.FloatField(
+        required=False, help_text="Only if the dataset was imported in local meters, as is y_m."
+    )
+    y_m = serializers.FloatField(required=False)
 
 
 class PredictionsSerializer(serializers.Serializer[Any]):
@@ -99,7 +109,7 @@ class EvaluationSerializer(serializers.Serializer[Any]):
 
     verdict = serializers.CharField(
         required=False,
-        help_text="How the model compares with the best baseline, and what to distrust.",
+        help_text="How the model compares with the best baseline, and what is unreliable.",
     )
     test = TestErrorsSerializer()
     members = serializers.DictField(

@@ -15,6 +15,7 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
 
     owner = serializers.CharField(source="owner.username", read_only=True)
     dataset_id = serializers.UUIDField(read_only=True, allow_null=True)
+    team = serializers.CharField(source="team.name", read_only=True, default=None, allow_null=True)
     config = JSONObject(read_only=True, help_text="Hyperparameters shared by all trials.")
     space = JSONObject(
         read_only=True, help_text="Search space by field: `values`, or `min` and `max`."
@@ -27,7 +28,7 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
             "id", "name", "owner", "status", "program", "dataset_id", "config", "space",
             "method", "seed",
             "max_parallel", "objective", "early_stopping", "total_trials", "started_trials",
-            "error_message", "created_at", "finished_at",
+            "error_message", "team", "created_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = fields
 

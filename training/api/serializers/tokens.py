@@ -14,6 +14,7 @@ from training.models.scopes import DEFAULT_SCOPES, SCOPES
 
 
 class TokenRequestSerializer(InputSerializer):
+    refuses_unknown = True
     username = serializers.CharField(min_length=1)
     password = serializers.CharField(min_length=1, trim_whitespace=False)
     name = NameField(

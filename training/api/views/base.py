@@ -35,7 +35,7 @@ class UserViewSet(GenericViewSet[Row]):
             raise
 
     def _require_admin(self) -> None:
-        """Raise MissingScopeError if staff would see the object with another token."""
+        """Raise MissingScopeError if the object exists and a staff token lacks the scope admin."""
         credential = self.request.auth
         if not isinstance(credential, TokenCredential) or not credential.withheld_staff:
             return

@@ -154,6 +154,10 @@ class DatasetViewSet(ETagViewSet[Dataset]):
 
     def _read_form(self, request: Request) -> tuple[str, UploadedFile[Any], BaseModel]:
         upload = UploadSerializer(data=request.data)
+        if unknown := set(request.data) - set(upload.fields):
+            known = ", ".join(upload.fields)
+            sentence = f"Unknown field; the fields of an import are {known}."
+            raise InvalidInputError({name: [sentence] for name in sorted(unknown)})
         upload.is_valid(raise_exception=True)
         options = dict(upload.validated_data)
         name, file = options.pop("name"), options.pop("file")

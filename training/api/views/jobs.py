@@ -211,6 +211,7 @@ class JobViewSet(JobDataViewSet):
     @action(detail=True, methods=["post"])
     def clone(self, request: Request, pk: str) -> Response:
         def prepare() -> tuple[Job, Dataset | None, BaseModel]:
+            query_params.refuse_body(request)
             job = self.get_object()
             if job.kind != Job.Kind.TRAINING or job.reported:
                 raise NotATrainingError
@@ -251,6 +252,7 @@ class JobViewSet(JobDataViewSet):
 
     def _matching_job(self) -> Job:
         """The job. Raises PreconditionFailed if `If-Match` does not match."""
+        query_params.refuse_body(self.request)
         job = self.get_object()
         etags.require_match(self.request, self.etag_of(job))
         return job

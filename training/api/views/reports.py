@@ -75,7 +75,8 @@ class CreateReport(reports.NewReport):
     points: list[dict[str, Any]] = Field(
         [],
         max_length=MAX_POINTS,
-        description="Its first points, in the form of a batch. One invalid point refuses all.",
+        description="Its first points, in the form of a batch. "
+        "If one point is invalid, all are rejected.",
     )
     end: FinishReport | None = Field(
         None, description="The end of a run that is complete with these points."
@@ -111,6 +112,7 @@ class ReportViewSet(UserViewSet[Job]):
     """Reported jobs of the user, and those shared with the user's teams."""
 
     serializer_class = JobSerializer
+    object_name = "Reported job"
     pagination_class = None
     filter_backends = ()
     parser_classes = (ReportParser,)
@@ -192,14 +194,15 @@ class ReportViewSet(UserViewSet[Job]):
     @action(detail=True, methods=["post"], parser_classes=[LogParser])
     def logs(self, request: Request, pk: str) -> Response:
         job, after = self._job(pk), query_params.integer(request, "after", 0)
-        content = cast(bytes, request.data)
+        # An empty body is not parsed: DRF gives an empty mapping.
+        content = cast(bytes, request.data or b"")
         size = reports.append_log(job, after, content, self._user.username)
         return Response({"size": size})
 
     @extend_schema(
         summary="Finish a run",
-        description="Ends the job. Repeating the same request changes nothing; another end than "
-        "the first is a conflict, another time of the same end replaces the first.",
+        description="Ends the job. Repeating the same request changes nothing; a different "
+        "end is a conflict; a different time of the same end replaces the first.",
         request=FinishReport,
         responses={200: JobSerializer, 409: ProblemSerializer, **REPORT_ERRORS},
     )

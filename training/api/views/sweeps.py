@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
@@ -13,7 +14,7 @@ from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from training.accounts.permissions import visible_to
+from training.accounts.permissions import get_team, require_owner, visible_to
 from training.api import pagination, query_params
 from training.api.filters import BoundedSearchFilter, StrictFilterBackend
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
@@ -36,7 +37,9 @@ ACTION_RESPONSES = {202: SweepDetailSerializer, 404: ProblemSerializer, 409: Pro
 
 @extend_schema_view(
     list=extend_schema(
-        summary="List sweeps", description="Your sweeps (staff: all sweeps), newest first."
+        summary="List sweeps",
+        description="Sweeps you own or that are shared with your teams (staff: all sweeps), newest "
+        "first.",
     )
 )
 class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
@@ -48,7 +51,7 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
     queryset = Sweep.objects.none()
 
     def get_queryset(self) -> QuerySet[Sweep]:
-        return visible_to(Sweep.objects.select_related("owner", "dataset"), self._user)
+        return visible_to(Sweep.objects.select_related("owner", "dataset", "team"), self._user)
 
     @extend_schema(
         summary="Start a sweep",
@@ -82,19 +85,26 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
 
     @extend_schema(
         summary="Update a sweep",
-        description="Changes the name or the number of parallel trials.",
+        description="Changes the name, the number of parallel trials, or the team. Only the owner "
+        "and staff can change the team; it applies to the trials too.",
         request=SweepPatch,
         responses={200: SweepDetailSerializer, 400: ProblemSerializer},
     )
     def partial_update(self, request: Request, pk: str) -> Response:
         sweep, data = self.get_object(), query_params.json_object(request)
         patch = validate(SweepPatch, {"name": sweep.name, **data}).model_dump(exclude_unset=True)
-        changed = lifecycle.update_metadata(sweep, **patch)
-        return self._sweep_response(changed, status.HTTP_200_OK)
+        with transaction.atomic():
+            if "team" in patch:
+                require_owner(sweep, self._user)
+                lifecycle.share(sweep, get_team(self._user, patch.pop("team")))
+            if patch:
+                lifecycle.update_metadata(sweep, **patch)
+        return self._sweep_response(sweep, status.HTTP_200_OK)
 
     @extend_schema(
         summary="Delete a sweep",
-        description="Deletes a sweep that is not running. Its jobs are kept by default.",
+        description="Deletes a sweep that is not running. Its jobs are kept by default. Only its "
+        "owner and staff can do this.",
         parameters=[
             OpenApiParameter(
                 "jobs", OpenApiTypes.STR, enum=["keep", "delete"],
@@ -107,7 +117,9 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
         jobs = request.query_params.get("jobs", "keep")
         if jobs not in ("keep", "delete"):
             raise InvalidInputError({"jobs": [f"{jobs!r} is not one of 'keep' or 'delete'."]})
-        lifecycle.delete(self.get_object(), with_jobs=jobs == "delete")
+        sweep = self.get_object()
+        require_owner(sweep, self._user)
+        lifecycle.delete(sweep, with_jobs=jobs == "delete")
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(summary="Pause a sweep",
@@ -115,6 +127,7 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
                    responses=ACTION_RESPONSES)  # fmt: skip
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
+        query_params.refuse_body(request)
         return self._sweep_response(lifecycle.pause(self.get_object(), self._user.username))
 
     @extend_schema(
@@ -125,6 +138,7 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
     )
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
+        query_params.refuse_body(request)
         sweep = lifecycle.resume(self.get_object(), self._user.username)
         scheduler.advance_sweep(sweep.pk)
         return self._sweep_response(sweep)
@@ -137,6 +151,7 @@ class SweepViewSet(ListModelMixin, RetrieveModelMixin, UserViewSet[Sweep]):
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
+        query_params.refuse_body(request)
         return self._sweep_response(lifecycle.cancel(self.get_object(), self._user.username))
 
     def _sweep_response(self, sweep: Sweep, code: int = status.HTTP_202_ACCEPTED) -> Response:

@@ -75,10 +75,11 @@ class TokensView(APIView):
 class TokenDetailView(APIView):
     # A token without the scope `train` can still revoke itself.
     permission_classes = (IsAuthenticated,)
+    object_name = "Token"
 
     @extend_schema(
         summary="Revoke a token",
-        description="Deletes one of your tokens. Requests with it fail from now on. A token can "
+        description="Deletes one of your tokens. Requests with it fail immediately. A token can "
         "revoke itself, and with the scope `train` others.",
         responses={204: None, 403: ProblemSerializer, 404: ProblemSerializer},
     )

@@ -69,7 +69,7 @@ class TrainerStatusViewSet(UserViewSet[Job]):
             refused = record_status(Attempt(job.pk, int(number), job.program), body.trainer_status)
         except SupersededError as error:
             raise AttemptEndedError(
-                f"Attempt {number} of this job does not run: the job is {job.status}, and its "
+                f"Attempt {number} of this job is not running: the job is {job.status}, and its "
                 f"newest attempt is {job.attempt}."
             ) from error
         return Response({"rejected": [{"name": one.name, "reason": one.reason} for one in refused]})

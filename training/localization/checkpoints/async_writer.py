@@ -17,10 +17,11 @@ from typing import IO, Self
 import orjson
 import torch
 
+from heimdall_sdk.checkpoint_names import BESTS, EPOCHS
 from training.localization.checkpoints.checkpoint_format import SharedCheckpoint, WriteOrder
 from training.localization.checkpoints.state_vector import ParameterViews, describe
 from training.localization.fit.state import TrainState
-from training.programs.checkpoint_files import BESTS, EPOCHS, CheckpointError
+from training.programs.checkpoint_files import CheckpointError
 from training.programs.messages import EpochEnded, read_lines
 
 # Epochs that end within this time are written and reported together. One by one, epochs of 15 ms

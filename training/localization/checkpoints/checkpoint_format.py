@@ -19,7 +19,7 @@ Message = TypeVar("Message")
 
 
 class StoredRun(TypedDict):
-    """What is the same in all checkpoints of a run."""
+    """Metadata that is the same in all checkpoints of a run."""
 
     config: dict[str, JsonValue]
     normaliser: StoredNormalizer

@@ -9,6 +9,13 @@ from typing import cast
 
 import safetensors.torch
 
+from heimdall_sdk.checkpoint_names import (
+    BESTS,
+    EPOCHS,
+    checkpoint_epoch,
+    checksum_path,
+    newest_first,
+)
 from training.localization.checkpoints import safetensors_file
 from training.localization.checkpoints.checkpoint_format import (
     READABLE_FORMATS,
@@ -19,12 +26,7 @@ from training.localization.checkpoints.checkpoint_format import (
 from training.localization.checkpoints.state_vector import Snapshot
 from training.localization.fit.state import TrainState
 from training.programs.checkpoint_files import (
-    BESTS,
-    EPOCHS,
     CheckpointError,
-    checkpoint_epoch,
-    checksum_path,
-    newest_first,
     write_checkpoint,
     write_with_checksum,
 )
@@ -45,7 +47,7 @@ class Resumed:
 class Store:
     """The folder of one run, and those of the earlier runs.
 
-    Each run has a folder of its own, so that a worker that was declared lost cannot overwrite the
+    Each run has a separate folder, so that a worker that was declared lost cannot overwrite the
     checkpoints of its successor.
     """
 
@@ -95,7 +97,9 @@ class Store:
 
     def _candidates(self, path: Path) -> list[Path]:
         found = newest_first(self._all_runs(path), EPOCHS)
-        return [path, *(other for other in found if other.name <= path.name and other != path)]
+        epoch = checkpoint_epoch(path)
+        older = (other for other in found if checkpoint_epoch(other) <= epoch and other != path)
+        return [path, *older]
 
     def _copy_best(self, epoch: int, folders: set[Path]) -> bool:
         """Find a best checkpoint that loads, so that a damaged one fails now and not at the end.

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from training.localization.config import Physics
-from training.localization.geometry import LocalFrame
+from training.localization.geometry import LocalCoordinates, LocalFrame
 from training.programs.durable_write import move_durably, temporary_path
 from training.programs.messages import FinalError
 
@@ -56,6 +56,7 @@ class Dataset:
     * `split` i8 [N]: index into SPLITS. `group` i32 [N]: samples of a group share a split.
     * `physics`: the settings of a synthetic dataset, else None.
     * `split_by`: how the split was made (see `splits`).
+    * `coordinates`: those that the positions were given in; None: degrees.
     """
 
     receivers: tuple[Receiver, ...]
@@ -72,6 +73,7 @@ class Dataset:
     physics: Physics | None = None
     sample_ids: tuple[str, ...] | None = None
     split_by: str = ""
+    coordinates: LocalCoordinates | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -129,6 +131,7 @@ class Dataset:
             physics=header["physics"],
             sample_ids=None if ids is None else tuple(ids),
             split_by=header.get("split_by", ""),
+            coordinates=LocalCoordinates(**local) if (local := header.get("coordinates")) else None,
             **arrays,
         )
         if dataset.content_hash != metadata.get("sha256"):
@@ -148,6 +151,8 @@ class Dataset:
         }
         if self.split_by:
             header["split_by"] = self.split_by
+        if self.coordinates:
+            header["coordinates"] = asdict(self.coordinates)
         return json.dumps(header, sort_keys=True)
 
     def _stored_arrays(self) -> dict[str, NDArray[Any]]:

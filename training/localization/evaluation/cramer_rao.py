@@ -148,7 +148,7 @@ def _threshold_dbm(physics: Physics) -> float:
 
 
 def normal_cdf(z: Floats) -> Floats:
-    """Of the standard normal distribution (Press et al. 1992, Numerical Recipes in C, erfcc)."""
+    """Standard normal distribution function (Press et al. 1992, Numerical Recipes in C, erfcc)."""
     x = np.asarray(-z, float) / math.sqrt(2)
     magnitude = np.abs(x)
     t = 1 / (1 + magnitude / 2)

@@ -1,4 +1,4 @@
-"""One sentence or two on a result: how it compares with classical methods, and what to distrust."""
+"""The verdict on a result: comparison with classical methods, and what is unreliable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assess(
 ) -> str:
     """Errors [n] of the model and the baselines on the test split, and `inside_68` [n].
 
-    A difference counts if a paired bootstrap over groups tells it from noise.
+    A difference counts if it is significant in a paired bootstrap over groups.
     """
     sentences = [_compare(errors, baselines, group, train_samples)] if baselines else []
     held = float(inside_68.mean())

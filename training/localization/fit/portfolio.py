@@ -1,4 +1,4 @@
-"""Fit the other members beside a trained network, and weigh all on the validation split."""
+"""Fit the other members to a trained network, and choose weights on the validation split."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MIN_TRAIN_SAMPLES = 50
 _MIN_VAL_SAMPLES = 10
 _BELOW_WEAKEST_DB = 5.0
 _MAX_SELECTION_SAMPLES = 4096  # of either split, to choose settings
-# Bounds of the size of a model: 20 bytes a node, 4 a cell.
+# Bounds of the size of a model: 20 bytes per node, 4 per cell.
 _MAX_NODES, _MAX_NEIGHBOR_CELLS, _MAX_NEIGHBORS = 1_000_000, 8_000_000, 20_000
 _GRID_POINTS = 48  # along each side
 _MAX_PROPAGATION_SAMPLES = 3000
@@ -55,7 +55,7 @@ _MAX_SELECTION_CELLS = 500_000  # samples x columns of the training split, to ch
 _NEIGHBOR_COUNTS = (1, 2, 3, 5, 8, 13, 21, 34)
 _WEIGHT_STEPS = 20  # weights are multiples of a twentieth in each resample
 _RESAMPLES, _MAX_GROUPS = 200, 1000  # more groups are merged, which keeps them independent
-_MIN_WEIGHT = 0.03  # a member with less costs more time than it is worth
+_MIN_WEIGHT = 0.03  # less is not worth the time that the member takes
 
 Rows = NDArray[np.intp]
 
@@ -99,10 +99,10 @@ def fit_portfolio(
     seed: int,
     check: Callable[[], None] = lambda: None,
 ) -> Portfolio | None:
-    """Beside `network`, the localizer's predictions for the validation split.
+    """Fit all members; `network` has the network's predictions for the validation split.
 
-    None if there are too few samples for members to learn from or to be weighed by. `check` is
-    called between the steps, and may raise.
+    None if there are too few samples to fit members or to choose weights. `check` is called between
+    the steps, and may raise.
     """
     device, center = localizer.center.device, localizer.center.cpu().numpy()
     train, val = (Split.take(dataset, dataset.rows(split), center) for split in ("train", "val"))
@@ -244,7 +244,7 @@ def _vectors(vectors: SignalVectors, split: Split, device: torch.device) -> Tens
 def _fit_trees(
     localizer: Localizer, train: Split, val: Split, seed: int, check: Callable[[], None]
 ) -> Trees | None:
-    """With the vectors, leaves and candidates for a split that are best on the validation split."""
+    """With the vectors, leaf size and split candidates that are best on the validation split."""
     device = localizer.center.device
     # A tree with leaves of at least n samples has about two nodes for each n of them.
     smallest = -(-2 * _TREES * len(train.rows) // _MAX_NODES)
@@ -276,7 +276,7 @@ def _fit_trees(
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """`leaf`: the fewest samples of a leaf; `share` of the columns that each split tries."""
+    """`leaf`: minimum samples of a leaf; `share`: fraction of the columns tried at each split."""
 
     leaf: int
     share: float
@@ -368,7 +368,7 @@ def _search(
 
 
 def _fit_posterior(localizer: Localizer, train: Split, val: Split) -> FittedPosterior | None:
-    """None if no strengths of receivers of known position determine the propagation."""
+    """None if the signal strengths do not determine a propagation model."""
     dataset, device = train.dataset, localizer.center.device
     placed = np.array([receiver.fixed for receiver in dataset.receivers])
     rx = dataset.rx[train.rows[0]].astype(float)

@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from io import BufferedReader, TextIOWrapper
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 _MAX_LINE_LENGTH = 65_536
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=([,;\t])\"?\s*", re.IGNORECASE)  # Excel's first line
+_NUMERIC = re.compile(r"[+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class DecimalSign:
-    """The sign before the decimals of a table whose fields are not separated by commas."""
+    """The decimal sign of a table whose fields are not separated by commas."""
 
     def __init__(self) -> None:
         self._found = ""
@@ -44,7 +45,8 @@ class DecimalSign:
     def with_point(self, text: str) -> str:
         """The number as written with a point; raises MeasurementError if a table has both signs."""
         signs = {sign for sign in ",." if sign in text}
-        if len(signs) == 1:
+        # What is no number is reported as it was written.
+        if len(signs) == 1 and _NUMERIC.fullmatch(text):
             sign = signs.pop()
             if self._found not in ("", sign):
                 raise MeasurementError(
@@ -98,6 +100,14 @@ class Row:
             return parse_arrival(self._with_point("toa_ns"))
         except MeasurementError as error:
             raise self.error(str(error)) from None
+
+    def with_points(self) -> Row:
+        """The row with points before the decimals; a number with another sign stays as it is."""
+        fields = dict(self.fields)
+        for column in fields:
+            with suppress(MeasurementError):
+                fields[column] = self._with_point(column)
+        return Row(self.file, self.line, fields)
 
     def _with_point(self, column: str) -> str:
         text = self.fields[column]

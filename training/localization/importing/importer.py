@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from training.localization.config import ImportConfig
 from training.localization.data import splits
 from training.localization.data.dataset import SPLITS, Dataset, Receiver
-from training.localization.geometry import Floats, LocalFrame
+from training.localization.geometry import Floats, LocalCoordinates, LocalFrame
 from training.localization.importing.csv_tables import Row, open_table
 from training.localization.importing.mapped_table import MappedTable
 from training.localization.importing.row_errors import RowErrors
@@ -29,6 +29,7 @@ from training.localization.importing.rows import (
 )
 from training.localization.importing.upload import open_single_table
 from training.localization.importing.zip_archive import extract_tables
+from training.localization.table_mapping import Repeated
 from training.programs.datasets import DatasetImportError, MappingRequiredError, Upload
 from training.programs.measurements import MeasurementError
 
@@ -51,6 +52,14 @@ class Source(Protocol):
     Each method may raise DatasetImportError; invalid rows go to `errors`.
     """
 
+    @property
+    def repeated(self) -> Repeated | None:
+        """What several readings of a receiver in a sample do; None: refused, without a choice."""
+
+    @property
+    def coordinates(self) -> LocalCoordinates | None:
+        """Those of the positions, if they are in local meters."""
+
     def read_receivers(self, errors: RowErrors) -> dict[str, Receiver]: ...
 
     def samples(self, errors: RowErrors) -> Generator[Row]: ...
@@ -64,6 +73,14 @@ class FolderSource:
 
     folder: Path
     max_bytes: float = math.inf
+
+    @property
+    def repeated(self) -> Repeated | None:
+        return None
+
+    @property
+    def coordinates(self) -> LocalCoordinates | None:
+        return None
 
     def read_receivers(self, errors: RowErrors) -> dict[str, Receiver]:
         with self._open(RECEIVERS, errors) as rows:
@@ -129,7 +146,7 @@ def read_source(source: Source, config: ImportConfig, errors: RowErrors) -> Data
         errors.collect(samples.add, rows)
     if not samples.index and not errors.found:
         raise DatasetImportError(f"{SAMPLES} has no rows")
-    measurements = MeasurementRows(samples.index, receivers)
+    measurements = MeasurementRows(samples.index, receivers, repeated=source.repeated)
     with closing(source.measurements(errors)) as rows:
         errors.collect(measurements.add, rows)
     if errors.found:
@@ -138,7 +155,8 @@ def read_source(source: Source, config: ImportConfig, errors: RowErrors) -> Data
         raise DatasetImportError(f"{MEASUREMENTS} has no rows; nothing was heard of any sample")
     if by_column and not samples.groups:
         raise DatasetImportError(f"{SAMPLES} has no column {config.split_column!r} to split by")
-    return _build_dataset(list(receivers.values()), samples, measurements, config)
+    dataset = _build_dataset(list(receivers.values()), samples, measurements, config)
+    return replace(dataset, coordinates=source.coordinates)
 
 
 def _build_dataset(

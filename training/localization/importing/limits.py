@@ -1,4 +1,4 @@
-"""How large the arrays of an import may become, checked while its rows are read."""
+"""Size limits of the arrays of an import, checked while its rows are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_ID_BYTES = 48 * 1024 * 1024
 
 
 def refuse_samples(samples: int, receivers: int) -> str:
-    """Why there cannot be so many samples; empty if there can."""
+    """The error if there are too many samples; else empty."""
     if samples > MAX_SAMPLES:
         return f"more than {MAX_SAMPLES:,} samples; import fewer"
     if samples * receivers <= MAX_CELLS:

@@ -1,4 +1,4 @@
-"""What an import would give: every error, the columns and, of a single table, a guessed mapping."""
+"""Preview of an import: every error, the columns and, for one table, a guessed mapping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.localization.importing.row_errors import RowErrors, TooManyErrorsE
 from training.localization.importing.single_table import Table
 from training.localization.importing.upload import open_single_table
 from training.localization.importing.zip_archive import TABLES, extract_tables
-from training.localization.table_mapping import TableMapping
+from training.localization.table_mapping import ReadingMapping, TableMapping
 from training.programs.datasets import (
     DatasetImportError,
     ImportPreview,
@@ -77,11 +77,11 @@ def _preview_table(table: Table, mapping: TableMapping | None, read: Read) -> Im
         if mapping is None:
             return ImportPreview(
                 errors=[PreviewError(file=table.file, reason=guess.problem)],
-                columns=_describe_columns(table, None),
+                columns=describe_columns(table, None),
                 notes=notes,
             )
     preview = ImportPreview(
-        columns=_describe_columns(table, mapping),
+        columns=describe_columns(table, mapping),
         notes=notes,
         mapping=mapping.model_dump(mode="json", exclude_defaults=True),
     )
@@ -118,7 +118,7 @@ def _describe(error: DatasetImportError) -> PreviewError:
     return PreviewError(reason=str(error))
 
 
-def _describe_columns(table: Table, mapping: TableMapping | None) -> list[PreviewColumn]:
+def describe_columns(table: Table, mapping: ReadingMapping | None) -> list[PreviewColumn]:
     rows = list(islice(table.read_rows(RowErrors(limit=MAX_ERRORS)), _ROWS_FOR_EXAMPLES))
     meanings = mapping.meanings() if mapping else {}
     described = []

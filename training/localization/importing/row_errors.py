@@ -20,7 +20,7 @@ class UnknownIDError(InvalidRowError):
 
 
 class TooManyErrorsError(DatasetImportError):
-    """As many invalid rows were found as are collected."""
+    """The maximum number of invalid rows was collected."""
 
 
 class RowErrors:

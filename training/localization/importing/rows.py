@@ -17,6 +17,7 @@ from training.localization.importing import limits
 from training.localization.importing.csv_tables import Row
 from training.localization.importing.row_errors import RowErrors, UnknownIDError
 from training.localization.importing.zip_archive import TABLES
+from training.localization.table_mapping import Repeated
 from training.programs.datasets import DatasetImportError
 from training.programs.measurements import MAX_SPREAD_NS, check_spread
 
@@ -101,11 +102,18 @@ class MeasurementRows:
     """measurements.csv: what each receiver measured of each sample, and its position if mobile.
 
     A cell is `sample x receivers + receiver`. Arrays, since a row of Python objects takes more than
-    ten times their memory.
+    ten times their memory. `repeated`: what several rows of a cell do;
+    None if the table has no mapping to choose it.
     """
 
-    def __init__(self, samples: dict[str, int], receivers: dict[str, Receiver]) -> None:
-        self._samples = samples
+    def __init__(
+        self,
+        samples: dict[str, int],
+        receivers: dict[str, Receiver],
+        *,
+        repeated: Repeated | None = None,
+    ) -> None:
+        self._samples, self._repeated = samples, repeated
         self._column = {name: index for index, name in enumerate(receivers)}
         self._seen = bytearray(len(samples) * len(receivers))
         self._first: dict[int, Decimal] = {}  # arrival of a sample
@@ -117,6 +125,11 @@ class MeasurementRows:
     def add(self, row: Row) -> None:
         cell = self._cell(row)
         reading, arrival = (row.number("rssi_dbm"), row.number("snr_db")), row.arrival()
+        if self._seen[cell] and arrival is not None:
+            raise row.error(
+                "repeated readings with arrival times are different transmissions; give each its "
+                "own sample"
+            )
         row.number("frequency_offset_hz")  # part of the format, but not used
         if arrival is None and all(map(math.isnan, reading)):
             raise row.error(
@@ -140,8 +153,11 @@ class MeasurementRows:
         if receiver not in self._column:
             raise UnknownIDError(row, "receiver_id", receiver, RECEIVERS)
         cell = self._samples[sample] * len(self._column) + self._column[receiver]
-        if self._seen[cell]:
-            raise row.error(f"receiver {receiver!r} is repeated for sample {sample!r}")
+        if self._seen[cell] and self._repeated != "mean":
+            reason = f"receiver {receiver!r} is repeated for sample {sample!r}"
+            if self._repeated:
+                reason += "; give each reading its own sample, or set repeated to mean"
+            raise row.error(reason)
         return cell
 
     def _since_first(self, cell: int, arrival: Decimal) -> float:
@@ -173,10 +189,20 @@ class MeasurementRows:
         for sample in np.flatnonzero(np.fmax.reduce(toa - first, axis=1) > MAX_SPREAD_NS)[:1]:
             check_spread(list(self._samples)[sample], toa[sample])
         return (
-            self._to_dense(shape, self._rssi).astype(np.float32),
-            self._to_dense(shape, self._snr).astype(np.float32),
+            self._to_means(shape, self._rssi),
+            self._to_means(shape, self._snr),
             (toa - first).astype(np.float32),
         )
+
+    def _to_means(self, shape: tuple[int, int], values: array[float]) -> NDArray[np.float32]:
+        if self._repeated != "mean" or not values:
+            return self._to_dense(shape, values).astype(np.float32)
+        numbers = np.frombuffer(values, values.typecode).astype(np.float64)
+        known = np.isfinite(numbers)
+        size, cells = shape[0] * shape[1], self.cells[known]
+        with np.errstate(invalid="ignore"):  # 0 / 0 where nothing was measured
+            means = np.bincount(cells, numbers[known], size) / np.bincount(cells, minlength=size)
+        return means.reshape(shape).astype(np.float32)
 
     def _to_dense(self, shape: tuple[int, int], values: array[float]) -> NDArray[np.floating]:
         dense = np.full(shape, np.nan, values.typecode)

@@ -145,7 +145,7 @@ def _open(path: Path, file: str, encoding: str) -> Iterator[tuple[TextIO, int]]:
 
 
 def _score(lines: Sequence[str], delimiter: str) -> tuple[int, int]:
-    """How many lines are split like the header, and in how many fields."""
+    """The number of lines with as many fields as the header, and that number of fields."""
     counts = [len(values) for values in csv.reader(lines, delimiter=delimiter)]
     if not counts or counts[0] == 1:
         return 0, 0

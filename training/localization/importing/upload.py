@@ -1,4 +1,4 @@
-"""Find out what was uploaded: a zip of the three tables, or a single table."""
+"""Detect the kind of an upload: a zip of the three tables, or a single table."""
 
 from __future__ import annotations
 
@@ -43,8 +43,18 @@ def open_single_table(
         zip_archive.extract(pack, [member], workspace, max_bytes)
     path = workspace / zip_archive.member_name(member)
     if path.suffix in _WORKBOOKS:
+        _check_workbook(path, max_bytes)
         return open_workbook(path, path.name, sheet)
     return open_text(path, path.name)
+
+
+def _check_workbook(path: Path, max_bytes: int) -> None:
+    """A workbook inside a zip may be a zip too, with the same limits."""
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_ZIP):
+            return
+    with zip_archive.open_zip(path) as pack:
+        zip_archive.check_members(pack.infolist(), max_bytes)
 
 
 def _find_only_table(members: Sequence[ZipInfo]) -> ZipInfo | None:

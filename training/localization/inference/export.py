@@ -26,7 +26,7 @@ Run = Callable[[tuple[Tensor, ...]], tuple[Floats, Floats]]
 
 
 class ExportError(Exception):
-    """The export failed, or its output differs from the model; the message says which."""
+    """The export failed, or its output differs from the model's; the message says which."""
 
 
 def export(model: Path, output: Path) -> None:

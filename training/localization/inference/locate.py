@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Required, TypedDict
 
@@ -16,7 +16,9 @@ from training.localization.geometry import Floats
 from training.localization.inference.saved_model import SavedModel
 from training.localization.localizer.clock_offsets import subtract_emission_time
 from training.localization.localizer.features import Signals
+from training.localization.maidenhead import format_locator
 from training.localization.metrics import mahalanobis_radius_squared
+from training.programs.positions import Ellipse, Position
 
 # A request may have 200,000 samples, and a model 1,000 receivers: arrays of all of them at once
 # would take 10 GB. The distances of 1,024 samples to 20,000 neighbors take 80 MB.
@@ -40,25 +42,6 @@ class Row(TypedDict, total=False):
     rx_alt_m: float | None
 
 
-class Ellipse(TypedDict):
-    """Semi-axes in meters; azimuth of the major axis, clockwise from north, 0 to 180 degrees."""
-
-    semi_major_m: float
-    semi_minor_m: float
-    azimuth_deg: float
-
-
-class Prediction(TypedDict):
-    """A position in degrees; rows and columns of the covariance are east and north."""
-
-    sample_id: str
-    lat: float
-    lon: float
-    covariance_m2: list[list[float]]
-    ellipse_68: Ellipse
-    ellipse_95: Ellipse
-
-
 class InvalidMeasurementError(ValueError):
     """A field of the measurements is invalid."""
 
@@ -70,8 +53,8 @@ class InvalidMeasurementError(ValueError):
 @torch.no_grad()
 def locate(
     model: SavedModel, rows: Sequence[Row], out_of_service: Sequence[str] = ()
-) -> list[Prediction]:
-    """Locate each sample of `rows`, in the order of their first rows.
+) -> Iterator[list[Position]]:
+    """Locate each sample of `rows`, in the order of their first rows; yield them in batches.
 
     A receiver that does not move and has no row was in service and received nothing, unless it is
     listed in `out_of_service`. Raises InvalidMeasurementError.
@@ -87,13 +70,17 @@ def locate(
     for index, row in enumerate(rows):
         samples.setdefault(_sample(row), []).append(index)
     size = max(1, min(MAX_BATCH_SAMPLES, MAX_BATCH_CELLS // len(column)))
-    names, predictions = iter(samples), list[Prediction]()
+    names = iter(samples)
     while batch := list(islice(names, size)):
         indices = [samples[name] for name in batch]
         inputs = _to_signals(model, column, rows, indices, out_of_service)
         mean, covariance = model.localizer(*inputs)
-        predictions += _predictions(model, batch, mean.numpy(), covariance.numpy())
-    return predictions
+        # In the order of the model's receivers: the order of rows means nothing.
+        heard = [
+            sorted((rows[index]["receiver_id"] for index in sample), key=column.__getitem__)
+            for sample in indices
+        ]
+        yield _positions(model, batch, heard, mean.numpy(), covariance.numpy())
 
 
 def _to_signals(
@@ -142,21 +129,35 @@ def _position(model: SavedModel, row: Row, where: str) -> Floats | None:
     return model.frame.to_local_3d(lat, lon, _number(row.get("rx_alt_m")))
 
 
-def _predictions(
-    model: SavedModel, names: list[str], mean: Floats, covariance: Floats
-) -> list[Prediction]:
-    lat, lon = model.frame.to_geodetic(mean)
-    return [
-        {
-            "sample_id": name,
-            "lat": float(lat[index]),
-            "lon": float(lon[index]),
-            "covariance_m2": covariance[index].tolist(),
-            "ellipse_68": ellipse(covariance[index], 0.68),
-            "ellipse_95": ellipse(covariance[index] * model.localizer.stretch_95, 0.95),
-        }
-        for index, name in enumerate(names)
-    ]
+def _positions(
+    model: SavedModel,
+    names: list[str],
+    heard: list[list[str]],
+    mean: Floats,
+    covariance: Floats,
+) -> list[Position]:
+    lats, lons = model.frame.to_geodetic(mean)
+    local = None
+    if model.coordinates:
+        local = model.coordinates.from_geodetic(lats, lons).tolist()
+    positions: list[Position] = []
+    for index, (name, lat, lon) in enumerate(zip(names, lats.tolist(), lons.tolist(), strict=True)):
+        ellipse_68 = ellipse(covariance[index], 0.68)
+        positions.append(
+            {
+                "sample_id": name,
+                "lat": lat,
+                "lon": lon,
+                "covariance_m2": covariance[index].tolist(),
+                "ellipse_68": ellipse_68,
+                "ellipse_95": ellipse(covariance[index] * model.localizer.stretch_95, 0.95),
+                "locator": format_locator(lat, lon, 2 * ellipse_68["semi_major_m"]),
+                "receivers": heard[index],
+            }
+        )
+        if local is not None:
+            positions[-1]["x_m"], positions[-1]["y_m"] = local[index]
+    return positions
 
 
 def ellipse(covariance: Floats, share: float) -> Ellipse:

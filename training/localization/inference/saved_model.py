@@ -24,7 +24,7 @@ from training.localization.evaluation.types import (
     SplitMetrics,
 )
 from training.localization.fit.state import TrainState
-from training.localization.geometry import LocalFrame
+from training.localization.geometry import LocalCoordinates, LocalFrame
 from training.localization.localizer.features import FEATURES
 from training.localization.localizer.localizer import Localizer
 from training.localization.localizer.networks import Ensemble
@@ -54,6 +54,13 @@ class StoredFrame(TypedDict):
     alt0: float
 
 
+class StoredCoordinates(TypedDict):
+    lat: float
+    lon: float
+    x_m: float
+    y_m: float
+
+
 class StoredModel(TypedDict):
     """The metadata of a model file, whose keys never change."""
 
@@ -67,6 +74,7 @@ class StoredModel(TypedDict):
     stretch_95: float
     architecture: NotRequired[int]  # absent in format 2: 1
     portfolio: NotRequired[StoredPortfolio]
+    coordinates: NotRequired[StoredCoordinates]  # of a dataset in local meters
     stationary: NotRequired[list[bool]]  # absent before format 4: the receivers with a position
 
 
@@ -115,6 +123,7 @@ class SavedModel:
     receivers: tuple[Receiver, ...]
     frame: LocalFrame
     stationary: tuple[bool, ...]  # without a row, it was in service and heard nothing
+    coordinates: LocalCoordinates | None = None
 
 
 def save_model(
@@ -148,6 +157,10 @@ def save_model(
         "architecture": state.model.architecture,
         "stationary": dataset.stationary.tolist(),
     }
+    if local := dataset.coordinates:
+        metadata["coordinates"] = {
+            "lat": local.lat, "lon": local.lon, "x_m": local.x_m, "y_m": local.y_m
+        }  # fmt: skip
     weights = {name: weight.contiguous() for name, weight in state.predictor.state_dict().items()}
     if localizer.portfolio is not None:
         metadata["portfolio"] = localizer.portfolio.describe()
@@ -202,7 +215,9 @@ def load_model(path: Path) -> SavedModel:
         localizer.portfolio = Portfolio.load(metadata["portfolio"], portfolio, localizer.center)
     stationary = metadata.get("stationary", [receiver.fixed for receiver in receivers])
     frame = LocalFrame(**metadata["frame"])
-    return SavedModel(localizer.eval(), receivers, frame, tuple(stationary))
+    local = metadata.get("coordinates")
+    coordinates = LocalCoordinates(**local) if local else None
+    return SavedModel(localizer.eval(), receivers, frame, tuple(stationary), coordinates)
 
 
 def _card(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -30,27 +31,33 @@ def serve(requests_fd: int, responses_fd: int, idle: float = IDLE_SECONDS) -> No
             if not lines:
                 return
             for line in lines:
-                responses.write(messages.encode(_respond(messages.decode_request(line), models)))
-                responses.flush()
+                for part in _respond(messages.decode_request(line), models):
+                    responses.write(part)
+                    responses.flush()
 
 
-def _respond(request: InferenceRequest, models: _ModelCache) -> InferenceResponse:
+def _respond(request: InferenceRequest, models: _ModelCache) -> Iterator[bytes]:
+    """Yield the lines of the response."""
+    count = 0
     try:
         path = Path(request.model)
         if isinstance(request, ExportRequest):
             export.export(path, Path(request.output))
-            return InferenceResponse()
-        model = _load_cached(path, models)
-        rows = cast(list[locate.Row], request.measurements)  # the web process has validated them
-        predictions = locate.locate(model, rows, request.out_of_service)
-        return InferenceResponse(results=[{**prediction} for prediction in predictions])
+        else:
+            model = _load_cached(path, models)
+            rows = cast(list[locate.Row], request.measurements)  # the web process validated them
+            for positions in locate.locate(model, rows, request.out_of_service):
+                yield messages.encode_block(positions)
+                count += len(positions)
+        response = InferenceResponse(results=count)
     except locate.InvalidMeasurementError as error:
-        return InferenceResponse(error=error.reason, field=error.field)
+        response = InferenceResponse(error=error.reason, field=error.field)
     except (saved_model.ModelError, export.ExportError) as error:
-        return InferenceResponse(error=f"{error}.")
+        response = InferenceResponse(error=f"{error}.")
     except Exception as error:  # the server must survive a bad request
         traceback.print_exc()
-        return InferenceResponse(error=f"{type(error).__name__}: {error}.")
+        response = InferenceResponse(error=f"{type(error).__name__}: {error}.")
+    yield messages.encode(response)
 
 
 def _load_cached(path: Path, models: _ModelCache) -> SavedModel:

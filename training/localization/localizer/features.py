@@ -139,8 +139,8 @@ def fit_token_center(
 ) -> tuple[tuple[float, ...], ...]:
     """Means [1 + R][F] of the features of each receiver while it is in service.
 
-    The position of a fixed receiver and most flags are the same in all samples. Left as they are,
-    they are most of what the first layer adds up, and the signals vanish beside them.
+    The position of a fixed receiver and most flags are the same in all samples. Uncentered,
+    they would dominate the sums of the first layer, and signals would have little effect.
     """
     encoder = Encoder(replace(normalizer, token_center=None))
     tokens_per_sample = 1 + len(dataset.receivers)

@@ -1,7 +1,7 @@
-"""Trees, neighbors and a fitted propagation model beside the network, and their weighted mean.
+"""The weighted mean of network, trees, neighbors and a fitted propagation model.
 
-All of it is plain tensors, so that a model file needs no pickle, prediction no scikit-learn, and
-exports hold the same operations. `fit.portfolio` makes them.
+Members are plain tensors: model files need no pickle, prediction needs no scikit-learn, and exports
+contain the same operations. `fit.portfolio` creates them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STARTS = 12
 
 
 class StoredMember(TypedDict):
-    """What a model file keeps of a member beside its tensors; the keys never change."""
+    """The metadata of a member in a model file, besides its tensors; the keys never change."""
 
     weight: float
     refined: NotRequired[bool]  # fitted posterior
@@ -45,14 +45,14 @@ class StoredPortfolio(TypedDict):
 
 
 class SignalVectors(nn.Module):
-    """Signals to vectors f32 [B, S], to compare with those of other samples or to split by.
+    """Maps signals to feature vectors f32 [B, S], for nearest neighbors and trees.
 
-    `standardized`: heard, and strength, SNR and arrival time in units of their spread; a receiver
-    that heard nothing has its weakest reading. `strength`: in dB, a floor where nothing was heard;
-    then arrival times and the positions of mobile receivers. `centroids`: these, the strengths
-    minus their mean in the sample, and means of the positions of the receivers that heard it.
-    `unknown` [S] stands for a receiver out of service, of which nothing is known: its mean over the
-    training samples, not the value of a receiver that heard nothing.
+    Kinds: `standardized` has a heard flag, and strength, SNR and arrival time divided by their
+    spread; a receiver that heard nothing has its weakest reading. `strength` has strengths in dB
+    (with a floor if nothing was heard), arrival times and the positions of mobile receivers.
+    `centroids` adds the strengths minus their mean in the sample, and weighted means of the
+    positions of the receivers that heard it. `unknown` [S] replaces the values of a receiver out of
+    service: its means over the training samples, not the value of a receiver that heard nothing.
     """
 
     floor: Tensor
@@ -63,9 +63,9 @@ class SignalVectors(nn.Module):
     center: Tensor
 
     def __init__(self, kind: VectorKind, tensors: dict[str, Tensor]) -> None:
-        """`floor` [4, R]: of an absent reading. `level`, `scale` [4, R]: of the readings of heard,
-        RSSI, SNR and time. `mobile`: indices of the receivers whose positions count. `center` [2]:
-        origin of positions."""
+        """`floor` [4, R] replaces absent readings; `level` and `scale` [4, R] normalize heard,
+        RSSI, SNR and time. `mobile`: indices of the receivers whose positions are features.
+        `center` [2]: origin of positions."""
         super().__init__()
         self.kind = kind
         for name in ("floor", "level", "scale", "unknown", "mobile", "center"):
@@ -118,7 +118,7 @@ class Member(nn.Module, ABC):
 
     @abstractmethod
     def describe(self) -> StoredMember:
-        """Without its weight, which the portfolio knows."""
+        """The metadata without the weight, which the portfolio stores."""
 
 
 class Trees(Member):
@@ -198,12 +198,12 @@ def squared_distances(vectors: Tensor, known: Tensor) -> Tensor:
 
 
 class FittedPosterior(nn.Module):
-    """Signals to the posterior of a log-distance model of the strengths, on a grid of positions.
+    """The posterior on a grid of positions, given signals and a log-distance path loss model.
 
     `grid` f32 [G, 2] in meters from the center, `log_prior` [G]; `expected` f32 [G, R] in dB below
     `level` [R], and `log_silent` [G, R], the log probability that nothing is heard. `placed` [R]
-    (0 or 1): receivers of known position; the others count for nothing. Where arrival times refine
-    the posterior (`refined`): `distance` f32 [G, R], and clock offset [R] and error, in meters.
+    (0 or 1): receivers of known position; the others are ignored. Used if arrival times refine the
+    posterior (`refined`): `distance` f32 [G, R], and clock offset [R] and error, in meters.
     """
 
     grid: Tensor
@@ -248,7 +248,7 @@ class FittedPosterior(nn.Module):
     def _likely_cells(self, log_density: Tensor, toa: Tensor) -> Tensor:
         """The cells in which strengths and arrivals together are most likely.
 
-        The error of the arrivals is raised to the size of a cell, within which they vary.
+        The error of the arrival times includes the size of a cell, within which they vary.
         """
         valid = (~toa.isnan()).double() * self.placed.double()
         count = valid.sum(dim=1, keepdim=True).clamp(min=1)
@@ -277,8 +277,8 @@ Refine = Callable[[Tensor, Tensor, Signals, Tensor | None], tuple[Tensor, Tensor
 class Portfolio(nn.Module):
     """The weighted mean of the network's position and those of the members.
 
-    The covariance is that of the members that have one, by weight, plus the scatter of the
-    positions if `spread`. Members without weight are not evaluated, and not stored.
+    The covariance is the weighted mean over the members that have one, plus the scatter of the
+    positions if `spread`. Members with weight 0 are neither evaluated nor stored.
     """
 
     center: Tensor
@@ -347,9 +347,9 @@ class Portfolio(nn.Module):
 def combine(
     located: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], spread: bool
 ) -> tuple[Tensor, Tensor]:
-    """Positions [B, 2] and covariances, the network's first, to their mean and its covariance.
+    """The weighted mean of positions [B, 2], and its covariance; the network comes first.
 
-    The network's covariance is used if no member that has one has weight.
+    The network's covariance is used if all members with a covariance have weight 0.
     """
     pairs = list(zip(weights, located, strict=True))
     mean = torch.stack([weight * position for weight, (position, _) in pairs]).sum(dim=0)

@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from training.user_deletion import (
     StillStoppingError,
     UserDeletionError,
-    count_owned,
     delete_user,
+    describe_owned,
 )
 
 POLL_SECONDS = 1.0
@@ -46,10 +46,10 @@ class Command(BaseCommand):
     ) -> None:
         user = _find(username)
         receiver = _find(hand_to) if hand_to else None
-        owned = ", ".join(f"{count} {name}" for name, count in count_owned(user).items())
+        owned = describe_owned(user)
         outcome = f"handed to {receiver.username}" if receiver else "deleted"
         if dry_run:
-            self.stdout.write(f"{username} would be deleted; {owned or 'nothing'} {outcome}.")
+            self.stdout.write(f"{username} would be deleted; {owned} {outcome}.")
             return
         deadline = time.monotonic() + wait
         while True:
@@ -63,7 +63,7 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
             else:
                 break
-        self.stdout.write(f"{username} was deleted; {owned or 'nothing'} {outcome}.")
+        self.stdout.write(f"{username} was deleted; {owned} {outcome}.")
 
 
 def _find(username: str) -> User:

@@ -422,8 +422,8 @@ export function smooth(values, weight) {
 }
 
 /**
- * The range after a key: null for all of it, undefined for a key that means nothing here. `range` is
- * shown now, of `all`.
+ * The range after a key press: null for the whole range, undefined for a key without a function.
+ * `range` is the current part of `all`.
  */
 export function zoomByKey(key, range, all) {
   const [low, high] = range,
@@ -477,7 +477,7 @@ export function decadeTicks(low, high) {
   }
 }
 
-/** Of one point uPlot takes a range that is wide, and often begins elsewhere. */
+/** For one point, uPlot would choose a wide range that often does not start at it. */
 function xRange(plot, low, high) {
   const [xs] = plot.data;
   if (xs.length === 1) return [xs[0], xs[0] + 1];

@@ -1,4 +1,4 @@
-// The table of epochs: the newest first, the best marked, of bounded length.
+// The table of epochs: newest first, best one marked, bounded length.
 
 import { formatCount, formatter } from "./formatting.js";
 

@@ -1,7 +1,7 @@
 // Formats numbers, durations and ages; `training/web/formatting.py` formats them the same way.
 
 export const MISSING = "–";
-// From here on digits would only fill the page.
+// Larger numbers are shown in exponential notation.
 const VAST = 1e10;
 const isMissing = (value) =>
   value === null || value === undefined || value === "" || !Number.isFinite(Number(value));

@@ -10,14 +10,18 @@ function focusSearch() {
   else location.href = `${basePath}/jobs?focus=search`;
 }
 
-/** Several clicks send a form once. After a while it can be sent again: the network may have failed. */
+/**
+ * Several clicks send a form once. After a while it can be sent again: the network may have failed.
+ * A form with data-repeatable changes nothing, and may answer with one download after another.
+ */
 const SENT_AGAIN_AFTER = 5000;
 const sentAt = new WeakMap();
 document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented || event.target.method !== "post") return;
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post" || "repeatable" in form.dataset) return;
   const now = performance.now();
-  if (now - (sentAt.get(event.target) ?? -Infinity) < SENT_AGAIN_AFTER) event.preventDefault();
-  else sentAt.set(event.target, now);
+  if (now - (sentAt.get(form) ?? -Infinity) < SENT_AGAIN_AFTER) event.preventDefault();
+  else sentAt.set(form, now);
 });
 
 keepTypedValues(document.querySelector("form[data-keeps-typed]"), ".presets a, .chips a");

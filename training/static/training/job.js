@@ -1,6 +1,7 @@
 // The page of one job: starts from the snapshot in the HTML, then applies each event.
 
 import { showArtifacts } from "./artifacts.js";
+import { BestValues } from "./best_values.js";
 import { throttle } from "./chart.js";
 import { addRow, markBest } from "./epochs.js";
 import {
@@ -72,6 +73,7 @@ const charts = isTraining
     })
   : null;
 let lastEpoch = job.current_epoch;
+const bestValues = new BestValues();
 
 /**
  * For how long the worker had sent no heartbeat when the server was last reached, in ms. While the
@@ -114,7 +116,10 @@ function update() {
 function updateTraining() {
   if ($("best")) {
     setText($("best"), formatter(program.metrics[program.headline])(headlineValue));
-    setText($("best-epoch"), job.best_epoch ? `epoch ${formatCount(job.best_epoch)}` : "");
+    setText(
+      $("best-epoch"),
+      Number.isInteger(job.best_epoch) ? `epoch ${formatCount(job.best_epoch)}` : "",
+    );
   }
   if (latestMetrics) {
     for (const figure of document.querySelectorAll("[data-latest]")) {
@@ -124,6 +129,7 @@ function updateTraining() {
         setText(figure, formatter(program.metrics[name])(latestMetrics[name]));
     }
   }
+  bestValues.show(program);
   if ($("bound-ratio")) {
     const { bound } = snapshot.reference_errors;
     const error = snapshot.test_rmse ?? headlineValue;
@@ -145,7 +151,7 @@ const scheduleUpdate = throttle(update);
 function updateHeartbeat() {
   const running = job.status === "running";
   const age = serverTime() - heartbeatAt;
-  // Of a heartbeat that cannot arrive, no age is shown: the worker is not to blame.
+  // Without a connection the age is unknown, and the worker may be alive.
   if (isTraining) {
     setText($("heartbeat"), running && isConnected ? formatAge(age / 1000) : MISSING);
     $("heartbeat").title = isConnected ? "" : "Unknown: this page has no connection to the server.";
@@ -224,6 +230,7 @@ const refreshBestValues = throttle(refresh, BEST_VALUES_INTERVAL);
 const handlers = {
   "training:started": ({ resumed_from_epoch: from }) => {
     speed.reset();
+    bestValues.reset();
     if (from) charts?.addGap(from);
   },
   "training:status": (data) => {
@@ -249,12 +256,14 @@ const handlers = {
     if (data.is_best) {
       job.best_epoch = data.epoch;
       headlineValue = data.metrics[program.headline] ?? null;
+      bestValues.setBestEpoch(data);
       refreshBestValues();
       return;
     }
     const isNewEpoch = data.epoch > lastEpoch;
     if (!isNewEpoch && data.step === undefined) return;
     charts.add(data, at, isNewEpoch);
+    bestValues.add(data, isNewEpoch);
     latestMetrics = { ...latestMetrics, ...data.metrics };
     if (!isNewEpoch) return;
     lastEpoch = job.current_epoch = data.epoch;

@@ -3,7 +3,7 @@
 import { failureReason } from "./live.js";
 import { $, addShortcuts } from "./page.js";
 
-/** Of a response that is no success; 401 and 403 come from a session that ended or changed. */
+/** The reason of an unsuccessful response; 401 and 403 mean that the session ended or changed. */
 async function refusalReason(response) {
   if (response.status === 401 || response.status === 403)
     return "your session ended or changed since this page was loaded. Reload it.";

@@ -25,7 +25,7 @@ const STYLES = [
   { color: "--c4" },
 ];
 const POINTS = 800;
-// Of one request: each series takes its share of the points.
+// Per request: the series share the points.
 const MAX_REQUESTED = 24,
   REQUEST_DELAY = 30;
 // Charts of a section that are added at a time, while the page is scrolled.
@@ -108,7 +108,7 @@ export class JobCharts {
       before = root;
     }
     for (const section of this.sections.values()) this.fill(section, data);
-    // All charts of a section may have moved to another: of train once there is val.
+    // All charts of a section may have moved to another one, as those of train do once val appears.
     for (const [name, { root }] of this.sections)
       if (!bySection.has(name)) root.remove(), this.sections.delete(name);
     if (this.program.charts.length) $("no-charts")?.remove();
@@ -230,7 +230,8 @@ export class JobCharts {
       key.className = `key k-series-${index % STYLES.length}`;
       reading.className = "reading";
       const { label } = this.program.metrics[name];
-      item.append(key, label === title ? "" : `${label} `, reading);
+      const isAlone = metrics.length === 1 && label === title;
+      item.append(key, isAlone ? "" : `${label} `, reading);
       return item;
     });
     element.querySelector(".legend").replaceChildren(...items);
@@ -292,7 +293,7 @@ export class JobCharts {
 
   bestPoint({ columns }, metric) {
     const epoch = this.job.best_epoch;
-    if (!metric || !epoch) return null;
+    if (!metric || !Number.isInteger(epoch)) return null;
     const row = columns.epoch.indexOf(epoch);
     if (row < 0) return null;
     return { x: columns.xs(this.view.axis, this.anchors)[row], y: columns.series[metric][row] };
@@ -445,6 +446,7 @@ export class JobCharts {
     const seconds = this.lastSeconds + Math.max(0, (at - this.lastAt) / 1000);
     Object.assign(this, { lastSeconds: seconds, lastAt: at });
     const { step, metrics } = data;
+    this.hasNewerData = Boolean(this.group.zoom);
     if (step !== undefined) this.byStep = true;
     if (step !== undefined && isEpoch) this.anchors.add(step, data.epoch);
     if (step !== undefined && !isEpoch) this.betweenEpochs = true;
@@ -534,9 +536,11 @@ export class JobCharts {
     }
     $("chart-search-label").hidden = this.program.charts.length <= SEARCHABLE;
     $("reset-zoom").hidden = !this.group.zoom;
+    setText($("reset-zoom"), this.hasNewerData ? "Reset zoom (newer data)" : "Reset zoom");
   }
 
   onZoom(range) {
+    this.hasNewerData = false;
     this.view.setZoom(range);
     this.showTools();
   }

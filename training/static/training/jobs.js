@@ -37,8 +37,8 @@ function addToSparkline(row, value) {
 
 function setProgress(row, percent) {
   const bar = row.querySelector("progress");
-  if (bar) bar.value = percent;
-  setText(field(row, "percent"), `${formatFixed(percent, 0)} %`);
+  if (bar) bar.value = percent ?? 0;
+  setText(field(row, "percent"), percent === null ? "" : `${formatFixed(percent, 0)} %`);
 }
 
 /** A reported job may not know how many epochs it will have. */
@@ -59,7 +59,7 @@ function updateRows() {
     }
     if (update.progress) {
       const { epoch, total_epochs: total, progress_percent: percent } = update.progress;
-      setProgress(row, percent ?? (total ? (100 * epoch) / total : 0));
+      setProgress(row, percent ?? (total ? (100 * epoch) / total : null));
       setText(field(row, "epoch"), countOf(epoch, total));
       const cell = field(row, "sparkline");
       if (cell?.values) drawSparkline(cell.querySelector("svg"), cell.values);

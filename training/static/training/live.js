@@ -23,7 +23,7 @@ const OFFLINE = "Offline: this browser has no network.",
   SILENT = "No data from the server.",
   UNREACHABLE = "Reconnecting: the server does not respond.";
 
-/** In a sentence why a request failed: `fetch` rejects with a TypeError if it got no response. */
+/** The reason why a request failed: `fetch` rejects with a TypeError if it got no response. */
 export function failureReason(error) {
   if (!(error instanceof TypeError)) return error.message;
   return navigator.onLine ? "the server is unreachable." : "this browser is offline.";
@@ -56,8 +56,7 @@ export class EventConnection {
     this.timer = null;
     this.ended = false;
     this.transport = null;
-    // Whose silence it is: without a network the browser hears neither the server nor, through it,
-    // the worker.
+    // An offline browser is shown as such, and neither the server nor the worker as silent.
     addEventListener("offline", () => this.ended || this.setState("waiting", OFFLINE));
     addEventListener("online", () => this.reopen());
     document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow());
@@ -72,7 +71,7 @@ export class EventConnection {
     this.connect();
   }
 
-  /** After the browser was offline a connection may look open and be dead. */
+  /** After the browser was offline, a broken connection may still look open. */
   reopen() {
     if (this.timer !== null) return this.retryNow();
     if (this.transport === "socket") this.socket.close();
@@ -97,7 +96,7 @@ export class EventConnection {
     this.label = label;
     if (!state) return;
     const isConnected = state === "live" || state === "slow";
-    // A connection that was cut without a word looks open until SILENCE_TIMEOUT.
+    // A connection that was cut without a close frame looks open until SILENCE_TIMEOUT.
     const shown =
       isConnected && Date.now() - this.lastFrameAt > EXPECTED_WITHIN
         ? { state: "waiting", label: SILENT }

@@ -1,4 +1,4 @@
-// The log of a job: its end, live; bounded, however much a training prints.
+// The end of a job's log, live and of bounded length, however much a training prints.
 
 import { DEFAULT_STYLE, foldReturns, parseLine, plainText } from "./ansi.js";
 import { throttle } from "./chart.js";
@@ -85,7 +85,7 @@ class LogPanel {
     this.style = DEFAULT_STYLE;
     this.classify = classifyLines();
     this.trimmed = false;
-    this.outdated = true; // what is shown is replaced as soon as there is something else
+    this.outdated = true; // the shown output is replaced as soon as new output arrives
   }
 
   async reload() {

@@ -19,10 +19,3 @@ export function parseNumber(text) {
     );
   return Number(`${sign}${whole || 0}.${decimals}${exponent}`);
 }
-
-/** The same as JSON, with all digits that were typed. */
-export function numberAsJson(text) {
-  const number = parseNumber(text);
-  const typed = text.trim().replace("\u2212", "-").replace(",", ".");
-  return /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(typed) ? typed : String(number);
-}

@@ -19,7 +19,7 @@ export function announce(text) {
   announcement = text;
   if (!region || Date.now() < announcedAt) return;
   const wait = Math.max(0, announcedAt + ANNOUNCE_INTERVAL - Date.now());
-  announcedAt = Date.now() + wait; // one that waits takes the newest text
+  announcedAt = Date.now() + wait; // a pending announcement uses the newest text
   setTimeout(() => {
     announcedAt = Date.now();
     setText(region, announcement);

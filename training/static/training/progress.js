@@ -29,7 +29,7 @@ export class Speed {
     return newer.length < 2 ? null : (newer.at(-1) - newer[0]) / 1000 / (newer.length - 1);
   }
 
-  /** Seconds until so many more epochs have ended; null while the speed is unknown. */
+  /** Seconds until this many more epochs have ended; null while the speed is unknown. */
   secondsLeft(epochs, now) {
     if (this.secondsPerEpoch === null) return null;
     const sinceLast = Math.min((now - this.ends.at(-1)) / 1000, this.secondsPerEpoch);

@@ -1,4 +1,4 @@
-// A curve of the size of a word, drawn as `sparkline` in training/web/charts/line_charts.py draws it.
+// A word-sized curve, drawn like `sparkline` in training/web/charts/line_charts.py.
 
 export const MAX_POINTS = 48;
 const WIDTH = 96,

@@ -6,7 +6,7 @@ import { $, setText } from "./page.js";
 
 const POINTS = 600,
   INTERVAL = 10000,
-  // A longer time without a sample interrupts the curves.
+  // A longer gap between samples interrupts the curves.
   MAX_STEP = 30;
 const STYLES = [
   { color: "--train" },

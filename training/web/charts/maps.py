@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from django.utils.safestring import SafeString
@@ -56,15 +57,22 @@ class MapPlot:
         self.canvas.text("tick", (18 + length, y + 4), format_distance_tick(step))
         self.canvas.text("tick", (WIDTH - 12, 18), "N ↑", "end")
 
-    def draw_receivers(self, receivers: Sequence[Sequence[Any]]) -> None:
+    def draw_receivers(
+        self, receivers: Sequence[Sequence[Any]], numbers: Sequence[int] = ()
+    ) -> None:
         """Draw markers with names; `receivers`: [east, north, name].
 
-        A name without free space is left out; the marker's tooltip has it.
+        A name without free space is left out; the marker's tooltip has it. A script finds the
+        markers by `numbers`.
         """
-        markers = [(self((east, north)), str(name)) for east, north, name in receivers]
-        taken = [(x - 6, y - 6, x + 6, y + 4) for (x, y), _ in markers]
-        for (x, y), name in sorted(markers, key=lambda marker: marker[0][1]):
-            group = self.canvas.group("receiver", name)
+        markers = [
+            (self((east, north)), str(name), str(number) if number is not None else "")
+            for (east, north, name), number in zip_longest(receivers, numbers)
+        ]
+        taken = [(x - 6, y - 6, x + 6, y + 4) for (x, y), *_ in markers]
+        for (x, y), name, number in sorted(markers, key=lambda marker: marker[0][1]):
+            attributes = {"data_receiver": number} if number else {}
+            group = self.canvas.group("receiver", name, **attributes)
             group.shape("path", "receiver-marker", d=f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z")
             for at, anchor in _label_positions(x, y):
                 box = _text_box(at, name, anchor)

@@ -87,11 +87,12 @@ class Canvas:
         )  # fmt: skip
         self._parent = self.root
 
-    def group(self, css: str, title: str = "") -> Canvas:
+    def group(self, css: str, title: str = "", **attributes: str) -> Canvas:
         """A canvas that draws into a new group; `title` becomes its tooltip."""
         inner = object.__new__(Canvas)
         inner.width, inner.height, inner.root = self.width, self.height, self.root
-        inner._parent = ET.SubElement(self._parent, "g", {"class": css})
+        named = {name.replace("_", "-"): value for name, value in attributes.items()}
+        inner._parent = ET.SubElement(self._parent, "g", {"class": css, **named})
         if title:
             ET.SubElement(inner._parent, "title").text = title
         return inner

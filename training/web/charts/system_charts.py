@@ -1,4 +1,4 @@
-"""Charts of what a job used of the machine; system_charts.js replaces and updates them."""
+"""Charts of the resource use of a job; system_charts.js replaces and updates them."""
 
 from __future__ import annotations
 

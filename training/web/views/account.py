@@ -34,8 +34,9 @@ from training.web.number_fields import WholeNumberField
 from training.web.sign_in import sign_in_required
 from training.web.views.responses import HttpResponseSeeOther, redirect_see_other
 
-# In the session: the password was confirmed, and an identity may be connected.
-CONNECT_CONFIRMED = "oidc_connect_confirmed"
+# In the state of one sign-in at the provider: the password was confirmed, and the identity may be
+# connected. In the session it would outlast a sign-in that is given up.
+CONNECT_CONFIRMED = "confirmed"
 RULES_OF_NEW_ONES = "At least 8 characters, and not a common one."
 GET_OR_POST = ["GET", "HEAD", "POST"]
 
@@ -117,7 +118,7 @@ class TokenForm(ValidatedForm):
 
 
 def _confirmed(user: User, password: str) -> str:
-    """The password if it is the user's; a stolen session must not help to guess it."""
+    """Validate the user's password, with limited attempts in case the session was stolen."""
     problem = confirm_password(user, password)
     if problem:
         raise forms.ValidationError(problem)
@@ -254,10 +255,11 @@ def connect_oidc(request: HttpRequest) -> HttpResponse:
     import requests
     from allauth.socialaccount.adapter import get_adapter
 
-    request.session[CONNECT_CONFIRMED] = True
     provider = get_adapter().get_provider(request, settings.OIDC_PROVIDER_ID)
     try:
-        there: HttpResponse = provider.redirect(request, process="connect")
+        there: HttpResponse = provider.redirect(
+            request, process="connect", **{CONNECT_CONFIRMED: True}
+        )
     except (requests.RequestException, KeyError):
         messages.error(request, f"{settings.OIDC_NAME} cannot be reached. Try again later.")
         return redirect_see_other("account")

@@ -290,7 +290,7 @@ def _result_row(choice: Choice, jobs: list[Job], result: Result) -> ResultRow:
     by_job = dict(zip((job.pk for job in jobs), values, strict=True))
     base = by_job.get(choice.baseline) if choice.baseline else None
     best = ""
-    # Values that are printed alike are equally good: of several best ones none has won.
+    # Values with the same text are tied; tied best values are not marked.
     if result.direction and len(known) > 1:
         best = result.format(min(known) if result.direction == "minimize" else max(known))
         if [result.format(value) for value in known].count(best) > 1:

@@ -14,6 +14,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from heimdall_sdk.text import count_of
 from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import is_owner, signed_in_user, visible_to
 from training.jobs import lifecycle
@@ -53,7 +54,7 @@ class Selection:
 
 
 def _refuse(job: Job, action: str, user: User) -> str:
-    """Why the job cannot be changed so; empty if it can."""
+    """The reason why the action is not possible, else empty."""
     if action != "delete":
         return "" if allowed_actions(job)[action] else f"it is {job.display_status}"
     if not is_owner(job, user):
@@ -107,9 +108,9 @@ def _perform(request: HttpRequest, action: str, selection: Selection, missing: i
         else:
             done += 1
     if done:
-        messages.success(request, f"{ACTIONS[action][1]} {_jobs(done)}.")
+        messages.success(request, f"{ACTIONS[action][1]} {count_of(done, 'job')}.")
     if missing:
-        messages.warning(request, f"Not found, perhaps deleted: {_jobs(missing)}.")
+        messages.warning(request, f"Not found, perhaps deleted: {count_of(missing, 'job')}.")
     if refused:
         messages.warning(request, _refusal(action, refused))
 
@@ -121,11 +122,7 @@ def _refusal(action: str, refused: Sequence[tuple[Job, str]]) -> str:
         names = [str(job) for job, other in refused if other == reason]
         more = f" and {count - 3} more" if count > 3 else ""
         parts.append(f"{', '.join(names[:3])}{more}: {reason.rstrip('.')}")
-    return f"Could not {action} {_jobs(len(refused))}. {'; '.join(parts)}."
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job" if count == 1 else f"{count} jobs"
+    return f"Could not {action} {count_of(len(refused), 'job')}. {'; '.join(parts)}."
 
 
 def _uuids(texts: Sequence[str]) -> list[uuid.UUID]:

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import signed_in_user, visible_to
 from training.jobs import lifecycle
+from training.jobs.origins import origin_id
 from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job
 from training.programs.manifest import Program
@@ -34,7 +35,10 @@ from training.web.views.responses import (
 @drafts.keeps_draft
 @sign_in_required
 def create_job(request: HttpRequest) -> HttpResponse:
-    """Create a job of `program`; `like` (a job ID), `dataset` and `preset` set initial values."""
+    """Create a job of `program`.
+
+    `like` (the ID of a job), `init_from`, `dataset`, `project` and `preset` set initial values.
+    """
     user = signed_in_user(request)
     parent = _parent(request, user)
     program = _program(request, parent)
@@ -107,11 +111,12 @@ def _initial_values(
             "dataset": parent.dataset_id, "name": parent.name,
             "notes": parent.notes, "team": parent.team_id,
             "project": parent.project.name if parent.project else "",
+            "init_from": request.GET.get("init_from") or origin_id(parent),
         }  # fmt: skip
     presets = {preset.name: preset for preset in program.presets}
     preset = presets.get(request.GET.get("preset", ""))
     chosen: InitialValues = {"needs": program.needs, **(preset.values if preset else {})}
-    for name in ("dataset", "project"):
+    for name in ("dataset", "project", "init_from"):
         if name in request.GET:
             chosen[name] = request.GET[name]
     return chosen

@@ -6,6 +6,7 @@ import re
 import uuid
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -15,11 +16,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from training.accounts import audit
 from training.accounts.limits import LimitReachedError
-from training.accounts.permissions import signed_in_user, visible_to
+from training.accounts.permissions import Owned, signed_in_user, visible_to
 from training.api.exports import tabular
 from training.api.held_places import count_download
 from training.jobs import artifacts
-from training.models import Job, Project
+from training.models import Dataset, Job, Project, Sweep
 from training.programs.registry import describe_program
 from training.request_thread import stream_pages
 from training.storage import disk_usage
@@ -47,12 +48,11 @@ def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
     return get_object_or_404(visible_to(rows, signed_in_user(request)), pk=pk)
 
 
-def _may_open_project(request: HttpRequest, job: Job) -> bool:
-    """Whether the user can view the job's project; access to the job does not imply it."""
-    if job.project_id is None:
+def _may_open(request: HttpRequest, rows: QuerySet[Owned], pk: uuid.UUID | None) -> bool:
+    """Whether the user can view what a job belongs to; access to the job does not imply it."""
+    if pk is None:
         return False
-    rows = visible_to(Project.objects.all(), signed_in_user(request))
-    return rows.filter(pk=job.project_id).exists()
+    return visible_to(rows, signed_in_user(request)).filter(pk=pk).exists()
 
 
 @require_safe
@@ -67,7 +67,9 @@ def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "disk_bytes": disk_usage.job_bytes(found.pk),
         "snapshot": snapshot.for_script(),
         "modules": MODULES,
-        "may_open_project": _may_open_project(request, found),
+        "may_open_project": _may_open(request, Project.objects.all(), found.project_id),
+        "may_open_dataset": _may_open(request, Dataset.objects.all(), found.dataset_id),
+        "may_open_sweep": _may_open(request, Sweep.objects.all(), found.sweep_id),
         # The same list that artifacts.js shows, up to MAX_ARTIFACTS files.
         "artifacts": artifacts.list_artifacts(found)[:MAX_ARTIFACTS],
         "has_artifacts": bool(safe_next_url(reverse("job-artifacts", args=[pk]))),

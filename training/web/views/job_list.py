@@ -62,7 +62,7 @@ class SweepSummary:
     counts: str
     best: str
     label: str  # of the metric of `best`
-    own: bool  # whether the user may open the page of the sweep
+    may_open: bool  # whether the user can view the page of the sweep
     show_trials: str  # URL
 
 
@@ -318,9 +318,16 @@ def _summary(
         ),
         best=formatting.formatter(metric)(best),
         label=metric.label if values else "",
-        own=user.is_staff or sweep.owner_id == user.pk,
+        may_open=_may_open(sweep, user),
         show_trials=query.url(sweep=str(sweep.pk)),
     )
+
+
+def _may_open(sweep: Sweep, user: User) -> bool:
+    """`visible_to` for one sweep, without a query for most."""
+    if user.is_staff or sweep.owner_id == user.pk:
+        return True
+    return sweep.team_id is not None and user.groups.filter(pk=sweep.team_id).exists()
 
 
 def sparkline_of(job: Job, values: list[float | None]) -> SafeString:

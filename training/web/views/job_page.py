@@ -15,8 +15,10 @@ from pydantic import JsonValue
 
 from heimdall_sdk.messages import Objective
 from realtime.events import timestamp
+from training.api.predictions import model_file
 from training.api.serializers.jobs import JobSerializer
 from training.jobs import chart_series, logs, progress, status, system_figures
+from training.jobs.origins import origin_id
 from training.jobs.reference_errors import ReferenceErrors, ReferenceErrorsJson, reference_errors
 from training.jobs.system_figures import SystemColumns
 from training.models import Epoch, Job, JobEvent, TrainedModel
@@ -31,6 +33,7 @@ from training.web.charts.line_charts import cdf_chart, comparison_chart, line_ch
 from training.web.charts.maps import error_map
 from training.web.charts.system_charts import DrawnSystemChart, draw_system_charts
 from training.web.charts.ticks import tick_formatter
+from training.web.config_rows import ConfigRow, config_rows, count_hidden
 from training.web.metric_rows import MetricRow, metric_rows
 from training.workers.registry import Capacity
 
@@ -83,16 +86,8 @@ class ChartSection:
     charts: list[DrawnChart]
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigRow:
-    title: str
-    value: str
-    before: str  # in the job that this one was cloned from
-    changed: bool
-
-
 class ProgramJson(TypedDict):
-    """What the script needs to draw and print the metrics of the program."""
+    """Data with which the script draws and formats the metrics of the program."""
 
     metrics: dict[str, dict[str, str | int | None]]
     charts: list[dict[str, JsonValue]]
@@ -132,6 +127,8 @@ class JobContext(EvaluationDrawings):
     job: Job
     state: str
     may: dict[str, bool]
+    located_with: TrainedModel | None
+    origin: Job | None
     waits_for: str
     active: bool
     progress: str
@@ -150,6 +147,7 @@ class JobContext(EvaluationDrawings):
     evaluation: Evaluation | None
     timeline: list[status.TimelineEntry]
     config: list[ConfigRow]
+    hidden_parameters: int
     log: LogTail
     log_excerpt: list[str]
     system: SystemColumns
@@ -191,6 +189,16 @@ class Snapshot:
     def evaluation(self) -> Evaluation | None:
         return self.model.evaluation if self.model else None
 
+    @property
+    def usable_model(self) -> TrainedModel | None:
+        return self.model if self.model and model_file(self.model).exists() else None
+
+    @property
+    def origin(self) -> Job | None:
+        """The job whose weights it starts from, if it still exists."""
+        identifier = origin_id(self.job)
+        return Job.objects.filter(pk=identifier).first() if identifier else None
+
     def for_script(self) -> SnapshotJson:
         events = JobEvent.objects.filter(job=self.job, seq=self.job.seq)
         last_event_at = events.values_list("at", flat=True).first()
@@ -224,6 +232,8 @@ class Snapshot:
             "job": self.job,
             "state": self.job.display_status,
             "may": status.allowed_actions(self.job),
+            "located_with": self.usable_model,
+            "origin": self.origin,
             "waits_for": Capacity().waits_for(self.job),
             "active": self.job.status in ("queued", "running"),
             "progress": progress_text(self.job, self.ends),
@@ -247,6 +257,7 @@ class Snapshot:
             "evaluation": self.evaluation,
             "timeline": status.timeline(self.job),
             "config": config_rows(self.job),
+            "hidden_parameters": count_hidden(self.job),
             "log": log,
             "system": system,
             "system_charts": draw_system_charts(system),
@@ -297,7 +308,7 @@ class Snapshot:
 def _points(
     axis: str, xs: Sequence[float], values: Sequence[float | None]
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Of one series with several values at a step: all of them by time, else the last of each."""
+    """The values of a series that repeats steps: all of them by time, else the last per step."""
     found = [(x, value) for x, value in zip(xs, values, strict=True) if value is not None]
     kept = sorted(found, key=itemgetter(0)) if axis == "time" else list(dict(found).items())
     return [x for x, _ in kept], [value for _, value in kept]
@@ -378,29 +389,6 @@ def bound_ratio(
     if not references.bound or error is None:
         return None
     return error / references.bound
-
-
-def config_rows(job: Job) -> list[ConfigRow]:
-    program = describe_program(job.program)
-    if job.kind == Job.Kind.TRAINING:
-        model = program.parameters
-    else:
-        model = program.dataset_format.generation_options
-    parent = job.parent.config if job.parent else {}
-    rows = []
-    for name, info in model.model_fields.items():
-        if name == "receivers" or name not in job.config:
-            continue
-        value, before = job.config[name], parent.get(name)
-        rows.append(
-            ConfigRow(
-                title=info.title or name,
-                value=formatting.format_parameter(value),
-                before=formatting.format_parameter(before),
-                changed=bool(parent) and before != value,
-            )
-        )
-    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Shares jobs and datasets with a team."""
+"""Shares jobs, sweeps and datasets with a team."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ from training.accounts.permissions import (
 )
 from training.datasets import service as datasets
 from training.jobs import lifecycle
-from training.models import Dataset, Job
+from training.models import Dataset, Job, Sweep
+from training.sweeps import lifecycle as sweep_lifecycle
 from training.web.sign_in import post_only, sign_in_required
 from training.web.views.responses import redirect_see_other
+
+Shareable = Job | Sweep | Dataset
 
 
 class Sharing(TypedDict):
     """The context of `_share.html`; `teams` is empty if the user does not own the row."""
 
-    shared: Job | Dataset
+    shared: Shareable
     owned: bool
     teams: list[Group]
     share: str  # URL
 
 
-def sharing(row: Job | Dataset, user: User) -> Sharing:
+def sharing(row: Shareable, user: User) -> Sharing:
     owned = is_owner(row, user)
-    kind = "job" if isinstance(row, Job) else "dataset"
+    kind = type(row).__name__.lower()
     return {
         "shared": row,
         "owned": owned,
@@ -50,22 +53,31 @@ def sharing(row: Job | Dataset, user: User) -> Sharing:
 @post_only
 @sign_in_required
 def share(request: HttpRequest, pk: uuid.UUID, kind: str) -> HttpResponse:
-    """Share a job or dataset with the submitted team, or with no team if it is empty."""
+    """Share a job, sweep or dataset with the submitted team, or with no team if it is empty."""
     user = signed_in_user(request)
-    row: Job | Dataset
-    if kind == "job":
-        row = get_object_or_404(visible_to(Job.objects.all(), user), pk=pk)
-    else:
-        row = get_object_or_404(visible_to(Dataset.objects.all(), user), pk=pk)
+    row = _find(kind, pk, user)
     require_owner(row, user)
     try:
         team = get_team(user, request.POST.get("team"))
     except NoSuchTeamError as error:
         messages.warning(request, str(error))
         return redirect_see_other(kind, pk)
-    if isinstance(row, Job):
-        lifecycle.update_metadata(row, team=team)
-    else:
-        datasets.share_dataset(row, team)
+    match row:
+        case Job():
+            lifecycle.update_metadata(row, team=team)
+        case Sweep():
+            sweep_lifecycle.share(row, team)
+        case Dataset():
+            datasets.share_dataset(row, team)
     messages.success(request, f"Shared with {team}." if team else "No longer shared.")
     return redirect_see_other(kind, pk)
+
+
+def _find(kind: str, pk: uuid.UUID, user: User) -> Shareable:
+    match kind:
+        case "job":
+            return get_object_or_404(visible_to(Job.objects.all(), user), pk=pk)
+        case "sweep":
+            return get_object_or_404(visible_to(Sweep.objects.all(), user), pk=pk)
+        case _:
+            return get_object_or_404(visible_to(Dataset.objects.all(), user), pk=pk)

@@ -48,6 +48,8 @@ class SweepForm(ValidatedForm):
         self.parameters = tuple(program.parameters.model_fields)
         self.shared = (*self.parameters, *QueuePolicy.model_fields)
         base = JobForm(user, program)
+        if "team" in base.fields:
+            self.fields["team"] = base.fields["team"]
         if program.datasets:
             self.fields["dataset"] = base.fields["dataset"]
         for name in SEARCH:
@@ -112,6 +114,7 @@ class SweepForm(ValidatedForm):
             "dataset_id": str(cleaned["dataset"].pk) if "dataset" in cleaned else None,
             "config": {name: cleaned[BASE + name] for name in self.shared if name not in space},
             "space": space,
+            "team": team.name if (team := cleaned.get("team")) else None,
             "early_stopping": {
                 name: cleaned[f"early_stopping_{name}"] for name in EarlyStopping.model_fields
             },
@@ -124,7 +127,7 @@ class SweepForm(ValidatedForm):
         return known.get(kind, kind) + rest if rest else name
 
     def search_fields(self) -> list[forms.BoundField]:
-        names = ("dataset", "name", *SEARCH)
+        names = ("dataset", "name", *SEARCH, "team")
         return [self[name] for name in names if name in self.fields]
 
     def stopping_fields(self) -> list[forms.BoundField]:
@@ -193,7 +196,7 @@ def _initial_values(request: HttpRequest, user: User, like: Job | Sweep | None) 
     if isinstance(like, Job):
         shared = like.config | QueuePolicy.of(like).allowed_for(user).model_dump()
         base = {BASE + name: value for name, value in shared.items()}
-        return {**base, "dataset": like.dataset_id, "name": like.name}
+        return {**base, "dataset": like.dataset_id, "name": like.name, "team": like.team_id}
     sweep = like
     policy = QueuePolicy.model_validate(sweep.policy).allowed_for(user).model_dump()
     return {
@@ -202,4 +205,5 @@ def _initial_values(request: HttpRequest, user: User, like: Job | Sweep | None) 
         **{f"early_stopping_{name}": value for name, value in sweep.early_stopping.items()},
         **{name: getattr(sweep, name) for name in SEARCH if name != "trials"},
         "trials": sweep.total_trials, "name": sweep.name, "dataset": sweep.dataset_id,
+        "team": sweep.team_id,
     }  # fmt: skip

@@ -29,6 +29,7 @@ from training.web.charts.line_charts import line_chart
 from training.web.sign_in import post_only, sign_in_required
 from training.web.views.job_list import sparkline_of, with_sparklines
 from training.web.views.responses import redirect_see_other
+from training.web.views.sharing import sharing
 
 PAGE, TRIALS_PAGE = 30, 50
 CURVES, POINTS = 8, 300
@@ -56,7 +57,9 @@ class BestTrial:
 def sweeps(request: HttpRequest) -> HttpResponse:
     user = signed_in_user(request)
     done = Count("jobs", filter=~Q(jobs__status__in=[*ACTIVE, Status.PAUSED]))
-    rows = visible_to(Sweep.objects.select_related("dataset", "owner"), user).annotate(done=done)
+    rows = visible_to(Sweep.objects.select_related("dataset", "owner", "team"), user).annotate(
+        done=done
+    )
     page = Paginator(rows.order_by("-created_at", "-id"), PAGE).get_page(request.GET.get("page"))
     context = {
         "page": page,
@@ -84,6 +87,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     best = next((row for row in rows if row.is_best), None)
     context = {
         "sweep": found,
+        **sharing(found, signed_in_user(request)),
         "rows": [
             _row(found, row, sparkline_values[row.job], colors.get(row.job.pk)) for row in page
         ],

@@ -1,4 +1,4 @@
-"""Limits per user for all ways in: refused with a sentence, not exceeded by concurrent requests."""
+"""Limits per user at every endpoint and form, also with concurrent requests."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def new_sweep(owner: User, dataset: Dataset, parallel: int = 2) -> Sweep:
     return sweeps.create(owner, dataset, spec)
 
 
-def test_each_way_into_the_queue_is_refused_at_the_limit(
+def test_every_way_to_queue_a_job_is_rejected_at_the_limit(
     api: APIClient, page: Client, dataset: Dataset, job: Job, allow: Any
 ) -> None:
     paused = lifecycle.submit(job.owner, dataset, TrainConfig())
@@ -102,7 +102,7 @@ def test_each_way_into_the_queue_is_refused_at_the_limit(
     assert api.post(f"{API}/jobs/{paused.pk}/resume").status_code == 202
 
 
-def test_a_refused_job_leaves_no_new_project(
+def test_rejected_job_creates_no_project(
     api: APIClient, client: Client, staff: User, ada: User, dataset: Dataset, allow: Any
 ) -> None:
     allow(queued_jobs=0)
@@ -116,7 +116,7 @@ def test_a_refused_job_leaves_no_new_project(
     assert not Project.objects.exists()
 
 
-def test_a_job_that_a_worker_gives_back_is_queued_beyond_the_limit(
+def test_job_requeued_by_a_worker_may_exceed_the_queue_limit(
     job: Job, running_attempt: Any, dataset: Dataset, allow: Any
 ) -> None:
     lifecycle.submit(job.owner, dataset, TrainConfig())
@@ -125,7 +125,7 @@ def test_a_job_that_a_worker_gives_back_is_queued_beyond_the_limit(
     assert reload(job).status == Status.QUEUED
 
 
-def test_a_sweep_waits_with_its_next_trial_until_the_queue_has_room(
+def test_sweep_waits_for_room_in_the_queue_before_its_next_trial(
     ada: User, dataset: Dataset, allow: Any
 ) -> None:
     allow(queued_jobs=1)
@@ -233,7 +233,7 @@ def test_account_page_and_api_show_use_and_limit(
     assert set(rows) == {limit.name for limit in limits.ALL}
 
 
-def test_one_import_of_a_user_at_a_time(api: APIClient, ada: User, bob: User) -> None:
+def test_user_has_at_most_one_import_at_a_time(api: APIClient, ada: User, bob: User) -> None:
     def send() -> Any:
         upload = SimpleUploadedFile("a.zip", b"no zip")
         return api.post(f"{API}/datasets/import", {"name": "A", "file": upload}, "multipart")
@@ -246,7 +246,7 @@ def test_one_import_of_a_user_at_a_time(api: APIClient, ada: User, bob: User) ->
     assert not ImportInProgress.objects.exists()
 
 
-def test_import_of_a_dead_web_process_frees_its_place(ada: User) -> None:
+def test_import_slot_of_a_killed_web_process_is_released(ada: User) -> None:
     ImportInProgress.objects.create(user=ada, started_at=timezone.now() - limits.IMPORT_EXPIRES)
     with limits.importing(ada):
         pass
@@ -276,7 +276,7 @@ def test_webhooks_and_their_pending_deliveries_are_limited(
     assert limits.has_room(ada.pk, limits.PENDING_DELIVERIES)
 
 
-def test_a_place_that_is_held_is_given_back_once(ada: User, allow: Any) -> None:
+def test_slot_is_released_only_once(ada: User, allow: Any) -> None:
     allow(downloads=2)
     first, second = limits.Hold(ada, limits.DOWNLOADS), limits.Hold(ada, limits.DOWNLOADS)
     with pytest.raises(LimitReachedError, match="2 downloads under way, and the limit is 2"):
@@ -290,7 +290,7 @@ def test_a_place_that_is_held_is_given_back_once(ada: User, allow: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_downloads_at_once_are_limited_until_they_end(
+def test_concurrent_downloads_are_limited_until_they_end(
     api: APIClient, page: Client, job: Job, running_attempt: Attempt, allow: Any
 ) -> None:
     gc.collect()  # responses that earlier tests have left open hold places
@@ -309,7 +309,7 @@ def test_downloads_at_once_are_limited_until_they_end(
     assert api.get(url).status_code == 200
 
 
-def test_a_response_that_is_dropped_without_being_sent_frees_its_place(ada: User) -> None:
+def test_unsent_response_releases_its_download_slot(ada: User) -> None:
     response = count_download(ada, StreamingHttpResponse([b"x"]))
     assert limits.DOWNLOADS.count(ada.pk) == 1
     del response
@@ -317,7 +317,7 @@ def test_a_response_that_is_dropped_without_being_sent_frees_its_place(ada: User
     assert limits.DOWNLOADS.count(ada.pk) == 0
 
 
-def test_predictions_of_a_user_at_once_are_limited(
+def test_concurrent_predictions_of_a_user_are_limited(
     api: APIClient, ada: User, job: Job, allow: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").touch()
@@ -331,7 +331,7 @@ def test_predictions_of_a_user_at_once_are_limited(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_event_streams_are_counted_before_they_begin(
+def test_event_streams_are_counted_before_they_start(
     api: APIClient, ada: User, job: Job, settings: Any
 ) -> None:
     limits._stream_overrides.cache_clear()
@@ -346,7 +346,7 @@ def test_event_streams_are_counted_before_they_begin(
     limits._stream_overrides.cache_clear()
 
 
-def test_sockets_opened_at_once_do_not_exceed_the_limit() -> None:
+def test_concurrently_opened_sockets_do_not_exceed_the_limit() -> None:
     def take(_: int) -> connections.Place | None:
         try:
             return connections.Place(7, maximum=3)
@@ -437,7 +437,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_requests_at_once_do_not_exceed_a_limit(database: str, tmp_path: Path) -> None:
+def test_concurrent_requests_do_not_exceed_a_limit(database: str, tmp_path: Path) -> None:
     if database == "sqlite":
         found = Stack(tmp_path).python("-c", RACES)
     else:

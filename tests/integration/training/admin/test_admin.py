@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.jobs import claim_job
-from training.jobs import lifecycle, results
+from training.jobs import lifecycle, reports, results
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
 from training.models.states import Status
@@ -86,6 +86,18 @@ def test_requeue_takes_a_running_job_from_its_worker(staff_client: Client, jobs:
     assert attempt.change() is None
 
 
+def test_reported_job_with_any_configuration_is_shown(staff_client: Client, ada: User) -> None:
+    """A text in `samples` was formatted as the length of a generated dataset: status 500."""
+    config = {"samples": "many", "patience": "long", "epochs": [1], "receivers": {"a": None}}
+    job = reports.register(ada, reports.NewReport(name="Elsewhere", config=config), None, None)
+    rows = staff_client.get(JOBS).content.decode()
+    assert '<span data-field="epoch">0</span> <span data-field="percent"></span>' in rows
+    shown = staff_client.get(f"{JOBS}{job.pk}/change/").content.decode()
+    assert "<li>receivers <b>{&quot;a&quot;: null}</b></li>" in shown
+    for url in (f"/jobs/{job.pk}", "/jobs", f"/compare?job={job.pk}&job={job.pk}"):
+        assert staff_client.get(url).status_code == 200, url
+
+
 def test_admin_form_creates_a_job_or_shows_errors(
     staff_client: Client, staff: User, dataset: Dataset
 ) -> None:
@@ -126,13 +138,14 @@ def test_admin_redirects_non_staff_users(client: Client, ada: User) -> None:
     assert client.get(JOBS).status_code == 302
 
 
-def test_filters_are_titled_in_plain_words(staff_client: Client, jobs: list[Job]) -> None:
+def test_filters_have_plain_titles(staff_client: Client, jobs: list[Job]) -> None:
     titles = re.findall(r"By ([\w ]+?)\s*</summary>", staff_client.get(JOBS).content.decode())
     assert "requested action" in titles
     assert "creation time" in titles
     assert not {"stop requested", "created at"} & set(titles)
 
 
+@pytest.mark.usefixtures("no_rate_limits")
 def test_queries_and_size_of_the_job_list_do_not_grow(
     staff_client: Client, ada: User, dataset: Dataset
 ) -> None:

@@ -114,7 +114,7 @@ def test_disabled_webhook_is_audited_and_keeps_its_first_reason(
         disabled_reason="The receiver returned 410 Gone.",
     )  # fmt: skip
     html = perform(staff_client, "webhook", "disable", webhook, gone)
-    assert "1 webhooks disabled." in html
+    assert "1 webhook disabled." in html
     reasons = dict(Webhook.objects.values_list("pk", "disabled_reason"))
     assert reasons == {
         webhook.pk: "Disabled by an operator.", gone.pk: "The receiver returned 410 Gone.",

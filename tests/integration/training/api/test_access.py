@@ -1,4 +1,4 @@
-"""Tokens, sessions, problems and the schema: what all calls have in common."""
+"""Tokens, sessions, problems and the schema: behavior that all endpoints share."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_response_without_token_explains_authentication(anonymous: APIClient) ->
 
 
 @pytest.mark.django_db
-def test_unknown_token_gets_a_hint_where_to_get_one(anonymous: APIClient) -> None:
+def test_unknown_token_error_names_where_to_get_one(anonymous: APIClient) -> None:
     anonymous.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
     answer = anonymous.get(JOBS)
     assert answer.status_code == 401

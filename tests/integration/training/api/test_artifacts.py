@@ -57,6 +57,15 @@ def test_uploaded_file_replaces_one_of_the_same_name(api: APIClient, reported: J
     assert body(api.get(listed["url"])) == b"second"
 
 
+@pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "text.xml"])
+def test_no_browser_runs_a_file_that_a_run_saved(api: APIClient, reported: Job, name: str) -> None:
+    put(api, reported, name, b"<script>alert(1)</script>")
+    found = api.get(url(reported, name))
+    assert found["Content-Type"] == "application/octet-stream"
+    assert found["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert found["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -64,16 +73,25 @@ def test_uploaded_file_replaces_one_of_the_same_name(api: APIClient, reported: J
         ("a/%2E%2E/b", "has an empty part, '.' or '..'."),
         ("a%5Cb", "has a backslash or a character that is not printable."),
         ("a%E2%80%8Bb", "has a backslash or a character that is not printable."),
+        ("x" * 241, "each may have 240 bytes in UTF-8."),
+        ("a/" + "%C3%A9" * 121 + "/b", "each may have 240 bytes in UTF-8."),
         ("/".join("x" * 25), "at most 400 characters and 20 folders allowed."),
     ],
 )
-def test_name_that_is_no_path_below_the_job_is_refused(
+def test_name_that_is_not_a_path_below_the_job_is_rejected(
     api: APIClient, reported: Job, name: str, sentence: str
 ) -> None:
     answer = put(api, reported, name, b"x")
     assert answer.status_code == 400
     assert sentence in answer.json()["errors"]["name"][0]
     assert api.get(url(reported)).json()["results"] == []
+
+
+def test_name_of_the_greatest_length_is_stored(api: APIClient, reported: Job) -> None:
+    name = "/".join(["x" * 240, "y" * 159])
+    assert put(api, reported, name, b"x").status_code == 201
+    (listed,) = api.get(url(reported)).json()["results"]
+    assert body(api.get(listed["url"])) == b"x"
 
 
 def test_file_beyond_the_quota_is_refused_and_leaves_nothing(
@@ -94,11 +112,11 @@ def test_file_and_folder_of_one_name_are_refused(api: APIClient, reported: Job) 
     assert put(api, reported, "a/b", b"x").status_code == 400
 
 
-def test_training_that_runs_here_takes_no_uploads(api: APIClient, job: Job) -> None:
+def test_artifact_upload_to_a_job_run_by_heimdall_is_409(api: APIClient, job: Job) -> None:
     assert put(api, job, "a", b"x").status_code == 409
 
 
-def test_files_of_the_newest_attempt_win(api: APIClient, job: Job) -> None:
+def test_files_of_the_newest_attempt_take_precedence(api: APIClient, job: Job) -> None:
     for attempt, names in ((1, ("a", "b")), (2, ("b",))):
         folder = attempt_directory(job.pk, attempt) / "artifacts"
         folder.mkdir(parents=True)

@@ -23,6 +23,16 @@ TABLES = {
 }
 
 
+def test_unknown_field_of_an_import_is_refused(api: APIClient) -> None:
+    """A misspelled option changed nothing, without a word."""
+    body = {"name": "x", "file": io.BytesIO(b"not"), "splitby": "place"}
+    answer = api.post(f"{DATASETS}/import", body, format="multipart")
+    assert answer.status_code == 400
+    known = "name, file, split_by, split_column, split_seed, mapping"
+    sentence = f"Unknown field; the fields of an import are {known}."
+    assert answer.json()["errors"] == {"splitby": [sentence]}
+
+
 def upload(api: APIClient, tables: dict[str, str], name: str = "Measured") -> Any:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as pack:
@@ -37,7 +47,7 @@ def stored_files() -> set[Path]:
     return set((Path(settings.DATA_DIR) / "datasets").glob("*"))
 
 
-def test_a_zip_is_imported(api: APIClient) -> None:
+def test_zip_is_imported(api: APIClient) -> None:
     answer = upload(api, TABLES)
     assert answer.status_code == 201
     facts = answer.json()

@@ -1,4 +1,4 @@
-"""What has not changed is not sent again; what has changed is not overwritten unseen."""
+"""ETags: unchanged data is not sent again, and changed data is not overwritten unseen."""
 
 from __future__ import annotations
 
@@ -66,13 +66,14 @@ def test_epoch_changes_the_etag(api: APIClient, job: Job, path: str) -> None:
     assert again["ETag"] != first["ETag"]
 
 
-def test_an_unchanged_history_is_not_read(
+@pytest.mark.usefixtures("no_rate_limits")
+def test_unchanged_history_is_not_read_from_the_database(
     api: APIClient, job: Job, django_assert_num_queries: Any
 ) -> None:
     for path in WATCHED[1:]:
         url = API + path.format(id=job.pk)
         tag = api.get(url)["ETag"]
-        with django_assert_num_queries(2):  # the teams of who asks, and the job
+        with django_assert_num_queries(2):  # the user's teams, and the job
             assert api.get(url, headers={"If-None-Match": tag}).status_code == 304
 
 
@@ -165,7 +166,7 @@ CONTENT = bytes(range(256)) * 10
         ("bytes=-0", 416, "bytes */2560", None),
     ],
 )
-def test_range_request_of_an_artifact(
+def test_range_request_of_an_artifact_returns_the_part(
     api: APIClient,
     job: Job,
     byte_range: str,

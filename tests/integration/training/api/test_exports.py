@@ -1,10 +1,11 @@
-"""A run as a file that other programs read."""
+"""Exports of a run in formats that other programs read."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import posixpath
 import struct
 import tracemalloc
 import zipfile
@@ -22,7 +23,7 @@ from tests.stack import Stack
 from training.api import exports
 from training.jobs import attempts, lifecycle
 from training.localization.config import TrainConfig
-from training.models import Dataset, Job
+from training.models import Dataset, Job, TrainedModel
 
 
 @pytest.fixture
@@ -135,6 +136,32 @@ def test_mlflow_export_is_a_run_of_the_file_store(api: APIClient, job: Job) -> N
     assert files[f"{run}/tags/mlflow.runName"] == "Kept"
 
 
+def test_mlflow_export_has_a_tag_if_the_file_of_the_model_is_missing(
+    api: APIClient, job: Job
+) -> None:
+    def missing() -> list[bytes]:
+        content = export(api, job, "?format=mlflow").getvalue()
+        with zipfile.ZipFile(io.BytesIO(content)) as pack:
+            return [pack.read(name) for name in pack.namelist() if "heimdall.missing" in name]
+
+    assert missing() == []
+    TrainedModel.objects.create(job=job, checkpoint_path="gone/best.safetensors", evaluation={})
+    assert missing() == [b"The file of the model, model.safetensors, was deleted."]
+
+
+def test_mlflow_export_stays_below_its_folder(api: APIClient, job: Job) -> None:
+    params = ["../../up", "/etc/x", "..", "a/./b/", "a\\..\\b", ".hidden", "..."]
+    Job.objects.update(config=dict.fromkeys(params, "1"))
+    job.epochs.all().update(metrics={"../../../../up": 1.0, "loss/train": 0.5})
+    content = export(api, job, "?format=mlflow").getvalue()
+    with zipfile.ZipFile(io.BytesIO(content)) as pack:
+        names = [name.removesuffix("/") for name in pack.namelist()]
+    assert [name for name in names if posixpath.normpath(name) != name or "\\" in name] == []
+    (run,) = {name.rpartition("/metrics/loss/")[0] for name in names if "/loss/" in name}
+    assert {f"{run}/params/.hidden", f"{run}/params/...", f"{run}/metrics/loss/train"} <= {*names}
+    assert [name for name in names if not name.startswith((run, run.rpartition("/")[0]))] == []
+
+
 def test_unknown_export_format_is_reported(api: APIClient, job: Job, bob: User) -> None:
     assert (
         "'xls' is not one of csv, jsonl, points, tensorboard, mlflow"
@@ -145,7 +172,7 @@ def test_unknown_export_format_is_reported(api: APIClient, job: Job, bob: User) 
 
 
 @pytest.mark.xdist_group("embedded")
-def test_exports_and_ranges_from_a_real_server(embedded: Stack) -> None:
+def test_real_server_serves_exports_and_ranges(embedded: Stack) -> None:
     job = embedded.submit(epochs=2)
     embedded.until(job, "completed")
     with embedded.api() as api:
@@ -160,7 +187,7 @@ def test_exports_and_ranges_from_a_real_server(embedded: Stack) -> None:
     assert part.content == whole.content[10:100]
 
 
-def test_mlflow_export_of_many_values_holds_few_of_them(
+def test_mlflow_export_keeps_few_values_in_memory(
     api: APIClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = {f"metric{n}": n / 7 for n in range(40)}

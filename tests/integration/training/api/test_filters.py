@@ -1,4 +1,4 @@
-"""Jobs by their tags, on both databases."""
+"""Filters of jobs by tags, on both databases."""
 
 from __future__ import annotations
 

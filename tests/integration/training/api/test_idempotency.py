@@ -1,4 +1,4 @@
-"""A creation asked for twice with one key happens once."""
+"""Two create requests with one idempotency key create one object."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_same_key_and_body_replays_the_first_response(api: APIClient, dataset: D
     assert Job.objects.count() == 1
 
 
-def test_the_same_key_with_another_body_is_refused(api: APIClient, dataset: Dataset) -> None:
+def test_same_key_with_another_body_is_rejected(api: APIClient, dataset: Dataset) -> None:
     post(api, dataset)
     for refused in (
         post(api, dataset, epochs=4),
@@ -92,7 +92,7 @@ def test_key_expires_after_a_day(api: APIClient, dataset: Dataset) -> None:
     assert Job.objects.count() == 3
 
 
-def test_claim_of_a_dead_process_is_taken_over_and_fenced(ada: User, dataset: Dataset) -> None:
+def test_claim_of_a_killed_process_is_taken_over_and_fenced(ada: User, dataset: Dataset) -> None:
     slow = idempotency.acquire(ada, "one", "digest")
     IdempotencyKey.objects.update(claimed_at=timezone.now() - timedelta(minutes=6))
     other = idempotency.acquire(ada, "one", "digest")

@@ -31,7 +31,7 @@ def finish(api: APIClient, job_id: str, **body: Any) -> Any:
     return api.post(f"{REPORTS}/{job_id}/finish", {**END, **body}, format="json")
 
 
-def test_run_keeps_the_times_at_which_it_began_and_ended(api: APIClient) -> None:
+def test_run_keeps_its_start_and_end_times(api: APIClient) -> None:
     job = register(api).json()
     assert job["started_at"] == "2024-02-03T04:05:06.789000Z"
     ended = finish(api, job["id"]).json()
@@ -69,9 +69,7 @@ def test_end_at_another_time_replaces_the_first(api: APIClient) -> None:
     [("2024-02-03T04:05:06", "with an offset"), ("1969-01-01T00:00:00Z", "is before 1970"),
      ("2999-01-01T00:00:00Z", "is in the future"), (1706933106, "a date and time")],
 )  # fmt: skip
-def test_time_that_cannot_be_right_is_refused(
-    api: APIClient, moment: str | int, sentence: str
-) -> None:
+def test_implausible_time_is_rejected(api: APIClient, moment: str | int, sentence: str) -> None:
     answer = api.post(REPORTS, {"started_at": moment}, format="json")
     assert answer.status_code == 400
     assert sentence in answer.json()["errors"]["started_at"][0]
@@ -118,7 +116,7 @@ def test_one_request_with_an_invalid_part_registers_nothing(
     assert not Job.objects.exists()
 
 
-def test_points_without_room_refuse_the_whole_request(
+def test_points_over_the_series_limit_reject_the_whole_request(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "MAX_SERIES", 0)
@@ -150,7 +148,7 @@ def test_external_id_is_printable_ascii(api: APIClient) -> None:
         assert "external_id" in answer.json()["errors"], text
 
 
-def test_imported_run_is_kept_from_its_import_on(api: APIClient) -> None:
+def test_retention_of_an_imported_run_counts_from_its_import(api: APIClient) -> None:
     """Retention counts from the end of a job; an old run must not vanish on the day it arrives."""
     job_id = register(api, started_at="2004-02-03T04:05:06Z").json()["id"]
     point = {"step": 1, "time": 1075777506.0, "epoch": 1, "values": {"loss": 0.5}}

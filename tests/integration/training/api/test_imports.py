@@ -1,4 +1,4 @@
-"""Imports through the API: in a process of their own, bounded in what they become."""
+"""Imports through the API: in a separate process, with bounded results."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def sparse(count: int) -> dict[str, str | bytes]:
     }
 
 
-def test_dataset_is_imported_and_nothing_else_stays(upload: Upload, tmp_path: Path) -> None:
+def test_import_leaves_only_the_dataset_file(upload: Upload, tmp_path: Path) -> None:
     response = upload({})
     assert response.status_code == 201
     assert response.json()["samples"] == 3
@@ -69,7 +69,7 @@ def test_dataset_is_imported_and_nothing_else_stays(upload: Upload, tmp_path: Pa
     assert leftovers(tmp_path) == []
 
 
-def test_small_zip_of_a_large_dataset_is_refused_before_anything_is_made(
+def test_small_zip_of_a_large_dataset_is_rejected_before_anything_is_created(
     upload: Upload, tmp_path: Path
 ) -> None:
     before = psutil.Process().memory_info().rss
@@ -91,7 +91,7 @@ def test_import_that_needs_too_much_memory_is_an_error_of_the_file(
     assert "of memory; import fewer samples" in response.json()["errors"]["file"][0]
 
 
-def test_import_that_takes_too_long_is_ended(
+def test_import_that_takes_too_long_is_terminated(
     upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_process, "MAX_SECONDS", 0.0)
@@ -132,7 +132,7 @@ def test_tables_of_excel_are_imported(upload: Upload, change: dict[str, str | by
         ({"receivers.csv": "receiver_id,lat,lon,alt_m\na\0b,45,7,0\n"}, "control character U+0000"),
     ],
 )
-def test_tables_that_cannot_be_used_are_refused_with_cause_and_remedy(
+def test_unusable_tables_are_rejected_with_cause_and_fix(
     upload: Upload, change: dict[str, str | bytes], message: str
 ) -> None:
     response = upload(change)
@@ -176,7 +176,7 @@ def test_dry_run_guesses_the_mapping_that_imports_the_table(
     assert imported.json()["split"] == found["dataset"]["split"]
 
 
-def test_dry_run_answers_every_error(api: Client, data_folder: Path) -> None:
+def test_dry_run_reports_every_error(api: Client, data_folder: Path) -> None:
     rows = TABLE.replace("45.03,", "95.03,").replace("45.05,", "x,")
     found = send_table(api, rows, "?dry_run=1").json()
     assert found["dataset"] is None
@@ -186,7 +186,7 @@ def test_dry_run_answers_every_error(api: Client, data_folder: Path) -> None:
     ]  # fmt: skip
 
 
-def test_table_without_a_mapping_is_refused(api: Client, data_folder: Path) -> None:
+def test_table_without_a_mapping_is_rejected(api: Client, data_folder: Path) -> None:
     answer = send_table(api, name="Mine")
     assert answer.status_code == 400
     assert "table.csv is a single table" in answer.json()["errors"]["file"][0]

@@ -59,7 +59,7 @@ def test_job_has_its_program_objective_and_processes(api: APIClient, job: Job) -
     assert (found["best_value"], found["best_val_loss"]) == (0.5, 0.5)
 
 
-def test_the_dataset_is_required(api: APIClient) -> None:
+def test_dataset_is_required(api: APIClient) -> None:
     assert post(api, epochs=1).json()["errors"] == {"dataset_id": ["This field is required."]}
 
 
@@ -99,7 +99,7 @@ def test_staff_can_view_and_control_all_jobs(api: APIClient, job: Job, staff: Us
     assert api.post(f"{JOBS}/{job.pk}/cancel").status_code == 202
 
 
-def test_pause_resume_cancel_and_conflicts_by_status(api: APIClient, job: Job) -> None:
+def test_actions_change_the_status_and_conflict_once_cancelled(api: APIClient, job: Job) -> None:
     steps = [("pause", 202, "paused"), ("resume", 202, "queued"), ("cancel", 202, "cancelled")]
     for action, code, status in steps:
         answer = api.post(f"{JOBS}/{job.pk}/{action}")
@@ -136,7 +136,7 @@ def test_clone_has_the_same_configuration(api: APIClient, job: Job) -> None:
 @pytest.mark.parametrize(
     ("config", "field"), [({"hidden": 10**9}, "hidden"), ({"retired": 1}, "retired")]
 )
-def test_clone_of_a_configuration_that_is_no_longer_valid_names_the_field(
+def test_clone_error_for_an_obsolete_configuration_names_the_field(
     api: APIClient, job: Job, config: dict[str, int], field: str
 ) -> None:
     """A job of an earlier version may have other bounds and fields."""

@@ -1,4 +1,4 @@
-"""A body is bounded in what it becomes: an empty list has three bytes, and 72 in memory."""
+"""Limits on JSON values in a body: an empty list has three bytes, but 72 in memory."""
 
 from __future__ import annotations
 

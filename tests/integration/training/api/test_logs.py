@@ -37,22 +37,20 @@ def url(job: Job, query: str = "") -> str:
     return f"/api/v1/training/jobs/{job.pk}/logs{query}"
 
 
-def test_a_job_that_has_not_started_has_an_empty_log(api: APIClient, job: Job) -> None:
+def test_job_that_has_not_started_has_an_empty_log(api: APIClient, job: Job) -> None:
     found = api.get(url(job))
     assert (found.status_code, body(found)) == (200, b"")
     assert found["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_the_log_is_sent_as_it_was_printed(
-    api: APIClient, job: Job, running_attempt: Attempt
-) -> None:
+def test_log_is_sent_exactly_as_printed(api: APIClient, job: Job, running_attempt: Attempt) -> None:
     write(job, b"\x1b[31mred\x1b[0m\r50 %\r100 %\n\xff\n")
     assert body(api.get(url(job))) == b"\x1b[31mred\x1b[0m\r50 %\r100 %\n\xff\n"
     assert body(api.get(url(job, "?after=8"))) == b"\x1b[0m\r50 %\r100 %\n\xff\n"
     assert body(api.get(url(job, "?after=1000"))) == b""
 
 
-def test_a_range_has_exactly_these_bytes(
+def test_range_returns_exactly_the_requested_bytes(
     api: APIClient, job: Job, running_attempt: Attempt
 ) -> None:
     write(job, b"0123456789")
@@ -69,7 +67,7 @@ def test_a_range_has_exactly_these_bytes(
     assert (beyond.status_code, beyond["Content-Range"]) == (416, "bytes */10")
 
 
-def test_bytes_that_are_not_kept_are_named_in_one_line(
+def test_missing_bytes_are_stated_in_one_line(
     api: APIClient, job: Job, running_attempt: Attempt
 ) -> None:
     write(job, b"head" + bytes(6) + b"tail", gap=Gap(4, 10))
@@ -83,7 +81,7 @@ def test_bytes_that_are_not_kept_are_named_in_one_line(
     assert from_within["Content-Length"] == str(len(line) + 4)
 
 
-def test_a_range_ends_before_the_gap_and_does_not_begin_in_it(
+def test_range_ends_before_the_gap_and_does_not_begin_in_it(
     api: APIClient, job: Job, running_attempt: Attempt
 ) -> None:
     write(job, b"head" + bytes(6) + b"tail", gap=Gap(4, 10))
@@ -109,13 +107,13 @@ def test_each_attempt_has_its_log(api: APIClient, job: Job, running_attempt: Att
         assert api.get(url(job, query)).status_code == 400
 
 
-def test_others_do_not_see_the_log(client: Client, bob: User, job: Job) -> None:
+def test_other_users_cannot_see_the_log(client: Client, bob: User, job: Job) -> None:
     client.force_login(bob)
     assert client.get(url(job)).status_code == 404
     assert client.get(url(job).replace("logs", "logs/stream")).status_code == 404
 
 
-def test_a_large_log_is_sent_in_bounded_memory(
+def test_large_log_is_sent_in_bounded_memory(
     api: APIClient, job: Job, running_attempt: Attempt
 ) -> None:
     with write(job, b"").path.open("ab") as out:
@@ -158,7 +156,7 @@ async def texts(found: AsyncIterator[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_stream_of_an_ended_attempt_ends_with_it(
+async def test_log_stream_of_an_ended_attempt_ends_at_the_end_of_its_output(
     ada: User, job: Job, running_attempt: Attempt
 ) -> None:
     await asyncio.to_thread(results.fail_attempt, running_attempt, "No.")
@@ -171,7 +169,7 @@ async def test_the_stream_of_an_ended_attempt_ends_with_it(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_stream_names_the_bytes_that_are_not_kept(
+async def test_log_stream_states_which_bytes_are_missing(
     ada: User, job: Job, running_attempt: Attempt
 ) -> None:
     await asyncio.to_thread(results.fail_attempt, running_attempt, "No.")
@@ -184,7 +182,7 @@ async def test_the_stream_names_the_bytes_that_are_not_kept(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_the_stream_follows_a_running_attempt_to_its_end(
+async def test_log_stream_follows_a_running_attempt_to_its_end(
     ada: User, job: Job, running_attempt: Attempt
 ) -> None:
     write(job, b"one\n")

@@ -1,4 +1,4 @@
-"""Columns for a chart, and the stream of events, as a program reads them."""
+"""Columns for a chart, and the stream of events, through the API."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def test_summary_has_last_value_best_value_and_value_at_the_best_epoch(
 
 @pytest.mark.parametrize(
     ("query", "sentence"),
-    [("?series=loss", "Unknown series 'loss'"), ("?max_points=3", "3 is not between 10 and 10000"),
+    [("?series=loss", "Unknown series 'loss'"),
+     ("?max_points=3", "'3' is not a whole number from 10 to 10000"),
      ("?max_points=many", "'many' is not a whole number")],
 )  # fmt: skip
 def test_invalid_query_is_an_error(api: APIClient, job: Job, query: str, sentence: str) -> None:

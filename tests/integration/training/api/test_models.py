@@ -1,4 +1,4 @@
-"""A model trained by a real trainer, asked through the real predictor."""
+"""Predictions of a really trained model through a real inference process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API against its own schema: whatever is sent, the answer is one that was announced."""
+"""The API conforms to its own schema for generated requests."""
 
 from __future__ import annotations
 

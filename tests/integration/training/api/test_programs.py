@@ -79,11 +79,19 @@ def test_job_of_a_program_has_its_parameters_and_objective(api: APIClient) -> No
          {"parameters.epochs": ["0 is too small; it must be at least 1."]}),
         ({"program": "digits", "parameters": {"epoch": 1}},
          {"parameters.epoch": ["Unknown field; did you mean 'epochs'?"]}),
-        ({"program": "digits", "epochs": 3}, {"epochs": ["Unknown field."]}),
+        ({"program": "digit", "epochs": 3}, {"program": [NONE]}),
+        ({"program": "digits", "epochs": 3},
+         {"epochs": ["Unknown field; parameters of 'digits' belong in `parameters`."]}),
+        ({"program": "digits", "dataset_id": None},
+         {"dataset_id": ["Program 'digits' does not use datasets."]}),
+        ({"program": 5}, {"program": ["5 is not a string."]}),
+        ({"parameters": {"epochs": 3}},
+         {"parameters": ["Unknown field; parameters of 'localizer' are fields of the request."],
+          "dataset_id": ["This field is required."]}),
         ({"program": "digits", "command": ["sh"]}, {"command": ["Unknown field."]}),
     ],
 )  # fmt: skip
-def test_mistake_in_a_job_of_a_program_names_the_field(
+def test_error_in_a_job_of_a_program_names_the_field(
     api: APIClient, body: dict[str, Any], errors: dict[str, list[str]]
 ) -> None:
     answer = post(api, "/jobs", **body)
@@ -113,6 +121,15 @@ def test_running_job_that_cannot_resume_is_not_paused(api: APIClient, tmp_path: 
     answer = post(api, f"/jobs/{job_id}/pause")
     assert answer.status_code == 409
     assert "'digits' declares resumable = false" in answer.json()["detail"]
+
+
+def test_running_job_keeps_the_manifest_values_it_was_queued_with(
+    api: APIClient, tmp_path: Path
+) -> None:
+    job_id = post(api, "/jobs", program="digits").json()["id"]
+    Job.objects.filter(pk=job_id).update(status=Status.RUNNING)
+    (tmp_path / "digits" / "program.toml").write_text(MANIFEST.replace("true", "false"))
+    assert post(api, f"/jobs/{job_id}/pause").status_code == 202
 
 
 def test_project_is_created_by_name_and_filters_jobs(api: APIClient) -> None:
@@ -194,7 +211,7 @@ def test_sweep_of_a_program_searches_its_parameters(api: APIClient) -> None:
         ({"program": "localizer"}, {"dataset_id": ["This field is required."]}),
     ],
 )  # fmt: skip
-def test_mistake_in_a_sweep_of_a_program_names_the_field(
+def test_error_in_a_sweep_of_a_program_names_the_field(
     api: APIClient, body: dict[str, Any], errors: dict[str, list[str]]
 ) -> None:
     sent = {"name": "S", "program": "digits", "space": {"epochs": {"values": [1, 2]}}, **body}

@@ -155,7 +155,7 @@ def test_all_values_of_a_step_are_kept_and_the_last_one_is_in_the_columns(
     }  # fmt: skip
 
 
-def test_one_bad_point_does_not_affect_the_others(api: APIClient, job: Job) -> None:
+def test_invalid_point_does_not_affect_the_others(api: APIClient, job: Job) -> None:
     bad: list[Any] = [
         {"step": 1.5, "time": 1, "values": {"a": 1}},
         {"step": 1, "time": "now", "values": {"a": 1}},
@@ -175,7 +175,7 @@ def test_one_bad_point_does_not_affect_the_others(api: APIClient, job: Job) -> N
     assert columns(api, job)["step"] == [0, 10]
 
 
-def test_values_that_are_not_finite_are_kept_and_named(api: APIClient, job: Job) -> None:
+def test_non_finite_values_are_stored_and_labelled(api: APIClient, job: Job) -> None:
     send(api, job, "c-1", *[
         point(step, 1, loss=value) for step, value in enumerate([1, "NaN", "Infinity", "-Infinity"])
     ])  # fmt: skip
@@ -205,7 +205,7 @@ def test_epochs_that_later_points_change_are_sent_again(api: APIClient, job: Job
         assert api.get(url, HTTP_IF_NONE_MATCH=etag).status_code == 200
 
 
-def test_best_epoch_whose_value_is_corrected_gives_way(api: APIClient, job: Job) -> None:
+def test_best_epoch_changes_when_its_value_is_corrected(api: APIClient, job: Job) -> None:
     send(api, job, "c-1", point(1, 1, val_loss=0.5), point(2, 2, val_loss=0.1))
     assert reload(job).best_epoch == 2
     send(api, job, "c-2", point(2, 2, val_loss=0.9))
@@ -260,7 +260,7 @@ def test_body_may_be_compressed_within_bounds(api: APIClient, job: Job) -> None:
      ({"batch": "c-1", "points": [1] * 10_001}, "points", "Too many points (10,001)"),
      ({"batch": "c-1", "points": [], "more": 1}, "more", "Unknown field")],
 )  # fmt: skip
-def test_wrong_batch_is_refused_as_a_whole(
+def test_invalid_batch_is_rejected_completely(
     api: APIClient, job: Job, body: dict[str, Any], field: str, sentence: str
 ) -> None:
     answer = api.post(f"{REPORTS}/{job.pk}/points", body, format="json")
@@ -310,7 +310,7 @@ def test_silent_run_fails_and_continues_with_the_next_report(api: APIClient, job
     assert reload(job).status == Status.COMPLETED
 
 
-def test_run_that_was_finished_as_failed_does_not_continue(api: APIClient, job: Job) -> None:
+def test_run_finished_as_failed_does_not_continue(api: APIClient, job: Job) -> None:
     finish(api, job, status="failed", error_message="no")
     send(api, job, "c-1", point(1, loss=1.0))
     api.post(f"{REPORTS}/{job.pk}/heartbeat")
@@ -318,7 +318,7 @@ def test_run_that_was_finished_as_failed_does_not_continue(api: APIClient, job: 
 
 
 @pytest.mark.parametrize("stop", ["pause", "cancel"])
-def test_heartbeat_answers_the_requested_stop(api: APIClient, job: Job, stop: str) -> None:
+def test_heartbeat_returns_the_requested_stop(api: APIClient, job: Job, stop: str) -> None:
     def heartbeat() -> Any:
         return api.post(f"{REPORTS}/{job.pk}/heartbeat").json()
 
@@ -354,10 +354,12 @@ def test_log_is_written_at_its_offset_once(api: APIClient, job: Job) -> None:
     assert append(4, b"two\n").json() == {"size": 8}
     assert append(2, b"e").json() == {"size": 8}
     assert (attempt_directory(job.pk, 1) / "trainer.log").read_bytes() == b"one\ntwo\n"
+    for after in (0, 8):
+        assert append(after, b"").json() == {"size": 8}
     assert append(2**31 - 1, b"x").status_code == 413
 
 
-def test_log_names_the_output_that_never_came(api: APIClient, job: Job) -> None:
+def test_log_states_which_output_was_never_received(api: APIClient, job: Job) -> None:
     url = f"{REPORTS}/{job.pk}/logs?after="
     for after, text in ((0, b"one\n"), (10, b"two\n"), (20, b"three\n")):
         answer = api.generic("POST", f"{url}{after}", cast(str, text), "text/plain")
@@ -380,13 +382,13 @@ def test_only_owner_and_team_may_report(api: APIClient, job: Job, bob: User, sta
     assert status(bob) == 200
 
 
-def test_reports_have_a_rate_limit_of_their_own(api: APIClient, job: Job, settings: Any) -> None:
+def test_reports_have_a_separate_rate_limit(api: APIClient, job: Job, settings: Any) -> None:
     settings.REQUESTS_PER_MINUTE = 1
     codes = [api.post(f"{REPORTS}/{job.pk}/heartbeat").status_code for _ in range(3)]
     assert codes == [200, 200, 200]
 
 
-def test_other_jobs_take_no_reports(api: APIClient, ada: User, dataset: Dataset) -> None:
+def test_only_reported_jobs_accept_reports(api: APIClient, ada: User, dataset: Dataset) -> None:
     submitted = lifecycle.submit(ada, dataset, TrainConfig())
     assert api.post(f"{REPORTS}/{submitted.pk}/heartbeat").status_code == 404
 

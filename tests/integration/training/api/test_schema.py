@@ -1,4 +1,4 @@
-"""The schema is open to strangers, so it is not generated for each of them."""
+"""The public schema is cached, so it is not generated for each request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 URL = "/api/v1/schema"
 
 
-def test_schema_is_generated_once_for_all_who_ask(
+def test_schema_is_generated_once_for_all_users(
     db: None, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generated = []
@@ -34,7 +34,7 @@ def test_schema_is_generated_once_for_all_who_ask(
     assert len(generated) == 1
 
 
-def test_schema_comes_in_each_media_type(db: None, client: Client) -> None:
+def test_schema_is_available_in_each_media_type(db: None, client: Client) -> None:
     assert client.get(URL).content.startswith(b"openapi: 3.1.0")
     shown = client.get(URL, headers={"Accept": "application/json"})
     assert shown["Content-Type"].startswith("application/json")
@@ -42,7 +42,7 @@ def test_schema_comes_in_each_media_type(db: None, client: Client) -> None:
     assert client.get(URL, headers={"Accept": "application/vnd.oai.openapi"}).status_code == 200
 
 
-def test_each_operation_has_a_description_of_its_own(db: None, client: Client) -> None:
+def test_each_operation_has_its_own_description(db: None, client: Client) -> None:
     schema = json.loads(client.get(URL, headers={"Accept": "application/json"}).content)
     described = [
         (operation["summary"], operation.get("description", ""))

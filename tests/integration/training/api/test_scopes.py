@@ -1,4 +1,4 @@
-"""Each endpoint needs a scope of the token, and names it when it is missing."""
+"""Each endpoint requires a scope of the token, and names it when it is missing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_operation_refuses_a_token_without_its_scope(ada: User, dataset: D
         assert f"lacks the scope '{scope}'" in answer.json()["detail"]
 
 
-def test_reporting_needs_no_more_than_report(ada: User) -> None:
+def test_reporting_needs_only_the_scope_report(ada: User) -> None:
     client = client_with(ada, "report")
     job = client.post(f"{API}/reports", {"name": "far"}, format="json").json()
     path = f"{API}/reports/{job['id']}"
@@ -88,7 +88,7 @@ def test_reporting_needs_no_more_than_report(ada: User) -> None:
     assert client.post(f"{API}/jobs/{job['id']}/cancel").status_code == 403
 
 
-def test_reading_does_not_permit_changes(ada: User, job: Job) -> None:
+def test_scope_read_does_not_permit_changes(ada: User, job: Job) -> None:
     client = client_with(ada, "read")
     assert client.get(f"{API}/jobs/{job.pk}").status_code == 200
     for method, path in (("post", "/cancel"), ("post", "/clone"), ("patch", ""), ("delete", "")):
@@ -96,7 +96,7 @@ def test_reading_does_not_permit_changes(ada: User, job: Job) -> None:
     assert Job.objects.get().status == "queued"
 
 
-def test_staff_without_admin_see_only_what_is_theirs(staff: User, job: Job) -> None:
+def test_staff_with_a_token_without_admin_see_only_their_own_jobs(staff: User, job: Job) -> None:
     client = client_with(staff, "read", "train")
     assert client.get(f"{API}/jobs").json()["results"] == []
     for answer in (client.get(f"{API}/jobs/{job.pk}"), client.post(f"{API}/jobs/{job.pk}/cancel")):
@@ -106,7 +106,7 @@ def test_staff_without_admin_see_only_what_is_theirs(staff: User, job: Job) -> N
     assert client_with(staff, *SCOPES).get(f"{API}/jobs/{job.pk}").status_code == 200
 
 
-def test_admin_gives_no_rights_to_others(bob: User, job: Job) -> None:
+def test_admin_scope_gives_no_rights_to_ordinary_users(bob: User, job: Job) -> None:
     assert client_with(bob, *SCOPES).get(f"{API}/jobs/{job.pk}").status_code == 404
 
 
@@ -123,7 +123,7 @@ def test_session_has_every_scope(page: Any, job: Job) -> None:
     assert page.get(f"{API}/jobs/{job.pk}").status_code == 200
 
 
-def test_longest_lifetime_is_set_by_the_operator(ada: User, settings: Any) -> None:
+def test_token_lifetime_is_limited_by_the_operator(ada: User, settings: Any) -> None:
     client = client_with(ada, "read")
     settings.TOKEN_MAX_DAYS = 30
     sent = {"username": "ada", "password": "ada-secret-1", "days": 31}

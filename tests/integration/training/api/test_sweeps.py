@@ -53,7 +53,9 @@ def test_invalid_field_is_reported_and_nothing_is_created(api: APIClient, datase
     assert not Sweep.objects.exists()
 
 
-def test_pause_resume_cancel_rename_and_delete(api: APIClient, sweep: dict[str, Any]) -> None:
+def test_sweep_is_paused_resumed_cancelled_renamed_and_deleted(
+    api: APIClient, sweep: dict[str, Any]
+) -> None:
     path = f"{SWEEPS}/{sweep['id']}"
     assert api.delete(path).status_code == 409
     for action, status in [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")]:

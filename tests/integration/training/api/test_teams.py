@@ -1,4 +1,4 @@
-"""What a team sees and may do; tokens that end; the trail that is left."""
+"""Access of teams, expired tokens, and the audit log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.localization.config import TrainConfig
 from training.models import ApiToken, AuditEntry, Dataset, Job
 from training.workers import registry as workers
 
-JOBS = "/api/v1/training/jobs"
+JOBS, SWEEPS = "/api/v1/training/jobs", "/api/v1/training/sweeps"
 
 
 @pytest.fixture
@@ -47,6 +47,35 @@ def test_team_member_can_view_and_control_but_not_delete(
     api.patch(f"{JOBS}/{job.pk}", {"team": None}, format="json")
     assert theirs.get(f"{JOBS}/{job.pk}").status_code == 404
     assert AuditEntry.objects.filter(action="share").count() == 2
+
+
+def test_team_member_controls_a_shared_sweep_but_does_not_delete_it(
+    api: APIClient, theirs: APIClient, ada: User, bob: User, dataset: Dataset
+) -> None:
+    lab = Group.objects.create(name="lab")
+    lab.user_set.add(ada, bob)
+    body = {
+        "name": "Rates", "dataset_id": str(dataset.pk), "max_parallel": 1, "team": "lab",
+        "space": {"learning_rate": {"values": [0.001, 0.01]}}, "method": "grid",
+    }  # fmt: skip
+    made = api.post(SWEEPS, body, format="json")
+    assert (made.status_code, made.json()["team"]) == (201, "lab")
+    url = f"{SWEEPS}/{made.json()['id']}"
+    assert [found["id"] for found in theirs.get(SWEEPS).json()["results"]] == [made.json()["id"]]
+    first = f"{JOBS}/{made.json()['trials'][0]['job_id']}"
+    assert theirs.get(first).json()["team"] == "lab"
+    assert theirs.post(f"{url}/pause").status_code == 202
+    assert theirs.delete(url).status_code == 403
+    assert theirs.patch(url, {"team": None}, format="json").status_code == 403
+    assert theirs.patch(url, {"max_parallel": 2}, format="json").json()["max_parallel"] == 2
+    assert theirs.post(f"{url}/resume").status_code == 202
+    # Trials that start later are shared too.
+    assert {job.team for job in Job.objects.filter(sweep_id=made.json()["id"])} == {lab}
+    assert api.patch(url, {"team": None}, format="json").json()["team"] is None
+    assert theirs.get(url).status_code == theirs.get(first).status_code == 404
+    refused = api.post(SWEEPS, {**body, "team": "other"}, format="json")
+    assert refused.status_code == 400
+    assert "You do not belong to a team named 'other'." in str(refused.json())
 
 
 @pytest.mark.parametrize("path", ["jobs", "datasets", "models", "sweeps", "webhooks"])
@@ -118,7 +147,7 @@ def test_audit_log_contains_the_request_id(ada: User) -> None:
     assert (entry.request_id, entry.address) == ("mine-1", "127.0.0.1")
 
 
-def test_job_for_a_gpu_shows_what_it_waits_for(
+def test_gpu_job_shows_what_it_waits_for(
     api: APIClient, ada: User, dataset: Dataset, settings: object
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(), policy=QueuePolicy(needs="gpu"))

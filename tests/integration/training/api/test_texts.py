@@ -1,4 +1,4 @@
-"""One rule for texts wherever they come in, whatever database is behind it."""
+"""One rule for texts at every endpoint and form, on both databases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Send = Callable[[str], Any]
 def senders(
     api: APIClient, page: Client, admin: Client, dataset: Dataset, job: Job
 ) -> dict[str, Send]:
-    """Each way in for a name, by what it makes."""
+    """Each endpoint and form that accepts a name, by the kind of object."""
     dataset_id = str(dataset.pk)
 
     def post(path: str, **body: Any) -> Any:
@@ -98,7 +98,7 @@ def names() -> set[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_name_that_cannot_be_kept_or_seen_is_refused_by_every_way_in(
+def test_unstorable_or_invisible_name_is_rejected_by_every_endpoint_and_form(
     send: dict[str, Send], way: str
 ) -> None:
     before = names()
@@ -110,13 +110,13 @@ def test_name_that_cannot_be_kept_or_seen_is_refused_by_every_way_in(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_name_is_stored_in_one_spelling_by_every_way_in(send: dict[str, Send], way: str) -> None:
+def test_name_is_normalized_by_every_endpoint_and_form(send: dict[str, Send], way: str) -> None:
     answer = send[way](NFD)
     assert answer.status_code in (200, 201, 202, 302, 303), answer.content[:3000]
     assert NFC in names()
 
 
-def test_sentence_names_the_character(api: APIClient, dataset: Dataset) -> None:
+def test_error_names_the_character(api: APIClient, dataset: Dataset) -> None:
     answer = api.post(f"{API}/projects", {"name": "a\u202eb"}, format="json")
     assert answer.json()["errors"] == {
         "name": [
@@ -129,7 +129,7 @@ def test_sentence_names_the_character(api: APIClient, dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("value", ["a\0b", {"a\0": 1}, ["\x1b"]], ids=ascii)
-def test_parameters_of_a_report_hold_only_what_any_database_stores(
+def test_parameters_of_a_report_contain_only_text_that_both_databases_store(
     api: APIClient, value: Any
 ) -> None:
     answer = api.post(f"{API}/reports", {"config": {"x": value}}, format="json")
@@ -142,7 +142,7 @@ def test_parameters_of_a_report_hold_only_what_any_database_stores(
     [2**64, -(2**63), 1e999, json.loads("[" * 60 + "]" * 60)],
     ids=lambda value: str(value)[:9],
 )
-def test_value_that_could_not_be_sent_back_is_refused(api: APIClient, value: Any) -> None:
+def test_value_that_could_not_be_returned_as_json_is_rejected(api: APIClient, value: Any) -> None:
     body = json.dumps({"config": {"x": value}}).replace("Infinity", "1e999")
     answer = api.post(f"{API}/reports", body, content_type="application/json")
     # orjson reads large integers as floats, which can be sent back.
@@ -151,7 +151,9 @@ def test_value_that_could_not_be_sent_back_is_refused(api: APIClient, value: Any
     assert api.get(f"{API}/jobs").status_code == 200
 
 
-def test_end_of_a_run_is_not_lost_for_the_colors_of_its_message(api: APIClient) -> None:
+def test_control_characters_in_the_error_message_do_not_prevent_finishing_a_run(
+    api: APIClient,
+) -> None:
     job = api.post(f"{API}/reports", {"name": "x"}, format="json").json()["id"]
     sent = {"status": "failed", "error_message": "\x1b[31mboom\0"}
     answer = api.post(f"{API}/reports/{job}/finish", sent, format="json")

@@ -1,9 +1,8 @@
-"""Rate limits, the same for all processes."""
+"""Rate limits, shared by all processes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,20 +10,18 @@ from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
-from training.accounts.rate_limits import BatchedRateLimiter, rate_limiter
+from training.accounts.rate_limits import BatchedRateLimiter
 from training.models import Allowance, AuditEntry
 
 JOBS, TOKEN = "/api/v1/training/jobs", "/api/v1/auth/token"
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that moves only when it is set."""
     now = [1_800_000_015.0]
     monkeypatch.setattr("training.accounts.rate_limits.time.time", lambda: now[0])
-    rate_limiter.clear()
-    yield now
-    rate_limiter.clear()
+    return now
 
 
 def test_throttled_response_has_retry_after(
@@ -142,7 +139,7 @@ def test_addresses_of_one_ipv6_network_share_the_limit(
     assert codes == [401] * 3 + [429] * 4 + [401]
 
 
-def test_failures_at_one_account_are_refused_with_the_seconds(client: Any, ada: User) -> None:
+def test_repeated_failures_at_one_account_get_429_with_the_pause(client: Any, ada: User) -> None:
     wrong = {"username": "ada", "password": "guess"}
     answers = [client.post(TOKEN, wrong, "application/json") for _ in range(7)]
     assert [answer.status_code for answer in answers] == [401] * 6 + [429]
@@ -160,7 +157,7 @@ def test_pages_count_toward_the_limit_of_the_user(page: Any, ada: User, settings
     assert page.get(JOBS).status_code == 429
 
 
-def test_name_of_a_failed_sign_in_is_not_kept(client: Any, ada: User) -> None:
+def test_name_of_a_failed_sign_in_is_not_stored(client: Any, ada: User) -> None:
     for name in ("ada", "my secret password"):
         client.post("/login", {"username": name, "password": "guess"})
     refused = AuditEntry.objects.filter(action="sign in refused").order_by("pk")

@@ -1,4 +1,4 @@
-"""The endpoint to which Hugging Face's `Trainer` reports, with requests that its callback sent."""
+"""The status endpoint for Hugging Face's `Trainer`, with recorded requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_status_of_another_attempt_is_a_conflict(program: Client, job: Job) -> N
     answer = program.post(url(job, 2), RECORDED[1], JSON)
     assert answer.status_code == 409
     assert answer.json()["detail"] == (
-        "Attempt 2 of this job does not run: the job is running, and its newest attempt is 1."
+        "Attempt 2 of this job is not running: the job is running, and its newest attempt is 1."
     )
 
 

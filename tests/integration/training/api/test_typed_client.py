@@ -1,4 +1,4 @@
-"""A client that is made from the schema alone lives through all of a job's life."""
+"""A client that is generated from the schema covers the whole life of a job."""
 
 from __future__ import annotations
 

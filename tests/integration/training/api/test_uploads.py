@@ -1,4 +1,4 @@
-"""Malicious uploads and the errors they get."""
+"""Malicious uploads and their errors."""
 
 from __future__ import annotations
 
@@ -128,7 +128,9 @@ SENDERS = [
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_large_body_of_a_stranger_is_not_asked_for(embedded: Stack, sender: str) -> None:
+def test_large_body_of_an_unauthenticated_client_gets_no_100_continue(
+    embedded: Stack, sender: str
+) -> None:
     head = (
         f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\nContent-Length: 500000000\n{sender}"
         "Expect: 100-continue\n\n"
@@ -139,7 +141,7 @@ def test_large_body_of_a_stranger_is_not_asked_for(embedded: Stack, sender: str)
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_large_chunked_body_of_a_stranger_is_refused_while_it_comes(
+def test_large_chunked_body_without_authentication_is_rejected_while_it_arrives(
     embedded: Stack, sender: str
 ) -> None:
     chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
@@ -157,7 +159,7 @@ def peak_mb(stack: Stack) -> float:
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
 
 
-def test_large_body_of_a_user_is_read_without_holding_it_in_memory(embedded: Stack) -> None:
+def test_large_body_of_a_user_is_read_without_keeping_it_in_memory(embedded: Stack) -> None:
     with embedded.api() as api:
         answer = api.post("/datasets/import", files={"file": bytes(3 << 20)}, data={"name": "x"})
         assert answer.status_code == 400
@@ -168,7 +170,7 @@ def test_large_body_of_a_user_is_read_without_holding_it_in_memory(embedded: Sta
     assert peak_mb(embedded) - before < 40
 
 
-def test_trackio_client_sends_all_that_it_kept_in_one_request(embedded: Stack) -> None:
+def test_trackio_client_sends_its_whole_buffer_in_one_request(embedded: Stack) -> None:
     """The server finds the user in Trackio's own header before it reads a large body."""
     logs = [
         {"project": "kept", "run": "r", "run_id": "a" * 32, "metrics": {"loss": step},
@@ -185,7 +187,7 @@ def test_trackio_client_sends_all_that_it_kept_in_one_request(embedded: Stack) -
     assert job["summary"] == {"loss": 299.0}
 
 
-def test_body_is_asked_for_once_the_sender_is_known(embedded: Stack) -> None:
+def test_body_gets_100_continue_once_the_client_is_authenticated(embedded: Stack) -> None:
     head = (
         f"POST {DATASETS}/import HTTP/1.1\nHost: localhost\nContent-Length: {3 << 20}\n"
         f"Authorization: Bearer {embedded.tokens['ada']}\nExpect: 100-continue\n\n"
@@ -194,7 +196,7 @@ def test_body_is_asked_for_once_the_sender_is_known(embedded: Stack) -> None:
         assert answer == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def test_nothing_is_unpickled_anywhere() -> None:
+def test_no_module_uses_pickle() -> None:
     loads = re.compile(r"^\s*(import|from) (pickle|joblib|dill|cloudpickle|shelve)\b", re.MULTILINE)
     for room in ("heimdall", "training", "realtime"):
         for file in (Path(settings.BASE_DIR) / room).rglob("*.py"):

@@ -26,7 +26,7 @@ def job(ada: User, dataset: Dataset) -> Job:
     return job
 
 
-def test_frames_come_in_order_after_a_seq(job: Job) -> None:
+def test_frames_are_returned_in_order_after_a_seq(job: Job) -> None:
     frames = STORE.frames(job.pk, after=1, limit=10)
     assert [frame.seq for frame in frames] == [2, 3]
     body = json.loads(frames[0].body)
@@ -34,7 +34,7 @@ def test_frames_come_in_order_after_a_seq(job: Job) -> None:
     assert frames[1].routing_key == f"training.completed.{job.pk}"
 
 
-def test_latest_seqs_of_given_and_of_changed_jobs(job: Job) -> None:
+def test_latest_seqs_are_read_for_given_and_for_changed_jobs(job: Job) -> None:
     assert STORE.latest_seqs([job.pk]) == {job.pk: 3}
     assert STORE.latest_seqs_since(60) == {job.pk: 3}
     assert STORE.latest_seqs_since(-60) == {}
@@ -47,7 +47,7 @@ def test_changed_jobs_are_found_by_the_clock_of_the_database(
     assert STORE.latest_seqs_since(60) == {job.pk: 3}
 
 
-def test_seqs_at_a_position_and_now_of_visible_jobs(
+def test_visible_seqs_are_those_at_a_position_and_now(
     job: Job, ada: User, bob: User, staff: User, dataset: Dataset, django_assert_num_queries: Any
 ) -> None:
     position = STORE.position()
@@ -80,14 +80,12 @@ def test_event_of_another_version_is_sent_and_delivered(job: Job) -> None:
     assert [json.loads(frame.body)["seq"] for frame in frames] == [4, 5]
 
 
-def test_a_job_is_watched_by_its_owner_and_by_staff(
-    job: Job, ada: User, bob: User, staff: User
-) -> None:
+def test_job_is_visible_to_its_owner_and_staff(job: Job, ada: User, bob: User, staff: User) -> None:
     seen = {user.username: STORE.can_view(Viewer(user.pk), job.pk) for user in (ada, bob, staff)}
     assert seen == {"ada": True, "bob": False, "grace": True}
 
 
-def test_one_at_a_time_sends_a_jobs_events(job: Job) -> None:
+def test_one_process_at_a_time_sends_the_events_of_a_job(job: Job) -> None:
     assert list(OUTBOX.pending_jobs(10)) == [job.pk]
     assert OUTBOX.claim(job.pk, 30)
     assert not OUTBOX.claim(job.pk, 30)
@@ -96,18 +94,18 @@ def test_one_at_a_time_sends_a_jobs_events(job: Job) -> None:
     assert [frame.seq for frame in OUTBOX.unsent(job.pk, None, 10)] == [3]
 
 
-def test_the_claim_of_a_killed_sender_runs_out(job: Job) -> None:
+def test_claim_of_a_killed_sender_expires(job: Job) -> None:
     assert OUTBOX.claim(job.pk, -1)
     assert OUTBOX.claim(job.pk, 30)
 
 
-def test_a_slow_sender_does_not_move_the_mark_back(job: Job) -> None:
+def test_slow_publisher_does_not_reset_the_published_seq(job: Job) -> None:
     OUTBOX.release(job.pk, 3)
     OUTBOX.release(job.pk, 1)
     assert list(OUTBOX.pending_jobs(10)) == []
 
 
-def test_staff_whose_token_withholds_it_see_what_others_do(
+def test_staff_with_a_token_without_admin_see_what_ordinary_users_see(
     job: Job, staff: User, ada: User
 ) -> None:
     limited = Viewer(staff.pk, as_staff=False)

@@ -1,4 +1,4 @@
-"""The stored bytes of a user: measured, limited for all ways in, and not exceeded by uploads."""
+"""Stored bytes per user: measured, limited at every endpoint, not exceeded by uploads."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_files_of_jobs_and_datasets_count(ada: User, dataset: Dataset, job: Job)
     assert limits.STORED_BYTES.count(ada.pk) == stored
 
 
-def test_who_is_at_the_limit_starts_nothing_that_writes(
+def test_user_at_the_storage_limit_cannot_start_anything_that_writes(
     api: APIClient, dataset: Dataset, job: Job, allow: Any
 ) -> None:
     lifecycle.request_pause(job, "ada")
@@ -82,7 +82,7 @@ def test_who_is_at_the_limit_starts_nothing_that_writes(
     )
 
 
-def test_a_dataset_that_does_not_fit_leaves_no_file(
+def test_dataset_over_the_storage_limit_leaves_no_file(
     ada: User, arrays: Arrays, dataset: Dataset, allow: Any
 ) -> None:
     folder = django_settings.DATA_DIR / "datasets"
@@ -93,7 +93,9 @@ def test_a_dataset_that_does_not_fit_leaves_no_file(
     assert set(folder.iterdir()) == before
 
 
-def test_artifacts_are_refused_before_and_while_they_come(api: APIClient, allow: Any) -> None:
+def test_artifacts_over_the_limit_are_rejected_before_and_during_upload(
+    api: APIClient, allow: Any
+) -> None:
     job_id = api.post(f"{API}/reports", {"name": "One"}, "json").json()["id"]
     allow(1 * MB)
     answer = put(api, job_id, "large", 2 * MB)
@@ -121,7 +123,7 @@ def test_retention_measures_what_changed(job: Job, dataset: Dataset) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_uploads_at_once_do_not_exceed_the_limit(api: APIClient, ada: User, allow: Any) -> None:
+def test_concurrent_uploads_do_not_exceed_the_limit(api: APIClient, ada: User, allow: Any) -> None:
     jobs = [
         Job.objects.get(pk=api.post(f"{API}/reports", {"name": "A"}, "json").json()["id"])
         for _ in range(6)

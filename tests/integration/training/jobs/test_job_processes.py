@@ -38,7 +38,7 @@ def test_paused_and_resumed_job_has_the_metrics_of_an_uninterrupted_one(stack: S
     assert len(uninterrupted) == 40
 
 
-def test_a_cancel_is_received_soon(stack: Stack) -> None:
+def test_cancel_takes_effect_within_seconds(stack: Stack) -> None:
     job_id = stack.submit(epochs=100_000, patience=100_000)
     eventually(lambda: stack.job(job_id)["current_epoch"] >= 1)
     with stack.api() as api:

@@ -1,4 +1,4 @@
-"""A job's changes: one row or nothing, each with its events."""
+"""State changes of a job: compare-and-set on its row, with the events of each change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_submitted_job_is_queued_with_an_event(job: Job) -> None:
     assert events_and_statuses(job) == [("training:status", "queued")]
 
 
-def test_a_waiting_job_is_paused_at_once(job: Job) -> None:
+def test_queued_job_is_paused_immediately(job: Job) -> None:
     assert lifecycle.request_pause(job, "ada").status == Status.PAUSED
     assert events_and_statuses(job)[1:] == [
         ("training:status", "paused"),
@@ -31,13 +31,13 @@ def test_a_waiting_job_is_paused_at_once(job: Job) -> None:
     ]
 
 
-def test_a_running_job_is_only_asked(job: Job) -> None:
+def test_pause_of_a_running_job_is_only_requested(job: Job) -> None:
     attempts.claim(job.pk, "worker")
     pausing = lifecycle.request_pause(job, "ada")
     assert (pausing.status, pausing.stop_requested) == (Status.RUNNING, Stop.PAUSE)
 
 
-def test_asking_twice_is_asking_once(job: Job) -> None:
+def test_repeated_pause_request_changes_nothing(job: Job) -> None:
     attempts.claim(job.pk, "worker")
     lifecycle.request_pause(job, "ada")
     before = events_and_statuses(job)
@@ -45,7 +45,7 @@ def test_asking_twice_is_asking_once(job: Job) -> None:
     assert events_and_statuses(job) == before
 
 
-def test_a_cancel_outranks_a_pause_and_not_the_other_way_round(job: Job) -> None:
+def test_cancel_replaces_a_requested_pause_but_not_vice_versa(job: Job) -> None:
     attempts.claim(job.pk, "worker")
     lifecycle.request_pause(job, "ada")
     assert lifecycle.request_cancel(job, "ada").stop_requested == Stop.CANCEL
@@ -55,7 +55,7 @@ def test_a_cancel_outranks_a_pause_and_not_the_other_way_round(job: Job) -> None
         lifecycle.request_pause(job, "ada")
 
 
-def test_a_finished_job_cannot_be_steered(job: Job) -> None:
+def test_finished_job_rejects_pause_cancel_and_resume(job: Job) -> None:
     lifecycle.request_cancel(job, "ada")
     for request in (lifecycle.request_pause, lifecycle.request_cancel, lifecycle.resume):
         with pytest.raises(lifecycle.ConflictError, match="it is cancelled"):
@@ -69,7 +69,7 @@ def test_only_one_worker_gets_a_job(job: Job) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_claims_at_once_one_wins(ada: User, dataset: Dataset) -> None:
+def test_one_of_many_concurrent_claims_wins(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig())
 
     def claim(name: int) -> bool:
@@ -86,9 +86,7 @@ def test_of_many_claims_at_once_one_wins(ada: User, dataset: Dataset) -> None:
     ]
 
 
-def test_an_epoch_is_stored_with_its_events_and_only_once(
-    job: Job, running_attempt: Attempt
-) -> None:
+def test_epoch_is_stored_once_with_its_events(job: Job, running_attempt: Attempt) -> None:
     for _ in range(2):
         attempts.record_epochs(running_attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
     assert Epoch.objects.filter(job=job).count() == 1
@@ -103,7 +101,7 @@ def test_missing_epoch_is_an_error(job: Job, running_attempt: Attempt) -> None:
         )
 
 
-def test_a_superseded_attempt_can_write_nothing(job: Job) -> None:
+def test_superseded_attempt_cannot_write(job: Job) -> None:
     old = claim_job(job, "sleeper")
     results.requeue_or_fail(old, "worker@here", "crashed", "No heartbeat.")
     new = claim_job(job)
@@ -129,7 +127,7 @@ def test_job_that_keeps_crashing_fails_with_the_reason(job: Job) -> None:
     assert reload(job).error_message.startswith("Killed. That was crash 3 in a row")
 
 
-def test_an_epoch_between_two_crashes_starts_the_count_anew(job: Job) -> None:
+def test_epoch_between_two_crashes_resets_the_crash_count(job: Job) -> None:
     for epoch in range(1, 4):
         attempt = claim_job(job)
         attempts.record_epochs(attempt, attempts.EpochReport(epoch, METRICS, 0.5, False, "/c"))
@@ -154,7 +152,7 @@ def test_every_status_event_names_its_cause(job: Job) -> None:
     ]  # fmt: skip
 
 
-def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(
+def test_interrupted_job_with_a_requested_cancellation_is_cancelled(
     job: Job, running_attempt: Attempt
 ) -> None:
     lifecycle.request_cancel(job, "ada")
@@ -162,7 +160,7 @@ def test_an_interrupted_job_that_was_to_be_cancelled_is_cancelled(
     assert reload(job).status == Status.CANCELLED
 
 
-def test_a_failed_job_resumes_from_its_checkpoint(job: Job, running_attempt: Attempt) -> None:
+def test_failed_job_resumes_from_its_checkpoint(job: Job, running_attempt: Attempt) -> None:
     attempts.record_epochs(running_attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
     results.fail_attempt(running_attempt, "No disk.")
     resumed = lifecycle.resume(job, "ada")
@@ -186,7 +184,7 @@ def test_job_that_another_process_deleted_counts_as_deleted(job: Job) -> None:
     assert not AuditEntry.objects.filter(action="delete").exists()
 
 
-def test_a_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:
+def test_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:
     job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=50))
     made = Dataset.objects.get()
     assert (job.dataset, made.status) == (made, Dataset.State.GENERATING)
@@ -194,10 +192,10 @@ def test_a_cancelled_generation_leaves_a_failed_dataset(ada: User) -> None:
     assert Dataset.objects.get().status == Dataset.State.FAILED
 
 
-def test_old_snapshot_and_events_equal_the_fresh_snapshot(
+def test_old_snapshot_plus_events_equals_the_new_snapshot(
     job: Job, running_attempt: Attempt
 ) -> None:
-    """What a page does: whoever has a snapshot and hears all events knows what is."""
+    """Like a page does: a snapshot plus all later events gives the current state."""
     page = {"status": "", "stop_requested": "", "epoch": 0, "best": None}
     attempts.record_started(running_attempt, 240, 160, 40)
     attempts.record_epochs(running_attempt, attempts.EpochReport(1, METRICS, 0.5, True, "/c/1"))
@@ -223,7 +221,7 @@ def test_old_snapshot_and_events_equal_the_fresh_snapshot(
     }
 
 
-def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(
+def test_epochs_received_together_are_stored_as_if_received_one_by_one(
     job: Job, running_attempt: Attempt
 ) -> None:
     reports = [
@@ -243,9 +241,7 @@ def test_epochs_that_come_together_are_stored_as_if_they_had_come_one_by_one(
     ]  # fmt: skip
 
 
-def test_of_epochs_that_come_together_only_the_new_ones_are_added(
-    job: Job, running_attempt: Attempt
-) -> None:
+def test_only_new_epochs_of_a_batch_are_added(job: Job, running_attempt: Attempt) -> None:
     reports = [
         attempts.EpochReport(epoch, METRICS, 0.5, epoch == 1, f"/c/{epoch}") for epoch in (1, 2, 3)
     ]

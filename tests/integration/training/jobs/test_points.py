@@ -74,9 +74,23 @@ def test_outdated_attempt_stores_no_points(job: Job, running_attempt: Attempt) -
         points.record_checkpointed(running_attempt, "/c")
 
 
-def test_checkpoint_is_where_the_next_attempt_resumes(job: Job, running_attempt: Attempt) -> None:
+def test_reported_checkpoint_is_stored_for_the_next_attempt(
+    job: Job, running_attempt: Attempt
+) -> None:
     points.record_checkpointed(running_attempt, "/data/checkpoint")
     assert reload(job).checkpoint_path == "/data/checkpoint"
+
+
+def test_later_checkpoint_counts_as_progress_between_crashes(
+    job: Job, running_attempt: Attempt
+) -> None:
+    """A script that reports steps only, such as a Trainer, has no epochs that show progress."""
+    Job.objects.filter(pk=job.pk).update(crashes=2)
+    points.record_checkpointed(running_attempt, "/data/attempt-001/epoch-000300.safetensors")
+    assert reload(job).crashes == 0
+    Job.objects.filter(pk=job.pk).update(crashes=2)
+    points.record_checkpointed(running_attempt, "/data/attempt-002/epoch-000300.safetensors")
+    assert reload(job).crashes == 2
 
 
 def test_invalid_points_are_named_and_the_others_stored(job: Job, running_attempt: Attempt) -> None:

@@ -38,6 +38,6 @@ def test_next_job_is_the_oldest_of_the_highest_priority_that_the_hardware_can_ru
     assert queue.next_job(["cpu", "gpu"]) == job.pk
 
 
-def test_change_refuses_a_transition_that_the_table_does_not_allow(job: Job) -> None:
+def test_change_rejects_a_transition_missing_from_the_table(job: Job) -> None:
     assert lifecycle.change(job.pk, Q(), status=Status.COMPLETED) is None
     assert Job.objects.get(pk=job.pk).status == Status.QUEUED

@@ -1,4 +1,4 @@
-"""A training goes to the queue of its needs, and to a worker that can meet them."""
+"""A job is sent to the queue of its needs, and to a worker that meets them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def waiting(stack: Stack, queue: str) -> int:
-    """How many messages lie in the queue on RabbitMQ; 0 where there is no such queue."""
+    """The number of messages in the queue on RabbitMQ; 0 if the queue does not exist."""
     with Connection(stack.amqp, connect_timeout=5) as line:
         try:
             found = line.default_channel.queue_declare(queue, passive=True)
@@ -35,7 +35,7 @@ def who_ran(stack: Stack, job_id: str) -> str:
     return str(next(status["actor"] for status in statuses if status["status"] == "running"))
 
 
-def test_who_needs_a_gpu_waits_for_a_worker_that_has_one(stack: Stack) -> None:
+def test_job_that_needs_a_gpu_waits_for_a_worker_with_one(stack: Stack) -> None:
     wants_gpu = stack.submit(epochs=1, needs="gpu")
     on_cpu = who_ran(stack, stack.submit(epochs=1, needs="cpu"))
     assert stack.job(wants_gpu)["waits_for"] == "No worker with a GPU is online."

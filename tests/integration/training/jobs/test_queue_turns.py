@@ -1,4 +1,4 @@
-"""The queue takes the owners of jobs in turn; priority decides first; only staff can raise it."""
+"""The queue: priority first, which only staff can raise, then owners in turn."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_owner_with_the_fewest_running_jobs_comes_first(
     assert [claim_next().owner.username for _ in range(2)] == ["ada", "bob"]
 
 
-def test_priority_goes_before_turns(ada: User, bob: User, staff: User, dataset: Dataset) -> None:
+def test_priority_takes_precedence_over_turns(
+    ada: User, bob: User, staff: User, dataset: Dataset
+) -> None:
     submit(ada, dataset, priority=-1)
     urgent = [submit(staff, dataset, priority=1) for _ in range(3)]
     submit(bob, dataset)
@@ -67,12 +69,12 @@ def test_priority_goes_before_turns(ada: User, bob: User, staff: User, dataset: 
     assert [claim_next().owner.username for _ in range(2)] == ["bob", "ada"]
 
 
-def test_the_jobs_of_one_owner_keep_their_order(ada: User, dataset: Dataset) -> None:
+def test_jobs_of_one_owner_keep_their_order(ada: User, dataset: Dataset) -> None:
     jobs = [submit(ada, dataset) for _ in range(4)]
     assert [claim_next() for _ in range(4)] == jobs
 
 
-def test_priority_above_0_is_refused_to_users_at_every_door(
+def test_priority_above_0_is_rejected_for_users_by_every_endpoint_and_form(
     api: APIClient, page: Client, ada: User, dataset: Dataset, job: Job
 ) -> None:
     sentence = "Only staff can use a priority above 0, such as 3; use 0 or less."
@@ -94,7 +96,7 @@ def test_priority_above_0_is_refused_to_users_at_every_door(
     assert Job.objects.filter(priority__gt=0).count() == 0
 
 
-def test_a_users_clone_of_an_urgent_job_is_not_urgent(
+def test_clone_by_a_user_does_not_inherit_a_staff_priority(
     api: APIClient, page: Client, staff: User, job: Job
 ) -> None:
     lifecycle.set_priority(job, 7, staff)
@@ -103,7 +105,7 @@ def test_a_users_clone_of_an_urgent_job_is_not_urgent(
     assert 'name="priority" value="0"' in page.get(f"/jobs/new?like={job.pk}").content.decode()
 
 
-def test_trials_of_who_has_left_the_staff_are_not_urgent(staff: User, dataset: Dataset) -> None:
+def test_trials_of_a_former_staff_member_lose_their_priority(staff: User, dataset: Dataset) -> None:
     Dataset.objects.update(owner=staff)
     spec = validate_spec(
         {"name": "S", "dataset_id": str(dataset.pk), "config": {"priority": 3},

@@ -1,4 +1,4 @@
-"""Search reads indexes: the number of queries is constant, and the matches are those of a scan."""
+"""Search reads indexes, with a constant number of queries, and matches like a scan."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_number_of_queries_is_independent_of_the_matches(
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the plan of SQLite")
-def test_kinds_of_matches_read_an_index_instead_of_the_rows(jobs: dict[str, Job]) -> None:
+def test_matches_of_every_kind_are_found_by_index(jobs: dict[str, Job]) -> None:
     with CaptureQueriesContext(connection) as queries:
         list(search_for_staff(Job.objects.all(), "anything"))
         list(contains(Job.objects.all(), "anything"))

@@ -20,7 +20,7 @@ def samples(count: int, start: float = START, **figures: float) -> list[Sample]:
     ]
 
 
-def test_samples_come_back_as_columns(job: Job) -> None:
+def test_samples_are_returned_as_columns(job: Job) -> None:
     SampleStore(job.pk, 1).add(samples(3))
     found = system_figures.columns(job, 100)
     assert found.seconds == [0, 5, 10]
@@ -31,7 +31,7 @@ def test_samples_come_back_as_columns(job: Job) -> None:
     assert found.peak_memory == 1_000_000_002
 
 
-def test_a_block_grows_until_it_is_full(job: Job) -> None:
+def test_block_grows_until_it_is_full(job: Job) -> None:
     store = SampleStore(job.pk, 1)
     for sample in samples(2 * BLOCK_LENGTH + 1):
         store.add([sample])
@@ -39,7 +39,7 @@ def test_a_block_grows_until_it_is_full(job: Job) -> None:
     assert system_figures.columns(job, 1000).series["cpu_percent"] == list(range(121))
 
 
-def test_attempts_and_figures_that_come_later_have_their_place(job: Job) -> None:
+def test_columns_include_later_attempts_and_metrics(job: Job) -> None:
     SampleStore(job.pk, 1).add(samples(2))
     SampleStore(job.pk, 2).add(samples(2, START + 100, gpu0_percent=50.0))
     found = system_figures.columns(job, 100)
@@ -47,7 +47,7 @@ def test_attempts_and_figures_that_come_later_have_their_place(job: Job) -> None
     assert found.series["gpu0_percent"] == [None, None, 50, 50]
 
 
-def test_shared_memory_counts_once_where_it_is_known(job: Job) -> None:
+def test_shared_memory_counts_once_if_known(job: Job) -> None:
     SampleStore(job.pk, 1).add(samples(2, memory_pss=5e8))
     assert system_figures.columns(job, 100).peak_memory == 500_000_000
 
@@ -63,7 +63,7 @@ def test_many_samples_keep_their_peak_in_few_points(job: Job) -> None:
     assert 9000 in found.series["cpu_percent"]
 
 
-def test_the_version_changes_with_each_sample(job: Job, ada: User) -> None:
+def test_history_version_changes_with_each_sample(job: Job, ada: User) -> None:
     store, versions = SampleStore(job.pk, 1), [system_figures.version(job)]
     for sample in samples(3):
         store.add([sample])
@@ -71,7 +71,7 @@ def test_the_version_changes_with_each_sample(job: Job, ada: User) -> None:
     assert len(set(versions)) == 4
 
 
-def test_a_job_without_samples_has_empty_columns(job: Job) -> None:
+def test_job_without_samples_has_empty_columns(job: Job) -> None:
     assert system_figures.columns(job, 100).as_json() == {
         "time": [], "seconds": [], "attempt": [], "series": {}, "total": 0, "peak_memory": None,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a trainer inside a program reports of itself."""
+"""The status that a trainer inside a program reports."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_metrics_are_points_at_the_step_of_the_status(job: Job, running_attempt:
     assert reload(job).summary == {"loss": 0.5, "epoch": 0.25}
 
 
-def test_progress_and_time_left_are_those_of_the_trainer(
+def test_progress_and_time_left_are_those_reported_by_the_trainer(
     job: Job, running_attempt: Attempt
 ) -> None:
     record_status(running_attempt, status(25, 180))
@@ -86,7 +86,7 @@ def test_later_value_of_a_step_replaces_the_earlier_one(job: Job, running_attemp
     assert found["series"]["loss"] == [0.25]
 
 
-def test_value_that_a_later_status_repeats_is_stored_once(
+def test_value_repeated_by_a_later_status_is_stored_once(
     job: Job, running_attempt: Attempt
 ) -> None:
     """The callback sends the newest value of each metric every time."""
@@ -121,7 +121,7 @@ def test_resumed_training_does_not_store_its_steps_again(
     assert reload(job).progress_percent == 34
 
 
-def test_earlier_attempt_reports_nothing(job: Job, running_attempt: Attempt) -> None:
+def test_outdated_attempt_cannot_report(job: Job, running_attempt: Attempt) -> None:
     Job.objects.filter(pk=job.pk).update(attempt=2)
     with pytest.raises(SupersededError):
         record_status(running_attempt, status(10, loss=0.5, current_step=10))
@@ -137,7 +137,9 @@ def test_status_does_not_extend_the_lease(job: Job, running_attempt: Attempt) ->
     assert reload(job).lease_expires_at == before
 
 
-def test_value_of_another_client_is_not_stored_again(job: Job, running_attempt: Attempt) -> None:
+def test_value_already_stored_by_another_client_is_not_stored_again(
+    job: Job, running_attempt: Attempt
+) -> None:
     """MLflow's callback logs the same names at their own steps."""
     reports.record_points(reload(job), {0: Row(8, 1e9, None, {"loss": 0.5})}, "ada")
     record_status(running_attempt, status(10, loss=0.5, current_step=10))
@@ -155,7 +157,7 @@ def test_last_status_belongs_to_the_last_step(job: Job, running_attempt: Attempt
     }  # fmt: skip
 
 
-def test_last_status_of_a_training_that_stopped_early_is_where_it_stopped(
+def test_last_status_after_early_stopping_is_stored_at_the_step_where_it_stopped(
     job: Job, running_attempt: Attempt
 ) -> None:
     record_status(running_attempt, status(38, 5, loss=0.2, current_step=300, total_steps=800,
@@ -170,9 +172,7 @@ def test_short_training_has_its_values_at_the_last_step(job: Job, running_attemp
     assert series(job, "loss") == {"loss": [(12, 0.1)]}
 
 
-def test_statuses_without_steps_have_one_after_the_other(
-    job: Job, running_attempt: Attempt
-) -> None:
+def test_statuses_without_steps_get_consecutive_steps(job: Job, running_attempt: Attempt) -> None:
     for loss in (0.5, 0.4, 0.4, 0.3):
         record_status(running_attempt, status(loss=loss))
     assert series(job, "loss") == {"loss": [(0, 0.5), (1, 0.4), (2, 0.3)]}
@@ -195,13 +195,13 @@ def test_metric_that_cannot_be_stored_does_not_affect_the_others(
     assert series(job, "acc") == {"acc": [(3, 0.5), (4, 0.6)]}
 
 
-def test_step_that_is_no_step_is_ignored(job: Job, running_attempt: Attempt) -> None:
+def test_invalid_step_is_ignored(job: Job, running_attempt: Attempt) -> None:
     for step in (math.inf, math.nan, -1, 1e300):
         record_status(running_attempt, status(loss=0.5, current_step=step))
     assert series(job, "loss") == {"loss": [(0, 0.5)]}
 
 
-def test_many_statuses_without_values_are_announced_ten_times_a_second(
+def test_statuses_without_values_are_announced_at_most_ten_times_a_second(
     job: Job, running_attempt: Attempt
 ) -> None:
     for percent in range(20):
@@ -210,7 +210,7 @@ def test_many_statuses_without_values_are_announced_ten_times_a_second(
     assert reload(job).progress_percent == 19
 
 
-def test_attempt_that_has_ended_has_no_estimate(job: Job, running_attempt: Attempt) -> None:
+def test_ended_attempt_has_no_estimated_end(job: Job, running_attempt: Attempt) -> None:
     record_status(running_attempt, status(10, 50))
     results.pause_attempt(running_attempt)
     stored = reload(job)

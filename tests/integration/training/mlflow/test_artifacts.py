@@ -73,7 +73,9 @@ def test_name_outside_the_folder_is_refused(mlflow: MlflowClient, run_id: str, n
     assert artifacts.list_artifacts(Job.objects.get(pk=run_id)) == []
 
 
-def test_missing_file_does_not_exist(mlflow: MlflowClient, run_id: str) -> None:
+def test_missing_artifact_returns_resource_does_not_exist(
+    mlflow: MlflowClient, run_id: str
+) -> None:
     answer = mlflow.client.get(f"{ROOT}/0/{run_id}/artifacts/none.txt")
     assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
     for path in ("", "0", "x/y/z", f"0/{'f' * 32}/artifacts/a.txt"):
@@ -85,7 +87,7 @@ def test_files_count_toward_the_limit(ada: User, mlflow: MlflowClient, run_id: s
     assert put(mlflow, run_id, "a.txt", b"x" * 11) == 409
 
 
-def test_files_are_visible_to_who_sees_the_job(
+def test_files_are_visible_to_users_who_can_view_the_job(
     bob: User, mlflow: MlflowClient, run_id: str, mlflow_of: Callable[..., MlflowClient]
 ) -> None:
     put(mlflow, run_id, "a.txt", b"x")

@@ -150,7 +150,7 @@ def test_versions_count_from_one(mlflow: MlflowClient, model_id: str, registered
     ]  # fmt: skip
 
 
-def test_alias_leads_to_a_version(mlflow: MlflowClient, registered: str) -> None:
+def test_alias_resolves_to_a_version(mlflow: MlflowClient, registered: str) -> None:
     register(mlflow)
     alias = {"name": registered, "alias": "champion"}
     mlflow.post("registered-models/alias", {**alias, "version": "2"}, 404)
@@ -163,7 +163,7 @@ def test_alias_leads_to_a_version(mlflow: MlflowClient, registered: str) -> None
     mlflow.get("registered-models/alias", alias, 400)
 
 
-def test_deleted_version_takes_its_aliases_along(mlflow: MlflowClient, registered: str) -> None:
+def test_deleting_a_version_deletes_its_aliases(mlflow: MlflowClient, registered: str) -> None:
     register(mlflow)
     mlflow.post("registered-models/alias", {"name": registered, "alias": "a", "version": "1"})
     version = {"name": registered, "version": "1"}
@@ -225,6 +225,6 @@ def test_version_from_another_place_is_refused(
     assert found["error_code"] == "INVALID_PARAMETER_VALUE"
 
 
-def test_unknown_operation_is_an_error_in_the_form_of_mlflow(mlflow: MlflowClient) -> None:
+def test_unknown_operation_returns_an_mlflow_error(mlflow: MlflowClient) -> None:
     assert mlflow.post("traces/search", {}, 404)["error_code"] == "ENDPOINT_NOT_FOUND"
     assert mlflow.get("runs/create", {}, 405)["error_code"] == "ENDPOINT_NOT_FOUND"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import Q
 
 from tests.integration.training.mlflow.conftest import Json, MlflowClient
+from training.jobs import lifecycle
 from training.models import Job
 
 MOMENT = 1_700_000_000_000
@@ -180,3 +182,18 @@ def test_experiments_are_found_by_filter_and_order(ada: User, mlflow: MlflowClie
     assert names(max_results=1) == ["a"]
     assert names(view_type="DELETED_ONLY") == []
     assert Job.objects.count() == 0
+
+
+def test_parameters_of_a_started_job_are_found_as_they_are_shown(
+    mlflow: MlflowClient, job: Job
+) -> None:
+    shown = {param["key"]: param["value"] for param in mlflow.run(job.pk.hex)["data"]["params"]}
+    assert {"True", "1.0"} <= set(shown.values())
+    for name, text in shown.items():
+        assert search(mlflow, f"params.{name} = '{text}'") == "First", name
+        assert search(mlflow, f"params.{name} != '{text}'") == "", name
+
+
+def test_changed_configuration_is_found_as_it_is_shown(mlflow: MlflowClient, job: Job) -> None:
+    lifecycle.change(job.pk, Q(), config={**job.config, "seed": 1e-05, "lr": "x"})
+    assert search(mlflow, "params.seed = '1e-05' AND params.lr = 'x'") == "First"

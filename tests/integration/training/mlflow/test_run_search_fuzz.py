@@ -1,4 +1,4 @@
-"""Any filter string of `search_runs` is answered or refused, alike on both databases.
+"""Both databases answer or reject any filter string of `search_runs` alike.
 
 HEIMDALL_FUZZ=full sends 10,000 strings to running servers and prints how long they took;
 HEIMDALL_FUZZ_SEED chooses others.
@@ -33,7 +33,7 @@ def filter_texts(count: int) -> list[str]:
     return [filter_text(random) for _ in range(count)]
 
 
-def test_any_filter_is_answered_or_refused(mlflow: MlflowClient) -> None:
+def test_any_filter_is_answered_or_rejected(mlflow: MlflowClient) -> None:
     create_runs(mlflow)
     statuses: Counter[int] = Counter()
     for text in filter_texts(400):

@@ -35,6 +35,12 @@ def history(mlflow: MlflowClient, run_id: str, key: str) -> list[tuple[Any, ...]
     return [(one["step"], one["value"], one["timestamp"]) for one in found]
 
 
+def test_request_that_django_refuses_is_an_error_of_mlflow(mlflow: MlflowClient) -> None:
+    found = mlflow.get("runs/get?run_id=a%00b", {}, status=400)
+    assert found["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert found["message"].startswith("The URL contains")
+
+
 def test_run_is_a_running_reported_job(ada: User, mlflow: MlflowClient) -> None:
     tags = [{"key": "mlflow.note.content", "value": "note"}, {"key": "stage", "value": "dev"},
             {"key": "mlflow.source.name", "value": "train.py"}]  # fmt: skip
@@ -80,7 +86,7 @@ def test_newest_value_of_a_metric_has_its_own_time_and_step(mlflow: MlflowClient
     ]  # fmt: skip
 
 
-def test_values_that_are_not_finite_are_strings(mlflow: MlflowClient) -> None:
+def test_non_finite_values_are_strings(mlflow: MlflowClient) -> None:
     run_id, values = mlflow.create_run(), ["NaN", "Infinity", "-Infinity"]
     rows = [metric("loss", value, step) for step, value in enumerate(values)]
     mlflow.post("runs/log-batch", {"run_id": run_id, "metrics": rows})
@@ -206,7 +212,7 @@ def test_renamed_run_is_a_renamed_job(mlflow: MlflowClient) -> None:
     assert Job.objects.get(pk=run_id).name == "third"
 
 
-def test_client_without_heartbeats_may_be_silent_for_long(mlflow: MlflowClient) -> None:
+def test_client_without_heartbeats_has_a_longer_silence_limit(mlflow: MlflowClient) -> None:
     run_id = mlflow.create_run()
     for hours, status in ((1, Status.RUNNING), (25, Status.FAILED)):
         Job.objects.filter(pk=run_id).update(heartbeat_at=Now() - timedelta(hours=hours))
@@ -216,7 +222,7 @@ def test_client_without_heartbeats_may_be_silent_for_long(mlflow: MlflowClient) 
     assert Job.objects.get(pk=run_id).status == Status.RUNNING
 
 
-def test_deleted_run_takes_no_values_until_it_is_restored(mlflow: MlflowClient) -> None:
+def test_deleted_run_rejects_values_until_it_is_restored(mlflow: MlflowClient) -> None:
     run_id = mlflow.create_run()
     mlflow.post("runs/delete", {"run_id": run_id})
     assert mlflow.run(run_id)["info"]["lifecycle_stage"] == "deleted"
@@ -250,7 +256,7 @@ def test_history_of_several_runs_is_evenly_spaced(mlflow: MlflowClient) -> None:
     assert [one["step"] for one in found] == [2, 3, 2, 3]
 
 
-def test_metrics_of_a_job_that_a_worker_runs_leave_its_lease_and_configuration(
+def test_metrics_for_a_job_of_a_worker_do_not_change_its_lease_or_configuration(
     mlflow: MlflowClient, job: Job, running_attempt: Attempt
 ) -> None:
     Job.objects.filter(pk=job.pk).update(program="own")
@@ -268,14 +274,14 @@ def test_metrics_of_a_job_that_a_worker_runs_leave_its_lease_and_configuration(
     assert (params["new"], params["epochs"]) == ("1", "5")
 
 
-def test_job_that_a_worker_does_not_run_takes_no_values(mlflow: MlflowClient, job: Job) -> None:
+def test_metric_for_a_job_that_no_worker_runs_is_rejected(mlflow: MlflowClient, job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(program="own")
     lifecycle.request_cancel(job, "ada")
     mlflow.post("runs/log-metric", {"run_id": job.pk.hex, **metric("loss", 1.0)}, 400)
 
 
 @pytest.mark.usefixtures("running_attempt")
-def test_localizer_which_records_epochs_takes_no_values(mlflow: MlflowClient, job: Job) -> None:
+def test_metric_for_a_localization_job_is_rejected(mlflow: MlflowClient, job: Job) -> None:
     mlflow.post("runs/log-metric", {"run_id": job.pk.hex, **metric("loss", 1.0)}, 400)
     assert not Job.objects.get(pk=job.pk).has_points
 
@@ -308,11 +314,11 @@ def test_token_is_required_and_may_be_a_password(client: Client, ada: User) -> N
         assert client.get(url, {"experiment_id": "0"}, headers=headers).status_code == status
 
 
-def test_session_is_no_authentication_here(page: Client) -> None:
+def test_session_does_not_authenticate_mlflow_requests(page: Client) -> None:
     assert page.get("/api/2.0/mlflow/experiments/get?experiment_id=0").status_code == 401
 
 
-def test_body_that_is_no_object_is_refused(mlflow: MlflowClient) -> None:
+def test_body_that_is_not_an_object_is_refused(mlflow: MlflowClient) -> None:
     answer = mlflow.client.post("/api/2.0/mlflow/runs/create", "[]", "application/json")
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     answer = mlflow.client.post("/api/2.0/mlflow/runs/create", "{", "application/json")

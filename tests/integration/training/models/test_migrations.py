@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from pytest_django import Settings
 
 from training.jobs import attempts, lifecycle
 from training.jobs.objective import value_at_best_epoch
@@ -107,7 +109,7 @@ def test_paused_job_of_version_0_1_keeps_its_result_and_continues(
     assert (attempt.number, running.seq, running.checkpoint_path) == (2, 9, "/c/epoch-3")
 
 
-def test_texts_of_before_the_rule_become_what_every_database_stores(ada: User) -> None:
+def test_migration_cleans_existing_texts_that_some_databases_cannot_store(ada: User) -> None:
     before = [("training", "0021_claims")]
     apps = migrate(before)
     try:
@@ -162,3 +164,50 @@ def test_tags_of_imported_jobs_become_external_ids(ada: User, bob: User) -> None
         not_reported: ("", ["import:c"]),
         untagged: ("", []),
     }
+
+
+def test_active_job_of_a_program_without_checkpoints_still_cannot_be_paused(
+    ada: User, settings: Settings, tmp_path: Path
+) -> None:
+    settings.PROGRAMS_DIR = tmp_path
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "train.py").touch()
+    (tmp_path / "digits" / "program.toml").write_text(
+        'title = "Digits"\ncommand = ["python", "train.py"]\nresumable = false\n'
+    )
+    apps = migrate([("training", "0029_external_ids")])
+    jobs: Any = apps.get_model("training", "Job")
+
+    def create(program: str, status: str = "running") -> uuid.UUID:
+        job = jobs.objects.create(
+            owner_id=ada.pk, kind="training", program=program, status=status,
+            updated_at=timezone.now(),
+        )  # fmt: skip
+        return uuid.UUID(str(job.pk))
+
+    try:
+        running = create("digits")
+        expected = {
+            running: False,
+            create("digits", "queued"): False,
+            create("digits", "completed"): True,
+            create("localizer"): True,
+            create("removed"): True,
+        }
+    finally:
+        migrate(newest())
+    assert {job.pk: job.resumable for job in Job.objects.all()} == expected
+    with pytest.raises(lifecycle.NotResumableError):
+        lifecycle.request_pause(Job.objects.get(pk=running), "ada")
+
+
+def test_migration_adds_texts_to_existing_configurations(ada: User) -> None:
+    apps = migrate([("training", "0030_job_resumable")])
+    jobs: Any = apps.get_model("training", "Job")
+    try:
+        for config in ({}, {"lr": 1e-05, "portfolio": True, "model": "mlp"}):
+            jobs.objects.create(owner_id=ada.pk, config=config, updated_at=timezone.now())
+    finally:
+        migrate(newest())
+    texts = [job.config_texts for job in Job.objects.order_by("created_at")]
+    assert texts == [{}, {"lr": "1e-05", "portfolio": "True"}]

@@ -1,4 +1,4 @@
-"""Stored points against a dictionary of the values and times by series and step."""
+"""Stored points compared with a dictionary of values and times by series and step."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ actions = st.lists(batches | st.just("compact"), max_size=8)
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(actions)
-def test_every_value_is_kept_that_none_replaced(
+def test_every_value_that_was_not_replaced_is_kept(
     running: Job, monkeypatch: pytest.MonkeyPatch, found: list[Any]
 ) -> None:
     monkeypatch.setattr(compaction, "BLOCK", 8)
@@ -183,7 +183,7 @@ def steps_of(first: int, count: int, **values: float) -> list[Row]:
     return [Row(step, 1e9 + step, step // 100, values) for step in range(first, first + count)]
 
 
-def test_compaction_that_was_overtaken_changes_nothing(
+def test_compaction_overtaken_by_another_process_changes_nothing(
     running: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(running.pk, steps_of(0, 50, loss=1.0))

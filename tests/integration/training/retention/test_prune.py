@@ -72,7 +72,7 @@ def test_events_after_any_seq_stay_without_gap_when_packed(old: Job, api: APICli
         assert pages(after) == list(range(after + 1, old.seq + 1))
 
 
-def test_deleted_events_are_gone_with_a_sentence(old: Job, api: APIClient) -> None:
+def test_request_for_deleted_events_is_410_with_a_sentence(old: Job, api: APIClient) -> None:
     prune()
     last = packing.deleted_up_to(old.pk)
     url = f"/api/v1/training/jobs/{old.pk}/events"

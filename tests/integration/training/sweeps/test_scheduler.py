@@ -69,7 +69,9 @@ def test_max_parallel_trials_start_at_once(sweep: Sweep) -> None:
     assert fresh(sweep).started_trials == 2
 
 
-def test_the_next_begins_when_one_is_over_and_the_best_is_known_at_the_end(sweep: Sweep) -> None:
+def test_next_trial_starts_when_one_ends_and_the_best_is_determined_at_the_end(
+    sweep: Sweep,
+) -> None:
     maintenance = MaintenanceThread("worker", 2)
     for trial, loss in enumerate([4.0, 2.0, 1.0, 3.0], 1):
         attempt = train(sweep, trial, [loss])
@@ -83,7 +85,7 @@ def test_the_next_begins_when_one_is_over_and_the_best_is_known_at_the_end(sweep
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_who_carry_it_on_at_once_start_each_trial_once(ada: User, dataset: Dataset) -> None:
+def test_concurrent_schedulers_start_each_trial_once(ada: User, dataset: Dataset) -> None:
     sweep = begin(ada, dataset, max_parallel=3, trials=4)
     lifecycle.request_cancel(job(sweep, 1), "ada")
 
@@ -104,7 +106,7 @@ def test_many_who_carry_it_on_at_once_start_each_trial_once(ada: User, dataset: 
     assert fresh(sweep).started_trials == 4
 
 
-def test_a_trial_whose_start_fails_is_not_counted(
+def test_trial_that_could_not_be_submitted_is_not_counted(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: object, **__: object) -> None:
@@ -146,7 +148,7 @@ def test_pruned_trial_is_cancelled_with_the_reason(ada: User, dataset: Dataset) 
     assert not next(trial for trial in trials.list_trials(sweep) if trial.job.trial == 3).is_best
 
 
-def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
+def test_pausing_or_resuming_a_sweep_applies_to_its_trials(sweep: Sweep) -> None:
     train(sweep, 1, [1.0])
     assert sweep_lifecycle.pause(sweep, "ada").status == "paused"
     assert job(sweep, 1).stop_requested == Stop.PAUSE
@@ -159,7 +161,7 @@ def test_pause_and_resume_take_the_trials_along(sweep: Sweep) -> None:
     assert sweep_lifecycle.resume(sweep, "ada").status == "running"
 
 
-def test_a_cancel_is_for_good_and_for_all(sweep: Sweep) -> None:
+def test_cancelled_sweep_cancels_all_trials_and_cannot_be_resumed(sweep: Sweep) -> None:
     assert sweep_lifecycle.cancel(sweep, "ada").status == "cancelled"
     assert {trial.status for trial in sweep.jobs.all()} == {Status.CANCELLED}
     for action in (sweep_lifecycle.pause, sweep_lifecycle.resume):
@@ -169,7 +171,7 @@ def test_a_cancel_is_for_good_and_for_all(sweep: Sweep) -> None:
     assert fresh(sweep).started_trials == 2
 
 
-def test_where_every_trial_fails_the_sweep_fails_and_does_not_try_them_all(
+def test_sweep_whose_first_trials_all_fail_fails_without_starting_the_rest(
     ada: User, dataset: Dataset
 ) -> None:
     space = {"learning_rate": {"min": 0.001, "max": 0.1}}
@@ -183,7 +185,7 @@ def test_where_every_trial_fails_the_sweep_fails_and_does_not_try_them_all(
     assert failed.error_message.endswith("The dataset is gone.")
 
 
-def test_a_paused_trial_keeps_the_sweep_open(ada: User, dataset: Dataset) -> None:
+def test_paused_trial_keeps_the_sweep_open(ada: User, dataset: Dataset) -> None:
     sweep = begin(ada, dataset, trials=1)
     lifecycle.request_pause(job(sweep, 1), "ada")
     scheduler.run_once()
@@ -212,7 +214,7 @@ def test_failing_sweep_does_not_block_other_sweeps_or_maintenance(
     assert set(seen) == {broken.pk, sound.pk}
 
 
-def test_sweeps_that_cannot_move_cost_one_query(
+def test_sweeps_that_cannot_advance_cost_one_query(
     ada: User, dataset: Dataset, django_assert_num_queries: Any
 ) -> None:
     for _ in range(20):
@@ -221,7 +223,7 @@ def test_sweeps_that_cannot_move_cost_one_query(
         scheduler.run_once()
 
 
-def test_sweep_moves_when_a_trial_ends_or_has_to_be_judged(ada: User, dataset: Dataset) -> None:
+def test_sweep_can_advance_when_a_trial_ends_or_may_be_pruned(ada: User, dataset: Dataset) -> None:
     stopping = {"rule": "median", "warmup_epochs": 3, "min_trials": 2}
     plain, pruned, paused = (
         begin(ada, dataset, trials=2, early_stopping={"rule": "none"}),
@@ -247,7 +249,7 @@ def test_sweep_moves_when_a_trial_ends_or_has_to_be_judged(ada: User, dataset: D
     assert (fresh(plain).status, fresh(pruned).started_trials) == ("completed", 3)
 
 
-def test_pass_that_runs_out_of_time_continues_with_the_next_sweep(
+def test_run_out_of_time_continues_with_the_next_sweep(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = {"rule": "median", "warmup_epochs": 3, "min_trials": 2}

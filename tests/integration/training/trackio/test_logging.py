@@ -51,7 +51,7 @@ def test_entry_is_applied_once(trackio: TrackioClient) -> None:
     assert loss(Job.objects.get()) == [(1, 0.25), (2, 0.125)]
 
 
-def test_kept_entry_has_the_time_at_which_it_was_logged(trackio: TrackioClient) -> None:
+def test_buffered_entry_has_the_time_at_which_it_was_logged(trackio: TrackioClient) -> None:
     trackio.log({"metrics": {"loss": 0.5}, "timestamp": "2026-01-01T00:00:00+00:00"},
                 {"metrics": {"loss": 0.4}, "step": 1, "timestamp": "2026-01-01T00:00:07+00:00"},
                 {"metrics": {"loss": 0.4}, "step": 2, "timestamp": "long ago"})  # fmt: skip
@@ -66,7 +66,7 @@ def test_entries_without_steps_follow_each_other(trackio: TrackioClient) -> None
     assert loss(Job.objects.get()) == [(0, 3), (1, 2), (2, 1)]
 
 
-def test_runs_of_one_request_are_jobs_of_their_own(trackio: TrackioClient) -> None:
+def test_runs_of_one_request_are_separate_jobs(trackio: TrackioClient) -> None:
     trackio.log({"metrics": {"loss": 1}}, {"run_id": "b" * 32, "metrics": {"loss": 2}},
                 {"run": "second", "run_id": None, "metrics": {"loss": 3}})  # fmt: skip
     trackio.log({"run": "second", "run_id": None, "metrics": {"loss": 4}, "step": 1})
@@ -76,7 +76,7 @@ def test_runs_of_one_request_are_jobs_of_their_own(trackio: TrackioClient) -> No
     assert Project.objects.get().name == "radio"
 
 
-def test_what_cannot_be_stored_does_not_affect_the_rest(trackio: TrackioClient) -> None:
+def test_unstorable_data_does_not_affect_the_rest(trackio: TrackioClient) -> None:
     """The client would repeat a refused request forever."""
     metrics = {"loss": 0.5, "ok": True, "text": "a", "table": {"_type": "trackio.table"},
                "bad\tname": 1, "list": [1]}  # fmt: skip
@@ -94,7 +94,7 @@ def test_what_cannot_be_stored_does_not_affect_the_rest(trackio: TrackioClient) 
     ]
 
 
-def test_numbers_and_depths_that_no_database_stores_are_accepted(trackio: TrackioClient) -> None:
+def test_integers_and_nesting_that_no_database_stores_are_accepted(trackio: TrackioClient) -> None:
     """`torch.seed()` has 64 bits without a sign."""
     deep: Any = 1
     for _ in range(300):
@@ -122,8 +122,8 @@ def test_fractional_steps_are_rounded_down(trackio: TrackioClient) -> None:
     assert notes(Job.objects.get()) == ["Alert (warn) at step 2: High"]
 
 
-def test_kept_values_may_be_nan_in_the_form_of_python(trackio: TrackioClient) -> None:
-    """The client reads what it kept with NaN as numbers, which httpx before 0.28 sends so."""
+def test_buffered_values_may_use_the_json_nan_of_python(trackio: TrackioClient) -> None:
+    """With httpx before 0.28, the client sends buffered NaN as Python writes it."""
     values = {"loss": math.nan, "up": math.inf, "down": -math.inf, "more": 1}
     body = json.dumps({"kwargs": {"logs": [entry(metrics=values)]}})
     assert "NaN" in body
@@ -136,7 +136,7 @@ def test_kept_values_may_be_nan_in_the_form_of_python(trackio: TrackioClient) ->
     assert found["series"]["more"] == [1]
 
 
-def test_reason_that_another_request_has_just_noted_is_not_noted_again(
+def test_reason_just_noted_by_another_request_is_not_noted_again(
     trackio: TrackioClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = runs.find_or_create_run
@@ -162,7 +162,7 @@ def test_many_entries_are_several_transactions(trackio: TrackioClient) -> None:
     assert (job.point_index.revision, job.summary) == (2, {"loss": recording.MAX_TOGETHER})
 
 
-def test_names_that_no_page_could_show_are_cleaned(trackio: TrackioClient) -> None:
+def test_names_and_texts_with_unprintable_characters_are_cleaned(trackio: TrackioClient) -> None:
     config = {"text": "a\x00b", "_Group": "x" * 60}
     trackio.log({"project": " a\nb ", "run": "c\x07d", "metrics": {"loss": 1}, "config": config})
     job = Job.objects.get()
@@ -178,7 +178,7 @@ def test_later_configuration_is_added(trackio: TrackioClient) -> None:
     assert Job.objects.get().config == {"lr": 0.1, "layers": 3}
 
 
-def test_run_that_falls_silent_has_completed_at_its_last_report(
+def test_silent_run_is_completed_at_its_last_report(
     trackio: TrackioClient, settings: Settings
 ) -> None:
     """The client does not say that a run ends."""
@@ -222,8 +222,8 @@ def test_alert_is_noted_once(trackio: TrackioClient) -> None:
     assert notes(Job.objects.get()) == ["Alert (warn) at step 3: High"]
 
 
-def test_files_are_taken_and_noted(trackio: TrackioClient) -> None:
-    """The client would keep a refused file, and wait for half a minute when the run ends."""
+def test_uploaded_files_are_accepted_and_noted_as_not_stored(trackio: TrackioClient) -> None:
+    """The client would keep a rejected file, and retry for 30 s when the run ends."""
     answer = trackio.client.post("/api/upload", {"files": b"x"})
     assert len(answer.json()["paths"]) == 1
     upload = {"project": "radio", "run": "first", "run_id": "a" * 32, "step": 1,
@@ -248,7 +248,7 @@ def test_list_of_runs_reads_no_configuration(trackio: TrackioClient) -> None:
     assert not any('"config"' in query["sql"] for query in queries)
 
 
-def test_summary_is_found_by_name_too(trackio: TrackioClient) -> None:
+def test_summary_is_found_by_run_name_too(trackio: TrackioClient) -> None:
     trackio.log({"metrics": {"loss": 1}, "step": 7, "log_id": "d" * 32, "config": {"lr": 1}})
     found = trackio.call("get_run_summary", project="radio", run="first")
     assert found == {
@@ -267,7 +267,7 @@ def test_runs_belong_to_the_user_of_the_token(
     assert sorted(Job.objects.values_list("owner__username", flat=True)) == ["ada", "bob"]
 
 
-def test_token_is_needed_from_the_first_request_on(
+def test_first_request_already_needs_a_token(
     client: Client, trackio_of: Callable[..., TrackioClient], ada: User
 ) -> None:
     assert client.get("/version").status_code == 401
@@ -303,7 +303,7 @@ def test_unknown_operation_is_not_found(trackio: TrackioClient) -> None:
     trackio.call("artifact_log", status=404)
 
 
-def test_of_many_invalid_entries_the_first_is_named(trackio: TrackioClient) -> None:
+def test_error_for_many_invalid_entries_names_the_first(trackio: TrackioClient) -> None:
     for name, field in (
         ("bulk_log", "logs"), ("bulk_log_system", "logs"), ("bulk_alert", "alerts"),
         ("bulk_upload_media", "uploads"),

@@ -1,4 +1,4 @@
-"""The requests that Trackio's client sent in a run of tests/clients/trackio_training.py."""
+"""Requests recorded from Trackio's client in tests/clients/trackio_training.py."""
 
 from __future__ import annotations
 

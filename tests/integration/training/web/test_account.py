@@ -56,7 +56,7 @@ def test_wrong_or_weak_password_changes_nothing(
     assert ada.check_password("ada-secret-1")
 
 
-def test_a_stolen_session_cannot_guess_the_password(page: Client) -> None:
+def test_password_guesses_with_a_session_are_limited(page: Client) -> None:
     for _ in range(6):
         page.post("/account/password", {**CHANGE, "old_password": "guess"})
     answer = page.post("/account/password", CHANGE)
@@ -65,7 +65,7 @@ def test_a_stolen_session_cannot_guess_the_password(page: Client) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_tokens_are_revoked_with_the_password_where_asked(ada: User, asked: bool) -> None:
+def test_tokens_are_revoked_with_a_password_change_if_requested(ada: User, asked: bool) -> None:
     _, token = tokens.create_token(ada, "laptop")
     client = signed_in(ada)
     client.post("/account/password", {**CHANGE, **({"revoke_tokens": "on"} if asked else {})})
@@ -142,7 +142,7 @@ def test_token_is_created_on_the_page_shown_once_and_works(page: Client, ada: Us
         ({"name": "n" * 101}, "at most 100 allowed"),
     ],
 )
-def test_token_form_names_what_is_wrong(
+def test_token_form_shows_its_errors(
     page: Client, settings: Any, change: dict[str, object], message: str
 ) -> None:
     settings.TOKEN_MAX_DAYS = 30
@@ -159,7 +159,7 @@ def test_only_staff_are_offered_the_scope_admin(page: Client, staff: User) -> No
     assert 'value="admin"' in client.get("/account").content.decode()
 
 
-def test_email_address_needs_the_password(page: Client, ada: User) -> None:
+def test_changing_the_email_address_needs_the_password(page: Client, ada: User) -> None:
     sent = {"email": "ada@example.org", "password": "guess"}
     assert page.post("/account/email", sent).status_code == 400
     page.post("/account/email", {**sent, "password": "ada-secret-1"})
@@ -170,7 +170,7 @@ def test_email_address_needs_the_password(page: Client, ada: User) -> None:
 @pytest.mark.parametrize(
     "path", ["password", "email", "tokens", "sessions/end", "tokens/1/revoke", "sessions/x/end"]
 )
-def test_actions_opened_as_pages_lead_to_the_account(page: Client, path: str) -> None:
+def test_action_urls_opened_with_get_redirect_to_the_account_page(page: Client, path: str) -> None:
     answer = page.get(f"/account/{path}")
     assert (answer.status_code, answer["Location"]) == (303, "/account")
 

@@ -1,4 +1,4 @@
-"""The comparison of jobs: which are compared, and what its options do."""
+"""The comparison of jobs: selection and options."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_at_most_eight_jobs_are_compared(page: Client, ada: User, dataset: Datas
     assert names(compared(page, many)) == [str(number) for number in range(8)]
 
 
-def test_generations_and_jobs_of_others_are_left_out(
+def test_generations_and_jobs_of_other_users_are_excluded(
     page: Client, ada: User, bob: User, jobs: list[Job], dataset: Dataset
 ) -> None:
     theirs = trained(bob, dataset, "Theirs", 1.0)
@@ -62,7 +62,7 @@ def test_generations_and_jobs_of_others_are_left_out(
     assert names(compared(page, [*jobs, theirs, generation])) == ["First", "Second"]
 
 
-def test_baseline_that_is_gone_or_not_visible_is_ignored(
+def test_deleted_or_invisible_baseline_is_ignored(
     page: Client, bob: User, jobs: list[Job], dataset: Dataset
 ) -> None:
     theirs = trained(bob, dataset, "Theirs", 1.0)
@@ -129,7 +129,7 @@ def test_only_differing_parameters_are_listed_with_the_dataset(
     assert [list(row.values_of) for row in context["parameters"]] == [["Small", "Other"], [32, 64]]
 
 
-def test_error_distributions_are_drawn_where_they_are_known(page: Client, jobs: list[Job]) -> None:
+def test_error_distributions_are_drawn_if_known(page: Client, jobs: list[Job]) -> None:
     assert compared(page, jobs)["cdf"] is None
     cdf = {"share": [0.0, 0.5, 1.0], "model": [1.0, 80.0, 200.0]}
     evaluation: Any = {"test": {}, "cdf": cdf}
@@ -138,7 +138,7 @@ def test_error_distributions_are_drawn_where_they_are_known(page: Client, jobs: 
     assert 'class="line c1"' in drawn and 'class="line c0"' not in drawn
 
 
-def test_of_several_best_values_none_is_marked(
+def test_tied_best_values_are_not_marked(
     page: Client, ada: User, dataset: Dataset, jobs: list[Job]
 ) -> None:
     twin = trained(ada, dataset, "Twin", 80.0)

@@ -14,7 +14,7 @@ from django.test import Client
 
 from tests.integration.training.api.test_datasets import TABLES
 from tests.integration.training.web.test_views import packed
-from training.models import Dataset, IdempotencyKey, Job, Project, Sweep
+from training.models import ApiToken, Dataset, IdempotencyKey, Job, Project, Sweep
 from training.web import create_once
 
 
@@ -53,7 +53,7 @@ def test_form_changed_after_the_back_button_creates_another_job(
     assert {job.name for job in Job.objects.all()} == {"One", "Two"}
 
 
-def test_form_with_an_error_can_be_submitted_again(page: Client, dataset: Dataset) -> None:
+def test_form_with_an_error_can_be_resubmitted(page: Client, dataset: Dataset) -> None:
     sent = form_of(page, "/jobs/new", dataset=dataset.pk)
     assert page.post("/jobs/new", {**sent, "epochs": 0}).status_code == 400
     assert page.post("/jobs/new", {**sent, "epochs": 2}).status_code == 303
@@ -84,7 +84,7 @@ def test_sweep_form_submitted_twice_creates_one_sweep(page: Client, dataset: Dat
     assert Sweep.objects.count() == 1
 
 
-def test_project_form_submitted_twice_leads_to_the_project(page: Client, ada: User) -> None:
+def test_project_form_submitted_twice_redirects_to_the_project(page: Client, ada: User) -> None:
     sent = form_of(page, "/projects/new", name="Radio")
     answers = [page.post("/projects/new", sent) for _ in range(2)]
     assert {answer["Location"] for answer in answers} == {f"/projects/{Project.objects.get().pk}"}
@@ -109,7 +109,7 @@ def test_admin_form_submitted_twice_creates_one_job(
     assert Job.objects.count() == 1
 
 
-def test_keys_of_two_users_do_not_meet(
+def test_same_key_of_two_users_does_not_conflict(
     page: Client, ada: User, bob: User, dataset: Dataset
 ) -> None:
     other = Client()
@@ -139,7 +139,7 @@ def test_two_clicks_at_the_same_time_create_one_job(page: Client, dataset: Datas
     assert len(locations) == 4
 
 
-def test_submission_that_is_still_processed_leads_to_the_list(
+def test_repeated_submission_of_a_form_in_progress_redirects_to_the_list(
     page: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = form_of(page, "/jobs/new", dataset=dataset.pk, name="Slow")
@@ -150,3 +150,11 @@ def test_submission_that_is_still_processed_leads_to_the_list(
     assert answer.redirect_chain == [("/jobs", 303)]
     assert "is being processed" in answer.content.decode()
     assert Job.objects.count() == 1
+
+
+def test_token_form_submitted_twice_creates_one_token(page: Client) -> None:
+    sent = form_of(page, "/account", "token_form", name="Script")
+    first, second = (page.post("/account/tokens", sent) for _ in range(2))
+    assert first.status_code == 200
+    assert second.status_code == 303
+    assert ApiToken.objects.count() == 1

@@ -39,7 +39,7 @@ def sign_in(client: Client, html: str, password: str = PASSWORD) -> Any:
 
 
 @pytest.mark.parametrize("url", FORMS)
-def test_values_typed_in_an_ended_session_are_back_after_sign_in(
+def test_values_typed_in_an_expired_session_are_restored_after_sign_in(
     client: Client, dataset: Dataset, url: str
 ) -> None:
     answer = client.post(url, FORMS[url])
@@ -55,7 +55,7 @@ def test_values_typed_in_an_ended_session_are_back_after_sign_in(
 
 
 @pytest.mark.parametrize("url", FORMS)
-def test_values_typed_before_another_sign_in_are_shown_again(
+def test_values_typed_before_a_sign_in_in_another_tab_are_restored(
     ada: User, dataset: Dataset, url: str
 ) -> None:
     strict = Client(enforce_csrf_checks=True)
@@ -69,7 +69,9 @@ def test_values_typed_before_another_sign_in_are_shown_again(
     assert strict.post(url, {**FORMS[url], "csrfmiddlewaretoken": token}).status_code in (303, 400)
 
 
-def test_edited_notes_of_an_ended_session_are_back_after_sign_in(client: Client, job: Job) -> None:
+def test_notes_edited_in_an_expired_session_are_restored_after_sign_in(
+    client: Client, job: Job
+) -> None:
     url = f"/jobs/{job.pk}/edit"
     typed = {"name": "Renamed", "notes": "Typed\nnotes", "tags": "night"}
     sign_in(client, client.post(url, typed).content.decode())
@@ -77,13 +79,13 @@ def test_edited_notes_of_an_ended_session_are_back_after_sign_in(client: Client,
     assert Job.objects.get().name != "Renamed"
 
 
-def test_query_of_the_form_survives_the_sign_in(client: Client, dataset: Dataset) -> None:
+def test_query_string_of_the_form_survives_the_sign_in(client: Client, dataset: Dataset) -> None:
     html = client.post("/jobs/new?preset=quick", {"name": "N"}).content.decode()
     assert sign_in(client, html)["Location"] == "/jobs/new?preset=quick"
 
 
 @pytest.mark.parametrize("action", ["share", "pause", "resume"])
-def test_button_of_an_ended_session_leads_back_to_its_page(
+def test_button_pressed_in_an_expired_session_leads_back_to_its_page(
     client: Client, job: Job, action: str
 ) -> None:
     html = client.post(f"/jobs/{job.pk}/{action}", {"team": ""}).content.decode()
@@ -111,7 +113,7 @@ def test_outdated_sign_in_page_is_shown_again(client: Client, ada: User) -> None
     assert 'name="password"' in answer.content.decode()
 
 
-def test_passwords_and_tokens_are_not_kept(client: Client, ada: User) -> None:
+def test_passwords_and_tokens_are_not_stored(client: Client, ada: User) -> None:
     sent = {"name": "N", "password": "p-secret", "idempotency_key": "k-key"}
     html = client.post("/projects/new", sent).content.decode()
     draft = hidden(html, "draft")
@@ -119,7 +121,7 @@ def test_passwords_and_tokens_are_not_kept(client: Client, ada: User) -> None:
     assert "p-secret" not in draft and "k-key" not in draft
 
 
-def test_long_draft_is_dropped_and_the_sign_in_still_works(client: Client, ada: User) -> None:
+def test_overlong_draft_is_dropped_and_the_sign_in_still_works(client: Client, ada: User) -> None:
     html = client.post("/projects/new", {"name": "N" * 300_000}).content.decode()
     assert 'name="draft"' not in html
     assert sign_in(client, html)["Location"] == "/projects/new"

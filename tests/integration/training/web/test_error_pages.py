@@ -1,4 +1,4 @@
-"""Requests that are refused or fail get a page in the style of the others, with a way on."""
+"""Rejected and failed requests get an error page with a link to continue."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_bug_is_500_with_the_request_id(page: Client, monkeypatch: pytest.Monkey
     assert "secret" not in html
 
 
-def test_database_away_is_503_without_asking_it_again(
+def test_database_outage_is_503_without_another_query(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.web.views.programs.list_programs", fail(OperationalError("x")))
@@ -128,7 +128,7 @@ def test_slash_redirect_stays_on_this_site(page: Client) -> None:
         assert page.get(path).status_code == 404
 
 
-def test_pages_are_not_kept_by_caches(page: Client, job: Job) -> None:
+def test_pages_are_not_cached(page: Client, job: Job) -> None:
     for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/admin/", "/nothing", "/login"):
         assert page.get(path)["Cache-Control"] in (
             "private, no-store",

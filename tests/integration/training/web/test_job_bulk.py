@@ -57,7 +57,7 @@ def test_pause_changes_the_jobs_that_allow_it_and_reports_the_others(
 
 
 @pytest.mark.parametrize("action", ["cancel", "delete"])
-def test_actions_that_cannot_be_undone_ask_first(
+def test_irreversible_actions_ask_for_confirmation(
     page: Client, jobs: list[Job], action: str
 ) -> None:
     lifecycle.request_pause(jobs[0], "ada")
@@ -109,7 +109,7 @@ def test_compare_opens_the_comparison(page: Client, jobs: list[Job]) -> None:
     assert answer["Location"] == f"/compare?jobs={jobs[0].pk},{jobs[1].pk}"
 
 
-def test_result_leads_back_to_this_site_only(page: Client, jobs: list[Job]) -> None:
+def test_result_redirects_to_this_site_only(page: Client, jobs: list[Job]) -> None:
     for elsewhere in ("https://example.org/jobs", "//example.org", "javascript:alert(1)"):
         assert send(page, "pause", jobs, next=elsewhere)["Location"] == "/jobs"
 

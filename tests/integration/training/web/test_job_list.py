@@ -119,7 +119,7 @@ def many(ada: User, dataset: Dataset) -> list[Job]:
     ["", "created_at", "name", "-name", "status", "-status", "best_result", "current_epoch",
      "-current_epoch", "duration"],
 )  # fmt: skip
-def test_pages_in_any_order_are_together_the_whole_list(
+def test_pages_in_any_order_add_up_to_the_whole_list(
     page: Client, many: list[Job], ordering: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = walk(page, f"?ordering={ordering}")
@@ -218,11 +218,15 @@ def test_list_is_filtered_by_parameters_and_metrics(
         ("where=optimizer&is=&value=sgd", "?status=queued&param.optimizer=sgd"),
         ("where=val/loss&is=__lt&value=2", "?status=queued&metric.val%2Floss__lt=2"),
         ("where=metric.a&is=&value=+2+", "?status=queued&metric.a=2"),
+        ("where=lr&is=&value=0.1", "?status=queued&param.lr=0.1"),
+        ("where=lr&is=__lt&value=0.1", "?status=queued&metric.lr__lt=0.1"),
         ("where=&is=&value=&project=", "?status=queued"),
     ],
 )
 @pytest.mark.usefixtures("digits")
-def test_filter_form_leads_to_the_query_string(page: Client, typed: str, canonical: str) -> None:
+def test_filter_form_redirects_to_the_query_string(
+    page: Client, typed: str, canonical: str
+) -> None:
     answer = page.get(f"/jobs?status=queued&{typed}")
     assert (answer.status_code, answer["Location"]) == (302, canonical)
 
@@ -287,6 +291,7 @@ def test_sweep_is_listed_if_any_trial_matches_and_ranked_by_trial(
 
 
 @pytest.mark.parametrize("count", [3, 25])
+@pytest.mark.usefixtures("no_rate_limits")
 def test_query_count_of_the_list_does_not_grow(
     page: Client,
     ada: User,
@@ -326,7 +331,7 @@ def test_status_counts_and_owners_are_those_of_visible_jobs(
 
 
 @pytest.mark.parametrize("many", [0, 1000])
-def test_list_is_the_same_however_many_jobs_the_user_sees(
+def test_list_is_the_same_for_any_number_of_visible_jobs(
     client: Client, ada: User, bob: User, dataset: Dataset,
     monkeypatch: pytest.MonkeyPatch, many: int,
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lists, comparison, datasets and models, as pages."""
+"""Pages of lists, comparison, datasets and models."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def test_search_in_either_spelling_finds_a_name(page: Client, ada: User, job: Jo
         assert [row.job for row in shown.context["rows"]] == [found]
 
 
-def test_list_with_more_conditions_than_the_database_nests_is_a_bad_request(
-    page: Client, job: Job
-) -> None:
+def test_list_with_too_many_conditions_for_the_database_is_400(page: Client, job: Job) -> None:
     assert page.get("/jobs", {"param.epochs": ",".join(map(str, range(3000)))}).status_code == 400
     assert page.get("/jobs", {"tag": [str(n) for n in range(2000)]}).status_code == 400
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,10 @@ from django.test import Client
 
 from tests.polling import eventually
 from training.accounts import tokens
-from training.accounts.rate_limits import rate_limiter
 from training.models import UserSession
 
 NEW = "quite-another-1"
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _limits() -> Iterator[None]:
-    rate_limiter.clear()
-    yield
-    rate_limiter.clear()
 
 
 @pytest.fixture
@@ -70,7 +61,7 @@ def test_response_does_not_reveal_whether_there_is_an_account(client: Client, se
     assert len(eventually(lambda: list(mail.outbox))) == 1
 
 
-def test_one_mail_a_minute_for_an_account(client: Client, sends: User) -> None:
+def test_account_gets_at_most_one_reset_mail_a_minute(client: Client, sends: User) -> None:
     for _ in range(5):
         request_reset(client, "ada@example.org")
     assert len(eventually(lambda: list(mail.outbox))) == 1
@@ -84,7 +75,7 @@ def test_requests_share_the_limit_of_sign_ins(client: Client, sends: User, setti
     assert 0 < int(answer["Retry-After"]) <= 60
 
 
-def test_without_a_mail_server_there_is_no_reset(client: Client, ada: User) -> None:
+def test_password_reset_is_unavailable_without_a_mail_server(client: Client, ada: User) -> None:
     assert "password-reset" not in client.get("/login").content.decode()
     assert client.get("/password-reset").status_code == 404
     assert client.get("/password-reset/MQ/x-y").status_code == 404

@@ -59,6 +59,7 @@ def test_page_of_a_project_shows_counts_and_the_best_of_each_program(
     assert "Finds digits." in html
 
 
+@pytest.mark.usefixtures("no_rate_limits")
 def test_query_count_of_a_project_does_not_grow(
     page: Client, ada: User, project: Project, dataset: Dataset
 ) -> None:

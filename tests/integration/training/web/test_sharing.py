@@ -1,4 +1,4 @@
-"""What is shared with a team, as the pages say and set it."""
+"""Sharing with a team on pages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from tests.integration.training.api.test_datasets import TABLES
+from tests.integration.training.sweeps.test_scheduler import begin
 from tests.integration.training.web.test_views import packed
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
-from training.models import Dataset, Job
+from training.models import Dataset, Job, Sweep
 
 
 @pytest.fixture
@@ -32,6 +33,47 @@ def theirs(bob: User) -> Client:
 def sent(form: Any) -> dict[str, Any]:
     values = {name: form[name].initial for name in form.fields}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def test_page_of_a_shared_trial_links_no_sweep_that_the_team_cannot_open(
+    page: Client, theirs: Client, ada: User, lab: Group, dataset: Dataset
+) -> None:
+    sweep = begin(ada, dataset)
+    trial = sweep.jobs.get(trial=1)
+    Job.objects.filter(pk=trial.pk).update(team=lab)
+    link = f'href="/sweeps/{sweep.pk}"'
+    assert link in page.get(f"/jobs/{trial.pk}").content.decode()
+    shown = theirs.get(f"/jobs/{trial.pk}").content.decode()
+    assert "trial 1 of Rates" in shown and link not in shown
+    assert f'href="/datasets/{dataset.pk}"' not in shown
+
+
+def test_owner_shares_a_sweep_with_its_trials(
+    page: Client, theirs: Client, ada: User, lab: Group, dataset: Dataset
+) -> None:
+    sweep = begin(ada, dataset)
+    assert "Rates" not in theirs.get("/sweeps").content.decode()
+    assert page.post(f"/sweeps/{sweep.pk}/share", {"team": "Lab"}).status_code == 303
+    assert "shared with Lab" in theirs.get("/sweeps").content.decode()
+    assert "shared with <b>Lab</b>" in theirs.get(f"/sweeps/{sweep.pk}").content.decode()
+    assert f'href="/sweeps/{sweep.pk}"' in theirs.get("/jobs").content.decode()
+    trial = sweep.jobs.get(trial=1)
+    assert theirs.get(f"/jobs/{trial.pk}").status_code == 200
+    assert theirs.post(f"/sweeps/{sweep.pk}/share", {"team": ""}).status_code == 403
+    page.post(f"/sweeps/{sweep.pk}/share", {"team": ""})
+    assert theirs.get(f"/sweeps/{sweep.pk}").status_code == 404
+    assert theirs.get(f"/jobs/{trial.pk}").status_code == 404
+
+
+def test_form_shares_a_new_sweep(page: Client, ada: User, lab: Group, dataset: Dataset) -> None:
+    form = page.get("/sweeps/new").context["form"]
+    values = {**sent(form), "name": "Shared", "dataset": dataset.pk, "team": lab.pk}
+    answer = page.post("/sweeps/new", {**values, "vary_learning_rate": "0.001, 0.01"})
+    assert answer.status_code == 303, answer.context["form"].errors
+    sweep = Sweep.objects.get()
+    assert sweep.team == lab
+    assert {job.team for job in sweep.jobs.all()} == {lab}
+    assert page.get(f"/sweeps/new?like={sweep.pk}").context["form"]["team"].value() == lab.pk
 
 
 def test_owner_shares_job_and_dataset_with_team(

@@ -1,4 +1,4 @@
-"""The sweeps' pages, as HTML: whole without a script."""
+"""The pages of sweeps, complete without a script."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ def test_sweep_without_epochs_waits_for_one_only_while_it_runs(
     assert sentence in page.get(f"/sweeps/{sweep.pk}").content.decode()
 
 
+@pytest.mark.usefixtures("no_rate_limits")
 def test_sweep_page_query_count_is_independent_of_trials(
     page: Client, ada: User, dataset: Dataset
 ) -> None:

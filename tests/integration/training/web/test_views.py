@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 import zipfile
 from typing import Any
 
@@ -166,7 +165,7 @@ def test_import_uses_the_selected_split(page: Client) -> None:
     assert "Random split" in page.get(answer["Location"]).content.decode()
 
 
-def test_pages_allow_only_own_scripts(page: Client, job: Job) -> None:
+def test_csp_of_pages_allows_only_own_scripts(page: Client, job: Job) -> None:
     for path in ("/jobs", f"/jobs/{job.pk}", "/datasets", "/models"):
         answer = page.get(path)
         policy = answer["Content-Security-Policy"]
@@ -292,7 +291,7 @@ def status_of_open_and_fresh_page(page: Client, job: Job) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("cause", "shown"), [("worker_stopped", "queued"), ("crashed", "interrupted")]
 )
-def test_open_and_fresh_page_agree_after_a_job_returned_to_the_queue(
+def test_open_and_reloaded_page_agree_after_a_job_was_requeued(
     page: Client, job: Job, cause: Interruption, shown: str
 ) -> None:
     """A worker that receives SIGTERM returns its jobs without a crash."""
@@ -314,7 +313,7 @@ def test_action_on_a_job_deleted_in_the_meantime_reports_it(
     assert "It was deleted in the meantime." in answer.content.decode()
 
 
-def test_open_and_fresh_page_agree_while_a_pause_is_requested(page: Client, job: Job) -> None:
+def test_open_and_reloaded_page_agree_while_a_pause_is_requested(page: Client, job: Job) -> None:
     attempts.claim(job.pk, "worker")
     lifecycle.request_pause(job, "ada")
     assert status_of_open_and_fresh_page(page, job) == ("pausing", "pausing")
@@ -332,7 +331,7 @@ def test_open_and_fresh_page_agree_while_a_pause_is_requested(page: Client, job:
         ({"status": "running", "stop_requested": "pause", "reason": "x", "cause": "note"}, "note"),
     ],
 )  # fmt: skip
-def test_timeline_understands_status_events_with_and_without_a_cause(
+def test_timeline_shows_status_events_with_and_without_a_cause(
     job: Job, data: dict[str, str], kind: str
 ) -> None:
     job.events.create(
@@ -341,7 +340,7 @@ def test_timeline_understands_status_events_with_and_without_a_cause(
     assert status.timeline(job)[0].kind == kind
 
 
-def test_silence_is_judged_by_the_lease(page: Client, job: Job, settings: Any) -> None:
+def test_silence_threshold_follows_the_lease(page: Client, job: Job, settings: Any) -> None:
     settings.LEASE_SECONDS = 60
     snapshot = page.get(f"/jobs/{job.pk}").context["snapshot"]
     assert snapshot["silent_after_seconds"] == 45
@@ -386,11 +385,10 @@ def test_form_accepts_a_dataset_that_it_does_not_list(
     assert Job.objects.get().dataset == many_datasets[-1]
 
 
+@pytest.mark.usefixtures("no_rate_limits")
 def test_queries_of_the_new_job_form_do_not_grow_with_the_datasets(
-    page: Client, ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    page: Client, ada: User, dataset: Dataset
 ) -> None:
-    now = time.time()  # in a new minute the rate limiter would reserve requests again
-    monkeypatch.setattr("training.accounts.rate_limits.time.time", lambda: now)
     page.get("/jobs/new")
     counts = []
     for _ in range(2):

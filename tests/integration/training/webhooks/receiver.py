@@ -1,4 +1,4 @@
-"""A web server that receives webhooks and responds as the test sets."""
+"""A web server that receives webhooks and responds as configured by the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a change of a job to a signed POST that a real server takes, or does not."""
+"""From a change of a job to a signed POST to a real server, accepted or rejected."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_failed_delivery_is_retried_with_the_same_id_until_dead(
     assert attempt_one(webhook).status == "delivered"
 
 
-def test_a_redirect_is_not_followed(webhook: Webhook, there: Receiver) -> None:
+def test_redirect_is_not_followed(webhook: Webhook, there: Receiver) -> None:
     outbox.send_test(webhook)
     there.answers, there.more = [307], {"Location": f"{there.url}/elsewhere"}
     assert attempt_one(webhook).response_code == 307

@@ -1,4 +1,4 @@
-"""Any number of senders: each delivery is one's, and nobody waits for another."""
+"""Concurrent senders: each delivery is sent by one, and none waits for another."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_only_one_of_many_senders_claims_a_delivery(webhook: Webhook) -> None:
         assert sum(pool.map(one, range(6))) == 1
 
 
-def test_delivery_of_a_dead_sender_is_sent_by_another(webhook: Webhook, there: Receiver) -> None:
+def test_delivery_of_a_killed_sender_is_sent_by_another(webhook: Webhook, there: Receiver) -> None:
     outbox.send_test(webhook)
     lost = claim_delivery(webhook) or pytest.fail("nothing is due")
     assert claim_delivery(webhook) is None
@@ -99,7 +99,7 @@ def test_hanging_webhooks_of_one_user_do_not_delay_those_of_another(
         outbox.send_test(own)
         eventually(lambda: there.got)
         attempted = Delivery.objects.filter(webhook__owner=bob, attempts=1)
-        # Not one attempt of bob has ended yet: ada's was sent beside them.
+        # None of bob's attempts has ended yet: ada's was sent concurrently.
         assert attempted.count() == SLOTS_PER_OWNER
         silent.close()
         thread.stop()
@@ -107,9 +107,7 @@ def test_hanging_webhooks_of_one_user_do_not_delay_those_of_another(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_failing_webhooks_have_slots_of_their_own(
-    ada: User, there: Receiver, settings: Any
-) -> None:
+def test_failing_webhooks_have_separate_slots(ada: User, there: Receiver, settings: Any) -> None:
     settings.MAINTENANCE_SECONDS = 0.02
     there.opens.clear()
     for _ in range(6):
@@ -132,7 +130,7 @@ def test_failing_webhooks_have_slots_of_their_own(
     futures.wait(thread.in_flight(), timeout=30)
 
 
-def test_a_webhook_has_one_attempt_at_a_time_over_all_processes(webhook: Webhook) -> None:
+def test_webhook_has_one_attempt_at_a_time_over_all_processes(webhook: Webhook) -> None:
     for _ in range(2):
         outbox.send_test(webhook)
     first = claim_delivery(webhook) or pytest.fail("nothing is due")
@@ -168,7 +166,9 @@ print(len(claimed), len(set(claimed)))
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_senders_at_once_claim_one_delivery_of_each_webhook(database: str, tmp_path: Path) -> None:
+def test_concurrent_senders_claim_one_delivery_of_each_webhook(
+    database: str, tmp_path: Path
+) -> None:
     with new_database() if database == "postgres" else nullcontext("") as url:
         if database == "postgres" and not url:
             pytest.skip("needs PostgreSQL")
@@ -188,7 +188,7 @@ def test_deliveries_of_an_inactive_user_are_not_tried(webhook: Webhook, ada: Use
     assert delivery.due_owners(Q()) == [ada.pk]
 
 
-def test_a_delivery_under_way_cannot_be_resent(webhook: Webhook) -> None:
+def test_delivery_in_progress_cannot_be_resent(webhook: Webhook) -> None:
     sent = outbox.send_test(webhook)
     first = claim_delivery(webhook) or pytest.fail("nothing is due")
     with pytest.raises(outbox.AttemptInProgressError):
@@ -197,6 +197,6 @@ def test_a_delivery_under_way_cannot_be_resent(webhook: Webhook) -> None:
     outbox.redeliver(sent)
     second = claim_delivery(webhook) or pytest.fail("nothing is due")
     assert (second.attempts, second.attempts_before) == (2, 1)
-    # The schedule begins anew, and the late result of the first attempt changes nothing.
+    # The schedule restarts, and the late result of the first attempt changes nothing.
     delivery.record_result(first, http_client.WebhookResponse(204, "", 1))
     assert Delivery.objects.get(pk=sent.pk).status == "pending"

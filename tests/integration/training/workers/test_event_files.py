@@ -129,7 +129,7 @@ pathlib.Path("written").write_text(log.logdir)
     assert notes(job) == []
 
 
-def test_values_of_a_script_that_ends_at_once_are_there(submit: Callable[..., Job]) -> None:
+def test_values_of_a_script_that_ends_immediately_are_stored(submit: Callable[..., Job]) -> None:
     job = submit("""
 with SummaryWriter("out/deep/er") as log:
     log.add_scalar("accuracy", 0.5, 1)
@@ -145,7 +145,7 @@ with SummaryWriter("out/deep/er") as log:
     }
 
 
-def test_attempt_after_a_crash_continues_the_series_without_doubles(
+def test_attempt_after_a_crash_continues_the_series_without_duplicates(
     submit: Callable[..., Job], settings: Settings
 ) -> None:
     settings.MAX_CRASHES = 2
@@ -168,7 +168,7 @@ if not resumed:
     assert series(job) == {"loss": [(step, float(step)) for step in range(15)]}
 
 
-def test_worker_that_ended_before_it_read_all_leaves_the_rest_to_the_next_attempt(
+def test_records_unread_when_a_worker_ends_are_read_by_the_next_attempt(
     submit: Callable[..., Job], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit("""
@@ -216,7 +216,7 @@ log.close()
         assert notes(job) == []
 
 
-def test_job_of_the_same_program_that_ran_in_the_meantime_is_noticed(
+def test_other_job_of_the_program_that_ran_in_the_meantime_is_detected(
     submit: Callable[..., Job], job: Job
 ) -> None:
     first, second = submit(""), submit("")
@@ -233,7 +233,7 @@ def test_job_of_the_same_program_that_ran_in_the_meantime_is_noticed(
     assert not attempts.has_been_alone(attempt, 7200)
 
 
-def test_what_a_script_with_the_sdk_writes_after_its_run_is_stored_and_its_series_are_kept(
+def test_event_files_written_after_the_sdk_run_are_stored_without_replacing_sdk_series(
     submit: Callable[..., Job],
 ) -> None:
     job = submit("""
@@ -254,7 +254,7 @@ log.close()
     assert found["final"] == [(3, 1.0)]
 
 
-def test_steps_are_epochs_where_the_manifest_declares_it(submit: Callable[..., Job]) -> None:
+def test_steps_are_epochs_if_the_manifest_declares_it(submit: Callable[..., Job]) -> None:
     settings = 'tensorboard = "epochs"\nobjective = { metric = "val_loss" }\n[parameters]'
     job = submit(
         """
@@ -286,7 +286,7 @@ with path.open("ab") as file:
     assert "is damaged at byte" in note
 
 
-def test_program_can_turn_it_off(submit: Callable[..., Job]) -> None:
+def test_program_can_disable_event_files(submit: Callable[..., Job]) -> None:
     job = submit(
         """
 log = SummaryWriter(os.environ.get("TENSORBOARD_LOGDIR", "runs"))
@@ -311,10 +311,10 @@ def test_error_while_reading_does_not_end_the_training(
     supervise(job.pk, "worker")
     assert reload(job).status == Status.COMPLETED
     (note,) = notes(job)
-    assert note.startswith("TensorBoard: an error of the worker ended the reading")
+    assert note.startswith("TensorBoard: event files are no longer read because of an error")
 
 
-def test_rest_that_is_not_read_in_time_is_noted(
+def test_records_that_are_not_read_in_time_are_noted(
     submit: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.workers.supervisor.LAST_EVENTS_SECONDS", 0)
@@ -355,7 +355,7 @@ log.close()
     assert note.startswith("Not stored: step is 1152921504606846976")
 
 
-def test_folder_whose_name_no_database_stores_does_not_end_the_training(
+def test_folder_with_an_unstorable_name_does_not_stop_the_training(
     submit: Callable[..., Job],
 ) -> None:
     job = submit("""

@@ -25,7 +25,7 @@ from training.workers.maintenance import MaintenanceThread
 from training.workers.supervisor import supervise
 
 
-def test_worker_is_registered_then_seen(db: None) -> None:
+def test_worker_is_registered_then_updated_by_heartbeat(db: None) -> None:
     heartbeat = HeartbeatThread("worker@here", 2)
     heartbeat.run_once()
     first = Worker.objects.get()
@@ -37,7 +37,7 @@ def test_worker_is_registered_then_seen(db: None) -> None:
     assert second.seen_at >= first.seen_at
 
 
-def test_worker_that_was_deleted_while_it_lives_is_registered_again(db: None) -> None:
+def test_running_worker_whose_row_was_deleted_registers_again(db: None) -> None:
     heartbeat = HeartbeatThread("worker@here", 2)
     heartbeat.run_once()
     Worker.objects.all().delete()
@@ -47,7 +47,7 @@ def test_worker_that_was_deleted_while_it_lives_is_registered_again(db: None) ->
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("work", [(maintenance, "requeue_expired"), (scheduler, "run_once")])
-def test_worker_whose_maintenance_is_stuck_is_not_lost(
+def test_worker_with_stuck_maintenance_thread_is_not_lost(
     settings: Any, monkeypatch: pytest.MonkeyPatch, work: tuple[Any, str]
 ) -> None:
     settings.LEASE_SECONDS, settings.MAINTENANCE_SECONDS = 1, 1
@@ -87,7 +87,7 @@ def no_other_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "training.jobs.results.complete_training",
     ],
 )
-def test_job_whose_supervisor_waits_for_longer_than_a_lease_keeps_it(
+def test_job_keeps_its_lease_while_its_supervisor_waits_longer_than_that(
     settings: Any, monkeypatch: pytest.MonkeyPatch, ada: User, dataset: Dataset, call: str
 ) -> None:
     settings.LEASE_SECONDS = 1

@@ -145,7 +145,7 @@ def test_maintenance_fails_a_silent_reported_job(ada: User, settings: Any) -> No
     long_ago = timezone.now() - timedelta(hours=1)
     Job.objects.filter(pk=reported.pk).update(heartbeat_at=long_ago, lease_expires_at=long_ago)
     MaintenanceThread("worker", 2).run_once()
-    # The web processes may have been away as long as this worker.
+    # The web processes may have been down as long as this worker.
     assert Job.objects.get(pk=reported.pk).status == Status.RUNNING
     settings.REPORT_SILENCE_SECONDS = 0
     MaintenanceThread("worker", 2).run_once()

@@ -1,4 +1,4 @@
-"""What real scripts print, and what is known of the machine while they run."""
+"""Output and resource metrics of real scripts while they run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_stdout_and_stderr_are_one_log_in_order(run: Any) -> None:
     assert logs.attempt_log(job.pk, 1).tail(100).data == b"0\n0\n1\n1\n2\n2\n"
 
 
-def test_a_printed_line_is_announced_while_the_script_runs(
+def test_printed_line_is_announced_while_the_script_runs(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[events.Log] = []
@@ -61,7 +61,9 @@ def test_a_printed_line_is_announced_while_the_script_runs(
     ]
 
 
-def test_of_200_megabytes_the_beginning_and_the_end_stay_on_disk(run: Any, api: APIClient) -> None:
+def test_beginning_and_end_of_200_megabytes_of_output_stay_on_disk(
+    run: Any, api: APIClient
+) -> None:
     job = run(
         "import sys, time\nout = sys.stdout.buffer\nfor n in range(200):\n"
         "  out.write(b'%07d\\n' % n * 125_000); out.flush(); time.sleep(0.005)\n"
@@ -79,7 +81,7 @@ def test_of_200_megabytes_the_beginning_and_the_end_stay_on_disk(run: Any, api: 
     assert 32 * MIB < len(text) < 34 * MIB
 
 
-def test_the_page_shows_the_end_of_the_output_without_markup(run: Any, page: Client) -> None:
+def test_page_shows_the_end_of_the_output_without_markup(run: Any, page: Client) -> None:
     job = run(
         "import sys\nsys.stdout.buffer.write(b'\\x1b[31m<b>red</b>\\x1b[0m\\n 1%\\r 99%\\r100%\\n"
         "caf\\xc3\\xa9 \\xff\\n')\nsys.stdout.flush()\nraise ValueError('wrong')"
@@ -96,7 +98,7 @@ def test_the_page_shows_the_end_of_the_output_without_markup(run: Any, page: Cli
     assert "100%" not in excerpt
 
 
-def test_the_figures_of_the_processes_are_stored_and_served(run: Any, api: APIClient) -> None:
+def test_resource_metrics_of_the_processes_are_stored_and_served(run: Any, api: APIClient) -> None:
     job = run("import time\nheld = bytearray(50_000_000)\ntime.sleep(2)")
     found = api.get(f"/api/v1/training/jobs/{job.pk}/system").json()
     assert found["total"] >= 1
@@ -107,7 +109,7 @@ def test_the_figures_of_the_processes_are_stored_and_served(run: Any, api: APICl
     assert api.get(f"/api/v1/training/jobs/{job.pk}/system?max_points=5").status_code == 400
 
 
-def test_an_out_of_memory_kill_is_named_with_its_figures(
+def test_out_of_memory_kill_is_reported_with_its_figures(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.workers.memory_limit.MemoryLimit.killed", lambda self: True)
@@ -124,7 +126,7 @@ def test_an_out_of_memory_kill_is_named_with_its_figures(
 @pytest.mark.skipif(
     not os.access("/sys/fs/cgroup/memory", os.W_OK), reason="needs a writable memory control group"
 )
-def test_the_kernels_out_of_memory_kill_is_recognized(run: Any) -> None:
+def test_out_of_memory_kill_by_the_kernel_is_recognized(run: Any) -> None:
     """Version 1 of control groups, as root: the script moves itself into a group of 100 MB."""
     group = Path(f"/sys/fs/cgroup/memory/heimdall-test-{os.getpid()}")
     group.mkdir()

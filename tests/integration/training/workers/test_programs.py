@@ -1,4 +1,4 @@
-"""Programs of the operator as real processes: scripts that know nothing of Heimdall."""
+"""Programs of the operator as real processes: scripts that do not use the SDK."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 from django.db import OperationalError
 from pytest_django import Settings
 
-from tests.jobs import reload
+from tests.jobs import claim_job, reload
 from tests.polling import eventually
 from training.accounts import tokens
-from training.jobs import lifecycle
+from training.jobs import lifecycle, results
 from training.jobs.attempts import Attempt
 from training.jobs.directories import attempt_directory
 from training.models import ApiToken, Job, JobEvent, TrainedModel
@@ -65,7 +65,7 @@ def test_script_that_exits_with_status_0_completes(submit: Any) -> None:
     assert not TrainedModel.objects.exists()
 
 
-def test_training_goes_on_while_its_messages_are_not_read(submit: Any, tmp_path: Path) -> None:
+def test_training_continues_while_its_messages_are_not_read(submit: Any, tmp_path: Path) -> None:
     """The supervisor waits for the database: a pipe of 64 kB is full after some 60 epochs."""
     job = submit(
         "import os, pathlib, time\n"
@@ -89,7 +89,9 @@ def test_more_processes_than_cores_are_noted(
     assert note.data["reason"].startswith("3 processes share 2 cores. ")
 
 
-def test_script_that_raises_fails_with_its_last_line(submit: Any, settings: Settings) -> None:
+def test_script_that_raises_fails_with_the_last_line_of_the_traceback(
+    submit: Any, settings: Settings
+) -> None:
     settings.MAX_CRASHES = 1
     job = submit("raise ValueError('no data')")
     supervise(job.pk, "worker")
@@ -107,6 +109,64 @@ def test_script_runs_in_its_folder_and_finds_spec_and_sdk(submit: Any) -> None:
     )
     supervise(job.pk, "worker")
     assert log(job) == f"True {{'count': 7}} {job.pk}\n"
+
+
+def test_script_with_command_line_options_gets_the_parameters_of_the_job(submit: Any) -> None:
+    job = submit(
+        "import sys; print(sys.argv[1:])",
+        MANIFEST.replace(
+            '"train.py"]',
+            '"train.py", "--count={count}", "--out={run_directory}", "--fast={fast}"]',
+        ) + 'fast = { type = "boolean", default = false }',
+        count=7, fast=True,
+    )  # fmt: skip
+    supervise(job.pk, "worker")
+    assert log(job) == f"['--count=7', '--out={attempt_directory(job.pk, 1)}', '--fast']\n"
+
+
+def test_next_attempt_finds_files_of_earlier_ones_in_the_job_folder(
+    submit: Any, settings: Settings
+) -> None:
+    """A script that was killed in its last step loads what it saved before."""
+    settings.MAX_CRASHES = 2
+    job = submit(
+        "import pathlib, sys\n"
+        "best = pathlib.Path(sys.argv[1], 'model.pt')\n"
+        "print(best.exists())\n"
+        "if not best.exists():\n"
+        "    best.touch()\n"
+        "    sys.exit(1)",
+        MANIFEST.replace('"train.py"]', '"train.py", "{job_directory}"]'),
+    )
+    supervise(job.pk, "worker")
+    assert reload(job).status == Status.QUEUED
+    supervise(job.pk, "worker")
+    assert reload(job).status == Status.COMPLETED
+    assert (attempt_directory(job.pk, 2) / "trainer.log").read_text() == "True\n"
+
+
+def test_job_queued_before_its_command_named_a_parameter_gets_the_default(
+    submit: Any, tmp_path: Path
+) -> None:
+    job = submit("import sys; print(sys.argv[1:])", count=7)
+    text = MANIFEST.replace('"train.py"]', '"train.py", "--more={more}"]')
+    (tmp_path / "script" / "program.toml").write_text(
+        text + 'more = { type = "integer", default = 5 }'
+    )
+    supervise(job.pk, "worker")
+    assert log(job) == "['--more=5']\n"
+
+
+def test_job_without_a_value_for_its_changed_command_fails_with_a_sentence(
+    submit: Any, tmp_path: Path
+) -> None:
+    job = submit("print(1)")
+    text = MANIFEST.replace('"train.py"]', '"train.py", "--more={more}"]')
+    (tmp_path / "script" / "program.toml").write_text(text + 'more = { type = "integer" }')
+    supervise(job.pk, "worker")
+    job = reload(job)
+    assert (job.status, job.attempt) == (Status.FAILED, 1)
+    assert job.error_message.startswith("The program's command uses the parameter 'more'")
 
 
 def test_secrets_of_the_worker_are_not_in_the_environment(
@@ -166,7 +226,7 @@ def test_sdk_run_keeps_the_newest_two_checkpoints_and_the_best(submit: Any) -> N
     ]
 
 
-def test_script_that_takes_more_memory_than_a_job_may_fails_with_the_figures(
+def test_script_over_the_memory_limit_fails_with_both_figures(
     submit: Any, settings: Settings
 ) -> None:
     settings.TRAINER_MEMORY = "100000000"
@@ -220,6 +280,17 @@ def test_program_gets_what_its_clients_need_to_log_into_its_job(
     assert tokens.authenticate(token) is None, "the token is valid in the next attempt"
 
 
+def test_token_ends_with_its_attempt_though_the_next_needs_none(submit: Any) -> None:
+    job = submit("print('hello')")
+    attempt = claim_job(job)
+    token = tokens.create_job_token(reload(job))
+    assert tokens.authenticate(token) is not None
+    results.requeue_or_fail(attempt, "worker", "requeued", "Moved.")
+    assert tokens.authenticate(token) is None
+    claim_job(job)
+    assert tokens.authenticate(token) is None
+
+
 def test_program_without_an_address_of_the_server_gets_no_token(
     submit: Any, tmp_path: Path
 ) -> None:
@@ -229,7 +300,7 @@ def test_program_without_an_address_of_the_server_gets_no_token(
     assert not ApiToken.objects.exists()
 
 
-def test_tracking_server_of_the_operator_is_kept(
+def test_tracking_server_set_by_the_operator_is_kept(
     submit: Any, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WEB_URL = "http://127.0.0.1:8001"
@@ -242,7 +313,7 @@ def test_tracking_server_of_the_operator_is_kept(
     assert found["KUBEFLOW_TRAINER_SERVER_URL"].startswith("http://127.0.0.1:8001/")
 
 
-def test_status_server_of_the_operator_is_kept(
+def test_status_server_set_by_the_operator_is_kept(
     submit: Any, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WEB_URL = "http://127.0.0.1:8001"

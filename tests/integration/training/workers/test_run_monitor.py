@@ -1,4 +1,4 @@
-"""What watchers of a training hear of its output."""
+"""Announcements of a training's output."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_piece_of_output_is_announced_with_its_offset(
     assert {one.attempt for one in announced} == {running_attempt.number}
 
 
-def test_of_much_output_the_newest_is_announced(
+def test_newest_part_of_much_output_is_announced(
     running_attempt: Attempt, log: AttemptLog, announced: list[events.Log]
 ) -> None:
     with RunMonitor(running_attempt, os.getpid(), log):
@@ -64,7 +64,7 @@ def test_of_much_output_the_newest_is_announced(
     assert announced[-1].after == 10_000_004 - MAX_TEXT_BYTES
 
 
-def test_the_last_words_of_a_training_are_announced(
+def test_output_written_just_before_the_end_is_announced(
     running_attempt: Attempt, log: AttemptLog, announced: list[events.Log]
 ) -> None:
     with RunMonitor(running_attempt, os.getpid(), log):
@@ -72,7 +72,7 @@ def test_the_last_words_of_a_training_are_announced(
     assert "".join(one.text for one in announced) == "Traceback\ufffd"
 
 
-def test_a_log_that_cannot_be_read_does_not_end_the_training(
+def test_unreadable_log_does_not_end_the_training(
     running_attempt: Attempt, log: AttemptLog, announced: list[events.Log], ada: User
 ) -> None:
     log.path.with_suffix(".gap").write_text("not two numbers")

@@ -1,7 +1,8 @@
-"""An attempt from claim to end, with the trainer's real process."""
+"""An attempt from claim to end, with a real trainer process."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from training.jobs.directories import attempt_directory, job_directory
 from training.localization.config import GenerateConfig, TrainConfig
 from training.models import Dataset, Epoch, Job, JobEvent, TrainedModel
 from training.models.states import Status
+from training.workers import supervisor
 from training.workers.supervisor import shutting_down, supervise
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,7 +71,7 @@ def _is_trainer_of_ours(entry: Path) -> bool:
     return b"training.localization" in command and int(parent) == os.getpid()
 
 
-def test_a_job_is_trained_to_its_end(ada: User, dataset: Dataset) -> None:
+def test_job_is_trained_to_completion(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=3, **SMALL))
     supervise(job.pk, "worker")
     done = reload(job)
@@ -84,7 +86,7 @@ def test_a_job_is_trained_to_its_end(ada: User, dataset: Dataset) -> None:
     assert Path(model.checkpoint_path).exists()
 
 
-def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
+def test_paused_and_resumed_job_has_the_numbers_of_an_uninterrupted_one(
     ada: User, dataset: Dataset
 ) -> None:
     config = TrainConfig(epochs=120, patience=120, **SMALL)
@@ -109,7 +111,7 @@ def test_a_paused_and_resumed_job_has_the_numbers_of_one_that_ran_through(
     assert evaluations[0] == evaluations[1]
 
 
-def test_job_whose_checkpoints_are_missing_is_trained_again(ada: User, dataset: Dataset) -> None:
+def test_job_with_missing_checkpoints_is_trained_again(ada: User, dataset: Dataset) -> None:
     """As after a restore of rows that are older than the files."""
     config = TrainConfig(epochs=120, patience=120, **SMALL)
     through, restored = (lifecycle.submit(ada, dataset, config) for _ in range(2))
@@ -131,7 +133,7 @@ def test_job_whose_checkpoints_are_missing_is_trained_again(ada: User, dataset: 
     assert first == second
 
 
-def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
+def test_job_cancelled_or_paused_before_its_first_batch_stops_immediately(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trainer is still loading: there is nothing to be kept."""
@@ -149,13 +151,13 @@ def test_a_job_cancelled_or_paused_before_its_first_batch_does_not_wait_for_it(
         assert (reload(job).status, reload(job).current_epoch) == (status, 0)
 
 
-def test_a_cancelled_job_stops_at_once(ada: User, dataset: Dataset) -> None:
+def test_cancelled_job_stops_immediately(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, LONG)
     meanwhile(job, lambda: lifecycle.request_cancel(job, "ada"))
     assert reload(job).status == Status.CANCELLED
 
 
-def test_a_killed_trainer_sends_its_job_back_to_the_queue(ada: User, dataset: Dataset) -> None:
+def test_job_of_a_killed_trainer_is_requeued(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, LONG)
     meanwhile(job, lambda: os.kill(trainer_pid(), signal.SIGKILL))
     assert (reload(job).status, reload(job).crashes) == (Status.QUEUED, 1)
@@ -165,7 +167,7 @@ def test_a_killed_trainer_sends_its_job_back_to_the_queue(ada: User, dataset: Da
     assert "signal SIGKILL" in last.data["reason"]
 
 
-def test_a_database_that_is_away_for_a_while_costs_no_attempt(
+def test_temporary_database_outage_costs_no_attempt(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=5, patience=5, **SMALL))
@@ -193,7 +195,7 @@ def test_a_database_that_is_away_for_a_while_costs_no_attempt(
     assert list(Epoch.objects.filter(job=job).values_list("epoch", flat=True)) == [1, 2, 3, 4, 5]
 
 
-def test_a_fault_of_ours_counts_as_a_crash_and_is_named(
+def test_internal_error_counts_as_a_crash_and_is_reported(
     ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -208,7 +210,7 @@ def test_a_fault_of_ours_counts_as_a_crash_and_is_named(
     assert last.data["reason"] == "The supervisor failed: ValueError: a fault of ours."
 
 
-def test_a_worker_that_leaves_hands_its_job_back_without_blame(ada: User, dataset: Dataset) -> None:
+def test_released_job_is_requeued_without_counting_a_crash(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, LONG)
     try:
         meanwhile(job, shutting_down.set)
@@ -218,7 +220,66 @@ def test_a_worker_that_leaves_hands_its_job_back_without_blame(ada: User, datase
     assert JobEvent.objects.filter(job=job).latest("seq").data["cause"] == "worker_stopped"
 
 
-def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset: Dataset) -> None:
+def test_job_waits_for_disk_space_and_starts(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = iter([False, False, False])
+    monkeypatch.setattr(supervisor, "has_disk_space", lambda _: next(space, True))
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1, **SMALL))
+    supervise(job.pk, "worker")
+    assert (reload(job).status, reload(job).attempt) == (Status.COMPLETED, 1)
+    notes = JobEvent.objects.filter(job=job, data__cause="note")
+    assert [note.data["reason"] for note in notes] == ["The disk is full: waiting for space."]
+
+
+def test_job_fails_if_the_disk_stays_full(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "has_disk_space", lambda _: False)
+    monkeypatch.setattr(supervisor, "DISK_SPACE_SECONDS", 0.0)
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1, **SMALL))
+    supervise(job.pk, "worker")
+    assert reload(job).status == Status.FAILED
+    assert "The disk of the data folder was full" in reload(job).error_message
+
+
+@pytest.mark.parametrize("action", [lifecycle.request_cancel, lifecycle.request_pause])
+def test_job_that_waits_for_disk_space_can_be_stopped(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, action: Callable[..., object]
+) -> None:
+    job = lifecycle.submit(ada, dataset, LONG)
+    polled = []
+
+    def has_disk_space(_: Path) -> bool:
+        polled.append(1)
+        if len(polled) == 3:
+            action(reload(job), "ada")
+        return False
+
+    monkeypatch.setattr(supervisor, "has_disk_space", has_disk_space)
+    supervise(job.pk, "worker")
+    assert reload(job).status in {Status.CANCELLED, Status.PAUSED}
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(errno.ENOSPC, Status.QUEUED), (errno.EMFILE, Status.QUEUED), (errno.EACCES, Status.FAILED)],
+)
+def test_job_that_cannot_start_is_requeued_if_the_cause_is_temporary(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, number: int, status: Status
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(supervisor, "TrainerProcess", fail)
+    job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1, **SMALL))
+    supervise(job.pk, "worker")
+    assert reload(job).status == status
+    last = JobEvent.objects.filter(job=job).latest("seq").data
+    assert os.strerror(number) in (last.get("reason") or last["error_message"])
+
+
+def test_deleted_dataset_fails_the_job_with_the_reason(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig(epochs=1))
     Path(dataset.path).unlink()
     supervise(job.pk, "worker")
@@ -226,7 +287,7 @@ def test_a_dataset_that_is_gone_fails_the_job_with_the_reason(ada: User, dataset
     assert "does not exist" in reload(job).error_message
 
 
-def test_a_generation_makes_a_dataset(ada: User) -> None:
+def test_generation_makes_a_dataset(ada: User) -> None:
     job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=200))
     supervise(job.pk, "worker")
     made = Dataset.objects.get()
@@ -236,14 +297,14 @@ def test_a_generation_makes_a_dataset(ada: User) -> None:
     assert len(made.facts["receivers"]) == 7
 
 
-def test_a_second_message_for_the_same_job_finds_nothing_to_do(ada: User, dataset: Dataset) -> None:
+def test_repeated_message_for_a_finished_job_does_nothing(ada: User, dataset: Dataset) -> None:
     job = lifecycle.submit(ada, dataset, TrainConfig())
     lifecycle.request_cancel(job, "ada")
     supervise(job.pk, "worker")
     assert reload(job).attempt == 0
 
 
-def test_output_of_a_training_goes_to_its_log_and_disturbs_nothing(
+def test_output_of_a_training_goes_to_its_log_only(
     ada: User, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library prints JSON and other text to stdout, from Python and from a child process."""

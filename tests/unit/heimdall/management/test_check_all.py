@@ -30,7 +30,7 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_passed_checks_print_one_line_each(checks: dict[str, list[str]]) -> None:
+def test_each_passed_check_prints_one_line(checks: dict[str, list[str]]) -> None:
     checks |= {"lint": PASS, "types": PASS}
     assert [line.split(" (")[0] for line in run("--no-tests").splitlines()] == [
         "lint: ok",
@@ -50,7 +50,7 @@ def test_failed_check_prints_its_output_and_the_others_still_run(
 
 
 @pytest.mark.parametrize("command", [PASS, FAIL])
-def test_tests_run_unless_they_are_switched_off(
+def test_tests_run_unless_they_are_disabled(
     checks: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     monkeypatch.setattr(check_all, "_MANAGE", [*command, "manage.py"])

@@ -1,4 +1,4 @@
-"""`manage.py serve` and `demo`: what stops them before they serve."""
+"""`manage.py serve` and `demo`: errors that prevent the start."""
 
 from __future__ import annotations
 

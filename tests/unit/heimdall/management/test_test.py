@@ -1,4 +1,4 @@
-"""`manage.py test`: which command it runs."""
+"""`manage.py test`: the command that it runs."""
 
 from __future__ import annotations
 

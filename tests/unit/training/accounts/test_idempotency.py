@@ -34,7 +34,7 @@ def test_key_of_another_request_is_refused_before_and_after_it_ends(ada: User) -
         idempotency.acquire(ada, "k", "other")
 
 
-def test_users_do_not_share_keys(ada: User, bob: User) -> None:
+def test_idempotency_keys_are_separate_for_each_user(ada: User, bob: User) -> None:
     idempotency.acquire(ada, "k", "digest")
     assert idempotency.acquire(bob, "k", "digest").status is None
 

@@ -1,4 +1,4 @@
-"""Who sees, controls, shares and deletes what."""
+"""Permissions to see, control, share and delete objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lab(ada: User, bob: User) -> Group:
     return team
 
 
-def test_others_see_nothing_and_staff_everything(
+def test_other_users_see_nothing_and_staff_see_everything(
     job: Job, ada: User, bob: User, staff: User
 ) -> None:
     jobs = Job.objects.all()
@@ -37,7 +37,7 @@ def test_others_see_nothing_and_staff_everything(
     assert list(visible_to(jobs, staff)) == [job]
 
 
-def test_deactivated_user_sees_nothing_even_as_staff(job: Job, staff: User) -> None:
+def test_deactivated_staff_user_has_no_access(job: Job, staff: User) -> None:
     staff.is_active = False
     assert not visible_to(Job.objects.all(), staff).exists()
 
@@ -59,7 +59,7 @@ def test_webhooks_of_team_members_stay_private(ada: User, bob: User, lab: Group)
     assert list(visible_to(Webhook.objects.all(), ada)) == [webhook]
 
 
-def test_only_owner_and_staff_own_a_shared_row(
+def test_only_owner_and_staff_have_owner_rights_on_a_shared_row(
     job: Job, ada: User, bob: User, staff: User, lab: Group
 ) -> None:
     assert is_owner(job, ada) and is_owner(job, staff) and not is_owner(job, bob)
@@ -68,7 +68,7 @@ def test_only_owner_and_staff_own_a_shared_row(
         require_owner(job, bob)
 
 
-def test_users_share_with_their_own_teams_and_staff_with_any(
+def test_users_share_with_their_own_teams_and_staff_with_any_team(
     ada: User, staff: User, lab: Group
 ) -> None:
     other = Group.objects.create(name="Another")

@@ -37,7 +37,7 @@ def test_processes_share_the_limit() -> None:
     assert found == 10
 
 
-def test_process_that_loses_the_race_for_a_new_minute_still_grants(
+def test_process_that_loses_the_race_for_a_new_window_still_grants_requests(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = [BatchedRateLimiter() for _ in range(2)]
@@ -55,7 +55,7 @@ def test_process_that_loses_the_race_for_a_new_minute_still_grants(
     assert not others
 
 
-def test_keys_have_limits_of_their_own() -> None:
+def test_keys_have_separate_limits() -> None:
     limiter = BatchedRateLimiter()
     assert granted(limiter, 5, 3, "user:1") == 3
     assert granted(limiter, 5, 3, "user:2") == 3
@@ -100,12 +100,12 @@ def test_rows_of_an_hour_ago_are_deleted(clock: list[float]) -> None:
     assert list(Allowance.objects.values_list("who", flat=True)) == ["address:10.0.0.2"]
 
 
-def test_smaller_limit_applies_at_once_to_a_new_process() -> None:
+def test_smaller_limit_applies_immediately_to_a_new_process() -> None:
     granted(BatchedRateLimiter(), 5, 10)
     assert granted(BatchedRateLimiter(), 5, 5) == 0
 
 
-def test_limit_holds_with_clocks_that_differ(clock: list[float]) -> None:
+def test_limit_applies_although_clocks_differ(clock: list[float]) -> None:
     first, second, found, here = BatchedRateLimiter(), BatchedRateLimiter(), 0, clock[0]
     for _ in range(100):
         clock[0] = here

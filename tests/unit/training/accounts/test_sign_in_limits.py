@@ -33,13 +33,13 @@ def pause(address: str = "192.0.2.1", name: str = "ada") -> int:
     return caught.value.seconds
 
 
-def test_failures_from_many_networks_count_together(ada: User) -> None:
+def test_failures_from_many_networks_are_counted_together(ada: User) -> None:
     for n in range(FREE_FAILURES + 1):
         assert not sign_in("guess", f"2001:db8:0:{n}::1")
     assert pause("198.51.100.7") == 1
 
 
-def test_pauses_grow_to_a_bound_and_end(ada: User, clock: list[Any]) -> None:
+def test_sign_in_pauses_grow_to_a_limit_and_reset(ada: User, clock: list[Any]) -> None:
     for _ in range(FREE_FAILURES):
         assert not sign_in("guess")
     pauses = []
@@ -62,7 +62,7 @@ def test_refused_attempts_do_not_extend_the_pause(ada: User, clock: list[Any]) -
     assert sign_in("ada-secret-1")
 
 
-def test_strangers_do_not_keep_a_user_out_of_a_known_network(ada: User) -> None:
+def test_failures_from_other_networks_do_not_block_sign_in_from_a_known_one(ada: User) -> None:
     assert sign_in("ada-secret-1", "2001:db8::1")
     for _ in range(FREE_FAILURES + 1):
         sign_in("guess", "203.0.113.9")
@@ -70,7 +70,7 @@ def test_strangers_do_not_keep_a_user_out_of_a_known_network(ada: User) -> None:
     assert sign_in("ada-secret-1", "2001:db8::ffff")  # the same /64
 
 
-def test_a_known_network_is_limited_too(ada: User) -> None:
+def test_sign_ins_from_a_known_network_are_limited_too(ada: User) -> None:
     assert sign_in("ada-secret-1")
     for _ in range(FREE_FAILURES + 1):
         sign_in("guess")
@@ -78,7 +78,7 @@ def test_a_known_network_is_limited_too(ada: User) -> None:
 
 
 @pytest.mark.django_db
-def test_names_without_an_account_are_limited_likewise_and_not_stored() -> None:
+def test_unknown_user_names_are_limited_too_and_not_stored() -> None:
     for _ in range(FREE_FAILURES + 1):
         sign_in("guess", name="my password")
     assert pause(name="my password") == 1
@@ -93,7 +93,7 @@ def test_counts_are_deleted_after_an_hour(ada: User, clock: list[Any]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_simultaneous_attempts_within_a_pause_one_is_checked(ada: User) -> None:
+def test_only_one_of_several_simultaneous_sign_ins_during_a_pause_is_checked(ada: User) -> None:
     for _ in range(FREE_FAILURES):
         sign_in("guess")
 

@@ -29,7 +29,7 @@ def body(answer: Any) -> bytes:
     return b"".join(answer.streaming_content)
 
 
-def test_whole_file_is_an_attachment(path: Path) -> None:
+def test_complete_file_is_sent_as_an_attachment(path: Path) -> None:
     answer = get(path)
     assert (answer.status_code, body(answer)) == (200, CONTENT)
     assert answer["Content-Length"] == "100"
@@ -50,7 +50,9 @@ def test_whole_file_is_an_attachment(path: Path) -> None:
         ("bytes = 5 - 6", 5, 6),
     ],
 )
-def test_range_is_sent_with_its_place(path: Path, requested: str, first: int, last: int) -> None:
+def test_range_response_states_its_position(
+    path: Path, requested: str, first: int, last: int
+) -> None:
     answer = get(path, Range=requested)
     assert (answer.status_code, body(answer)) == (206, CONTENT[first : last + 1])
     assert answer["Content-Range"] == f"bytes {first}-{last}/100"
@@ -84,7 +86,7 @@ def test_unchanged_file_is_304(path: Path) -> None:
     assert get(path, **{"If-None-Match": etag}).status_code == 200
 
 
-def test_range_of_a_file_that_changed_is_the_whole_new_file(path: Path) -> None:
+def test_range_of_a_changed_file_returns_the_whole_new_file(path: Path) -> None:
     etag = get(path)["ETag"]
     assert get(path, Range="bytes=0-9", **{"If-Range": etag}).status_code == 206
     path.write_bytes(CONTENT + b"x")
@@ -104,7 +106,7 @@ def test_large_file_is_read_in_blocks(path: Path, monkeypatch: pytest.MonkeyPatc
     assert b"".join(blocks) == CONTENT[5:]
 
 
-def test_download_of_a_file_that_shrinks_meanwhile_fails(path: Path) -> None:
+def test_download_of_a_file_that_shrinks_during_the_transfer_fails(path: Path) -> None:
     answer = get(path)
     path.write_bytes(b"short")
     with pytest.raises(OSError, match="became shorter while it was sent"):

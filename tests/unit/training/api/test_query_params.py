@@ -9,7 +9,7 @@ from rest_framework.test import APIRequestFactory
 
 from training.api import query_params
 from training.api.parsers import BoundedJSONParser
-from training.validation import InvalidInputError
+from training.validation import InvalidInputError, shown_value
 
 
 def request(query: str = "", **headers: str) -> Request:
@@ -19,7 +19,7 @@ def request(query: str = "", **headers: str) -> Request:
 @pytest.mark.parametrize(
     ("query", "value"), [("", 7), ("n=0", 0), ("n=12", 12), ("n=2147483647", 2**31 - 1)]
 )
-def test_integer(query: str, value: int) -> None:
+def test_integer_query_parameter_is_parsed_or_the_default(query: str, value: int) -> None:
     assert query_params.integer(request(query), "n", 7) == value
 
 
@@ -28,7 +28,8 @@ def test_integer_out_of_range_is_reported_with_its_value(text: str) -> None:
     asked = Request(APIRequestFactory().get("/", {"n": text}))
     with pytest.raises(InvalidInputError) as refused:
         query_params.integer(asked, "n", 7)
-    assert refused.value.errors == {"n": [f"{text!r} is not a whole number from 0 to 2147483647."]}
+    sentence = f"{shown_value(text)} is not a whole number from 0 to 2147483647."
+    assert refused.value.errors == {"n": [sentence]}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_last_event_id_takes_precedence_if_it_is_a_number(header: str, expected:
         ("series=later", [], ["later"]),
     ],
 )
-def test_requested_series(query: str, known: list[str], expected: list[str]) -> None:
+def test_requested_series_are_parsed(query: str, known: list[str], expected: list[str]) -> None:
     assert query_params.requested_series(request(query), known) == expected
 
 
@@ -70,6 +71,6 @@ def test_body_must_be_an_object(data: Any) -> None:
         query_params.json_object(asked)
 
 
-def test_last_event_id_of_more_digits_than_python_converts_is_the_last_one() -> None:
+def test_overlong_last_event_id_counts_as_the_newest_event() -> None:
     asked = request(**{"Last-Event-ID": "9" * 5000})
     assert query_params.last_event_id(asked) == query_params.MAX_INTEGER

@@ -88,7 +88,7 @@ def test_upload_above_the_limit_is_refused_before_it_is_read(ada: User, settings
         service.import_upload(ada, "Large", upload)
 
 
-def test_upload_that_is_no_zip_leaves_nothing(ada: User, settings: Any) -> None:
+def test_upload_that_is_not_a_zip_leaves_no_file(ada: User, settings: Any) -> None:
     upload = SimpleUploadedFile("a.zip", b"no zip")
     with pytest.raises(DatasetImportError, match="This is not a valid zip file"):
         service.import_upload(ada, "Bad", upload)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from training.inference.client import (
     InferenceClient,
     InferenceError,
     InferenceUnavailableError,
+    Results,
 )
 from training.programs.messages import FD_VARIABLE, PredictRequest
 from training.programs.registry import get_program
@@ -24,14 +27,21 @@ REQUEST = PredictRequest(model="/m", measurements=[])
 SERVER = f"""
 import json, os, sys, time
 responses = os.fdopen(int(os.environ["{FD_VARIABLE}"]), "w")
-def respond(**fields):
-    responses.write(json.dumps(fields) + "\\n")
+def respond(*results, **fields):
+    for result in results:
+        responses.write(json.dumps([result]) + "\\n")
+        responses.flush()
+    responses.write(json.dumps(dict(results=len(results), **fields)) + "\\n")
     responses.flush()
 for line in sys.stdin:
     request = json.loads(line)
     {{body}}
 """
 Serve = Callable[[str], InferenceClient]
+
+
+def results_of(found: Results) -> list[Any]:
+    return [result for block in found.blocks for result in json.loads(block)]
 
 
 @pytest.fixture
@@ -53,10 +63,27 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
 
 
 def test_results_of_consecutive_requests_come_from_one_process(serve: Serve) -> None:
-    served = serve("respond(results=[{'pid': os.getpid(), 'model': request['model']}])")
+    served = serve("respond({'pid': os.getpid(), 'model': request['model']})")
     first, second = served.request(REQUEST), served.request(REQUEST)
     assert first == second
-    assert first[0]["model"] == "/m"
+    assert results_of(first)[0]["model"] == "/m"
+
+
+def test_results_come_in_several_blocks(serve: Serve) -> None:
+    served = serve("respond('a' * 100_000, 'b' * 100_000, 'c')")
+    found = served.request(REQUEST)
+    assert results_of(found) == ["a" * 100_000, "b" * 100_000, "c"]
+    assert found.response.results == len(found.blocks) == 3
+
+
+def test_exit_between_two_blocks_repeats_the_request(serve: Serve, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    served = serve(
+        "responses.write('[1]\\n'); responses.flush()\n"
+        f"    os.path.exists({str(once)!r}) or (open({str(once)!r}, 'w'), os._exit(1))\n"
+        "    respond(2)"
+    )
+    assert results_of(served.request(REQUEST)) == [1, 2]
 
 
 def test_error_names_the_field(serve: Serve) -> None:
@@ -67,7 +94,7 @@ def test_error_names_the_field(serve: Serve) -> None:
 
 
 def test_process_that_exited_is_started_again(serve: Serve) -> None:
-    served = serve("respond(results=[{'pid': os.getpid()}]); sys.exit()")
+    served = serve("respond({'pid': os.getpid()}); sys.exit()")
     first = served.request(REQUEST)
     assert served.request(REQUEST) != first
 
@@ -78,7 +105,7 @@ def test_process_that_always_exits_is_unavailable(serve: Serve) -> None:
         served.request(REQUEST)
 
 
-def test_silent_process_is_killed_and_the_next_request_gets_a_new_one(
+def test_unresponsive_process_is_killed_and_the_next_request_gets_a_new_one(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "START_SECONDS", 0.0)
@@ -86,20 +113,20 @@ def test_silent_process_is_killed_and_the_next_request_gets_a_new_one(
     with pytest.raises(InferenceUnavailableError, match="did not respond within 0 s"):
         served.request(PredictRequest(model="/slow", measurements=[]), seconds=0.2)
     monkeypatch.setattr(client, "START_SECONDS", 60.0)
-    assert served.request(REQUEST) == []
+    assert results_of(served.request(REQUEST)) == []
 
 
 def test_process_does_not_inherit_secrets(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SECRET_KEY", "secret")
-    served = serve("respond(results=[dict(os.environ)])")
-    (environment,) = served.request(REQUEST)
+    served = serve("respond(dict(os.environ))")
+    (environment,) = results_of(served.request(REQUEST))
     assert "DJANGO_SECRET_KEY" not in environment
     assert environment["OMP_NUM_THREADS"] == "1"
 
 
 def test_closed_client_leaves_no_process(serve: Serve) -> None:
-    served = serve("respond(results=[{'pid': os.getpid()}])")
-    (found,) = served.request(REQUEST)
+    served = serve("respond({'pid': os.getpid()})")
+    (found,) = results_of(served.request(REQUEST))
     served.close()
     served.close()
     until = time.monotonic() + 5
@@ -118,7 +145,7 @@ def test_interpreter_that_cannot_be_started_is_an_error(
     monkeypatch.undo()
 
 
-def test_requests_beyond_the_queue_are_refused_at_once(
+def test_requests_beyond_the_queue_are_refused_immediately(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_REQUESTS", 2)
@@ -130,4 +157,4 @@ def test_requests_beyond_the_queue_are_refused_at_once(
     assert len(refused) == 4
     assert all(isinstance(error, InferenceUnavailableError) for error in refused)
     assert all(error.wait for error in refused if isinstance(error, InferenceUnavailableError))
-    assert served.request(REQUEST) == []
+    assert results_of(served.request(REQUEST)) == []

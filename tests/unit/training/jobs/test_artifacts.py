@@ -1,4 +1,4 @@
-"""Which files of a job can be downloaded."""
+"""The files of a job that can be downloaded."""
 
 from __future__ import annotations
 

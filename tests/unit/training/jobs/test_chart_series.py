@@ -31,7 +31,7 @@ def test_nan_is_never_an_extreme() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 20])
-def test_no_more_epochs_than_the_limit_are_all_kept(count: int) -> None:
+def test_epochs_up_to_the_limit_are_all_kept(count: int) -> None:
     assert downsample_minmax(np.zeros((2, count)), 20).tolist() == list(range(count))
 
 
@@ -40,7 +40,7 @@ def test_all_nan_series_keeps_the_first_and_last_epoch() -> None:
     assert (kept[0], kept[-1]) == (0, 99)
 
 
-def test_without_series_the_first_and_last_epoch_are_kept() -> None:
+def test_first_and_last_epoch_are_kept_without_series() -> None:
     kept = downsample_minmax(np.empty((0, 100)), 20)
     assert (kept[0], kept[-1]) == (0, 99)
     assert len(kept) <= 20

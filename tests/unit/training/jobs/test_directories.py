@@ -39,6 +39,13 @@ def test_earlier_attempts_are_in_order_and_exclude_the_present_one() -> None:
     assert directories.earlier_attempts(uuid4(), 2) == []
 
 
+def test_attempts_beyond_999_come_after_earlier_ones() -> None:
+    for attempt in (2, 999, 1000):
+        checkpoint(attempt, 1)
+    found = directories.earlier_attempts(JOB, 1000)
+    assert [path.name for path in found] == ["attempt-002", "attempt-999"]
+
+
 def test_pruning_keeps_the_newest_two_the_best_and_later_ones() -> None:
     for epoch in (1, 2, 3, 4, 5):
         checkpoint(1, epoch)

@@ -34,7 +34,7 @@ def running_job(current: int, total: int, **values: object) -> Job:
         ((*range(0, 300, 10), *range(300, 330)), 1.0),
     ],
 )
-def test_seconds_per_epoch(at: tuple[float, ...], expected: float | None) -> None:
+def test_seconds_per_epoch_are_measured(at: tuple[float, ...], expected: float | None) -> None:
     found = progress.seconds_per_epoch(ends(*at))
     assert found == (expected if expected is None else pytest.approx(expected, rel=0.01))
 

@@ -37,7 +37,7 @@ def test_best_baseline_has_the_lowest_known_error(
     assert best_baseline(evaluation) == expected
 
 
-def test_references_come_from_the_jobs_own_evaluation(job: Job) -> None:
+def test_reference_errors_come_from_the_jobs_own_evaluation(job: Job) -> None:
     found = reference_errors(job, EVALUATION)
     assert found == ReferenceErrors(50.0, 300.0, "nearest neighbors")
     assert found.as_json() == {
@@ -45,7 +45,7 @@ def test_references_come_from_the_jobs_own_evaluation(job: Job) -> None:
     }  # fmt: skip
 
 
-def test_running_job_borrows_them_from_a_model_on_the_same_dataset(
+def test_running_job_uses_reference_errors_of_a_model_on_the_same_dataset(
     job: Job, ada: User, dataset: Dataset
 ) -> None:
     assert reference_errors(job, None) == ReferenceErrors()

@@ -1,4 +1,4 @@
-"""What is said of a running job: its pace, and what is left."""
+"""The status of a running job: speed and time left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def epochs(count: int) -> list[timedelta]:
     return [timedelta(seconds=9), *(timedelta(seconds=2 * (0.67 + 0.66 * s)) for s in shares[1:])]
 
 
-def test_the_time_left_is_right_within_a_tenth_once_a_fifth_is_done() -> None:
+def test_time_left_is_within_10_percent_after_a_fifth_of_the_epochs() -> None:
     total = 120
     ends = ends_of(epochs(total))
     for done in range(total // 5, total - 10):
@@ -41,14 +41,16 @@ def test_the_time_left_is_right_within_a_tenth_once_a_fifth_is_done() -> None:
         assert each * (total - done) == pytest.approx(left, rel=0.1)
 
 
-def test_lasting_change_of_speed_is_soon_reported() -> None:
+def test_lasting_change_of_speed_is_reported_quickly() -> None:
     slow, quick = [timedelta(seconds=4)] * 100, [timedelta(seconds=1)] * 60
     ends = ends_of([*slow, *quick])
     assert progress.seconds_per_epoch(ends[-progress.MAX_PACE_EPOCHS :]) == 1
 
 
 @pytest.mark.parametrize(("best", "patience", "sooner"), [(10, 30, True), (60, 30, False)])
-def test_early_stopping_may_end_it_sooner(best: int, patience: int, sooner: bool) -> None:
+def test_job_may_stop_early_depending_on_patience_and_best_epoch(
+    best: int, patience: int, sooner: bool
+) -> None:
     config = TrainConfig(epochs=80, patience=patience).model_dump()
     job = Job(total_epochs=80, current_epoch=62, best_epoch=best, config=config)
     assert progress.may_stop_early(job) is sooner

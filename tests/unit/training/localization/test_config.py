@@ -40,7 +40,7 @@ def test_unknown_field_is_an_error(model: type[BaseModel]) -> None:
     ],
     ids=str,
 )
-def test_hyper_parameter_out_of_bounds_is_an_error(values: dict[str, object]) -> None:
+def test_hyperparameter_out_of_bounds_is_an_error(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TrainConfig.model_validate(values)
 
@@ -58,7 +58,7 @@ def test_swapped_coordinates_are_an_error() -> None:
         GenerateConfig(receivers=(*ITALY[1:], swapped))
 
 
-def test_physics_is_every_setting_but_the_receivers() -> None:
+def test_physics_contains_every_setting_except_the_receivers() -> None:
     config = GenerateConfig(samples=50, shadowing_reach_km=2.0, timing_sigma_ns=None)
     physics = config.physics()
     assert set(physics) == set(GenerateConfig.model_fields) - {"receivers"}

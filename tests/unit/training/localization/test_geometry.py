@@ -33,7 +33,7 @@ def test_to_local_inverts_to_geodetic_anywhere_on_earth(lat: float, lon: float) 
     assert frame.distance_from_origin(*geodetic) == pytest.approx(5000, rel=1e-4)
 
 
-def test_position_outside_the_globe_has_no_coordinates() -> None:
+def test_position_off_the_globe_has_no_coordinates() -> None:
     lat, lon = TURIN.to_geodetic(np.array([[7e6, 0.0], [0.0, 0.0]]))
     assert np.isnan(lat[0]) and np.isnan(lon[0])
     assert (lat[1], lon[1]) == pytest.approx((45.07, 7.69))

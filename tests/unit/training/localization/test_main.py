@@ -1,4 +1,4 @@
-"""The trainer as a process, by its pipe alone."""
+"""The trainer as a process, controlled through its pipes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,27 @@ def test_training_reports_its_start_each_epoch_and_its_end(through: list[dict[st
     assert Path(messages[-1]["checkpoint_path"]).exists()
 
 
-def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(
+def test_training_starts_from_the_model_of_another_one(
+    spec: dict[str, Any], through: list[dict[str, Any]]
+) -> None:
+    best = through[-1]["checkpoint_path"]
+    with start({**spec, "init_from": best}) as trainer:
+        messages = lines(trainer, "started", "epoch", "training_completed", "failed")
+    assert messages[0]["resumed_from_epoch"] is None
+    assert [line.get("epoch") for line in messages] == [None, 1, 2, 3, None]
+    losses = [line["metrics"]["val_loss"] for line in [through[1], messages[1]]]
+    assert losses[1] < losses[0]
+
+
+def test_training_cannot_start_from_a_missing_model(spec: dict[str, Any]) -> None:
+    missing = str(Path(spec["run_dir"]) / "best-000001.safetensors")
+    with start({**spec, "init_from": missing}) as trainer:
+        (failed,) = lines(trainer, "failed")
+    assert "The training cannot start from a model: " in failed["error_message"]
+    assert "cannot be read" in failed["error_message"]
+
+
+def test_training_resumed_from_the_checkpoint_of_a_pause_gives_the_same_numbers(
     spec: dict[str, Any], through: list[dict[str, Any]]
 ) -> None:
     expected = [line["metrics"] for line in through if line["type"] == "epoch"]
@@ -100,7 +120,7 @@ def test_a_pause_leaves_a_checkpoint_from_which_the_numbers_go_on(
 
 
 @pytest.mark.timeout(240)
-def test_a_kill_and_a_pause_in_the_final_step_change_no_bit_of_the_model(
+def test_kill_or_pause_in_the_final_step_leaves_the_model_bit_identical(
     spec: dict[str, Any], tmp_path: Path
 ) -> None:
     """The portfolio is fitted after the last epoch; another attempt fits it again."""
@@ -136,7 +156,7 @@ def test_a_kill_and_a_pause_in_the_final_step_change_no_bit_of_the_model(
     assert (completed / MODEL).read_bytes() == (Path(spec["run_dir"]) / MODEL).read_bytes()
 
 
-def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
+def test_trainer_exits_when_its_parent_closes_stdin(spec: dict[str, Any]) -> None:
     with start(
         {**spec, "parameters": {**QUICK, "epochs": 100_000, "patience": 100_000}}
     ) as trainer:
@@ -147,7 +167,7 @@ def test_it_ends_when_its_starter_is_gone(spec: dict[str, Any]) -> None:
         assert trainer.wait(timeout=10) == 3
 
 
-def test_a_missing_dataset_is_a_failure_with_a_reason(spec: dict[str, Any]) -> None:
+def test_missing_dataset_fails_the_job_with_the_reason(spec: dict[str, Any]) -> None:
     with start({**spec, "dataset": "/nowhere"}) as trainer:
         messages = lines(trainer, "failed")
     assert messages == [
@@ -164,7 +184,7 @@ def test_generation_reports_its_progress_and_its_summary(tmp_path: Path) -> None
     assert messages[-1]["content_hash"] == Dataset.load(output).content_hash
 
 
-def test_generation_in_which_nothing_is_heard_fails_and_leaves_no_file(tmp_path: Path) -> None:
+def test_generation_without_any_reception_fails_and_leaves_no_file(tmp_path: Path) -> None:
     output = tmp_path / "made.safetensors"
     quiet = {"samples": 100, "transmit_dbm": -30, "noise_floor_dbm": 0, "detection_snr_db": 60}
     with start({"parameters": quiet, "output": str(output)}, "generate") as trainer:

@@ -34,7 +34,7 @@ def test_error_percentiles_are_interpolated() -> None:
     assert (summary["p68_m"], summary["p95_m"]) == pytest.approx((68, 95))
 
 
-def test_rmse_of_nothing_is_none() -> None:
+def test_rmse_of_no_samples_is_none() -> None:
     assert metrics.rmse(np.array([])) is None
 
 

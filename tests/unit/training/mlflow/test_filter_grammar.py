@@ -96,7 +96,7 @@ def test_invalid_order_is_refused(text: str) -> None:
         ).map(" ".join),
     )
 )  # fmt: skip
-def test_any_text_is_parsed_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     with suppress(MlflowError):
         parse_filter(text, ATTRIBUTES)
 

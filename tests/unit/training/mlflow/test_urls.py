@@ -1,4 +1,4 @@
-"""The table of docs/clients.md lists the operations that there are."""
+"""The table of docs/clients.md lists the existing operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _CONVERTER = re.compile(r"<\w+:(\w+)>")
 
 
 def test_documented_operations_are_those_that_exist() -> None:
-    table = PAGE.read_text(encoding="utf-8").partition("| of the client |")[2].partition("\n\n")[0]
+    table = (
+        PAGE.read_text(encoding="utf-8").partition("| client function |")[2].partition("\n\n")[0]
+    )
     documented = {
         name for column in _OPERATIONS.findall(table) for name in re.findall(r"`([^`]+)`", column)
     }

@@ -1,4 +1,4 @@
-"""Rows hold paths relative to the data folder, so a moved folder works."""
+"""Rows contain paths relative to the data folder, so a moved folder works."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_checkpoint_of_job_and_events_is_below_the_new_folder(
     assert f'"checkpoint_path":"{tmp_path}/{inside}"'.encode() in last.body
 
 
-def test_absolute_path_of_an_earlier_version_leads_to_the_new_folder(
+def test_absolute_path_of_an_earlier_version_resolves_to_the_new_folder(
     settings: Settings, tmp_path: Path
 ) -> None:
     settings.DATA_DIR = tmp_path
@@ -57,5 +57,5 @@ def test_absolute_path_of_an_earlier_version_leads_to_the_new_folder(
 
 
 @pytest.mark.parametrize("path", ["", "/elsewhere/model.safetensors"])
-def test_path_outside_of_the_data_folder_stays(path: str) -> None:
+def test_path_outside_the_data_folder_is_unchanged(path: str) -> None:
     assert to_absolute(to_relative(path)) == path

@@ -94,7 +94,7 @@ def test_batch_keeps_the_order_of_arrival(
         assert (one.replaces is not None and bool(one.replaces.all())) == replaces
 
 
-def test_rows_of_the_version_before_are_read() -> None:
+def test_rows_of_the_previous_version_are_read() -> None:
     """Written by encode_block and encode_batch of version 0.2."""
     block = decode_block(bytes.fromhex(BLOCK_OF_0_2))
     assert (block.steps.tolist(), block.times) == ([2, 5, 9], None)
@@ -110,7 +110,7 @@ some_steps = st.lists(st.tuples(st.integers(0, 5), values), max_size=20)
 
 @on_a_busy_machine
 @given(st.lists(st.tuples(some_steps, st.booleans()), max_size=5))
-def test_merging_keeps_all_values_that_none_replaced(
+def test_merging_keeps_all_values_that_were_not_replaced(
     found: list[tuple[list[tuple[int, float]], bool]],
 ) -> None:
     expected: dict[int, list[float]] = {}
@@ -143,7 +143,7 @@ def test_equal_values_of_one_step_and_time_are_one() -> None:
 
 @on_a_busy_machine
 @given(st.lists(values, min_size=1, max_size=1000))
-def test_outline_has_ends_extremes_and_a_value_that_is_not_finite(found: list[float]) -> None:
+def test_outline_has_ends_extremes_and_a_non_finite_value(found: list[float]) -> None:
     given_series = series(list(enumerate(found)))
     outline = decode_outlines([encode_outline(given_series)])
     known = dict(zip(outline.steps.tolist(), outline.values.tolist(), strict=True))
@@ -156,7 +156,7 @@ def test_outline_has_ends_extremes_and_a_value_that_is_not_finite(found: list[fl
         assert not all(map(np.isfinite, known.values()))
 
 
-def test_float32_values_and_even_steps_take_four_bytes_a_point() -> None:
+def test_float32_values_and_even_steps_take_four_bytes_per_point() -> None:
     rng = np.random.default_rng(1)
     stored = Series(
         np.arange(0, 80_000, 10, dtype=np.int64), rng.normal(size=8000).astype(np.float32)

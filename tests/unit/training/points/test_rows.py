@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 
 from training.points.rows import InvalidPointError, PointReader, Row
 
-numbers = st.integers(-3, 3) | st.floats() | st.sampled_from([2**53, 2**31, True, None, "NaN", "x"])
+numbers = (
+    st.integers(-3, 3)
+    | st.floats()
+    | st.sampled_from([2**53, 2**31, 1e16, -1e300, True, None, "NaN", "x"])
+)
 points = st.fixed_dictionaries(
     {},
     optional={
@@ -33,14 +37,24 @@ def read_one_by_one(found: list[Any]) -> tuple[dict[int, Row], dict[int, str]]:
 
 @on_a_busy_machine
 @given(st.lists(points | st.none(), max_size=8))
-def test_a_batch_is_read_like_its_points(found: list[Any]) -> None:
+def test_batch_is_read_the_same_as_its_single_points(found: list[Any]) -> None:
     # NaN does not equal itself.
     assert repr(PointReader().read_all(found)) == repr(read_one_by_one(found))
 
 
-def test_usual_points_are_read_like_the_first_of_their_name() -> None:
+def test_fast_path_for_usual_points_reads_the_same_values() -> None:
     usual = {"step": 1, "time": 1.0, "values": {"a": 1.0}}
     with_epoch = {"step": 2, "time": 1.0, "epoch": 3, "values": {"a": 2}}
     valid, invalid = PointReader().read_all([usual, with_epoch, {**usual, "step": -1}])
     assert valid == {0: Row(1, 1.0, None, {"a": 1.0}), 1: Row(2, 1.0, 3, {"a": 2})}
     assert "step is -1" in invalid[2]
+
+
+def test_time_that_no_clock_shows_is_refused() -> None:
+    """In milliseconds it would not fit into 64 bits: reading the run by MLflow failed."""
+    usual = {"step": 1, "time": 1e300, "values": {"a": 1.0}}
+    valid, invalid = PointReader().read_all(
+        [usual, {**usual, "time": 1_795_000_000_123_456_789e-3}]
+    )
+    assert invalid == {0: "time is 1e+300, not seconds since 1970 as a number up to 9e+15."}
+    assert list(valid) == [1]

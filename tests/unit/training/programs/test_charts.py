@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -8,6 +9,7 @@ from heimdall_sdk.messages import Objective
 from training.programs.charts import declare_observed, group_into_charts
 from training.programs.manifest import Program
 from training.programs.metrics import Chart, Metric, MetricRegistry
+from training.programs.toml_manifest import load_program
 
 PROGRAM = Program(
     name="digits",
@@ -39,7 +41,7 @@ def test_observed_metrics_are_declared_after_those_of_the_manifest() -> None:
     assert found.table == ("accuracy", "train_loss", "val_loss")
 
 
-def test_declared_metrics_get_no_charts_beside_those_of_the_manifest() -> None:
+def test_declared_metrics_get_no_charts_besides_those_of_the_manifest() -> None:
     loss = Metric(name="loss", title="Loss")
     program = replace(PROGRAM, metrics=MetricRegistry(*PROGRAM.metrics.values(), loss))
     assert declare_observed(program, ["accuracy", "loss"]).charts == PROGRAM.charts
@@ -47,7 +49,27 @@ def test_declared_metrics_get_no_charts_beside_those_of_the_manifest() -> None:
     assert [chart.metrics for chart in drawn] == [("accuracy",), ("loss",)]
 
 
-def test_program_that_declares_everything_stays_as_it_is() -> None:
+def test_objective_shares_its_chart_with_metrics_that_only_the_script_reports(
+    tmp_path: Path,
+) -> None:
+    """Two charts of one name hid the objective: the page drew the other in the place of both."""
+    folder = tmp_path / "script"
+    folder.mkdir()
+    (folder / "program.toml").write_text(
+        'title = "Script"\ncommand = ["python", "train.py"]\nobjective = { metric = "val/loss" }\n'
+        '[metrics.accuracy]\n[charts.quality]\ntitle = "Quality"\nmetrics = ["accuracy"]\n'
+    )
+    program = load_program(folder)
+    assert [chart.metrics for chart in program.charts] == [("accuracy",), ("val/loss",)]
+    found = declare_observed(program, ["val/loss", "train/loss", "accuracy", "lr"]).charts
+    assert sorted(chart.metrics for chart in found) == [
+        ("accuracy",), ("lr",), ("val/loss", "train/loss"),
+    ]  # fmt: skip
+    assert found[0].metrics == ("val/loss", "train/loss")
+    assert len({chart.name for chart in found}) == 3
+
+
+def test_program_that_declares_everything_is_unchanged() -> None:
     assert declare_observed(PROGRAM, ["accuracy"]) is PROGRAM
 
 
@@ -69,7 +91,7 @@ def test_series_of_ranks_share_a_chart_in_their_order() -> None:
     assert {chart.section for chart in charts} == {""}
 
 
-def test_charts_are_ordered_by_section_and_begin_with_the_objective() -> None:
+def test_charts_are_ordered_by_section_with_the_objective_first() -> None:
     program = replace(PROGRAM, objective=None, charts=())
     names = ["a/x", "system/gpu10", "system/gpu2", "train/loss", "val/loss", "z", "val/acc"]
     charts = declare_observed(program, names, Objective(metric="val/acc")).charts

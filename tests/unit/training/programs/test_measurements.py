@@ -14,7 +14,7 @@ from training.programs.measurements import (
 START = 1_764_124_800_123_456_789
 
 
-def test_arrivals_since_1970_lose_no_digit() -> None:
+def test_arrival_times_since_1970_keep_every_digit() -> None:
     assert relative_arrivals(["a", "a", "b"], [START + 7, START, START]) == [7.0, 0.0, 0.0]
 
 
@@ -23,7 +23,7 @@ def test_fractions_of_a_nanosecond_since_1970_are_kept() -> None:
     assert relative_arrivals(["a", "a"], sent) == [0.0, 0.5]
 
 
-def test_absent_arrivals_stay_absent() -> None:
+def test_missing_arrival_times_stay_missing() -> None:
     assert relative_arrivals(["a", "a"], [None, 5.0]) == [None, 0.0]
 
 
@@ -37,13 +37,13 @@ def test_exponent_beyond_decimal_is_a_number() -> None:
 
 
 @pytest.mark.parametrize("text", ["1_000", "٣", "0x10", "1e", "", "1,5", "--1", "1 000"])
-def test_what_only_python_takes_for_a_number_is_an_error(text: str) -> None:
+def test_number_syntax_that_only_python_accepts_is_an_error(text: str) -> None:
     with pytest.raises(MeasurementError, match="is not a number"):
         parse_number("snr_db", text)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999"])
-def test_number_that_is_not_finite_is_an_error(text: str) -> None:
+def test_non_finite_number_is_an_error(text: str) -> None:
     with pytest.raises(MeasurementError, match="is not a finite number"):
         parse_number("snr_db", text)
 

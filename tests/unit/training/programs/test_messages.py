@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 
 import pytest
 
@@ -30,7 +31,7 @@ EPOCH = messages.EpochEnded(
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_a_decoded_message_equals_the_encoded_one(message: messages.Message) -> None:
+def test_decoded_message_equals_the_encoded_one(message: messages.Message) -> None:
     line = messages.encode(message)
     assert line.endswith(b"\n") and line.count(b"\n") == 1
     assert messages.decode(line) == message
@@ -43,7 +44,7 @@ def test_message_that_is_nested_too_deeply_is_refused(depth: int) -> None:
         messages.decode(deep.encode())
 
 
-def test_numbers_that_are_not_finite_are_null() -> None:
+def test_non_finite_numbers_are_null() -> None:
     line = messages.encode(
         messages.EpochEnded(
             epoch=1, metrics={"a": math.nan, "b": math.inf}, seconds=1, is_best=False
@@ -63,7 +64,7 @@ def test_numbers_that_are_not_finite_are_null() -> None:
          "epoch.epoch: "),
     ],
 )  # fmt: skip
-def test_a_wrong_message_is_refused_naming_the_field(line: bytes, complaint: str) -> None:
+def test_error_for_an_invalid_message_names_the_field(line: bytes, complaint: str) -> None:
     with pytest.raises(MessageError, match=complaint):
         messages.decode(line)
 
@@ -78,7 +79,7 @@ def test_a_wrong_message_is_refused_naming_the_field(line: bytes, complaint: str
     ],
     ids=lambda spec: type(spec).__name__,
 )
-def test_a_decoded_spec_equals_the_encoded_one(spec: messages.RunSpec) -> None:
+def test_decoded_spec_equals_the_encoded_one(spec: messages.RunSpec) -> None:
     assert messages.decode_spec(messages.encode(spec)) == spec
 
 
@@ -91,7 +92,7 @@ def test_inference_requests_and_responses_survive_encoding() -> None:
     assert messages.decode_response(messages.encode(response)) == response
 
 
-def test_lines_are_read_whole_and_an_incomplete_last_one_is_dropped() -> None:
+def test_complete_lines_are_read_and_an_incomplete_last_one_is_dropped() -> None:
     reading, writing = os.pipe()
     batches = messages.read_lines(reading, timeout=0.01)
     assert next(batches) == []
@@ -104,7 +105,23 @@ def test_lines_are_read_whole_and_an_incomplete_last_one_is_dropped() -> None:
     os.close(reading)
 
 
-def test_what_arrives_before_the_interval_ends_is_read_together(
+def test_line_of_many_reads_is_read_whole() -> None:
+    reading, writing = os.pipe()
+    line = b"".join(b"%d," % number for number in range(100_000))
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as stream:
+            stream.write(line + b"\nnext\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    read = [one for lines in messages.read_lines(reading, timeout=None) for one in lines]
+    writer.join()
+    assert read == [line, b"next"]
+    os.close(reading)
+
+
+def test_lines_that_arrive_within_the_interval_are_read_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reading, writing = os.pipe()
@@ -127,7 +144,7 @@ def test_what_arrives_before_the_interval_ends_is_read_together(
     os.close(reading)
 
 
-def test_a_full_read_is_followed_by_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_read_is_followed_by_another_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("It waits.") if seconds else None)
     batches = messages.read_lines(reading, timeout=0.01, interval=60.0)

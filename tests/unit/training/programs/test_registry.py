@@ -26,7 +26,7 @@ def install(root: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_installed_program_is_listed_after_the_built_in(programs_dir: Path) -> None:
+def test_installed_program_is_listed_after_the_built_in_one(programs_dir: Path) -> None:
     install(programs_dir, "digits", MANIFEST.format("Digits"))
     assert [program.name for program in registry.list_programs()] == ["localizer", "digits"]
 

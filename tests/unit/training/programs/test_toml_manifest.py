@@ -82,7 +82,7 @@ def test_parameters_are_validated_with_a_sentence(
         (('resumable = true', 'resumable = true\nheadline = "f1"'), "metric 'f1' is not declared"),
     ],
 )  # fmt: skip
-def test_mistake_in_a_manifest_names_file_and_field(
+def test_error_in_a_manifest_names_file_and_field(
     tmp_path: Path, change: tuple[str, str], sentence: str
 ) -> None:
     assert change[0] in DIGITS

@@ -1,4 +1,4 @@
-"""What retention deletes of ended jobs, and what stays."""
+"""Data of ended jobs that retention deletes and keeps."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_events_are_packed_in_blocks(ended: Job, monkeypatch: pytest.MonkeyPatch
     assert wire(ended, after=4, limit=3) == before[4:7]
 
 
-def test_events_of_active_unsent_or_young_jobs_stay_rows(ended: Job) -> None:
+def test_events_of_active_unsent_or_recent_jobs_are_not_packed(ended: Job) -> None:
     Job.objects.update(sent_seq=0)
     assert apply(replace(OFF, packed_events=90)) == {}
     Job.objects.update(sent_seq=ended.seq, finished_at=timezone.now())
@@ -86,7 +86,7 @@ def test_events_of_active_unsent_or_young_jobs_stay_rows(ended: Job) -> None:
     assert apply(replace(OFF, packed_events=90)) == {}
 
 
-def test_job_that_goes_on_after_packing_has_all_events(ended: Job) -> None:
+def test_job_that_continues_after_packing_has_all_events(ended: Job) -> None:
     Job.objects.update(status="failed")
     before = wire(ended)
     apply(replace(OFF, packed_events=90))
@@ -96,7 +96,7 @@ def test_job_that_goes_on_after_packing_has_all_events(ended: Job) -> None:
 
 
 @pytest.mark.parametrize("packed_first", [True, False])
-def test_deleted_events_are_skipped_and_the_timeline_stays(ended: Job, packed_first: bool) -> None:
+def test_timeline_remains_after_events_are_deleted(ended: Job, packed_first: bool) -> None:
     all_events = wire(ended)
     rows = JobEvent.objects.exclude(event="training:progress").count()
     if packed_first:
@@ -109,12 +109,12 @@ def test_deleted_events_are_skipped_and_the_timeline_stays(ended: Job, packed_fi
     assert JobEvent.objects.count() == rows
 
 
-def test_best_and_last_epoch_stay(ended: Job) -> None:
+def test_best_and_last_epoch_are_not_pruned(ended: Job) -> None:
     assert apply(replace(OFF, epochs=90)) == {"epochs": 3}
     assert list(Epoch.objects.values_list("epoch", flat=True)) == [3, 5]
 
 
-def test_checkpoints_that_nothing_refers_to_are_removed(ended: Job) -> None:
+def test_unreferenced_checkpoints_are_removed(ended: Job) -> None:
     folder = Path(ended.checkpoint_path).parent
     assert apply(replace(OFF, checkpoints=90), dry_run=True) == {"superseded checkpoints": 4}
     assert apply(replace(OFF, checkpoints=90)) == {"superseded checkpoints": 4}
@@ -122,12 +122,12 @@ def test_checkpoints_that_nothing_refers_to_are_removed(ended: Job) -> None:
     assert left == {"best-000003.safetensors", "epoch-000005.safetensors"}
 
 
-def test_checkpoints_of_a_failed_job_stay_for_its_resume(ended: Job) -> None:
+def test_checkpoints_of_a_failed_job_are_kept_for_its_resume(ended: Job) -> None:
     Job.objects.update(status="failed")
     assert apply(replace(OFF, checkpoints=90)) == {}
 
 
-def test_checkpoints_stay_where_the_newest_is_missing(ended: Job) -> None:
+def test_checkpoints_are_kept_if_the_newest_is_missing(ended: Job) -> None:
     Path(ended.checkpoint_path).unlink()
     assert apply(replace(OFF, checkpoints=90)) == {}
 
@@ -150,7 +150,7 @@ def test_policy_without_days_deletes_nothing(ended: Job) -> None:
     assert apply(OFF) == apply(OFF, dry_run=True) == {}
 
 
-def test_file_that_cannot_be_removed_does_not_keep_the_others(
+def test_undeletable_file_does_not_stop_deletion_of_the_others(
     ended: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = directories.attempt_directory(ended.pk, 1)

@@ -72,7 +72,7 @@ def test_empty_database_does_not_empty_a_full_folder(data: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_number_is_written_to_a_folder_without_one(data: Path, job: Job) -> None:
+def test_installation_number_is_written_to_a_folder_without_one(data: Path, job: Job) -> None:
     number = uuid.uuid4()
     RetentionState.objects.create(pk=1, installation=number)
     orphans.check_installation()
@@ -80,7 +80,7 @@ def test_number_is_written_to_a_folder_without_one(data: Path, job: Job) -> None
 
 
 @pytest.mark.django_db
-def test_folder_that_cannot_be_removed_does_not_keep_the_others(
+def test_undeletable_folder_does_not_stop_deletion_of_the_others(
     data: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = sorted(data / "jobs" / str(uuid.uuid4()) for _ in range(3))

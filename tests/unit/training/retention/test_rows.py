@@ -21,7 +21,7 @@ def apply() -> dict[str, int]:
     return {step.kind: step.count for step in rows.steps(DAYS, dry_run=False) if step.count}
 
 
-def test_expired_sessions_and_tokens_go_and_valid_ones_stay(ada: User) -> None:
+def test_expired_sessions_and_tokens_are_deleted_and_valid_ones_kept(ada: User) -> None:
     now = timezone.now()
     for key, days in (("old", -1), ("new", 1)):
         UserSession.objects.create(
@@ -37,7 +37,7 @@ def test_expired_sessions_and_tokens_go_and_valid_ones_stay(ada: User) -> None:
     assert set(ApiToken.objects.values_list("name", flat=True)) == {"expired", "valid", "lasting"}
 
 
-def test_pending_deliveries_go_only_where_the_webhook_is_disabled(ada: User) -> None:
+def test_pending_deliveries_are_deleted_only_for_disabled_webhooks(ada: User) -> None:
     old = timezone.now() - timedelta(days=31)
     for enabled in (True, False):
         hook = Webhook.objects.create(owner=ada, url="https://x", events=[], enabled=enabled)
@@ -65,7 +65,7 @@ def test_rows_are_deleted_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert AuditEntry.objects.get().target == "new"
 
 
-def test_idempotency_keys_go_after_a_day(ada: User) -> None:
+def test_idempotency_keys_are_deleted_after_a_day(ada: User) -> None:
     now = timezone.now()
     for hours in (23, 25):
         IdempotencyKey.objects.create(

@@ -1,4 +1,4 @@
-"""Retention in the background: one worker at a time, in short passes."""
+"""Retention in the background: one worker at a time, in short runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def test_one_of_several_threads_runs(steps: list[int]) -> None:
+def test_one_of_several_retention_threads_runs(steps: list[int]) -> None:
     first, second = RetentionThread(), RetentionThread()
     first.run_once()
     second.run_once()
@@ -38,7 +38,7 @@ def test_one_of_several_threads_runs(steps: list[int]) -> None:
     assert RetentionState.objects.get().finished_at is not None
 
 
-def test_pass_ends_after_its_time_and_the_next_one_goes_on(
+def test_retention_run_ends_after_its_time_limit_and_the_next_continues(
     steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thread, "WORK_SECONDS", 0.0)

@@ -46,7 +46,7 @@ def test_deleting_a_dataset_leaves_files_of_others(
     assert not FileRemoval.objects.exists()
 
 
-def test_files_are_removed_after_a_crash_that_followed_the_commit(job: Job, folder: Path) -> None:
+def test_files_are_removed_if_the_process_crashed_after_the_commit(job: Job, folder: Path) -> None:
     job.delete()  # in a test nothing runs on commit
     assert folder.exists()
     (removed,) = run.finish_removals(dry_run=True)
@@ -56,9 +56,7 @@ def test_files_are_removed_after_a_crash_that_followed_the_commit(job: Job, fold
     assert list(run.finish_removals()) == []
 
 
-def test_removal_that_fails_is_tried_again(
-    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_removal_is_retried(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> int:
         raise PermissionError(path)
 

@@ -11,7 +11,7 @@ def flat(value: float, reached: float = math.inf) -> TrialHistory:
     return TrialHistory([(1, value)], reached)
 
 
-def test_best_by_is_the_best_so_far_and_none_beyond_the_last_epoch() -> None:
+def test_best_by_returns_the_best_so_far_or_none_beyond_the_last_epoch() -> None:
     history = TrialHistory([(1, 5.0), (4, 2.0)], 6)
     assert [history.best_by(epoch) for epoch in (1, 3, 4, 6, 7)] == [5.0, 5.0, 2.0, 2.0, None]
     assert TrialHistory([], 3).best_by(2) is None

@@ -41,7 +41,7 @@ def test_grid_lists_every_combination_once() -> None:
     assert spec(method="grid", space=space, trials=4).total == 4
 
 
-def test_list_values_of_a_range_has_no_accumulated_rounding() -> None:
+def test_list_values_of_a_range_has_no_accumulated_rounding_error() -> None:
     assert list_values({"min": 0.1, "max": 0.3, "step": 0.1}) == [0.1, 0.2, 0.3]
 
 
@@ -131,7 +131,7 @@ def test_fixed_parameters_may_be_valid_only_with_searched_values() -> None:
         ("1 to 8 step 2", {"min": 1, "max": 8, "step": 2}),
     ],
 )
-def test_space_syntax_round_trip(text: str, options: FieldSpace) -> None:
+def test_search_space_syntax_round_trips(text: str, options: FieldSpace) -> None:
     assert space_syntax.parse_options(text) == options
     assert space_syntax.parse_options(space_syntax.format_options(options)) == options
 

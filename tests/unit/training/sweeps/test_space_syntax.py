@@ -53,7 +53,9 @@ def test_options_are_formatted_as_they_are_typed(options: FieldSpace, text: str)
         ("1, 2", {"values": [1, 2]}),
     ],
 )
-def test_decimal_commas_of_a_parameter_with_fractions(text: str, options: dict[str, Any]) -> None:
+def test_decimal_commas_of_a_fractional_parameter_are_read(
+    text: str, options: dict[str, Any]
+) -> None:
     assert parse_options(text, fractions=True) == options
 
 
@@ -63,6 +65,6 @@ def test_commas_of_a_whole_numbered_parameter_separate_values() -> None:
 
 
 @pytest.mark.parametrize("text", ["0,1", "1,2,3", "0,1,0,2", "1,000 to 2,000"])
-def test_commas_that_could_mean_two_things_are_refused(text: str) -> None:
+def test_ambiguous_commas_are_rejected(text: str) -> None:
     with pytest.raises(SyntaxFormatError, match="can"):
         parse_options(text, fractions=True)

@@ -36,7 +36,7 @@ def render(source: str, **values: Any) -> str:
         ("{{ value|get:'a' }}", None, "None"),
     ],
 )
-def test_filters(source: str, value: Any, expected: str) -> None:
+def test_template_filters_format_values(source: str, value: Any, expected: str) -> None:
     assert render(source, value=value) == expected
 
 
@@ -44,7 +44,7 @@ def test_filters(source: str, value: Any, expected: str) -> None:
     ("value", "expected"),
     [(0.000123456, "0.0001235"), (3, "3"), (None, "–"), (True, "yes"), ("mlp", "mlp")],
 )
-def test_parameter_values(value: Any, expected: str) -> None:
+def test_parameter_filter_formats_values(value: Any, expected: str) -> None:
     assert render("{{ value|parameter }}", value=value) == expected
 
 

@@ -1,4 +1,4 @@
-"""The table of docs/clients.md lists the operations that there are."""
+"""The table of docs/clients.md lists the existing operations."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_names_are_escaped_in_svg() -> None:
     assert "&lt;script&gt;" in svg
 
 
-def test_names_of_receivers_side_by_side_do_not_overlap() -> None:
+def test_labels_of_adjacent_receivers_do_not_overlap() -> None:
     north = [0, 20, 40, 60, 900]
     receivers = [(40.0 * index, y, f"receiver-{index}") for index, y in enumerate(north)]
     names = shapes(dataset_map([*receivers, (4000.0, 0.0, "far")]), "name")
@@ -89,7 +89,7 @@ EXTREMES = [1.7976931348623157e308, -1.7976931348623157e308, 1e200, 5e-324, -5e-
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_any_values_that_a_float_holds_are_drawn(log: bool) -> None:
+def test_extreme_float_values_are_drawn(log: bool) -> None:
     for first, second in product(EXTREMES, EXTREMES):
         lines = {"a": ([0.0, 1.0], [first, second])}
         svg = comparison_chart("x", lines, format_number, None, log)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,8 +15,15 @@ from training.web import formatting
      (12_345, "12.35 km"), (1_837_610, "1,837.61 km"),
      (1e200, "1.00e197 km"), (-1e308, "-1.00e305 km")],
 )  # fmt: skip
-def test_distances(value: float | None, expected: str) -> None:
+def test_distances_are_formatted_with_units(value: float | None, expected: str) -> None:
     assert formatting.format_distance(value) == expected
+
+
+def test_axes_of_an_ellipse_have_one_unit() -> None:
+    assert formatting.format_axes(204_604.0, 130_740.0) == "205 × 131 km"
+    assert formatting.format_axes(18_000.0, 80.0) == "18,000 × 80.0 m"
+    assert formatting.format_axes(2.52, 0.31) == "2.5 × 0.3 m"
+    assert formatting.format_axes(math.inf, 1.0) == "– × 1.0 m"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,7 @@ def test_rate_uses_epochs_per_second_or_time_per_epoch(
     assert formatting.format_rate(seconds) == expected
 
 
-def test_durations_ages_and_sizes() -> None:
+def test_durations_ages_and_sizes_are_formatted() -> None:
     assert [formatting.format_duration(s) for s in (0.5, 5, 65, 3700, 90_000)] == [
         "1 s", "5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h",
     ]  # fmt: skip

@@ -93,7 +93,9 @@ def test_decimal_comma_is_read_as_such(typed: str, rate: float) -> None:
         ({"count": "1,000"}, "'1,000' is not a whole number."),
     ],
 )
-def test_unclear_number_is_refused_and_kept(values: dict[str, str], sentence: str) -> None:
+def test_ambiguous_number_is_rejected_and_kept_in_the_form(
+    values: dict[str, str], sentence: str
+) -> None:
     form = filled(**values)
     (name, typed), *_ = values.items()
     assert form.errors[name] == [sentence]
@@ -147,7 +149,7 @@ def test_error_without_a_form_field_is_shown_above_the_form() -> None:
     assert form.errors == {"__all__": ["Wrong."], "count": ["Too few."]}
 
 
-def test_main_fields_come_apart_from_further_ones() -> None:
+def test_main_fields_are_separate_from_advanced_fields() -> None:
     form = Form()
     assert [field.name for field in form.main_fields()] == ["count"]
     assert "rate" in [field.name for field in form.further_fields()]

@@ -1,4 +1,4 @@
-"""What a job's page says in words, and what it reads from files."""
+"""Texts of a job's page, and data that it reads from files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from training.models.states import Status
 from training.web.views.job_page import (
     bound_ratio,
     chart_drawings,
-    config_rows,
     progress_text,
 )
 from training.web.views.job_page import test_rmse as rmse_on_test
@@ -65,7 +64,7 @@ def ends(count: int, seconds: float) -> list[datetime]:
         ),
     ],
 )  # fmt: skip
-def test_progress_in_words(job: Job, took: float, expected: str) -> None:
+def test_progress_is_described_in_words(job: Job, took: float, expected: str) -> None:
     assert progress_text(job, ends(10, took) if took else []) == expected
 
 
@@ -73,7 +72,7 @@ def test_progress_in_words(job: Job, took: float, expected: str) -> None:
     ("bound", "value", "expected"),
     [(50.0, 75.0, 1.5), (None, 75.0, None), (50.0, None, None), (0.0, 75.0, None)],
 )
-def test_error_relative_to_the_bound(
+def test_error_relative_to_the_bound_is_formatted(
     bound: float | None, value: float | None, expected: float | None
 ) -> None:
     assert bound_ratio(Job(headline_value=value), ReferenceErrors(bound)) == expected
@@ -83,21 +82,6 @@ def test_after_the_end_the_bound_of_the_test_split_is_compared_with_the_test_err
     assert bound_ratio(Job(headline_value=1700.0), ReferenceErrors(563.0), 395.0) == 395 / 563
     assert rmse_on_test({"test": {"rmse_m": 395.0}}) == 395.0
     assert rmse_on_test(None) is None
-
-
-def test_configuration_shows_what_changed_since_the_parent() -> None:
-    parent = Job(config={"epochs": 10, "hidden": 64, "dropout": 0.1})
-    job = Job(parent=parent, config={"epochs": 20, "hidden": 64, "retired": 1})
-    rows = {row.title: row for row in config_rows(job)}
-    changed = {title: (row.before, row.value) for title, row in rows.items() if row.changed}
-    assert list(changed.values()) == [("10", "20")]
-    assert len(rows) == 2
-
-
-def test_configuration_of_a_first_job_has_no_changes() -> None:
-    rows = config_rows(Job(config={"epochs": 20, "hidden": 64}))
-    assert [row.value for row in rows] == ["20", "64"]
-    assert not any(row.changed for row in rows)
 
 
 @pytest.mark.parametrize(

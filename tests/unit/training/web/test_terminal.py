@@ -11,21 +11,21 @@ def test_colors_titles_and_links_are_removed() -> None:
     ]
 
 
-def test_a_progress_bar_shows_its_last_state() -> None:
+def test_progress_bar_shows_its_last_state() -> None:
     assert plain_lines("a\r 10%\r100%\r\nnext\n") == ["100%", "next"]
     assert plain_lines("\r 10%\r\x1b[K") == [" 10%"]
 
 
-def test_control_characters_are_removed_and_tabs_stay() -> None:
+def test_control_characters_are_removed_and_tabs_are_kept() -> None:
     assert plain_lines("a\x00b\x08c\td") == ["abc\td"]
 
 
-def test_empty_lines_stay_and_no_output_has_no_lines() -> None:
+def test_empty_lines_are_kept_and_empty_output_has_no_lines() -> None:
     assert plain_lines("a\n\nb\n") == ["a", "", "b"]
     assert plain_lines("") == []
 
 
-def test_an_excerpt_begins_at_the_last_traceback() -> None:
+def test_log_excerpt_begins_at_the_last_traceback() -> None:
     lines = ["one", "Traceback (most recent call last):", "x", "two",
              "Traceback (most recent call last):", "  y", "ValueError: z"]  # fmt: skip
     assert from_traceback(lines, 10) == lines[4:]

@@ -94,7 +94,7 @@ def test_resolution_stops_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> No
     assert time.monotonic() - started < 10
 
 
-def test_slow_names_hold_a_bounded_number_of_threads_and_refuse_the_rest(
+def test_slow_name_resolutions_use_a_bounded_number_of_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     released = threading.Event()

@@ -1,4 +1,4 @@
-"""Which event files belong to an attempt, where jobs of a program share its folder."""
+"""Which event files belong to an attempt if jobs of a program share its folder."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def names(found: list[tuple[Path, Path]]) -> list[str]:
     return [path.parent.name for path, _ in found]
 
 
-def test_files_in_the_folder_of_the_attempt_are_its_own(own: Path, shared: Path) -> None:
+def test_files_in_the_attempt_folder_belong_to_the_attempt(own: Path, shared: Path) -> None:
     search = EventFileSearch(own, shared, lambda: False)
     path = touch(own / "tensorboard" / "events.out.tfevents.5.another-host.1.0")
     touch(own / "artifacts" / "events.out.tfevents.5.copy")
@@ -78,14 +78,14 @@ def test_files_in_the_folder_of_the_attempt_are_its_own(own: Path, shared: Path)
     assert search.find(OTHER) == []
 
 
-def test_files_that_were_there_before_are_left_out(own: Path, shared: Path) -> None:
+def test_files_from_before_the_attempt_are_ignored(own: Path, shared: Path) -> None:
     touch(shared / "runs" / "old" / f"events.out.tfevents.5.{HOST}.{OTHER}.0")
     search = EventFileSearch(own, shared, lambda: True)
     new = touch(shared / "runs" / "new" / f"events.out.tfevents.5.{HOST}.{OTHER}.0")
     assert search.find(OTHER) == [(new, shared)]
 
 
-def test_file_of_another_process_is_left_out_by_its_name(
+def test_file_named_after_another_process_is_ignored(
     own: Path, shared: Path, start: Callable[[], int]
 ) -> None:
     program = start()
@@ -96,7 +96,7 @@ def test_file_of_another_process_is_left_out_by_its_name(
     assert not search.undecided
 
 
-def test_file_without_a_process_in_its_name_is_of_the_program_that_has_it_open(
+def test_file_without_a_pid_in_its_name_belongs_to_the_program_that_has_it_open(
     own: Path, shared: Path, start: Callable[[], int]
 ) -> None:
     search = EventFileSearch(own, shared, lambda: True)
@@ -105,7 +105,7 @@ def test_file_without_a_process_in_its_name_is_of_the_program_that_has_it_open(
     assert not search.undecided
 
 
-def test_file_of_an_ended_process_is_taken_only_if_no_other_job_ran(
+def test_file_of_an_exited_process_is_used_only_if_no_other_job_ran(
     own: Path, shared: Path
 ) -> None:
     alone = [True, False]
@@ -117,7 +117,7 @@ def test_file_of_an_ended_process_is_taken_only_if_no_other_job_ran(
     assert search.undecided == {second}
 
 
-def test_file_of_another_machine_is_left_out(own: Path, shared: Path) -> None:
+def test_file_of_another_machine_is_ignored(own: Path, shared: Path) -> None:
     search = EventFileSearch(own, shared, lambda: True)
     for name in ("other", f"other.{OTHER}.0", f"x{HOST}"):
         touch(shared / f"events.out.tfevents.5.{name}")
@@ -134,7 +134,7 @@ def test_older_files_and_parents_come_first(own: Path, shared: Path) -> None:
     assert found == ["z", "a", "b", "a/c"]
 
 
-def test_tree_finds_what_appears_in_folders_it_knows(tmp_path: Path) -> None:
+def test_tree_finds_new_entries_in_known_folders(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     assert list(tree.files()) == []
     first = touch(tmp_path / "a" / "events.out.tfevents.1")
@@ -145,7 +145,7 @@ def test_tree_finds_what_appears_in_folders_it_knows(tmp_path: Path) -> None:
     assert list(tree.files()) == [second]
 
 
-def test_tree_leaves_out_hidden_folders_environments_and_what_is_no_file(tmp_path: Path) -> None:
+def test_tree_skips_hidden_folders_environments_and_non_files(tmp_path: Path) -> None:
     for path in (".git/tfevents", "node_modules/tfevents", "a/.x/tfevents"):
         touch(tmp_path / path)
     for name in ("pyvenv.cfg", "a/tfevents", "lib/tfevents", "tfevents"):
@@ -174,7 +174,7 @@ def test_tree_does_not_read_unchanged_folders_again(
     assert list(tree.files()) == expected
 
 
-def test_link_that_leads_nowhere_does_not_hide_the_folder(tmp_path: Path) -> None:
+def test_dangling_link_does_not_hide_the_folder(tmp_path: Path) -> None:
     path = touch(tmp_path / "runs" / "events.out.tfevents.1")
     for name in ("loop", "loop.tfevents"):
         (tmp_path / name).symlink_to(name)
@@ -182,7 +182,7 @@ def test_link_that_leads_nowhere_does_not_hide_the_folder(tmp_path: Path) -> Non
     assert list(Tree(tmp_path).files()) == [path]
 
 
-def test_names_that_no_database_stores_are_left_out(tmp_path: Path) -> None:
+def test_names_that_no_database_stores_are_skipped(tmp_path: Path) -> None:
     path = touch(tmp_path / "L\u00e4ufe" / "events.out.tfevents.1")
     for name in (b"L\xe4ufe/events.out.tfevents.1", b"events.out.tfevents.\xe4"):
         touch(tmp_path / os.fsdecode(name))

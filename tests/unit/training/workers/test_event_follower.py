@@ -1,4 +1,4 @@
-"""Event files while a program writes them: each value once, as soon as it is complete."""
+"""Following event files that are being written: each value once, as soon as possible."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_each_value_is_read_once(own: Path, follower: EventFollower) -> None:
     assert poll(follower) == [(3, {"loss": 0.125})]
 
 
-def test_half_a_record_is_read_when_it_is_complete(own: Path, follower: EventFollower) -> None:
+def test_incomplete_record_is_read_once_it_is_complete(own: Path, follower: EventFollower) -> None:
     whole = scalar_record("loss", 0.5, 1)
     for cut in (1, 8, 12, 13, len(whole) - 1):
         path = append(own / f"{FILE}{cut}", whole[:cut])
@@ -85,7 +85,9 @@ def test_half_a_record_is_read_when_it_is_complete(own: Path, follower: EventFol
     assert follower.take_notes() == []
 
 
-def test_damage_ends_a_file_with_one_note(own: Path, follower: EventFollower) -> None:
+def test_damaged_file_is_read_up_to_the_damage_with_one_note(
+    own: Path, follower: EventFollower
+) -> None:
     good = scalar_record("loss", 0.5, 1)
     path = append(own / FILE, good, b"\xff" * len(good), scalar_record("loss", 0.5, 2))
     other = append(own / f"{FILE}b", good)
@@ -106,7 +108,7 @@ def test_values_keep_slashes_nan_and_infinities(own: Path, follower: EventFollow
     assert str(poll(follower)) == str([(7, values)])
 
 
-def test_tags_that_no_series_can_have_are_changed(own: Path, follower: EventFollower) -> None:
+def test_tags_that_are_invalid_series_names_are_changed(own: Path, follower: EventFollower) -> None:
     append(own / FILE, *(scalar_record(tag, 1.0, 0) for tag in ("", " a\tb ", "\0", "x" * 300)))
     ((_, values),) = poll(follower)
     assert list(values) == ["unnamed", "a b", "\N{REPLACEMENT CHARACTER}", "x" * 250]
@@ -119,7 +121,7 @@ def test_several_values_of_a_tag_at_one_step_keep_their_order(
     assert poll(follower) == [(0, {"loss": 1.0}), (0, {"loss": 2.0}), (0, {"loss": 3.0})]
 
 
-def test_negative_steps_are_left_out_with_one_note(own: Path, follower: EventFollower) -> None:
+def test_negative_steps_are_skipped_with_one_note(own: Path, follower: EventFollower) -> None:
     append(own / FILE, *(scalar_record("loss", 1.0, step) for step in (-2, -1, 0)))
     assert poll(follower) == [(0, {"loss": 1.0})]
     assert follower.take_notes() == ["Values of TensorBoard with negative steps are not stored."]
@@ -157,7 +159,7 @@ def test_folders_of_attempt_and_program_do_not_mix(
     assert poll(follower) == [(1, {"tensorboard/loss": 2.0})]
 
 
-def test_series_that_the_program_reports_itself_are_left_out(
+def test_series_that_the_program_reports_with_the_sdk_are_skipped(
     own: Path, follower: EventFollower
 ) -> None:
     append(own / FILE, scalar_record("loss", 1.0, 1), scalar_record("lr", 2.0, 1),
@@ -166,7 +168,7 @@ def test_series_that_the_program_reports_itself_are_left_out(
     assert poll(follower) == [(1, {"lr": 2.0})]
 
 
-def test_next_attempt_reads_what_was_not_stored_and_nothing_else(
+def test_next_attempt_reads_only_records_that_were_not_stored(
     own: Path, shared: Path, follower: EventFollower, tmp_path: Path
 ) -> None:
     path = append(shared / "runs" / "x" / FILE, scalar_record("loss", 1.0, 1))
@@ -207,7 +209,7 @@ def test_unchanged_offsets_are_not_written_again(own: Path, follower: EventFollo
     assert state.stat().st_ino == before
 
 
-def test_much_is_read_in_several_polls(
+def test_large_amount_of_events_is_read_in_several_polls(
     own: Path, follower: EventFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_follower, "READ_BYTES", 500)
@@ -285,7 +287,7 @@ def test_images_texts_and_hyperparameters_are_files_of_the_job(
     assert follower.take_notes() == []
 
 
-def test_files_beyond_the_limit_are_left_out_with_one_note(
+def test_files_beyond_the_limit_are_ignored_with_one_note(
     own: Path, follower: EventFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_records, "MAX_FILES", 2)
@@ -297,7 +299,7 @@ def test_files_beyond_the_limit_are_left_out_with_one_note(
     assert note.startswith("Images and texts of TensorBoard: the first")
 
 
-def test_file_that_may_be_of_another_job_is_noted_if_the_job_has_none(
+def test_file_possibly_of_another_job_is_noted_if_the_job_has_no_other(
     own: Path, shared: Path
 ) -> None:
     follower = EventFollower(own, shared)
@@ -311,7 +313,7 @@ def test_file_that_may_be_of_another_job_is_noted_if_the_job_has_none(
     assert follower.take_notes() == []
 
 
-def test_variables_of_the_operator_are_kept(
+def test_variables_set_by_the_operator_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TENSORBOARD_LOGDIR", "/logs")

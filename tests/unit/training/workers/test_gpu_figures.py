@@ -1,4 +1,4 @@
-"""GPU figures, with a stand-in for NVIDIA's library."""
+"""GPU metrics, with a fake of NVIDIA's library."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module._library.cache_clear()
 
 
-def test_the_figures_are_those_of_the_gpus_that_the_training_computes_on(nvml: None) -> None:
+def test_gpu_metrics_are_those_of_the_gpus_that_the_training_uses(nvml: None) -> None:
     assert gpu_figures([7]) == {
         "gpu1_percent": 41,
         "gpu1_memory": 1 << 30,
@@ -66,7 +66,7 @@ def test_the_figures_are_those_of_the_gpus_that_the_training_computes_on(nvml: N
     }
 
 
-def test_where_no_process_is_named_all_visible_gpus_count(
+def test_all_visible_gpus_count_if_no_process_is_listed(
     nvml: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert {name[:4] for name in gpu_figures([8])} == {"gpu0", "gpu1"}
@@ -75,7 +75,7 @@ def test_where_no_process_is_named_all_visible_gpus_count(
     assert {name[:4] for name in gpu_figures([8])} == {"gpu0"}
 
 
-def test_without_a_driver_there_are_no_gpu_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_metrics_are_absent_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     module._library.cache_clear()
     assert gpu_figures([7]) == {}

@@ -1,4 +1,4 @@
-"""The log of a training that prints without end, with a real process as its writer."""
+"""The log limit, with a real process that prints without end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_head_and_tail_of_a_long_output_are_kept_at_their_offsets(tmp_path: Path
     assert log.read(20 * MIB, 16).data == b"%015d\n" % (36 * MIB // 16)
 
 
-def test_a_gap_grows_while_the_output_does(tmp_path: Path) -> None:
+def test_gap_grows_with_the_output(tmp_path: Path) -> None:
     path = tmp_path / "trainer.log"
     limit = LogLimit(AttemptLog(path), head=MIB, tail=2 * MIB)
     for step in range(1, 9):
@@ -48,13 +48,13 @@ def test_a_gap_grows_while_the_output_does(tmp_path: Path) -> None:
         assert log.gap().end in {0, max(0, 2 * step * MIB - 2 * MIB)}
 
 
-def test_a_short_output_is_left_alone(tmp_path: Path) -> None:
+def test_short_log_is_not_truncated(tmp_path: Path) -> None:
     log = numbered_output(tmp_path / "trainer.log", 4 * MIB)
     LogLimit(log, head=2 * MIB, tail=2 * MIB).enforce(log.size())
     assert log.gap().size == 0
 
 
-def test_a_file_system_without_holes_keeps_the_whole_log(
+def test_file_system_without_sparse_files_keeps_the_whole_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def unsupported(fd: int, offset: int, length: int) -> None:

@@ -1,4 +1,4 @@
-"""Trainings that take more memory than a job may."""
+"""Trainings over the memory limit of a job."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def enforce_until_killed(process: subprocess.Popen[bytes], guard: MemoryGuard) -
     eventually(killed, 30)
 
 
-def test_the_limit_is_a_size_or_a_share_of_what_the_worker_has() -> None:
+def test_job_memory_limit_is_a_size_or_a_percentage_of_the_workers_memory() -> None:
     assert job_limit("80%", 1000) == 800
     assert job_limit("500", 1000) == 500
 
 
-def test_process_over_the_limit_is_killed_and_the_use_is_known() -> None:
+def test_process_over_the_memory_limit_is_killed_and_its_use_reported() -> None:
     with running(f"fill(300); {WAIT}") as process:
         guard = MemoryGuard(process.pid, 150 * MB)
         enforce_until_killed(process, guard)
@@ -78,7 +78,7 @@ def test_pages_that_a_fork_shares_count_once() -> None:
         enforce_until_killed(process, guard)
 
 
-def test_training_below_the_limit_goes_on() -> None:
+def test_training_below_the_limit_continues() -> None:
     with running(f"fill(20); {WAIT}") as process:
         guard = MemoryGuard(process.pid, 500 * MB)
         for _ in range(20):
@@ -88,7 +88,7 @@ def test_training_below_the_limit_goes_on() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_the_kernel_kills_a_training_before_other_processes() -> None:
+def test_kernel_kills_a_training_before_other_processes() -> None:
     with running(WAIT) as process:
         MemoryGuard(process.pid, 500 * MB)
         score = Path(f"/proc/{process.pid}/oom_score_adj").read_text("ascii")

@@ -1,4 +1,4 @@
-"""Control groups of both versions, as files."""
+"""Memory limits in control groups of both versions, as files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> FakeMachine:
     return FakeMachine(tmp_path, request.param)
 
 
-def test_the_limit_is_the_lowest_of_the_groups_around_a_process(machine: FakeMachine) -> None:
+def test_memory_limit_is_the_lowest_of_the_enclosing_control_groups(machine: FakeMachine) -> None:
     machine.set_limit(machine.group, "max" if machine.version == 2 else "9223372036854771712")
     assert machine.limit().bytes() == psutil.virtual_memory().total
     machine.set_limit(machine.group.parent, str(GIB))
@@ -69,7 +69,7 @@ def test_without_control_groups_the_limit_is_the_memory_of_the_machine(tmp_path:
     assert not limit.killed()
 
 
-def test_a_container_sees_its_group_at_the_root_of_the_mount(tmp_path: Path) -> None:
+def test_memory_limit_of_a_container_is_read_at_the_cgroup_root(tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "cgroup").write_text("0::/kubepods/of-the-host\n")
     (tmp_path / "cgroup.controllers").write_text("memory\n")

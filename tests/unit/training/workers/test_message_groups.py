@@ -55,7 +55,7 @@ def test_points_are_stored_together_and_before_the_checkpoints_between_them() ->
     ]
 
 
-def test_batch_progress_between_epochs_does_not_separate_them() -> None:
+def test_batch_progress_between_epochs_does_not_split_their_group() -> None:
     progress = BatchProgress(epoch=2, batch=1, total_batches=9, loss=0.5)
     assert list(group_messages([epoch(1), progress, epoch(2)])) == [
         [progress],
@@ -63,6 +63,6 @@ def test_batch_progress_between_epochs_does_not_separate_them() -> None:
     ]
 
 
-def test_nothing_crosses_a_final_message() -> None:
+def test_messages_are_not_grouped_across_a_final_message() -> None:
     received: list[Message] = [points(1), Paused(), points(2)]
     assert list(group_messages(received)) == [[points(1)], [Paused()], [points(2)]]

@@ -1,4 +1,4 @@
-"""The figures of real processes."""
+"""Resource metrics of real processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sampler(pid: int) -> SystemSampler:
     return SystemSampler(pid, MemoryLimit(pid))
 
 
-def test_a_process_and_its_children_count_together() -> None:
+def test_process_and_its_children_count_together() -> None:
     with started(BUSY_CHILD) as process:
         found = sampler(process.pid)
         figures = eventually(lambda: _if(found.sample(), "cpu_percent", 10))
@@ -60,7 +60,7 @@ def test_rates_are_those_since_the_last_sample() -> None:
         eventually(lambda: found.sample()["cpu_percent"] == 0)
 
 
-def test_a_process_that_has_exited_has_no_figures() -> None:
+def test_process_that_has_exited_has_no_figures() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert sampler(process.pid).sample() == {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from heimdall_sdk.checkpoint_names import BESTS, EPOCHS, checkpoint_path
 from tests.polling import eventually
 from training.localization.checkpoints import store
 from training.localization.checkpoints.async_writer import AsyncCheckpointWriter
@@ -15,7 +16,6 @@ from training.localization.checkpoints.store import CheckpointError
 from training.localization.config import TrainConfig
 from training.localization.data.dataset import Dataset
 from training.localization.fit.state import TrainState
-from training.programs.checkpoint_files import BESTS, EPOCHS, checkpoint_path
 from training.programs.messages import EpochEnded
 
 
@@ -71,7 +71,7 @@ def test_epochs_are_reported_in_order_with_the_checkpoint_of_their_end(
         assert kept.epoch == next(kept.model.parameters()).max() == epoch
 
 
-def test_short_epochs_share_the_checkpoint_of_the_last_and_the_best_has_its_own(
+def test_short_epochs_share_the_last_checkpoint_and_the_best_has_a_separate_one(
     state: TrainState, tmp_path: Path
 ) -> None:
     weight = next(state.model.parameters()).data
@@ -127,7 +127,7 @@ def test_error_is_raised_by_the_next_call_and_the_epoch_is_not_reported(
     assert (tmp_path / "told").read_text() == ""
 
 
-def test_the_last_epoch_is_waited_for(state: TrainState, tmp_path: Path) -> None:
+def test_closing_the_writer_waits_for_the_last_epoch(state: TrainState, tmp_path: Path) -> None:
     recorder = AsyncCheckpointWriter(tmp_path / "gone", messages_fd=2)
     keep(recorder, state)
     with pytest.raises(CheckpointError, match="epoch 1 cannot be written"):

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from heimdall_sdk.checkpoint_names import checksum_path
 from training.localization.checkpoints import safetensors_file
 from training.localization.checkpoints import store as checkpoint
 from training.localization.checkpoints.store import CheckpointError, Store
@@ -38,7 +39,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.safetensors"))
 
 
-def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
+def test_newest_two_checkpoints_and_the_best_are_kept(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [3, 1, 2, 4, 5])
     checkpoint_files.prune_older(tmp_path, [], epoch=5)
     assert names(tmp_path) == ["best-000002", "epoch-000004", "epoch-000005"]
@@ -46,8 +47,10 @@ def test_the_newest_two_and_the_best_are_kept(state: TrainState, tmp_path: Path)
     assert checkpoint.load_checkpoint(Store(tmp_path).best).epoch == 2
 
 
-def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_path: Path) -> None:
-    """As where the database is away, and somebody else takes over from what it names."""
+def test_unrecorded_checkpoints_do_not_cause_deletion_of_recorded_ones(
+    state: TrainState, tmp_path: Path
+) -> None:
+    """For example, the database is unavailable, and another worker resumes the recorded one."""
     _, _, stored, *_ = saved(state, tmp_path, [3, 1, 2, 4, 0])
     checkpoint_files.prune_older(tmp_path, [], epoch=3)
     assert names(tmp_path) == [
@@ -60,7 +63,7 @@ def test_what_is_not_stored_yet_costs_nothing_that_is(state: TrainState, tmp_pat
     assert names(other) == ["best-000002"]
 
 
-def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
+def test_checksum_files_work_with_sha256sum(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [1])
     done = subprocess.run(
         ["sha256sum", "--check", "best-000001.safetensors.sha256"],
@@ -71,7 +74,7 @@ def test_people_can_check_the_sums(state: TrainState, tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_a_damaged_one_is_never_loaded(state: TrainState, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_never_loaded(state: TrainState, tmp_path: Path) -> None:
     (path,) = saved(state, tmp_path, [1])
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -102,7 +105,7 @@ def remove(*paths: Path) -> None:
     """Remove checkpoints as `prune_older` does."""
     for path in paths:
         path.unlink()
-        checkpoint_files.checksum_path(path).unlink()
+        checksum_path(path).unlink()
 
 
 def test_missing_checkpoint_is_replaced_by_the_newest_older_one(
@@ -117,7 +120,7 @@ def test_missing_checkpoint_is_replaced_by_the_newest_older_one(
 
 
 @pytest.mark.parametrize("kept", ["epochs of later rows", "epochs without their best", "nothing"])
-def test_training_whose_checkpoints_are_missing_starts_anew(
+def test_training_with_missing_checkpoints_restarts_from_the_beginning(
     state: TrainState, tmp_path: Path, kept: str
 ) -> None:
     first, second, *_ = saved(state, tmp_path, [2, 3, 1])
@@ -142,7 +145,7 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
     return folders
 
 
-def test_resuming_elsewhere_brings_the_best_along(
+def test_resuming_in_another_folder_copies_the_best_checkpoint(
     state: TrainState, runs: tuple[Path, Path]
 ) -> None:
     old, new = runs
@@ -151,7 +154,7 @@ def test_resuming_elsewhere_brings_the_best_along(
     assert checkpoint.load_checkpoint(Store(new).best).epoch == 1
 
 
-def test_a_damaged_first_one_of_a_run_falls_back_to_the_run_before(
+def test_damaged_first_checkpoint_of_an_attempt_falls_back_to_the_previous_attempt(
     state: TrainState, runs: tuple[Path, Path]
 ) -> None:
     old, new = runs
@@ -188,22 +191,22 @@ def test_attempt_with_two_checkpoints_deletes_those_of_earlier_attempts(
     assert names(new) == ["best-000001", "epoch-000004", "epoch-000005"]
 
 
-def test_a_folder_that_cannot_be_written_is_named(state: TrainState, tmp_path: Path) -> None:
+def test_unwritable_folder_is_named(state: TrainState, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"epoch 1 cannot be written .* No such file"):
         saved(state, tmp_path / "gone", [1])
 
 
-def test_a_best_one_that_was_cut_off_while_it_was_written_gives_way_to_the_one_before(
+def test_best_checkpoint_without_content_falls_back_to_the_previous_best(
     state: TrainState, tmp_path: Path
 ) -> None:
-    """The sum is there, the content not yet."""
+    """The checksum file exists, but the checkpoint does not yet."""
     *_, newest = saved(state, tmp_path, [2, 1])
     (tmp_path / "best-000003.safetensors.sha256").write_text("0  best-000003.safetensors")
     assert resumed_state(Store(tmp_path), newest).best_epoch == 2
     assert checkpoint.load_checkpoint(Store(tmp_path).best).epoch == 2
 
 
-def test_nothing_half_written_stays(state: TrainState, tmp_path: Path) -> None:
+def test_partial_files_are_removed(state: TrainState, tmp_path: Path) -> None:
     saved(state, tmp_path, [1])
     assert not list(tmp_path.glob("*.part"))
 
@@ -218,7 +221,7 @@ def test_file_is_readable_by_the_safetensors_library(state: TrainState, tmp_path
     assert torch.equal(weights, torch.cat(there).detach())
 
 
-def test_one_of_another_format_or_kind_is_refused_by_name(
+def test_checkpoint_of_another_format_or_kind_is_rejected_with_the_reason(
     state: TrainState, tmp_path: Path
 ) -> None:
     (path,) = saved(state, tmp_path, [1])

@@ -1,4 +1,4 @@
-"""A checkpoint that version 0.1 wrote: its settings hold the queue policy too.
+"""A checkpoint of version 0.1, whose settings include the queue policy.
 
 Its network is continued as it was: tokens unscaled, one layer for mean and covariance, and no
 averaged weights.

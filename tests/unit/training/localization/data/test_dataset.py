@@ -106,7 +106,7 @@ def test_failed_save_keeps_the_previous_file(
     assert (tmp_path / "d").read_bytes() == before
 
 
-def test_heard_means_any_of_the_three_signals(arrays: Dataset) -> None:
+def test_receiver_with_any_of_the_three_signals_counts_as_heard(arrays: Dataset) -> None:
     none = np.full_like(arrays.rssi, np.nan)
     toa = none.copy()
     toa[0, 0] = 0.0

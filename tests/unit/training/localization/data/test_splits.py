@@ -28,7 +28,7 @@ def test_split_depends_on_the_seed_only() -> None:
         assert not np.array_equal(split(1), split(2))
 
 
-def test_groups_stay_whole_and_sizes_are_close_to_the_fractions() -> None:
+def test_groups_are_not_divided_and_sizes_are_close_to_the_fractions() -> None:
     group = np.repeat(np.arange(100), 10)
     codes = splits.split_by_group(group, seed=3)
     for number in range(100):
@@ -36,7 +36,7 @@ def test_groups_stay_whole_and_sizes_are_close_to_the_fractions() -> None:
     assert sizes(codes) == [700, 150, 150]
 
 
-def test_group_larger_than_a_held_out_split_trains() -> None:
+def test_group_larger_than_a_held_out_split_goes_to_the_training_split() -> None:
     group = np.array([0] * 80 + list(range(1, 21)))
     codes = splits.split_by_group(group, seed=0)
     assert set(codes[group == 0]) == {0}
@@ -48,7 +48,7 @@ def test_three_groups_fill_three_splits() -> None:
     assert sizes(codes) == [10, 10, 10]
 
 
-def test_a_single_group_trains() -> None:
+def test_single_group_is_assigned_to_the_training_split() -> None:
     assert sizes(splits.split_by_group(np.zeros(10, int), seed=0)) == [10, 0, 0]
 
 

@@ -67,12 +67,12 @@ def test_weighting_by_distance_moves_the_estimate_to_the_more_similar_sample() -
     assert weighted == pytest.approx(np.array([[20.0, 0.0]]))
 
 
-def test_nearest_neighbors_of_no_samples_are_no_positions() -> None:
+def test_nearest_neighbors_of_no_samples_give_no_positions() -> None:
     found = baselines.nearest_neighbors(np.eye(5), np.zeros((5, 2)), np.empty((0, 5)), 3)
     assert found.shape == (0, 2)
 
 
-def test_raw_strengths_are_compared_only_without_arrival_times(arrays: Dataset) -> None:
+def test_raw_signal_strengths_are_compared_only_without_arrival_times(arrays: Dataset) -> None:
     assert len(baselines.fingerprints(arrays)) == 1
     untimed = replace(arrays, toa=np.full_like(arrays.toa, np.nan))
     standardized, raw = baselines.fingerprints(untimed)
@@ -80,7 +80,7 @@ def test_raw_strengths_are_compared_only_without_arrival_times(arrays: Dataset) 
     assert raw.min() == pytest.approx(np.nanmin(arrays.rssi) - 5)
 
 
-def test_maximum_likelihood_is_left_out_without_receiver_positions(arrays: Dataset) -> None:
+def test_maximum_likelihood_is_omitted_without_receiver_positions(arrays: Dataset) -> None:
     unknown = replace(arrays, rx=np.full_like(arrays.rx, np.nan))
     assert set(baselines.evaluate_baselines(unknown)) == {
         "centroid", "weighted_centroid", "nearest_neighbours",

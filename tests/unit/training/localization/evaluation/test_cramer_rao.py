@@ -23,11 +23,11 @@ AROUND = np.array([[10e3, 0, 0], [-10e3, 0, 0], [0, 10e3, 0], [0, -10e3, 0]], fl
 MIDDLE = np.zeros((1, 2))
 
 
-def test_dilution_of_four_receivers_evenly_around_is_one() -> None:
+def test_gdop_of_four_evenly_spaced_receivers_is_one() -> None:
     assert dilution_of_precision(MIDDLE, AROUND, np.ones((1, 4), bool)) == pytest.approx([1.0])
 
 
-def test_dilution_of_receivers_in_a_line_is_infinite() -> None:
+def test_gdop_of_collinear_receivers_is_infinite() -> None:
     row = np.array([[10e3, 0, 0], [20e3, 0, 0], [30e3, 0, 0]], float)
     assert dilution_of_precision(MIDDLE, row, np.ones((1, 3), bool))[0] == np.inf
 
@@ -78,7 +78,7 @@ def test_good_geometry_without_timing_is_below_the_median_bound() -> None:
 
 
 @pytest.mark.parametrize("count", [3, 5, 8])
-def test_dilution_of_receivers_evenly_around_is_two_over_root_k(count: int) -> None:
+def test_gdop_of_k_evenly_spaced_receivers_is_two_over_root_k(count: int) -> None:
     turn = 2 * np.pi * np.arange(count) / count
     receivers = np.column_stack([10e3 * np.cos(turn), 10e3 * np.sin(turn), np.zeros(count)])
     dilution = dilution_of_precision(MIDDLE, receivers, np.ones((1, count), bool))

@@ -25,7 +25,7 @@ def test_counts_add_up(arrays: Dataset) -> None:
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_detection_rate_of_each_receiver(arrays: Dataset) -> None:
+def test_detection_rate_of_each_receiver_is_computed(arrays: Dataset) -> None:
     summary = dataset_summary.summarize(arrays)
     assert [receiver["id"] for receiver in summary["receivers"]] == [
         receiver.id for receiver in arrays.receivers

@@ -25,7 +25,7 @@ def errors(localizer: Localizer, arrays: Dataset) -> np.ndarray:
     return position_errors(predict_split(localizer, arrays, rows).mean, arrays.target[rows])
 
 
-def test_errors_are_of_the_whole_test_split(found: Evaluation, errors: np.ndarray) -> None:
+def test_errors_are_computed_on_the_whole_test_split(found: Evaluation, errors: np.ndarray) -> None:
     assert found["test"]["samples"] == len(errors)
     assert found["test"]["rmse_m"] == pytest.approx(np.sqrt(np.mean(errors**2)))
     assert found["test"]["median_m"] == pytest.approx(np.median(errors))
@@ -41,7 +41,7 @@ def test_baselines_bounds_and_definition_are_present(found: Evaluation) -> None:
     assert (found["split"], found["leaks"]) == (describe_split(INDEPENDENT), False)
 
 
-def test_cdf_rises_to_the_largest_error(found: Evaluation, errors: np.ndarray) -> None:
+def test_cdf_ends_at_the_largest_error(found: Evaluation, errors: np.ndarray) -> None:
     cdf = found["cdf"]
     assert (cdf["share"][0], cdf["share"][-1], len(cdf["share"])) == (0, 1, 51)
     assert cdf["model"] == sorted(cdf["model"])

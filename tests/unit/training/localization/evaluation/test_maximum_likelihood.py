@@ -63,7 +63,7 @@ def test_posterior_mean_is_unknown_for_measured_data(strengths: Dataset) -> None
     assert bayes_optimum.posterior_mean(measured, measured.rows("test")) is None
 
 
-def test_maximum_likelihood_of_no_samples_is_none(arrays: Dataset) -> None:
+def test_maximum_likelihood_of_no_samples_is_empty(arrays: Dataset) -> None:
     assert maximum_likelihood.estimate_positions(arrays, np.empty(0, int)) is None
 
 

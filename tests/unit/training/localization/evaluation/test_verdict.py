@@ -26,7 +26,7 @@ NOISE = np.random.default_rng(1).normal(0, 40, 200)
         (1.1 * BASE, 5000, "10 % worse than nearest neighbors."),
     ],
 )  # fmt: skip
-def test_difference_counts_if_groups_tell_it_from_noise(
+def test_difference_counts_if_significant_over_groups(
     errors: np.ndarray, train_samples: int, sentence: str
 ) -> None:
     assert assess(errors, BASELINES, INSIDE, GROUP, train_samples) == sentence

@@ -131,9 +131,7 @@ def test_calibrated_loss_does_not_depend_on_the_scale_of_the_covariance(
 @pytest.mark.parametrize(
     ("samples", "receivers"), [(3, 1), (3, 3), (42, 1)], ids=lambda value: str(value)
 )
-def test_tables_with_little_to_learn_are_trained(
-    tmp_path: Path, samples: int, receivers: int
-) -> None:
+def test_very_small_datasets_can_be_trained(tmp_path: Path, samples: int, receivers: int) -> None:
     """All samples at one position; the batch is larger than the training split."""
     splits = ["train", "val", "test"]
     tables = {

@@ -84,7 +84,7 @@ def test_position_is_the_weighted_mean_of_the_members(
     assert sum(localizer.portfolio.weights.values()) == pytest.approx(1)
 
 
-def test_fitting_again_gives_the_same_bits(
+def test_repeated_fit_is_bit_identical(
     state: TrainState, localizer: Localizer, untimed: Dataset
 ) -> None:
     again = calibrate(state, untimed).state_dict()
@@ -93,7 +93,7 @@ def test_fitting_again_gives_the_same_bits(
         assert torch.equal(tensor, again[name]), name
 
 
-def test_flattened_trees_answer_as_scikit_learn_does(
+def test_flattened_trees_predict_the_same_as_scikit_learn(
     localizer: Localizer, untimed: Dataset
 ) -> None:
     from sklearn.ensemble import ExtraTreesRegressor
@@ -111,7 +111,7 @@ def test_flattened_trees_answer_as_scikit_learn_does(
     assert found == pytest.approx(forest.predict(inputs.numpy()), abs=0.1)
 
 
-def test_saved_portfolio_predicts_the_same_and_holds_only_members_with_weight(
+def test_saved_portfolio_predicts_the_same_and_contains_only_weighted_members(
     state: TrainState,
     localizer: Localizer,
     untimed: Dataset,
@@ -134,7 +134,7 @@ def test_saved_portfolio_predicts_the_same_and_holds_only_members_with_weight(
 
 
 @pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
-def test_export_holds_all_members(
+def test_export_contains_all_members(
     state: TrainState,
     localizer: Localizer,
     untimed: Dataset,
@@ -176,14 +176,14 @@ def test_receiver_out_of_service_is_neither_heard_nor_silent(
     assert (vectors(off) > vectors(silent))[:, : len(untimed.receivers)].all()
 
 
-def test_members_stay_out_where_there_is_too_little_to_learn(arrays: Dataset) -> None:
+def test_portfolio_is_omitted_with_too_few_training_samples(arrays: Dataset) -> None:
     split = arrays.split.copy()
     split[arrays.rows("train")[40:]] = 2
     few = replace(arrays, split=split)
     assert calibrate(TrainState.initial(CONFIG, few), few).portfolio is None
 
 
-def test_pause_ends_the_fit(state: TrainState, untimed: Dataset) -> None:
+def test_pause_ends_the_training_loop(state: TrainState, untimed: Dataset) -> None:
     class Paused(Exception):
         pass
 

@@ -86,7 +86,7 @@ def test_optimizer_state_moves_with_the_network(arrays: Dataset) -> None:
         assert all(value.device.type == "cpu" for value in parameter_state.values())
 
 
-def test_average_starts_with_the_network_and_follows_it_slowly(arrays: Dataset) -> None:
+def test_weight_average_starts_at_the_network_and_follows_it_slowly(arrays: Dataset) -> None:
     training = state(arrays)
     weight, mean = (next(network.parameters()) for network in (training.model, training.predictor))
     for step, value, expected in ((1, 1.0, 1.0), (8, 2.0, 1.8), (9, 7.0, 1.8)):

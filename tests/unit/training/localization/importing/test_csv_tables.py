@@ -78,7 +78,7 @@ def test_other_columns_are_ignored_if_allowed(tmp_path: Path) -> None:
     assert row.fields["note"] == "x"
 
 
-def test_too_long_a_line_is_an_error_with_its_number(
+def test_line_that_is_too_long_is_an_error_with_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_tables, "_MAX_LINE_LENGTH", 20)
@@ -180,18 +180,18 @@ def test_two_decimal_signs_in_one_table_are_an_error(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("a\0b", "a 'a\\x00b' contains the control character U+0000, which is not allowed"),
-        ("\u200b", "a '\\u200b' consists of characters that cannot be seen"),
+        ("\u200b", "a '\\u200b' consists of invisible characters"),
         ("a\u202eb", "a 'a\\u202eb' contains U+202E (right-to-left override), which changes"),
         ("x" * 201, f"a '{'x' * 40}'… has 201 characters; at most 200"),
     ],
 )
-def test_name_that_cannot_be_kept_or_seen_is_an_error(name: str, reason: str) -> None:
+def test_unstorable_or_invisible_name_is_an_error(name: str, reason: str) -> None:
     with pytest.raises(InvalidRowError) as refused:
         Row("t.csv", 2, {"a": name}).name("a")
     assert refused.value.reason.startswith(reason)
 
 
-def test_names_are_normalized_so_that_both_spellings_are_one() -> None:
+def test_names_are_normalized_to_one_spelling() -> None:
     assert Row("t.csv", 2, {"a": "Mu\u0308nchen"}).name("a") == "M\u00fcnchen"
 
 
@@ -208,7 +208,7 @@ def test_names_are_normalized_so_that_both_spellings_are_one() -> None:
         ("frequency_offset_hz", "1e99", "frequency_offset_hz 1e+99 is not between"),
     ],
 )
-def test_value_that_cannot_be_measured_is_an_error(column: str, value: str, reason: str) -> None:
+def test_implausible_value_is_an_error(column: str, value: str, reason: str) -> None:
     with pytest.raises(InvalidRowError) as refused:
         Row("t.csv", 2, {column: value}).number(column)
     assert refused.value.reason.startswith(reason)

@@ -140,7 +140,7 @@ def test_samples_of_a_group_are_in_one_split(folder: Path) -> None:
     assert all(len(dataset.rows(side)) for side in ("train", "val", "test"))
 
 
-def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+def test_zip_that_unpacks_to_too_much_is_rejected(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("samples.csv", "0" * 1_000_000)
@@ -151,7 +151,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../samples.csv", "/etc/samples.csv", "C:/samples.csv"])
-def test_a_zip_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> None:
+def test_zip_with_paths_outside_the_folder_is_rejected(tmp_path: Path, name: str) -> None:
     archive = tmp_path / "evil.zip"
     with zipfile.ZipFile(archive, "w") as pack:
         pack.writestr(name, "x")
@@ -346,7 +346,7 @@ def test_arrival_times_with_fractions_of_a_nanosecond_are_exact(folder: Path) ->
     assert read_folder(folder).toa[0] == pytest.approx([0, 0.5, np.nan], nan_ok=True)
 
 
-def test_both_spellings_of_an_id_are_one(folder: Path) -> None:
+def test_both_spellings_of_an_id_are_equivalent(folder: Path) -> None:
     (folder / "receivers.csv").write_text("receiver_id,lat,lon,alt_m\nM\u00fcnchen,45,7.5,0\n")
     (folder / "measurements.csv").write_text(
         "sample_id,receiver_id,rssi_dbm\na,Mu\u0308nchen,-80\n"

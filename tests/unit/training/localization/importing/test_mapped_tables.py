@@ -14,15 +14,14 @@ from tests.workbooks import write_workbook
 from training.localization.config import ImportConfig
 from training.localization.data.dataset import Dataset
 from training.localization.evaluation.dataset_summary import summarize
+from training.localization.geometry import LocalCoordinates
 from training.localization.importing import importer
-from training.localization.importing.csv_tables import Row
-from training.localization.importing.mapped_table import parse_locator
 from training.localization.importing.preview import MAX_ERRORS, preview_import
+from training.localization.importing.zip_archive import RATIO_CHECK_MIN_BYTES
 from training.localization.table_mapping import TableMapping
 from training.programs.datasets import (
     DatasetImportError,
     ImportPreview,
-    InvalidRowError,
     MappingRequiredError,
     Upload,
 )
@@ -172,7 +171,177 @@ def test_receiver_with_several_positions_moves(send: Send) -> None:
     assert len({tuple(position) for position in dataset.rx[:, 0, :2].tolist()}) == 30
 
 
-def test_positions_by_locator_and_in_meters(send: Send) -> None:
+def spacing(dataset: Dataset) -> float:
+    """Meters between the first two samples."""
+    return float(np.linalg.norm(dataset.target[1] - dataset.target[0]))
+
+
+def in_meters(names: Sequence[str], east: float, north: float, *rest: object) -> Cells:
+    """30 samples, each 30 m east and 40 m north of the one before."""
+    return [
+        [*names, "Hill"],
+        *[[east + 30 * n, north + 40 * n, *rest, -80 - n % 20] for n in range(30)],
+    ]
+
+
+def test_utm_coordinates_with_a_column_of_zones_are_read(send: Send) -> None:
+    cells = in_meters(["Easting", "Northing", "UTM zone"], 448_251.8, 5_411_932.7, "31U")
+    found = preview(send(to_text(cells)))
+    assert found.errors == []
+    assert found.mapping is not None
+    assert (found.mapping["easting"], found.mapping["zone"]) == ("Easting", "UTM zone")
+    dataset = read(send(to_text(cells)))
+    lat, lon = dataset.frame.to_geodetic(dataset.target[0])
+    assert (float(lat), float(lon)) == pytest.approx((48.8582, 2.2945), abs=2e-5)
+    assert spacing(dataset) == pytest.approx(50 / 0.9996, rel=1e-4)
+
+
+def test_utm_coordinates_without_a_zone_are_local_meters(send: Send) -> None:
+    cells = in_meters(["easting", "northing"], 448_251.8, 5_411_932.7)
+    found = preview(send(to_text(cells)))
+    assert found.mapping is not None
+    assert found.mapping["x_m"] == "easting"
+    assert any("with utm_zone" in note for note in found.notes)
+    assert spacing(read(send(to_text(cells)))) == pytest.approx(50, rel=1e-4)
+    mapping = {
+        "layout": "wide", "easting": "easting", "northing": "northing", "utm_zone": "31N",
+        "receivers": {"Hill": {"receiver_id": "Hill"}},
+    }  # fmt: skip
+    dataset = read(send(to_text(cells)), mapping)
+    assert float(dataset.frame.to_geodetic(dataset.target[0])[0]) == pytest.approx(
+        48.8582, abs=2e-5
+    )
+
+
+def test_latitudes_in_meters_are_read_as_meters_near_their_middle(
+    send: Send, tmp_path: Path
+) -> None:
+    """As in UJIIndoorLoc. On the plane of an origin 4,800 km away, distances were 1.5 times."""
+    cells = in_meters(["LONGITUDE", "LATITUDE"], -7_541.26, 4_864_921.0)
+    found = preview(send(to_text(cells)))
+    assert found.errors == []
+    assert found.mapping is not None
+    assert found.mapping["offset_m"] == [-7000, 4_866_000]
+    assert "'LATITUDE' and 'LONGITUDE' are not degrees: read as meters." in found.notes
+    dataset = read(send(to_text(cells)))
+    assert spacing(dataset) == pytest.approx(50, rel=1e-4)
+    path = tmp_path / "dataset.safetensors"
+    dataset.save(path)
+    coordinates = Dataset.load(path).coordinates
+    assert coordinates == LocalCoordinates(0.0, 0.0, -7000, 4_866_000)
+    places = dataset.frame.to_geodetic(dataset.target)
+    assert coordinates.from_geodetic(*places)[:2] == pytest.approx(
+        np.array([[-7_541.26, 4_864_921.0], [-7_511.26, 4_864_961.0]]), abs=1e-2
+    )
+
+
+def test_meters_far_from_the_origin_are_refused(send: Send) -> None:
+    cells = in_meters(["x", "y"], 0, 4_864_921.0)
+    receivers = {"Hill": {"receiver_id": "Hill"}}
+    found = preview(
+        send(to_text(cells)), {"layout": "wide", "x_m": "x", "y_m": "y", "receivers": receivers}
+    )
+    assert found.errors[0].line == 2
+    assert found.errors[0].reason == (
+        "x_m 0 and y_m 4,864,921 are more than 500 km from the origin; set offset_m to the x_m and "
+        "y_m of a place nearby"
+    )
+
+
+def test_several_readings_of_a_receiver_are_refused_or_averaged(send: Send) -> None:
+    cells: Cells = [
+        ["sample", "lat", "lon", "gateway", "rssi"],
+        *[
+            [f"s{n}", 45 + n / 100, 7.5, gateway, level]
+            for n in range(30)
+            for gateway, level in (("a", -80), ("b", -60), ("a", -90), ("a", -85.5))
+        ],
+    ]
+    found = preview(send(to_text(cells)))
+    assert found.mapping is not None
+    assert found.errors[0].reason == (
+        "receiver 'a' is repeated for sample 's0'; give each reading its own sample, or set "
+        "repeated to mean"
+    )
+    dataset = read(send(to_text(cells)), {**found.mapping, "repeated": "mean"})
+    assert dataset.rssi[:, 0] == pytest.approx(-85.1667, abs=1e-4)
+    assert (dataset.rssi[:, 1] == -60).all()
+    timed: Cells = [[*cells[0], "toa_ns"], *[[*row, 1000 + n] for n, row in enumerate(cells[1:])]]
+    errors = preview(
+        send(to_text(timed)), {**found.mapping, "toa_ns": "toa_ns", "repeated": "mean"}
+    ).errors
+    assert "are different transmissions" in errors[0].reason
+
+
+def long_in_meters(moving: float = 0.0) -> Cells:
+    return [
+        ["sample", "x", "y", "anchor", "anchor_x", "anchor_y", "rssi"],
+        *[
+            [f"s{n}", 0.5 * n, 0.25 * n, anchor, x + moving * n, y, -60.5 - n % 20]
+            for n in range(30)
+            for anchor, x, y in (("a", 0.5, 0.25), ("b", 9.5, 4.25))
+        ],
+    ]
+
+
+@pytest.mark.parametrize(("delimiter", "decimals"), [(",", "."), (";", ",")])
+def test_receivers_in_local_meters_are_read(send: Send, delimiter: str, decimals: str) -> None:
+    upload = send(to_text(long_in_meters(), delimiter, decimals))
+    found = preview(upload)
+    assert found.errors == []
+    assert found.mapping is not None
+    assert (found.mapping["receiver_x_m"], found.mapping["receiver_y_m"]) == (
+        "anchor_x",
+        "anchor_y",
+    )
+    dataset = read(upload)
+    assert dataset.coordinates == LocalCoordinates(0.0, 0.0, 0.0, 0.0)
+    first, second = dataset.rx[0, :, :2]
+    assert second - first == pytest.approx([9.0, 4.0], abs=1e-3)
+    assert np.linalg.norm(dataset.target[1] - first) == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("delimiter", "decimals"), [(",", "."), (";", ",")])
+def test_receivers_that_move_in_local_meters_are_read(
+    send: Send, delimiter: str, decimals: str
+) -> None:
+    dataset = read(send(to_text(long_in_meters(0.5), delimiter, decimals)))
+    assert all(receiver.lat is None for receiver in dataset.receivers)
+    moved = dataset.rx[10, :, :2] - dataset.rx[0, :, :2]
+    assert moved == pytest.approx(np.array([[5.0, 0.0], [5.0, 0.0]]), abs=1e-3)
+    assert np.nanmin(dataset.rssi) == -79.5
+
+
+def test_receivers_of_columns_in_utm_coordinates_are_read(send: Send) -> None:
+    cells = in_meters(["easting", "northing"], 448_251.8, 5_411_932.7)
+    receiver = {"receiver_id": "Hill", "x_m": 448_551.8, "y_m": 5_412_332.7, "alt_m": 90}
+    mapping: dict[str, object] = {
+        "layout": "wide", "easting": "easting", "northing": "northing", "utm_zone": "31N",
+        "receivers": {"Hill": receiver},
+    }  # fmt: skip
+    dataset = read(send(to_text(cells)), mapping)
+    distance = np.linalg.norm(dataset.rx[0, 0, :2] - dataset.target[0])
+    assert float(distance) == pytest.approx(500 / 0.9996, rel=1e-4)
+    wrong = {**mapping, "receivers": {"Hill": {"receiver_id": "Hill", "x_m": 3, "y_m": 4}}}
+    (error,) = preview(send(to_text(cells)), wrong).errors
+    assert error.reason.startswith("the position of receiver 'Hill': easting 3 is not between")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"easting": "e", "northing": "n"},
+        {"easting": "e", "northing": "n", "utm_zone": "31N", "zone": "z"},
+        {"lat": "e", "lon": "n", "utm_zone": "31N"},
+    ],
+)
+def test_utm_coordinates_need_one_zone(values: dict[str, object]) -> None:
+    receivers = {"hill": {"receiver_id": "hill"}}
+    with pytest.raises(ValueError, match="easting and northing need utm_zone, such as 32N"):
+        TableMapping.model_validate({"layout": "wide", "receivers": receivers, **values})
+
+
+def test_positions_given_by_locator_or_in_meters_are_read(send: Send) -> None:
     locators: Cells = [
         ["Locator", "hill"],
         *[[f"JN45{chr(97 + n % 24)}b", -80 - n] for n in range(30)],
@@ -182,17 +351,6 @@ def test_positions_by_locator_and_in_meters(send: Send) -> None:
     dataset = read(send(to_text(meters)))
     span = np.ptp(dataset.target, axis=0)
     assert span == pytest.approx([3.5 * 29, 2 * 29], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("locator", "position"),
-    [("JN45", (45.5, 9.0)), ("JN", (45.0, 10.0)), ("FN31pr", (41.7291667, -72.7083333))],
-)
-def test_locator_is_the_center_of_its_square(locator: str, position: tuple[float, float]) -> None:
-    row = Row("table.csv", 2, {"locator": locator})
-    assert parse_locator(row, "locator") == pytest.approx(position)
-    with pytest.raises(InvalidRowError, match="'ZZ99' is not a Maidenhead locator"):
-        parse_locator(Row("table.csv", 2, {"locator": "ZZ99"}), "locator")
 
 
 def test_every_error_is_found_at_once(send: Send) -> None:
@@ -216,13 +374,13 @@ def test_number_that_stands_for_not_heard_is_recognized(send: Send, silence: int
     assert f"{silence} in 66% of the readings: read as not heard." in found.notes
 
 
-def test_receiver_that_is_silent_in_all_rows_looked_at_is_a_receiver(send: Send) -> None:
+def test_receiver_silent_in_all_previewed_rows_is_still_a_receiver(send: Send) -> None:
     rows = [[*row, 100] for row in WIDE[1:]]
     found = preview(send(to_text([[*WIDE[0], "Sea"], *rows])))
     assert [column.meaning for column in found.columns][-1] == "rssi_dbm of receiver Sea"
 
 
-def test_frequent_reading_is_not_taken_for_silence(send: Send) -> None:
+def test_frequent_plausible_reading_is_not_taken_for_not_heard(send: Send) -> None:
     rows = [[45 + n / 100, 7 + n / 50, -90 + n % 4] for n in range(40)]
     found = preview(send(to_text([["lat", "lon", "hill"], *rows])))
     assert found.mapping is not None
@@ -311,11 +469,11 @@ def test_missing_columns_of_several_tables_are_all_named(tmp_path: Path) -> None
     ],
     ids=["half a character", "long field at the start", "long field"],
 )
-def test_text_that_cannot_be_read_is_a_sentence(send: Send, content: bytes, message: str) -> None:
+def test_unreadable_text_gets_an_error_message(send: Send, content: bytes, message: str) -> None:
     assert message in preview(send(content)).errors[0].reason
 
 
-def test_truncated_workbook_is_a_sentence(tmp_path: Path) -> None:
+def test_truncated_workbook_gets_an_error_message(tmp_path: Path) -> None:
     write_workbook(tmp_path / "book.xlsx", {"Data": WIDE})
     with (
         zipfile.ZipFile(tmp_path / "book.xlsx") as whole,
@@ -326,6 +484,20 @@ def test_truncated_workbook_is_a_sentence(tmp_path: Path) -> None:
             cut.writestr(name, data[: len(data) // 2] if "sheet1" in name else data)
     found = preview(Upload(tmp_path / "cut.xlsx", "cut.xlsx"))
     assert "cut.xlsx cannot be read as a workbook" in found.errors[0].reason
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path, is_nested: bool) -> None:
+    path = tmp_path / "book.xlsx"
+    write_workbook(path, {"Data": WIDE})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr("xl/media/picture.png", bytes(RATIO_CHECK_MIN_BYTES + 1))
+    if is_nested:
+        with zipfile.ZipFile(tmp_path / "upload.zip", "w") as pack:
+            pack.write(path, "book.xlsx")
+        path = tmp_path / "upload.zip"
+    with pytest.raises(DatasetImportError, match="more than 200 times its compressed size"):
+        importer.read_upload(Upload(path, path.name), empty_folder(Upload(path, "")), 10**9)
 
 
 def test_lines_are_counted_from_the_first_line_of_the_file(send: Send) -> None:
@@ -353,4 +525,22 @@ def test_mapping_with_impossible_numbers_is_refused(values: dict[str, object]) -
     with pytest.raises(ValueError, match=next(iter(values))):
         TableMapping.model_validate(
             {"layout": "wide", "x_m": "x", "y_m": "y", "receivers": receivers, **values}
+        )
+
+
+@pytest.mark.parametrize(
+    ("receiver", "reason"),
+    [
+        ({"x_m": 1}, "give both x_m and y_m, or neither"),
+        ({"x_m": 1, "y_m": 1, "lat": 45, "lon": 7}, "give lat and lon, or x_m and y_m"),
+        ({"x_m": 1, "y_m": 1}, "receivers in meters need samples in meters or UTM coordinates"),
+    ],
+)
+def test_position_of_a_receiver_has_the_system_of_the_samples(
+    receiver: dict[str, object], reason: str
+) -> None:
+    receivers = {"hill": {"receiver_id": "hill", **receiver}}
+    with pytest.raises(ValueError, match=reason):
+        TableMapping.model_validate(
+            {"layout": "wide", "lat": "a", "lon": "b", "receivers": receivers}
         )

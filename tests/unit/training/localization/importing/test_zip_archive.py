@@ -188,7 +188,7 @@ def test_workbook_is_recognized_although_it_is_a_zip(tmp_path: Path, workspace: 
         ("receivers (1).csv", "Rename the tables"),
     ],
 )
-def test_zip_without_the_tables_names_what_it_has_and_the_remedy(
+def test_zip_without_tables_error_lists_its_files_and_the_fix(
     tmp_path: Path, workspace: Path, member: str, remedy: str
 ) -> None:
     with pytest.raises(DatasetImportError) as refused:

@@ -1,4 +1,4 @@
-"""`torch.export` is tried where it is asked for, in the API's tests."""
+"""`torch.export`; the API's tests cover the download."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from training.localization.localizer.features import Signals
 from training.localization.localizer.localizer import predict_split
 
 
-def test_onnx_answers_as_the_model_does(model_file: Path, arrays: Dataset, tmp_path: Path) -> None:
+def test_onnx_export_predicts_the_same_as_the_model(
+    model_file: Path, arrays: Dataset, tmp_path: Path
+) -> None:
     pytest.importorskip("onnxscript", reason="needs requirements-extra.txt")
     runtime = pytest.importorskip("onnxruntime", reason="needs requirements-extra.txt")
     export(model_file, tmp_path / "model.onnx")

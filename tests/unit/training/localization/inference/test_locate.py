@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 
 from training.localization.data.dataset import Dataset, Receiver
+from training.localization.geometry import LocalCoordinates
 from training.localization.inference import locate as locate_module
-from training.localization.inference.locate import InvalidMeasurementError, ellipse, locate
+from training.localization.inference.locate import InvalidMeasurementError, ellipse
 from training.localization.inference.saved_model import SavedModel, load_model
 from training.localization.localizer.localizer import predict_split
+from training.programs.positions import Position
 
 
 @pytest.fixture(scope="module")
 def model(model_file: Path) -> SavedModel:
     return load_model(model_file)
+
+
+def locate(*arguments: Any) -> list[Position]:
+    return [one for batch in locate_module.locate(*arguments) for one in batch]
 
 
 def row(receiver: str = "Torino", **fields: Any) -> Any:
@@ -49,6 +55,17 @@ def test_each_sample_gets_one_position_in_order(model: SavedModel, arrays: Datas
     (alone,) = locate(model, rows_of(arrays, 1))
     assert alone["sample_id"] == ""
     assert found[1]["lat"] == pytest.approx(alone["lat"], abs=1e-6)
+
+
+def test_position_has_the_local_coordinates_of_its_dataset(
+    model: SavedModel, arrays: Dataset
+) -> None:
+    (found,) = locate(model, rows_of(arrays, 0))
+    assert "x_m" not in found
+    coordinates = LocalCoordinates(found["lat"], found["lon"], 12.5, -3.0)
+    (local,) = locate(replace(model, coordinates=coordinates), rows_of(arrays, 0))
+    assert (local["x_m"], local["y_m"]) == pytest.approx((12.5, -3.0), abs=1e-6)
+    assert local["lat"] == found["lat"]
 
 
 def test_95_percent_ellipse_contains_the_68_percent_one(model: SavedModel, arrays: Dataset) -> None:
@@ -134,7 +151,7 @@ def test_samples_are_located_in_batches_of_bounded_size(
         ([[2.5, -1.5], [-1.5, 2.5]], 2, 1, 135),
     ],
 )
-def test_ellipse_axes_and_azimuth(
+def test_ellipse_axes_and_azimuth_are_correct(
     covariance: list[list[float]], major: float, minor: float, azimuth: float
 ) -> None:
     radius = math.sqrt(-2 * math.log(1 - 0.68))

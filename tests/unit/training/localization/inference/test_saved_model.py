@@ -1,10 +1,11 @@
-"""Saved models: what is read back, and why a file is refused."""
+"""Saved models: loading, and reasons for rejecting a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,16 @@ import pytest
 
 from training.localization.checkpoints import safetensors_file
 from training.localization.data.dataset import Dataset
+from training.localization.evaluation.evaluate import evaluate_localizer
 from training.localization.fit.state import TrainState
-from training.localization.inference.saved_model import CARD, FORMAT, ModelError, load_model
+from training.localization.geometry import LocalCoordinates
+from training.localization.inference.saved_model import (
+    CARD,
+    FORMAT,
+    ModelError,
+    load_model,
+    save_model,
+)
 from training.localization.localizer.localizer import Localizer, predict_split
 from training.programs.checkpoint_files import MODEL
 
@@ -38,6 +47,14 @@ def test_loaded_model_predicts_as_the_saved_one(
     assert found.covariance == pytest.approx(expected.covariance, rel=1e-4)
     assert [one.id for one in loaded.receivers] == [one.id for one in arrays.receivers]
     assert loaded.frame == arrays.frame
+
+
+def test_model_keeps_the_local_coordinates_of_its_dataset(
+    tmp_path: Path, trained_state: TrainState, localizer: Localizer, arrays: Dataset
+) -> None:
+    local = replace(arrays, coordinates=LocalCoordinates(45.0, 7.5, 100.0, -20.0))
+    save_model(tmp_path, localizer, trained_state, local, evaluate_localizer(localizer, arrays))
+    assert load_model(tmp_path / MODEL).coordinates == local.coordinates
 
 
 def test_card_describes_origin_and_result(copied: Path, trained_state: TrainState) -> None:
@@ -99,7 +116,7 @@ def test_unreadable_model_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("refined", [False, True])
-def test_model_of_version_0_2_predicts_the_same_positions_as_then(
+def test_model_of_version_0_2_still_predicts_the_same_positions(
     arrays: Dataset, refined: bool
 ) -> None:
     localizer = load_model(VERSION_0_2 / MODEL).localizer

@@ -1,7 +1,8 @@
-"""The inference server: one line in, one line out, whatever the line asks."""
+"""The inference server answers each request line with one line."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
         with (tmp_path / "out").open("wb") as out:
             serve(reading, out.fileno(), idle=0.01)
         lines = (tmp_path / "out").read_bytes().splitlines()
-        return [messages.decode_response(line) for line in lines]
+        return [messages.decode_response(line) for line in lines if not messages.is_block(line)]
 
     yield run
     os.close(reading)
@@ -50,18 +51,18 @@ def test_requests_that_arrive_together_are_all_answered_in_order(
     good, bad, again = ask(
         predict(model_file), predict(model_file, receiver_id="Roma"), predict(model_file)
     )
-    assert good.error is None and len(good.results) == 1
+    assert good.error is None and good.results == 1
     assert bad.field == "measurements.0.receiver_id"
     assert again == good
 
 
-def test_model_that_cannot_be_read_is_an_error(ask: Ask, tmp_path: Path) -> None:
+def test_unreadable_model_is_an_error(ask: Ask, tmp_path: Path) -> None:
     missing = tmp_path / "missing.safetensors"
     (found,) = ask(predict(missing))
     assert found.error == f"{missing} cannot be read: No such file or directory."
 
 
-def test_unexpected_error_is_reported_and_the_server_goes_on(
+def test_unexpected_error_is_reported_and_the_server_continues(
     ask: Ask, model_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
@@ -98,8 +99,26 @@ def test_model_is_loaded_once(ask: Ask, model_file: Path, monkeypatch: pytest.Mo
     assert loaded == [model_file]
 
 
-def test_server_ends_with_its_requests(tmp_path: Path) -> None:
+def test_server_exits_when_its_request_pipe_is_closed(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(writing)
     serve(reading, 2, idle=60)
     os.close(reading)
+
+
+def test_many_positions_are_written_in_blocks(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locate, "MAX_BATCH_SAMPLES", 2)
+    names = ["one", "two", "three", "four", "five"]
+    rows = [{"receiver_id": "Torino", "rssi_dbm": -80.0, "sample_id": name} for name in names]
+    reading, writing = os.pipe()
+    os.write(writing, messages.encode(PredictRequest(model=str(model_file), measurements=[*rows])))
+    with (tmp_path / "out").open("wb") as out:
+        serve(reading, out.fileno(), idle=0.01)
+    os.close(reading)
+    os.close(writing)
+    *blocks, end = (tmp_path / "out").read_bytes().splitlines()
+    assert [len(json.loads(block)) for block in blocks] == [2, 2, 1]
+    assert [one["sample_id"] for block in blocks for one in json.loads(block)] == names
+    assert messages.decode_response(end) == InferenceResponse(results=5)

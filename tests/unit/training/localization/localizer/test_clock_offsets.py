@@ -38,7 +38,7 @@ def test_without_arrival_times_the_noise_is_unknown() -> None:
     assert ClockOffsets.fit(made, made.rows("train")).sigma_m is None
 
 
-def test_single_arrivals_do_not_count() -> None:
+def test_samples_with_a_single_arrival_are_ignored() -> None:
     made = generate_dataset(GenerateConfig(samples=400))
     toa = made.toa.copy()
     toa[:, 1:] = np.nan

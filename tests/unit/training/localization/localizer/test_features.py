@@ -45,7 +45,7 @@ def test_tokens_do_not_depend_on_the_emission_time(arrays: Dataset) -> None:
     torch.testing.assert_close(later, before, atol=1e-4, rtol=0)
 
 
-def test_first_centroid_is_the_strongest_receiver(arrays: Dataset) -> None:
+def test_first_centroid_is_at_the_strongest_receiver(arrays: Dataset) -> None:
     tokens, _ = encoded(arrays)
     ranked = np.sort(np.nan_to_num(arrays.rssi, nan=-999), axis=1)
     clear = ranked[:, -1] - ranked[:, -2] > 25  # dB
@@ -63,7 +63,7 @@ def test_centroids_are_zero_without_receiver_positions(arrays: Dataset) -> None:
     assert (tokens[:, 0, :10] == 0).all()
 
 
-def test_silent_receiver_reads_as_its_weakest(arrays: Dataset) -> None:
+def test_silent_receiver_is_encoded_as_its_weakest_reading(arrays: Dataset) -> None:
     normalizer = Normalizer.fit(arrays, arrays.rows("train"))
     rssi = arrays.rssi.copy()
     rssi[0, 1] = np.nan
@@ -72,7 +72,9 @@ def test_silent_receiver_reads_as_its_weakest(arrays: Dataset) -> None:
     assert float(tokens[0, 2, FEATURES.index("rssi")]) == pytest.approx(weakest, rel=1e-2)
 
 
-def test_fraction_of_receivers_that_heard_the_sample_follows_the_centroids(arrays: Dataset) -> None:
+def test_fraction_of_receivers_that_heard_the_sample_is_the_feature_after_the_centroids(
+    arrays: Dataset,
+) -> None:
     tokens, _ = encoded(arrays)
     expected = torch.from_numpy(arrays.heard.mean(axis=1)).float()
     torch.testing.assert_close(tokens[:, 0, 10], expected)

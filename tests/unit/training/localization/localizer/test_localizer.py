@@ -50,7 +50,7 @@ def test_loaded_model_predicts_the_same_as_the_saved_one(
 def test_order_of_measurements_does_not_matter(
     model: saved_model.SavedModel, order: list[locate.Row]
 ) -> None:
-    assert locate.locate(model, order) == locate.locate(model, ROWS)
+    assert list(locate.locate(model, order)) == list(locate.locate(model, ROWS))
 
 
 def test_receiver_out_of_service_does_not_change_the_prediction(
@@ -90,7 +90,7 @@ def test_predictions_are_translation_invariant() -> None:
 
 def test_samples_are_located_separately(model: saved_model.SavedModel) -> None:
     rows: list[locate.Row] = [{**row, "sample_id": name} for row in ROWS for name in ("one", "two")]
-    located = locate.locate(model, rows)
+    (located,) = locate.locate(model, rows)
     assert [position["sample_id"] for position in located] == ["one", "two"]
     # Sums over the rows of a batch round differently.
     assert located[0]["lat"] == pytest.approx(located[1]["lat"], abs=1e-9)
@@ -109,7 +109,7 @@ def test_invalid_measurement_is_an_error_that_names_the_field(
     model: saved_model.SavedModel, row: locate.Row, field: str, reason: str
 ) -> None:
     with pytest.raises(InvalidMeasurementError, match=reason) as refused:
-        locate.locate(model, [*ROWS, row])
+        list(locate.locate(model, [*ROWS, row]))
     assert refused.value.field == field
 
 

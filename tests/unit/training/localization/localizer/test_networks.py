@@ -45,7 +45,7 @@ def test_output_is_finite_without_a_receiver_in_service(kind: str) -> None:
     assert torch.isfinite(factor).all()
 
 
-def test_the_covariance_is_positive_definite() -> None:
+def test_covariance_is_positive_definite() -> None:
     _, factor = model()(torch.randn(64, 5, len(FEATURES)) * 50, torch.ones(64, 5).bool())
     assert torch.linalg.eigvalsh(factor @ factor.mT).min() > 0
 

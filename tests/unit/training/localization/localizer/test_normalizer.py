@@ -46,7 +46,7 @@ def test_units_have_unit_rms_and_convert_back_to_meters(
     assert np.sqrt((units**2).mean()) == pytest.approx(1, rel=0.2)
 
 
-def test_only_the_given_rows_are_used(arrays: Dataset) -> None:
+def test_normalizer_is_fitted_on_the_given_rows_only(arrays: Dataset) -> None:
     rows = arrays.rows("train")[:50]
     normalizer = Normalizer.fit(arrays, rows)
     assert normalizer.center == pytest.approx(arrays.target[rows].mean(axis=0), rel=1e-4)
@@ -63,7 +63,7 @@ def test_scale_standardizes_to_unit_variance_and_fills_in_the_weakest() -> None:
     assert standardized[0] == pytest.approx(standardized[1:].min(axis=0))
 
 
-def test_level_of_a_receiver_with_few_readings_is_close_to_that_of_all() -> None:
+def test_level_of_a_receiver_with_few_readings_is_close_to_the_overall_level() -> None:
     signal = np.full((1001, 2), np.nan)
     signal[:1000, 0] = -80.0
     signal[0, 1] = -30.0
@@ -72,7 +72,7 @@ def test_level_of_a_receiver_with_few_readings_is_close_to_that_of_all() -> None
     assert -80 < level[1] < -70
 
 
-def test_scale_without_readings_changes_nothing() -> None:
+def test_scaling_without_readings_changes_nothing() -> None:
     scale = Scale.fit(np.full((3, 2), np.nan))
     assert scale == Scale((0.0, 0.0), (0.0, 0.0), 1.0)
 

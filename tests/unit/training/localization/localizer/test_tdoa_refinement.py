@@ -103,7 +103,7 @@ def test_two_equally_likely_intersections_give_a_wide_covariance_between_them() 
     assert float(covariance[0, 1, 1]) ** 0.5 == pytest.approx(8e3, rel=0.05)
 
 
-def test_arrivals_that_contradict_each_other_give_a_position_in_the_area() -> None:
+def test_contradictory_arrival_times_give_a_position_in_the_area() -> None:
     """They fit best thousands of kilometers away, where no coordinates exist."""
     heard = arrivals(places(1), 0.0)
     heard.valid[:, 3] = False
@@ -115,7 +115,7 @@ def test_arrivals_that_contradict_each_other_give_a_position_in_the_area() -> No
     assert found.norm() < AREA.radius_m
 
 
-def test_arrivals_that_fit_no_position_in_the_area_are_ignored() -> None:
+def test_arrival_times_that_fit_no_position_in_the_area_are_ignored() -> None:
     mean, covariance = wide_prior(1)
     heard, sigma = arrivals(np.array([[5e3, 5e3]]), 0.0), torch.tensor(SIGMA_M).double()
     found = refine_positions(mean, covariance, heard, sigma, AREA._replace(radius_m=3e3))

@@ -19,7 +19,7 @@ def test_hull_leaves_out_inner_points_and_points_on_edges() -> None:
     assert convex_hull(points).tolist() == SQUARE.tolist()
 
 
-def test_hull_of_points_in_a_line_is_its_ends() -> None:
+def test_hull_of_collinear_points_is_their_endpoints() -> None:
     assert convex_hull(np.array([[1.0, 1.0], [0, 0], [2, 2]])).tolist() == [[0, 0], [2, 2]]
 
 
@@ -45,7 +45,7 @@ def test_hull_is_anticlockwise_and_contains_every_point(points: list[tuple[int, 
     ],
     ids=["square", "line", "point"],
 )
-def test_area_with_margin(points: np.ndarray, expected: float) -> None:
+def test_area_includes_a_margin(points: np.ndarray, expected: float) -> None:
     assert BufferedConvexHull(points, 2.0).area == pytest.approx(expected)
 
 

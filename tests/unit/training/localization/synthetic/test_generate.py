@@ -43,7 +43,7 @@ def test_signals_below_the_threshold_are_not_heard() -> None:
     assert np.array_equal(np.isnan(dataset.toa), np.isnan(dataset.rssi))
 
 
-def test_without_timing_there_are_no_arrival_times() -> None:
+def test_arrival_times_are_absent_without_timing() -> None:
     dataset = generate_dataset(GenerateConfig(samples=50, timing_sigma_ns=None))
     assert np.isnan(dataset.toa).all()
 

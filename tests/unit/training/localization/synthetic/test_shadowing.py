@@ -33,7 +33,7 @@ def test_receivers_have_independent_maps_of_zero_mean_and_unit_variance() -> Non
     assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.1
 
 
-def test_the_same_random_stream_gives_the_same_map() -> None:
+def test_same_random_stream_gives_the_same_map() -> None:
     positions = np.array([[10.0, 20.0], [3000.0, 4000.0]])
     first, same = (ShadowMap(np.random.default_rng(4), 3, 500).values_at(positions) for _ in "ab")
     assert np.array_equal(first, same)
