@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 HERE = "amqp://guest:guest@127.0.0.1:5672"
 # Not the wrapper of Debian, which only the users root and rabbitmq can run.
@@ -56,7 +56,7 @@ def own_vhost(url: str, name: str) -> str:
 
 
 def drop_vhost(url: str) -> None:
-    name = urlsplit(url).path.lstrip("/")
+    name = unquote(urlsplit(url).path[1:])
     if name.startswith("heimdall_test"):
         drop = ["rabbitmqctl", "-q", "delete_vhost", name]
         subprocess.run(drop, capture_output=True, check=False)

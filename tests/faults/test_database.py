@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -62,6 +64,38 @@ def test_database_outage_longer_than_a_lease_costs_no_attempt(
     job = disturbed.job(job_id)
     assert (job["attempt"], job["crashes"]) == (1, 0)
     tally(f"database down for {scaled(7, 30)} s (lease 4 s)", 1, seconds=[went_on])
+
+
+def test_download_during_which_the_database_goes_away_is_cut_off(
+    disturbed: Stack, server: psycopg.Connection[Any]
+) -> None:
+    """A job of 100,000 epochs, more than the buffers between server and client hold."""
+    job_id = disturbed.submit(epochs=1)
+    eventually(lambda: disturbed.job(job_id)["status"] == "completed", 60)
+    disturbed.python(
+        "-c",
+        "import django; django.setup()\n"
+        "from django.utils import timezone\n"
+        "from training.models import Epoch\n"
+        "now, numbers = timezone.now(), {f'metric_{n}': 1 / (n + 3) for n in range(12)}\n"
+        "Epoch.objects.bulk_create([\n"
+        f"    Epoch(job_id={job_id!r}, epoch=n, metrics=numbers, seconds=1.0, attempt=1, at=now)\n"
+        "    for n in range(2, 100_001)\n"
+        "], batch_size=2000)\n",
+    )
+    export, plain = f"/jobs/{job_id}/export?format=csv", {"Accept-Encoding": "identity"}
+    with disturbed.api() as api:
+        with api.stream("GET", export, headers=plain) as answer:
+            parts = answer.iter_raw()
+            next(parts)
+            with refused(server, database_name(disturbed)), pytest.raises(httpx.TransportError):
+                deque(parts, maxlen=0)
+        whole = eventually(lambda: _complete(api.get(export)), 30)
+    assert whole.content.count(b"\n") == 1 + 100_000
+
+
+def _complete(answer: httpx.Response) -> httpx.Response | None:
+    return answer if answer.status_code == 200 else None
 
 
 def test_process_frozen_in_a_transaction_does_not_block_others_for_long(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -163,6 +163,8 @@ def test_invalid_query_parameter_is_reported(
         ("name", '["name", "a\\u0000", "0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b", 0]'),
         ("name", '["name", "a", "no-uuid", 0]'),
         ("created_at", '["created_at", "0001-01-01T00:00:00+14:00", "", 0]'),
+        ("created_at", f'["created_at", "0001-01-01T00:00:00+23:59", "{UUID(int=1)}", 0]'),
+        ("created_at", f'["created_at", "9999-12-31T23:59:59-23:59", "{UUID(int=1)}", 0]'),
         ("best_val_rmse", '["best_val_rmse", {}, "0a3f9d5e-8f0e-4c9d-9d83-0d6b7c1f2a3b", 0]'),
         ("name", "{}"),
         ("name", "null"),

@@ -33,6 +33,19 @@ def test_to_local_inverts_to_geodetic_anywhere_on_earth(lat: float, lon: float) 
     assert frame.distance_from_origin(*geodetic) == pytest.approx(5000, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("lat", "lon"), [(48.1, 11.6), (-17.7, 179.999), (-33.9, 151.2), (89.99, 20.0), (-90.0, 0.0)]
+)
+def test_distances_are_the_same_in_bavaria_at_the_date_line_and_at_the_poles(
+    lat: float, lon: float
+) -> None:
+    square = np.array([[2000.0, 2000.0], [-2000.0, 2000.0], [-2000.0, -2000.0], [2000.0, -2000.0]])
+    corners = LocalFrame(lat, lon).to_geodetic(square)
+    local = LocalFrame.centered_on(*corners).to_local(*corners)
+    sides = np.linalg.norm(local - np.roll(local, 1, axis=0), axis=1)
+    assert sides == pytest.approx([4000] * 4, rel=1e-6)
+
+
 def test_position_off_the_globe_has_no_coordinates() -> None:
     lat, lon = TURIN.to_geodetic(np.array([[7e6, 0.0], [0.0, 0.0]]))
     assert np.isnan(lat[0]) and np.isnan(lon[0])
