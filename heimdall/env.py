@@ -152,6 +152,17 @@ def _parse_web_url(value: str) -> str:
     raise InvalidVariableError("E024", _masked(value), "is not a URL", hint)
 
 
+def _parse_map_tiles(value: str) -> str:
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(value)
+        is_url = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_safe = not set(parts.netloc) & set("{}@;, ") and not set(value) & set("\"'<> ")
+        if is_url and is_safe and all(name in parts.path for name in ("{z}", "{x}", "{y}")):
+            return value
+    hint = "Use a URL such as https://tiles.example.org/{z}/{x}/{y}.png."
+    raise InvalidVariableError("E025", _masked(value), "is not a template of map tiles", hint)
+
+
 def _parse_origins(value: str) -> list[str]:
     origins = _split(value)
     for origin in origins:
@@ -223,6 +234,7 @@ LogLevel = Annotated[str, BeforeValidator(_one_of("DEBUG", "INFO", "WARNING", "E
 EmailUrl = Annotated[EmailSettings, BeforeValidator(_parse_email_url)]
 LogFormat = Annotated[str, BeforeValidator(_one_of("text", "json"))]
 WebUrl = Annotated[str, BeforeValidator(_parse_web_url)]
+MapTiles = Annotated[str, BeforeValidator(_parse_map_tiles)]
 BasePath = Annotated[str, BeforeValidator(_parse_base_path)]
 ExistingFolder = Annotated[Path, BeforeValidator(_parse_folder)]
 Hardware = Annotated[tuple[str, ...], BeforeValidator(_parse_hardware)]
@@ -276,6 +288,17 @@ class Environment(BaseModel):
         "",
         validation_alias="HEIMDALL_BASE_PATH",
         description="Path below which everything is served, such as /heimdall. Unset: the root.",
+    )
+    map_tiles: MapTiles = Field(
+        "",
+        validation_alias="HEIMDALL_MAP_TILES",
+        description="Map tiles that browsers load, as https://HOST/{z}/{x}/{y}.png. "
+        "Unset: coasts and borders.",
+    )
+    map_attribution: str = Field(
+        "",
+        validation_alias="HEIMDALL_MAP_ATTRIBUTION",
+        description="Source of the map tiles, shown on each map.",
     )
     https: Bool | None = Field(
         None,

@@ -44,6 +44,7 @@ EMBEDDED = RABBITMQ_URL is None
 
 # Where programs reach the web server. The embedded mode sets its own address when it listens.
 WEB_URL = env.web_url
+MAP_TILES, MAP_ATTRIBUTION = env.map_tiles, env.map_attribution
 LEASE_SECONDS = env.lease_seconds
 REPORT_SILENCE_SECONDS = env.report_silence_seconds
 MLFLOW_SILENCE_SECONDS = env.mlflow_silence_seconds
@@ -269,7 +270,11 @@ SECURE_CSP = {
     "default-src": ["'self'"],
     "script-src": ["'self'"],
     "style-src": ["'self'"],
-    "img-src": ["'self'", "data:"],
+    "img-src": [
+        "'self'",
+        "data:",
+        *(["{0.scheme}://{0.netloc}".format(urlsplit(MAP_TILES))] if MAP_TILES else []),
+    ],
     "object-src": ["'none'"],
     "base-uri": ["'none'"],
     # Browsers apply it to redirects too, such as that to the OpenID Connect provider.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from statistics import fmean
 
@@ -12,6 +13,7 @@ from django.utils.safestring import SafeString
 from training.programs.positions import Ellipse, Position, Positions
 from training.programs.registry import get_program
 from training.web import formatting
+from training.web.base_map.drawing import Ground
 from training.web.charts.answer_map import MappedAnswer, answer_map
 from training.web.locate_form import Outcome, Receivers
 
@@ -88,7 +90,9 @@ def _map(receivers: Receivers, shown: Sequence[tuple[int, Position]]) -> SafeStr
     ]
     if not places:
         return None
-    projected = _project(places)
+    ground = _ground(places)
+    lats, lons = zip(*places, strict=True)
+    projected = ground.project(lats, list(_unwrapped(lons)))
     markers = [
         (east, north, name, number)
         for (east, north), (_, _, name, number) in zip(projected, fixed, strict=False)
@@ -103,14 +107,12 @@ def _map(receivers: Receivers, shown: Sequence[tuple[int, Position]]) -> SafeStr
         )
         for place, (number, position) in zip(projected[len(fixed) :], shown, strict=True)
     ]
-    return answer_map(answers, markers)
+    return answer_map(answers, markers, ground)
 
 
-def _project(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    lats = [lat for lat, _ in places]
-    lons = list(_unwrapped([lon for _, lon in places]))
-    project = get_program().dataset_format.project
-    return project((fmean(lats), fmean(lons)), lats, lons)
+def _ground(places: Sequence[tuple[float, float]]) -> Ground:
+    origin = fmean(lat for lat, _ in places), fmean(_unwrapped([lon for _, lon in places]))
+    return Ground(origin, partial(get_program().dataset_format.project, origin))
 
 
 def _unwrapped(lons: Iterable[float]) -> Iterator[float]:

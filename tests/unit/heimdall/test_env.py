@@ -188,3 +188,26 @@ def test_base_path_that_is_not_a_path_of_a_url_is_a_problem(value: str) -> None:
     problem = read_problem(HEIMDALL_BASE_PATH=value)
     assert problem.id == "heimdall.E012"
     assert "/heimdall" in problem.hint
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "tiles.example.org/{z}/{x}/{y}.png",
+        "https://tiles.example.org/{z}/{x}.png",
+        "https://{z}.example.org/{x}/{y}.png",
+        "https://tiles.example.org;script-src/{z}/{x}/{y}",
+        "ftp://tiles.example.org/{z}/{x}/{y}",
+        "https://a.example.org:99999/{z}/{x}/{y}",
+    ],
+)
+def test_map_tiles_need_a_url_with_zoom_column_and_row(value: str) -> None:
+    problem = read_problem(HEIMDALL_MAP_TILES=value)
+    assert problem.id == "heimdall.E025"
+    assert "https://tiles.example.org/{z}/{x}/{y}.png" in problem.hint
+
+
+def test_map_tiles_may_have_a_query() -> None:
+    url = "http://10.0.0.5:8080/t/{z}/{x}/{y}.png?key=a"
+    environment, problems = read_environment({"HEIMDALL_MAP_TILES": url})
+    assert (environment.map_tiles, problems) == (url, ())

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 
 from training.programs.positions import Ellipse
-from training.web.charts.maps import MapPlot
+from training.web.base_map.drawing import Ground, draw_base_map
+from training.web.charts.map_plot import MapPlot
 from training.web.charts.svg import Canvas
 
 # Fills of more ellipses would add up to one color that hides what is below.
@@ -34,7 +35,9 @@ class MappedAnswer:
 
 
 def answer_map(
-    answers: Sequence[MappedAnswer], receivers: Sequence[tuple[float, float, str, int]]
+    answers: Sequence[MappedAnswer],
+    receivers: Sequence[tuple[float, float, str, int]],
+    ground: Ground | None = None,
 ) -> SafeString:
     """Draw receivers, (east, north, name, number), and positions on top of them."""
     label = f"Map of {len(receivers)} receivers"
@@ -43,7 +46,7 @@ def answer_map(
         label = f"Map of {count} and {len(receivers)} receivers"
     places = [*(one.place for one in answers), *((east, north) for east, north, *_ in receivers)]
     plot = MapPlot([*places, *_corners(answers, places)], label)
-    plot.draw_grid()
+    plot.draw_grid(draw_base_map(plot, ground) if ground else "")
     shown = ""
     if len(answers) > MAX_FILLED_ELLIPSES:
         shown = " unfilled" if len(answers) <= MAX_VISIBLE_ELLIPSES else " on-hover"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from statistics import fmean
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from training.programs.registry import get_program
 from training.storage import disk_usage
 from training.validation import InvalidInputError
 from training.web import drafts
+from training.web.base_map.drawing import Ground
 from training.web.charts.maps import dataset_map
 from training.web.create_once import create_once
 from training.web.forms import CHECK, GenerateForm, ImportForm
@@ -176,17 +178,17 @@ def _map(found: Dataset) -> SafeString | None:
         for sample in found.facts.get("map", [])
     ]
     origin = (fmean(place.lat for place in receivers), fmean(place.lon for place in receivers))
-    return dataset_map(_local_positions(origin, receivers), _local_positions(origin, samples))
+    ground = Ground(origin, partial(get_program().dataset_format.project, origin))
+    return dataset_map(
+        _local_positions(ground, receivers), _local_positions(ground, samples), ground
+    )
 
 
-def _local_positions(
-    origin: tuple[float, float], places: Sequence[Place]
-) -> list[tuple[float, float, str]]:
+def _local_positions(ground: Ground, places: Sequence[Place]) -> list[tuple[float, float, str]]:
     """East and north in meters, and the label."""
     if not places:
         return []
-    project = get_program().dataset_format.project
-    projected = project(origin, [place.lat for place in places], [place.lon for place in places])
+    projected = ground.project([place.lat for place in places], [place.lon for place in places])
     return [
         (east, north, place.label) for (east, north), place in zip(projected, places, strict=True)
     ]

@@ -1,0 +1,1 @@
+"""What lies below the map of a page: coasts and borders, or the tiles of the operator's server."""
