@@ -439,6 +439,11 @@ class Environment(BaseModel):
         validation_alias="HEIMDALL_DOWNLOADS_PER_USER",
         description="Downloads of one user at once in one web process.",
     )
+    uploads_per_user: NonNegativeInt = Field(
+        8,
+        validation_alias="HEIMDALL_UPLOADS_PER_USER",
+        description="Request bodies over 2 MB of one user at once in one web process.",
+    )
     predictions_per_user: NonNegativeInt = Field(
         4,
         validation_alias="HEIMDALL_PREDICTIONS_PER_USER",

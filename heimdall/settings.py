@@ -72,6 +72,7 @@ USER_LIMITS = {
     "imports": env.imports_per_user,
     "streams": env.sockets_per_user,
     "downloads": env.downloads_per_user,
+    "uploads": env.uploads_per_user,
     "predictions": env.predictions_per_user,
     "stored_bytes": env.stored_bytes_per_user,
     "webhooks": env.webhooks_per_user,

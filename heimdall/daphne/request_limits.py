@@ -13,7 +13,7 @@ import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import daphne.http_protocol
 from django.conf import settings
@@ -22,6 +22,9 @@ from twisted.internet import reactor
 from heimdall.daphne.deadlines import new_channel
 from heimdall.daphne.http_backpressure import BackpressureRequest
 from heimdall.daphne.request_bodies import BodyQueue
+
+if TYPE_CHECKING:
+    from training.accounts.limits import Hold
 
 ENVELOPE_BYTES = 1024 * 1024  # what multipart encoding adds to the file
 # The end of a path, because a proxy may add a prefix, and the limit of its bodies.
@@ -58,8 +61,8 @@ def max_body_bytes(path: bytes) -> int:
 class Request(BackpressureRequest):
     """Responds with 413 if the body, or its declared length, exceeds the limit of the path.
 
-    A body beyond SMALL_BODY_BYTES is read only once its sender is known, and otherwise answered
-    with 401.
+    A body beyond SMALL_BODY_BYTES is read only once its sender is known and has a place for it,
+    and otherwise answered with 401 or 429.
     """
 
     rejected = False
@@ -70,6 +73,7 @@ class Request(BackpressureRequest):
     _received_all = False
     _check: asyncio.Future[None] | None = None
     _body: Any = None
+    _place: Hold | None = None
     content: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -128,6 +132,8 @@ class Request(BackpressureRequest):
     def _close_body(self) -> None:
         if self._body is not None:
             self._body.close()
+        if self._place is not None:
+            self._place.release()
 
     def _authenticate_sender(self) -> None:
         if self.requestHeaders.hasHeader(b"expect"):
@@ -138,7 +144,8 @@ class Request(BackpressureRequest):
         self._check = asyncio.ensure_future(self._check_sender())
 
     async def _check_sender(self) -> None:
-        from heimdall.daphne.senders import is_authenticated
+        from heimdall.daphne.senders import admit
+        from training.accounts.limits import LimitReachedError
 
         headers = [
             (self.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin1")
@@ -146,14 +153,18 @@ class Request(BackpressureRequest):
         ]
         loop = asyncio.get_running_loop()
         try:
-            known = await loop.run_in_executor(_authentication, is_authenticated, *headers)
+            self._place = await loop.run_in_executor(_authentication, admit, *headers)
+        except LimitReachedError as error:
+            self._respond(429, str(error), b"Retry-After: 2\r\n")
+            return
         except Exception as error:
             log.warning("Cannot authenticate the sender of a large body: %r", error)
             self._respond(503, "The database cannot be reached; try again.", b"Retry-After: 2\r\n")
             return
         if self.channel is None or self.channel.transport is None:
-            return  # the client has left
-        if not known:
+            self._close_body()  # the client has left
+            return
+        if self._place is None:
             self._respond(
                 401,
                 f"Sign in or send a token: a request body of more than "

@@ -1,22 +1,33 @@
-"""Whether the headers of a request name a user, before Django has seen the request."""
+"""Admits the sender of a large request body by its headers, before Django has seen the request."""
 
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection
 from django.http import parse_cookie
 
-from training.accounts import sessions, tokens
+from training.accounts import limits, sessions, tokens
 
 
-def is_authenticated(authorization: str, cookies: str, trackio_token: str = "") -> bool:
-    """Called in a thread; leaves no database connection behind."""
+def admit(authorization: str, cookies: str, trackio_token: str = "") -> limits.Hold | None:
+    """A place of the user for the upload; None if the headers name no user.
+
+    Raises LimitReachedError if the user has too many under way: whole bodies are on disk before
+    Django can count them. Called in a thread; leaves no database connection behind.
+    """
     try:
-        token = trackio_token or tokens.token_in(authorization)
-        if token is not None:
-            return tokens.authenticate(token) is not None
-        key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
-        return bool(key) and sessions.authenticate(key) is not None
+        user = _find_user(authorization, cookies, trackio_token)
+        return limits.Hold(user, limits.UPLOADS) if user else None
     finally:
         if not connection.in_atomic_block:
             connection.close()
+
+
+def _find_user(authorization: str, cookies: str, trackio_token: str) -> User | None:
+    token = trackio_token or tokens.token_in(authorization)
+    if token is not None:
+        found = tokens.authenticate(token)
+        return found[0] if found else None
+    key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
+    return sessions.authenticate(key) if key else None

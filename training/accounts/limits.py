@@ -129,6 +129,10 @@ DOWNLOADS = Limit(
     "downloads", "Concurrent downloads (this web process)", "downloads under way",
     "wait until one has ended", _held("downloads"), at_once=True,
 )  # fmt: skip
+UPLOADS = Limit(
+    "uploads", "Concurrent large uploads (this web process)", "large uploads under way",
+    "wait until one has ended", _held("uploads"), at_once=True,
+)  # fmt: skip
 PREDICTIONS = Limit(
     "predictions", "Concurrent predictions (this web process)", "predictions under way",
     "wait until one has ended", _held("predictions"), at_once=True,
@@ -144,7 +148,7 @@ PENDING_DELIVERIES = Limit(
 )  # fmt: skip
 ALL = (
     QUEUED_JOBS, RUNNING_JOBS, REPORTED_JOBS, RUNNING_SWEEPS, IMPORTS, STREAMS, DOWNLOADS,
-    PREDICTIONS, STORED_BYTES, WEBHOOKS, PENDING_DELIVERIES,
+    UPLOADS, PREDICTIONS, STORED_BYTES, WEBHOOKS, PENDING_DELIVERIES,
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from django.conf import settings
 from rest_framework.test import APIClient
 
 from tests.integration.training.api.test_datasets import DATASETS, TABLES, stored_files
+from tests.polling import eventually
 from tests.stack import Stack
 from training.models import Dataset
 
@@ -151,6 +152,33 @@ def test_large_chunked_body_without_authentication_is_rejected_while_it_arrives(
     with body(embedded, head, chunk, times=3) as answer:
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert unnamed_bytes(embedded) == 0
+
+
+def test_uploads_of_one_user_at_once_are_limited_before_they_are_read(embedded: Stack) -> None:
+    """By a `read` token too: no scope is asked before the body is on disk."""
+    allowed = settings.USER_LIMITS["uploads"]
+    head = (
+        f"PUT /api/2.0/mlflow-artifacts/artifacts/0/x HTTP/1.1\nHost: localhost\n"
+        f"Authorization: Bearer {embedded.tokens['ada']}\nContent-Length: {4 << 30}\n"
+        "Expect: 100-continue\n\n"
+    )
+    with ExitStack() as lines:
+        for _ in range(allowed):
+            answer = lines.enter_context(body(embedded, head))
+            assert answer.startswith(b"HTTP/1.1 100 ")
+        with body(embedded, head) as answer:
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"Retry-After: 2\r\n" in answer
+            assert f"ada has {allowed} large uploads under way".encode() in answer
+        others = head.replace(embedded.tokens["ada"], embedded.tokens["grace"])
+        with body(embedded, others) as answer:
+            assert answer.startswith(b"HTTP/1.1 100 ")
+    eventually(lambda: admitted(embedded, head), 20)
+
+
+def admitted(stack: Stack, head: str) -> bool:
+    with body(stack, head) as answer:
+        return answer.startswith(b"HTTP/1.1 100 ")
 
 
 def peak_mb(stack: Stack) -> float:
