@@ -164,7 +164,7 @@ class JobAdmin(ReadOnly):
 
     @admin.display(description="configuration")
     def settings(self, job: Job) -> SafeString:
-        parameters = ((row.title, row.value) for row in config_rows(job))
+        parameters = ((row.title, row.value) for row in config_rows(job, job.parent))
         rows = format_html_join("", "<li>{} <b>{}</b></li>", parameters)
         return format_html('<ul class="settings">{}</ul>', rows)
 
