@@ -34,6 +34,7 @@ from training.validation import InvalidInputError
 from training.webhooks import outbox
 
 DEFAULT_POLICY = QueuePolicy()
+LIMITS = (limits.QUEUED_JOBS, limits.STORED_BYTES)  # of the owner of a job that is queued
 # A change of only these keeps `updated_at`, so that a heartbeat does not fail `If-Match`.
 HEARTBEAT = frozenset({"heartbeat_at", "lease_expires_at"})
 EventBuilder = Callable[[Job], events.Event]
@@ -174,7 +175,7 @@ def _create_queued(job: Job) -> Job:
     # The hub and maintenance compare them with the database's clock.
     job.seq, job.updated_at, job.enqueued_at = 1, Now(), Now()
     with transaction.atomic():
-        limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
+        limits.require(job.owner, *LIMITS)
         job.save(force_insert=True)
         job.refresh_from_db(fields=["updated_at", "enqueued_at"])
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
@@ -278,7 +279,7 @@ def resume(job: Job, actor: str) -> Job:
     with transaction.atomic():
         limits.lock_owner(job.owner_id)
         if Job.objects.filter(pk=job.pk, status__in=direct_sources(Status.QUEUED)).exists():
-            limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
+            limits.require(job.owner, *LIMITS)
         queued = change(
             job.pk,
             Q(status__in=direct_sources(Status.QUEUED)),

@@ -17,6 +17,7 @@ from training.models import Dataset, Job, JobEvent, Sweep
 from training.models.states import Status, Stop
 from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import scheduler, trials
+from training.sweeps.search_space import suggest
 from training.sweeps.spec import validate_spec
 from training.workers.maintenance import MaintenanceThread
 
@@ -262,3 +263,25 @@ def test_run_out_of_time_continues_with_the_next_sweep(
         scheduler.run_once(0)
     assert set(seen[:3]) == {sweep.pk for sweep in sweeps}
     assert seen[3] == seen[0]
+
+
+@pytest.mark.parametrize("limit", ["queued_jobs", "stored_bytes"])
+def test_no_trial_is_sampled_while_the_owner_is_at_a_limit(
+    ada: User, dataset: Dataset, settings: Any, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    sweep = begin(ada, dataset)
+    lifecycle.request_cancel(job(sweep, 1), "ada")
+    defaults = settings.USER_LIMITS
+    settings.USER_LIMITS = {**defaults, limit: 0}
+    sampled: list[int] = []
+
+    def sample(*arguments: Any) -> Any:
+        sampled.append(1)
+        return suggest(*arguments)
+
+    monkeypatch.setattr(scheduler, "suggest", sample)
+    scheduler.advance_sweep(sweep.pk)
+    assert (sampled, fresh(sweep).started_trials) == ([], 2)
+    settings.USER_LIMITS = defaults
+    scheduler.advance_sweep(sweep.pk)
+    assert (sampled, fresh(sweep).started_trials) == ([1], 3)
