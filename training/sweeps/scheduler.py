@@ -28,6 +28,7 @@ from training.models import Job, Sweep
 from training.models.states import ACTIVE, Status, Stop
 from training.programs.manifest import ManifestError
 from training.programs.registry import UnknownProgramError, get_program
+from training.references import is_deleted_reference
 from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import pruners, trials
 from training.sweeps.search_space import suggest, with_point
@@ -54,9 +55,9 @@ def run_once(seconds: float = 10.0) -> None:
         _last_advanced[:] = [pk]
         try:
             advance_sweep(pk)
-        except DatabaseError:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DatabaseError) and not is_deleted_reference(error):
+                raise
             if pk not in _logged_failures:
                 log.exception("Advancing sweep %s failed; retrying.", pk)
             _logged_failures.add(pk)

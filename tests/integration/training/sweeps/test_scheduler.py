@@ -13,7 +13,7 @@ from django.db import connection
 from tests.jobs import claim_job
 from training.jobs import attempts, lifecycle, results
 from training.jobs.attempts import Attempt
-from training.models import Dataset, Job, JobEvent, Sweep
+from training.models import Dataset, Job, JobEvent, Project, Sweep
 from training.models.states import Status, Stop
 from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import scheduler, trials
@@ -285,3 +285,30 @@ def test_no_trial_is_sampled_while_the_owner_is_at_a_limit(
     settings.USER_LIMITS = defaults
     scheduler.advance_sweep(sweep.pk)
     assert (sampled, fresh(sweep).started_trials) == ([1], 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_project_deleted_while_a_trial_is_submitted_does_not_end_the_pass(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps = [begin(ada, dataset), begin(ada, dataset)]
+    first = min(sweeps, key=lambda sweep: sweep.pk)
+    project = Project.objects.create(owner=ada, name="Short-lived")
+    Sweep.objects.filter(pk=first.pk).update(project=project)
+    for sweep in sweeps:
+        lifecycle.request_cancel(job(sweep, 1), "ada")
+
+    submit = lifecycle.submit
+
+    def submit_and_delete(*arguments: Any, **named: Any) -> Job:
+        submitted = submit(*arguments, **named)
+        if named["project"]:
+            Project.objects.filter(pk=project.pk)._raw_delete("default")
+        return submitted
+
+    monkeypatch.setattr(lifecycle, "submit", submit_and_delete)
+    monkeypatch.setattr(scheduler, "_last_advanced", [])
+    scheduler.run_once()
+    assert [fresh(sweep).started_trials for sweep in sweeps] == [
+        2 if sweep == first else 3 for sweep in sweeps
+    ]
