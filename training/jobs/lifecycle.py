@@ -159,6 +159,8 @@ def submit_generation(owner: User, name: str, options: BaseModel, team: Group | 
             owner=owner, name=name, team=team, kind=Dataset.Kind.SYNTHETIC,
             status=Dataset.State.GENERATING, samples=config["samples"],
         )  # fmt: skip
+        if team:
+            audit.record("share", dataset, owner.username, team=str(team))
         return _create_queued(
             Job(
                 owner=owner,
@@ -178,6 +180,7 @@ def _create_queued(job: Job) -> Job:
         limits.require(job.owner, *LIMITS)
         job.save(force_insert=True)
         job.refresh_from_db(fields=["updated_at", "enqueued_at"])
+        _record_share(job)
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
     return job
@@ -193,8 +196,14 @@ def create_reported(job: Job, *builders: EventBuilder) -> Job:
         limits.require(job.owner, limits.REPORTED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
         job.refresh_from_db(fields=["updated_at", "heartbeat_at"])
+        _record_share(job)
         _store_events(job, [build(job) for build in builders])
     return job
+
+
+def _record_share(created: Job) -> None:
+    if created.team and created.sweep_id is None:  # trials are shared with their sweep
+        audit.record("share", created, created.owner.username, team=str(created.team))
 
 
 class ReportedElsewhereError(ConflictError):
