@@ -15,7 +15,7 @@ from django.conf import settings
 
 MAX_WAITING = 1000
 RETRY_AFTER_SECONDS = 2
-HEALTH_PATH = "/healthz"  # has to be answered under any load
+HEALTH_PATH = "/healthz"  # below the base path; has to be answered under any load
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,11 +28,12 @@ class ConcurrencyLimit:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._health_path = f"{settings.BASE_PATH}{HEALTH_PATH}"
         self._slots = asyncio.Semaphore(settings.REQUESTS_AT_ONCE)
         self._waiting = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["path"].endswith(HEALTH_PATH):
+        if scope["path"] == self._health_path:
             await self._application(scope, receive, send)
             return
         if self._slots.locked() and self._waiting >= MAX_WAITING:

@@ -123,6 +123,11 @@ def get_team(user: User, name: str | None) -> Group | None:
     return team
 
 
+def usable_team(user: User, pk: int | None) -> Group | None:
+    """The team of a row that is copied, if this user may share with it."""
+    return None if pk is None else teams_of(user).filter(pk=pk).first()
+
+
 def signed_in_user(request: HttpRequest) -> User:
     """`request.user` of a view that requires signing in."""
     return cast(User, request.user)

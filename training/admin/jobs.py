@@ -24,11 +24,12 @@ from training.models.states import Status
 from training.programs.registry import get_program
 from training.storage import disk_usage
 from training.templatetags.formatting import ago, headline, headline_attributes, state_pill
+from training.validation import InvalidInputError
 from training.web import formatting
 from training.web.actions import JOB_ACTIONS, Action, perform_action
 from training.web.config_rows import config_rows
 from training.web.create_once import create_once
-from training.web.forms import JobForm
+from training.web.forms import JobForm, add_validation_errors
 from training.web.views.responses import HttpResponseSeeOther
 
 
@@ -100,6 +101,8 @@ class JobAdmin(ReadOnly):
                 return HttpResponseSeeOther(create_once(request, "job", form.submit).url)
             except LimitReachedError as error:
                 form.add_error(None, str(error))
+            except InvalidInputError as error:
+                add_validation_errors(form, error)
         context = {**self.admin_site.each_context(request), "title": "New job",
                    "form": form, "opts": self.opts}  # fmt: skip
         return TemplateResponse(request, "admin/training/job/launch.html", context,
@@ -164,7 +167,7 @@ class JobAdmin(ReadOnly):
 
     @admin.display(description="configuration")
     def settings(self, job: Job) -> SafeString:
-        parameters = ((row.title, row.value) for row in config_rows(job))
+        parameters = ((row.title, row.value) for row in config_rows(job, job.parent))
         rows = format_html_join("", "<li>{} <b>{}</b></li>", parameters)
         return format_html('<ul class="settings">{}</ul>', rows)
 

@@ -17,7 +17,7 @@ from django.core.exceptions import (
     TooManyFilesSent,
     ValidationError,
 )
-from django.db import DatabaseError, DataError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import reverse
@@ -39,6 +39,7 @@ from training.jobs.reports import LogTooLongError
 from training.models.scopes import MissingScopeError
 from training.outages import Outage, describe_outage
 from training.programs.datasets import DatasetImportError, InvalidRowError
+from training.references import DELETED, is_deleted_reference
 from training.validation import MAX_SHOWN, InvalidInputError
 from training.webhooks.outbox import AttemptInProgressError
 
@@ -121,8 +122,14 @@ def _known_problem(error: Exception) -> Response | None:
             return _import_problem(error)
         case OperationalError() if is_query_invalid(error):
             return _problem_response(400, "The request has too many conditions; use fewer.")
+        case IntegrityError() if is_deleted_reference(error):
+            return _problem_response(409, DELETED)
         case OSError() | DatabaseError() if outage := describe_outage(error):
             return _outage_problem(outage, error)
+    return _listed_problem(error)
+
+
+def _listed_problem(error: Exception) -> Response | None:
     for types, status, detail_of in KNOWN_EXCEPTIONS:
         if isinstance(error, types):
             response = _problem_response(status, detail_of(error) or HTTPStatus(status).description)

@@ -97,7 +97,7 @@ def _filter_by_text(
 def _texts(text: str) -> list[str]:
     """The text, and what it is as a value of Python, as `config_texts` has it: True, None, 0.1."""
     texts = [text]
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(text)
         if found is None or isinstance(found, bool | int | float):
             texts += [str(found)]

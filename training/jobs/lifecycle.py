@@ -34,6 +34,7 @@ from training.validation import InvalidInputError
 from training.webhooks import outbox
 
 DEFAULT_POLICY = QueuePolicy()
+LIMITS = (limits.QUEUED_JOBS, limits.STORED_BYTES)  # of the owner of a job that is queued
 # A change of only these keeps `updated_at`, so that a heartbeat does not fail `If-Match`.
 HEARTBEAT = frozenset({"heartbeat_at", "lease_expires_at"})
 EventBuilder = Callable[[Job], events.Event]
@@ -158,6 +159,8 @@ def submit_generation(owner: User, name: str, options: BaseModel, team: Group | 
             owner=owner, name=name, team=team, kind=Dataset.Kind.SYNTHETIC,
             status=Dataset.State.GENERATING, samples=config["samples"],
         )  # fmt: skip
+        if team:
+            audit.record("share", dataset, owner.username, team=str(team))
         return _create_queued(
             Job(
                 owner=owner,
@@ -174,9 +177,10 @@ def _create_queued(job: Job) -> Job:
     # The hub and maintenance compare them with the database's clock.
     job.seq, job.updated_at, job.enqueued_at = 1, Now(), Now()
     with transaction.atomic():
-        limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
+        limits.require(job.owner, *LIMITS)
         job.save(force_insert=True)
         job.refresh_from_db(fields=["updated_at", "enqueued_at"])
+        _record_share(job)
         _store_events(job, [status_event(job.owner.username, "queued")(job)])
         transaction.on_commit(partial(queue.enqueue, job.pk, job.needs))
     return job
@@ -192,8 +196,14 @@ def create_reported(job: Job, *builders: EventBuilder) -> Job:
         limits.require(job.owner, limits.REPORTED_JOBS, limits.STORED_BYTES)
         job.save(force_insert=True)
         job.refresh_from_db(fields=["updated_at", "heartbeat_at"])
+        _record_share(job)
         _store_events(job, [build(job) for build in builders])
     return job
+
+
+def _record_share(created: Job) -> None:
+    if created.team and created.sweep_id is None:  # trials are shared with their sweep
+        audit.record("share", created, created.owner.username, team=str(created.team))
 
 
 class ReportedElsewhereError(ConflictError):
@@ -278,7 +288,7 @@ def resume(job: Job, actor: str) -> Job:
     with transaction.atomic():
         limits.lock_owner(job.owner_id)
         if Job.objects.filter(pk=job.pk, status__in=direct_sources(Status.QUEUED)).exists():
-            limits.require(job.owner, limits.QUEUED_JOBS, limits.STORED_BYTES)
+            limits.require(job.owner, *LIMITS)
         queued = change(
             job.pk,
             Q(status__in=direct_sources(Status.QUEUED)),

@@ -92,6 +92,11 @@ def project_for_job(user: User, reference: str | None) -> Project | None:
     return project
 
 
+def usable_project(user: User, pk: UUID | None) -> Project | None:
+    """The project of a row that is copied, if this user sees it; else the default one."""
+    return None if pk is None else visible_to(Project.objects.filter(pk=pk), user).first()
+
+
 def jobs_in_project(jobs: QuerySet[Job], reference: str) -> QuerySet[Job]:
     """The jobs of projects with this ID or name; Default also stands for jobs without one."""
     if reference == DEFAULT_NAME:

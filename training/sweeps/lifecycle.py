@@ -65,6 +65,8 @@ def create(owner: User, dataset: Dataset | None, spec: SweepSpec) -> Sweep:
             total_trials=spec.total,
         )
         audit.record("sweep created", sweep, owner.username, trials=spec.total)
+        if sweep.team:
+            audit.record("share", sweep, owner.username, team=str(sweep.team))
         outbox.enqueue_sweep_event(sweep, "started", None)
     return sweep
 

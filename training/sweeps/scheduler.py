@@ -20,13 +20,15 @@ from pydantic import BaseModel
 
 from training.accounts import limits
 from training.accounts.limits import LimitReachedError
-from training.accounts.permissions import lost_access, visible_to
+from training.accounts.permissions import lost_access, usable_team
 from training.jobs import lifecycle
 from training.jobs.policy import QueuePolicy
-from training.models import Job, Project, Sweep
+from training.jobs.projects import usable_project
+from training.models import Job, Sweep
 from training.models.states import ACTIVE, Status, Stop
 from training.programs.manifest import ManifestError
 from training.programs.registry import UnknownProgramError, get_program
+from training.references import is_deleted_reference
 from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import pruners, trials
 from training.sweeps.search_space import suggest, with_point
@@ -53,9 +55,9 @@ def run_once(seconds: float = 10.0) -> None:
         _last_advanced[:] = [pk]
         try:
             advance_sweep(pk)
-        except DatabaseError:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DatabaseError) and not is_deleted_reference(error):
+                raise
             if pk not in _logged_failures:
                 log.exception("Advancing sweep %s failed; retrying.", pk)
             _logged_failures.add(pk)
@@ -126,6 +128,9 @@ def start_next_trial(sweep_id: UUID) -> bool:
     ).first()
     if sweep is None or sweep.jobs.filter(status__in=ACTIVE).count() >= sweep.max_parallel:
         return False
+    # Sampling takes seconds after many trials, and would be repeated in each pass.
+    if not all(limits.has_room(sweep.owner_id, limit) for limit in lifecycle.LIMITS):
+        return False
     number = sweep.started_trials + 1
     results = trials.trial_results(trials.list_trials(sweep)) if sweep.method == "tpe" else []
     direction = trials.objective_direction(sweep)
@@ -164,30 +169,27 @@ def _submit_trial(sweep: Sweep, number: int, owner: User, config: BaseModel) -> 
     policy = QueuePolicy.model_validate(sweep.policy).allowed_for(owner)
     with transaction.atomic():
         limits.lock_owner(owner.pk)
-        # The process that increments the counter submits the job, in the same transaction.
-        row = Sweep.objects.filter(
+        # The process that increments the counter submits the job, in the same transaction. The
+        # sweep may have been shared, unshared or moved while the trial was sampled.
+        rows = Sweep.objects.filter(
             pk=sweep.pk, status=State.RUNNING, started_trials=sweep.started_trials
         )
-        if row.update(started_trials=number):
-            lifecycle.submit(
-                owner,
-                sweep.dataset,
-                config,
-                f"{sweep.name[:180]} #{number}",
-                policy=policy,
-                program=sweep.program,
-                project=_visible_project(sweep, owner),
-                sweep=sweep,
-                trial=number,
-                team=sweep.team,
-            )
-
-
-def _visible_project(sweep: Sweep, owner: User) -> Project | None:
-    """The sweep's project, while its owner still sees it; else the default one."""
-    if sweep.project_id is None:
-        return None
-    return visible_to(Project.objects.filter(pk=sweep.project_id), owner).first()
+        current = rows.select_for_update(no_key=True).first()
+        if current is None:
+            return
+        rows.update(started_trials=number)
+        lifecycle.submit(
+            owner,
+            sweep.dataset,
+            config,
+            f"{current.name[:180]} #{number}",
+            policy=policy,
+            program=sweep.program,
+            project=usable_project(owner, current.project_id),
+            sweep=current,
+            trial=number,
+            team=usable_team(owner, current.team_id),
+        )
 
 
 def finish(sweep_id: UUID) -> None:

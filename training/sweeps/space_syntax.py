@@ -81,7 +81,7 @@ def _parse_value(text: str) -> ParameterValue:
     text = text.strip()
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, int | float) else text
 

@@ -22,14 +22,15 @@ class ConfigRow:
     changed: bool
 
 
-def config_rows(job: Job) -> list[ConfigRow]:
-    parent = job.parent.config if job.parent else {}
+def config_rows(job: Job, parent: Job | None = None) -> list[ConfigRow]:
+    """`parent` is the cloned job, if the reader may see it."""
+    config = parent.config if parent else {}
     return [
         ConfigRow(
             title=title,
             value=_text(job.config[name]),
-            before=_text(parent.get(name)),
-            changed=bool(parent) and parent.get(name) != job.config[name],
+            before=_text(config.get(name)),
+            changed=bool(config) and config.get(name) != job.config[name],
         )
         for name, title in islice(_titles(job), MAX_ROWS)
     ]

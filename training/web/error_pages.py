@@ -18,6 +18,7 @@ from django.urls import Resolver404, get_script_prefix, resolve, reverse
 
 from training import request_context
 from training.outages import describe_outage
+from training.references import DELETED, is_deleted_reference
 from training.web import drafts
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def method_not_allowed(request: HttpRequest, allowed: str) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Called while the exception is handled; a failure of the machine is named."""
+    """Called while the exception is handled; a failure of the machine or a conflict is named."""
     error = sys.exc_info()[1]
     if outage := describe_outage(error):
         log.warning("%s: %s", outage.title, error)
@@ -139,6 +140,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
         if outage.status == HTTPStatus.SERVICE_UNAVAILABLE:
             response["Retry-After"] = RETRY_SECONDS
         return response
+    if is_deleted_reference(error):
+        where = page_with_form(request.path_info)
+        page = ErrorPage(409, "Something was deleted", DELETED, where, "Back to the page")
+        return show_without_user(page)
     return show_without_user(
         ErrorPage(
             500,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal, TypedDict, cast
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -135,7 +135,7 @@ def redeliver(delivery: Delivery) -> None:
 def _enqueue(event: EventName, owner_id: int, payload: Payload) -> None:
     audience = Q(owner=owner_id) | Q(owner__is_staff=True)
     webhooks = Webhook.objects.filter(audience, enabled=True, owner__is_active=True)
-    subscribed = [webhook for webhook in webhooks if event in webhook.events]
+    subscribed = _keep([webhook for webhook in webhooks if event in webhook.events])
     if subscribed:
         body = _body(event, payload)
         for webhook in subscribed:
@@ -148,6 +148,25 @@ def _enqueue(event: EventName, owner_id: int, payload: Payload) -> None:
                     webhook=webhook, event=event, body=body, status=Delivery.State.DEAD,
                     error=TOO_MANY_PENDING,
                 )  # fmt: skip
+
+
+def _keep(webhooks: list[Webhook]) -> list[Webhook]:
+    """Those that still exist; they cannot be deleted until the transaction ends.
+
+    Otherwise a deletion would fail the transaction, and with it the change of another user's job.
+    SQLite has one writing transaction at a time.
+    """
+    if not webhooks or connection.vendor != "postgresql":
+        return webhooks
+    with connection.cursor() as cursor:
+        # Django has no FOR KEY SHARE. A stronger lock would let changes of different jobs wait for
+        # each other, and two that change several jobs for each other.
+        cursor.execute(
+            "SELECT id FROM training_webhook WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE",
+            [[webhook.pk for webhook in webhooks]],
+        )
+        kept = {pk for (pk,) in cursor.fetchall()}
+    return [webhook for webhook in webhooks if webhook.pk in kept]
 
 
 def _create_delivery(webhook: Webhook, event: str, body: str) -> Delivery:

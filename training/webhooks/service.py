@@ -101,8 +101,11 @@ def rotate_secret(webhook: Webhook) -> str:
 
 
 def delete_webhook(webhook: Webhook) -> None:
-    _record("webhook deleted", webhook)
-    webhook.delete()
+    with transaction.atomic():
+        # Waits for changes of jobs that have stored a delivery, so that it is deleted too.
+        list(Webhook.objects.select_for_update().filter(pk=webhook.pk).values_list("pk"))
+        _record("webhook deleted", webhook)
+        webhook.delete()
 
 
 def _record(action: str, webhook: Webhook, **detail: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group, User
 from rest_framework.test import APIClient
@@ -15,6 +17,7 @@ from training.models import AuditEntry, Dataset, Job, Project, Sweep
 from training.models.states import Status
 from training.sweeps import lifecycle as sweeps
 from training.sweeps import scheduler
+from training.sweeps.search_space import suggest
 from training.sweeps.spec import validate_spec
 from training.workers.supervisor import supervise
 
@@ -154,3 +157,48 @@ def test_trials_leave_a_project_that_is_no_longer_shared(
     lifecycle.request_cancel(Job.objects.get(trial=2), "bob")
     scheduler.advance_sweep(sweep.pk)
     assert Job.objects.get(trial=3).project is None
+
+
+def test_trial_sampled_while_its_sweep_was_unshared_is_not_shared(
+    team: Group, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps.share(sweep, team)
+    end_trial(sweep)
+
+    def sample(*arguments: Any) -> Any:
+        sweeps.share(Sweep.objects.get(), None)
+        return suggest(*arguments)
+
+    monkeypatch.setattr(scheduler, "suggest", sample)
+    scheduler.advance_sweep(sweep.pk)
+    assert Job.objects.get(trial=2).team is None
+
+
+def test_trials_are_not_shared_with_a_team_that_the_owner_has_left(
+    team: Group, bob: User, ada: User, sweep: Sweep, dataset: Dataset
+) -> None:
+    sweeps.share(sweep, team)
+    datasets.share_dataset(dataset, other := Group.objects.create(name="other"))
+    bob.groups.set([other])
+    end_trial(sweep)
+    scheduler.advance_sweep(sweep.pk)
+    assert Job.objects.get(trial=2).team is None
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    lifecycle.request_cancel(Job.objects.get(trial=2), "bob")
+    scheduler.advance_sweep(sweep.pk)
+    assert Job.objects.get(trial=3).team == team
+
+
+def test_clone_uses_no_team_and_project_that_are_no_longer_shared(
+    team: Group, ada: User, bob: User, dataset: Dataset
+) -> None:
+    project = Project.objects.create(owner=ada, name="Lab", team=team)
+    job = lifecycle.submit(bob, dataset, TrainConfig(), team=team, project=project)
+    api = APIClient()
+    api.force_authenticate(bob)
+    shared = api.post(f"{API}/jobs/{job.pk}/clone").json()
+    assert (shared["team"], shared["project"]) == ("lab", "Lab")
+    datasets.share_dataset(dataset, other := Group.objects.create(name="other"))
+    bob.groups.set([other])
+    clone = api.post(f"{API}/jobs/{job.pk}/clone").json()
+    assert (clone["team"], clone["project"]) == (None, "Default")

@@ -54,7 +54,7 @@ async def turns() -> None:
 
 @pytest.fixture
 def application(settings: Any) -> Application:
-    settings.REQUESTS_AT_ONCE = 2
+    settings.REQUESTS_AT_ONCE, settings.BASE_PATH = 2, "/base"
     return Application()
 
 
@@ -63,11 +63,12 @@ async def test_requests_wait_for_a_slot_and_all_are_answered(application: Applic
     clients = [Client(limited, path) for path in ("/", "/failing", "/failing", "/", "/")]
     await turns()
     assert application.running == 2
-    health = Client(limited, "/base/healthz")
+    health, artifact = (Client(limited, path) for path in ("/base/healthz", "/base/jobs/healthz"))
     await turns()
-    assert health.status == 200
+    assert (health.status, artifact.status) == (200, 0)
     application.released.set()
-    await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+    everyone = [*clients, artifact]
+    await asyncio.gather(*(client.task for client in everyone), return_exceptions=True)
     assert [client.status for client in clients] == [200] * 5
     assert application.most == 3
 

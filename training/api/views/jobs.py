@@ -18,7 +18,13 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from training.accounts.permissions import get_team, require_owner, visible_in_order, visible_to
+from training.accounts.permissions import (
+    get_team,
+    require_owner,
+    usable_team,
+    visible_in_order,
+    visible_to,
+)
 from training.api import etags, filters, ordering, query_params
 from training.api.idempotency import ERROR_RESPONSES, PARAMETER, create_once
 from training.api.keyset_pagination import KeysetPagination
@@ -30,8 +36,9 @@ from training.api.serializers.jobs import JobSerializer
 from training.api.serializers.problems import ProblemSerializer
 from training.api.views.job_data import JobDataViewSet
 from training.jobs import lifecycle
+from training.jobs.origins import find_origin, origin_id
 from training.jobs.policy import QueuePolicy
-from training.jobs.projects import project_for_job
+from training.jobs.projects import project_for_job, usable_project
 from training.models import Dataset, Job
 from training.validation import validate
 from training.workers.registry import Capacity
@@ -203,7 +210,8 @@ class JobViewSet(JobDataViewSet):
 
     @extend_schema(
         summary="Clone a job",
-        description="Queues a training job with the same dataset and configuration.",
+        description="Queues a training job with the same dataset and configuration. Its team "
+        "and project are those of the job if you may use them.",
         request=None,
         parameters=[PARAMETER],
         responses={201: JobSerializer, 404: ProblemSerializer, **ERROR_RESPONSES},
@@ -216,7 +224,10 @@ class JobViewSet(JobDataViewSet):
             if job.kind != Job.Kind.TRAINING or job.reported:
                 raise NotATrainingError
             # A configuration from an earlier version may violate the current bounds.
-            parameters = validate(installed_program(job.program).parameters, job.config)
+            program = installed_program(job.program)
+            parameters = validate(program.parameters, job.config)
+            if origin := origin_id(job):
+                find_origin(self._user, program, origin)
             if job.dataset_id is None:
                 return job, None, parameters
             dataset = query_params.usable_dataset(self._user, str(job.dataset_id))
@@ -234,8 +245,8 @@ class JobViewSet(JobDataViewSet):
                 notes=job.notes,
                 tags=job.tags,
                 parent=job,
-                team=job.team,
-                project=job.project,
+                team=usable_team(self._user, job.team_id),
+                project=usable_project(self._user, job.project_id),
                 init_from=job.init_from,
             )
             return self._job_response(clone, status.HTTP_201_CREATED)

@@ -319,7 +319,11 @@ def _to_text(table: Table) -> str:
     errors = RowErrors(limit=2)
     try:
         for row in islice(table.read_rows(errors), MAX_TEXT):
-            lines += [""] * (row.line - len(lines) - 1)
+            padding = row.line - len(lines) - 1
+            length += max(0, padding)
+            if length > MAX_TEXT:  # a compressed file may have millions of blank lines
+                return ""
+            lines += [""] * padding
             lines.append("\t".join(map(_to_cell, row.fields.values())))
             length += len(lines[-1]) + 1
             if length > MAX_TEXT or len(lines) != row.line:

@@ -21,6 +21,7 @@ from training.programs.datasets import DatasetImportError, InvalidRowError
 _DELIMITERS = (",", ";", "\t", "|")
 _LINES_TO_LOOK_AT = 20
 _MAX_COLUMNS = 5000
+_MAX_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,10 @@ def _name_columns(file: str, values: Sequence[str]) -> tuple[str, ...]:
         raise DatasetImportError(
             f"{file} has {len(header):,} columns; at most {_MAX_COLUMNS:,} are read"
         )
+    for number, name in enumerate(header, 1):
+        if len(name) > _MAX_NAME:  # the expressions that recognize columns are not linear
+            reason = f"the name of column {number:,} has {len(name):,} characters"
+            raise InvalidRowError(file, 1, f"{reason}; at most {_MAX_NAME:,} are allowed")
     # A table that pandas wrote has an index without a name.
     named = [name or f"column {number}" for number, name in enumerate(header, 1)]
     repeated = [name for name, count in Counter(named).items() if count > 1]

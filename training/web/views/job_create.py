@@ -21,9 +21,10 @@ from training.programs.registry import (
     get_program,
     list_programs,
 )
+from training.validation import InvalidInputError
 from training.web import drafts
 from training.web.create_once import create_once
-from training.web.forms import InitialValues, JobForm
+from training.web.forms import InitialValues, JobForm, add_validation_errors
 from training.web.sign_in import post_only, sign_in_required
 from training.web.views.responses import (
     HttpResponseSeeOther,
@@ -50,6 +51,8 @@ def create_job(request: HttpRequest) -> HttpResponse:
             creation = create_once(request, "job", lambda: form.submit(parent))
         except LimitReachedError as error:
             form.add_error(None, str(error))
+        except InvalidInputError as error:
+            add_validation_errors(form, error)
         else:
             return HttpResponseSeeOther(creation.url)
     context = {

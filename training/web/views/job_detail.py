@@ -44,7 +44,7 @@ MODULES = [
 
 
 def _job(request: HttpRequest, pk: uuid.UUID) -> Job:
-    rows = Job.objects.select_related("dataset", "owner", "parent", "project", "team")
+    rows = Job.objects.select_related("dataset", "owner", "project", "team")
     return get_object_or_404(visible_to(rows, signed_in_user(request)), pk=pk)
 
 
@@ -59,7 +59,7 @@ def _may_open(request: HttpRequest, rows: QuerySet[Owned], pk: uuid.UUID | None)
 @sign_in_required
 def job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = _job(request, pk)
-    snapshot = Snapshot.of(found)
+    snapshot = Snapshot.of(found, signed_in_user(request))
     chosen = request.GET.get("attempt", "")
     context = {
         **snapshot.for_template(int(chosen) if re.fullmatch("[0-9]{1,9}", chosen) else None),

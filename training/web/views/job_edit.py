@@ -61,7 +61,8 @@ def edit_job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     now = {"name": job.name, "notes": job.notes, "tags": ", ".join(job.tags),
            "priority": job.priority}  # fmt: skip
     form = MetadataForm(request.POST or None, initial=now)
-    if job.status in (Status.QUEUED, Status.PAUSED):
+    # If the job has started since the form was shown, the field says why nothing was saved.
+    if job.status in (Status.QUEUED, Status.PAUSED) or "priority" in request.POST:
         form.fields["priority"] = priority_field(user)
         form.fields["priority"].required = False
     drafts.fill(form, drafts.take(request))

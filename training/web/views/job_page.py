@@ -8,13 +8,16 @@ from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TypedDict
+from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from pydantic import JsonValue
 
 from heimdall_sdk.messages import Objective
 from realtime.events import timestamp
+from training.accounts.permissions import visible_by_key
 from training.api.predictions import model_file
 from training.api.serializers.jobs import JobSerializer
 from training.jobs import chart_series, logs, progress, status, system_figures
@@ -129,6 +132,7 @@ class JobContext(EvaluationDrawings):
     may: dict[str, bool]
     located_with: TrainedModel | None
     origin: Job | None
+    parent: Job | None
     waits_for: str
     active: bool
     progress: str
@@ -162,6 +166,7 @@ class Snapshot:
     """One job at a moment; events with a greater seq come over the socket."""
 
     job: Job
+    viewer: User
     program: Program
     model: TrainedModel | None
     columns: chart_series.MetricsJson
@@ -169,13 +174,14 @@ class Snapshot:
     gaps: list[int]
 
     @classmethod
-    def of(cls, job: Job) -> Snapshot:
+    def of(cls, job: Job, viewer: User) -> Snapshot:
         """`job` was read first, so what is read here is at least as new as its seq."""
         program = observed_program(job)
         names = [name for chart in program.charts[:EMBEDDED_CHARTS] for name in chart.metrics]
         model = TrainedModel.objects.filter(job=job).first()
         return cls(
             job=job,
+            viewer=viewer,
             program=program,
             model=model,
             columns=chart_series.metrics_json(
@@ -195,9 +201,18 @@ class Snapshot:
 
     @property
     def origin(self) -> Job | None:
-        """The job whose weights it starts from, if it still exists."""
-        identifier = origin_id(self.job)
-        return Job.objects.filter(pk=identifier).first() if identifier else None
+        """The job whose weights it starts from, if the viewer may see it."""
+        return self._visible_job(origin_id(self.job))
+
+    @property
+    def parent(self) -> Job | None:
+        """The job that it was cloned from, if the viewer may see it."""
+        return self._visible_job(self.job.parent_id)
+
+    def _visible_job(self, pk: UUID | None) -> Job | None:
+        if pk is None:
+            return None
+        return visible_by_key(Job.objects.filter(pk=pk), self.viewer).first()
 
     def for_script(self) -> SnapshotJson:
         events = JobEvent.objects.filter(job=self.job, seq=self.job.seq)
@@ -228,12 +243,14 @@ class Snapshot:
         rows = list(self.job.epochs.order_by("-epoch")[:TABLE_ROWS])
         newest = rows[0].metrics if rows else {}
         references = reference_errors(self.job, self.evaluation)
+        parent = self.parent
         return {
             "job": self.job,
             "state": self.job.display_status,
             "may": status.allowed_actions(self.job),
             "located_with": self.usable_model,
             "origin": self.origin,
+            "parent": parent,
             "waits_for": Capacity().waits_for(self.job),
             "active": self.job.status in ("queued", "running"),
             "progress": progress_text(self.job, self.ends),
@@ -256,7 +273,7 @@ class Snapshot:
             "bound_ratio": bound_ratio(self.job, references, test_rmse(self.evaluation)),
             "evaluation": self.evaluation,
             "timeline": status.timeline(self.job),
-            "config": config_rows(self.job),
+            "config": config_rows(self.job, parent),
             "hidden_parameters": count_hidden(self.job),
             "log": log,
             "system": system,

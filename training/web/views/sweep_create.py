@@ -12,7 +12,7 @@ from django.shortcuts import render
 from pydantic import JsonValue
 
 from training.accounts.limits import LimitReachedError
-from training.accounts.permissions import signed_in_user, visible_to
+from training.accounts.permissions import NoSuchTeamError, signed_in_user, visible_to
 from training.jobs.policy import QueuePolicy
 from training.models import Job, Sweep
 from training.programs.manifest import Program
@@ -87,7 +87,7 @@ class SweepForm(ValidatedForm):
         try:
             self.spec = validate_spec(self._spec_data(space))
         except InvalidInputError as error:
-            add_validation_errors(self, error, self._field_of)
+            add_validation_errors(self, error, self.field_of)
             for name in list(self.errors):
                 if name.startswith(VARY):
                     self.add_error(name, GRAMMAR)
@@ -121,7 +121,7 @@ class SweepForm(ValidatedForm):
             **{name: cleaned[name] for name in SEARCH},
         }
 
-    def _field_of(self, name: str) -> str:
+    def field_of(self, name: str) -> str:
         kind, _, rest = name.partition(".")
         known = {"space": VARY, "config": BASE, "early_stopping": "early_stopping_"}
         return known.get(kind, kind) + rest if rest else name
@@ -160,6 +160,10 @@ def create_sweep(request: HttpRequest) -> HttpResponse:
             )
         except LimitReachedError as error:
             form.add_error(None, str(error))
+        except NoSuchTeamError as error:  # the user left the team since the form was checked
+            form.add_error("team", str(error))
+        except InvalidInputError as error:
+            add_validation_errors(form, error, form.field_of)
         else:
             if creation.row:
                 scheduler.advance_sweep(creation.row.pk)

@@ -14,7 +14,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from training.api.views.jobs import JobViewSet
-from training.models import Job
+from training.models import Dataset, Job, Project
 
 API = "/api/v1/training"
 JOBS = f"{API}/jobs"
@@ -230,3 +230,26 @@ def test_invalid_filter_is_400(api: APIClient, query: str) -> None:
 def test_invalid_event_seq_is_400(api: APIClient, dataset: Any, query: str) -> None:
     made = api.post(JOBS, {"dataset_id": str(dataset.pk)}, format="json").json()
     is_problem(api.get(f"{JOBS}/{made['id']}/events?{query}"), 400)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_project_deleted_while_a_job_is_submitted_is_409(
+    api: APIClient, page: Client, ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require(*_: object, **__: object) -> None:
+        Project.objects.all().delete()
+
+    monkeypatch.setattr("training.accounts.limits.require", require)
+    page.raise_request_exception = False
+    project = Project.objects.create(owner=ada, name="Short-lived")
+    body = {"dataset_id": str(dataset.pk), "project": str(project.pk)}
+    answer = api.post(JOBS, body, "json")
+    assert answer.status_code == 409
+    assert "was deleted in the meantime. Nothing was saved" in answer.json()["detail"]
+    form = page.get("/jobs/new").context["form"]
+    values = {field.name: field.value() for field in form if field.value() is not None}
+    shown = page.post("/jobs/new", {**values, "dataset": dataset.pk, "project": "Short-lived"})
+    assert shown.status_code == 409
+    assert "was deleted in the meantime. Nothing was saved" in shown.content.decode()
+    assert 'href="/jobs/new"' in shown.content.decode()
+    assert not Job.objects.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from rest_framework.test import APIClient
 
 from training.jobs import lifecycle
@@ -54,3 +55,9 @@ def test_id_filter_takes_the_beginning_of_an_id(api: APIClient, job: Job) -> Non
     answer = api.get("/api/v1/training/jobs", {"id": "xyz"})
     assert answer.status_code == 400
     assert answer.json()["errors"]["id"] == ["'xyz' is not the beginning of an ID."]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/training/jobs", "/jobs"])
+def test_deeply_nested_value_of_a_parameter_is_a_text(page: Client, job: Job, path: str) -> None:
+    Job.objects.update(config={"x": "a"}, config_texts={"x": "a"})
+    assert page.get(path, {"param.x": "[" * 100_000}).status_code == 200

@@ -109,3 +109,18 @@ def test_form_names_the_field_that_contradicts_the_network(page: Client, origin:
     assert answer.status_code == 400
     assert list(answer.context["form"].errors) == ["hidden"]
     assert Job.objects.count() == 1
+
+
+def test_clone_of_a_fine_tuning_requires_the_origin(
+    api: APIClient, ada: User, bob: User, dataset: Dataset, origin: Job
+) -> None:
+    started = submit(api, dataset, init_from=str(origin.pk)).json()["id"]
+    clone = api.post(f"{JOBS}/{started}/clone")
+    assert clone.status_code == 201, clone.json()
+    assert Job.objects.get(pk=clone.json()["id"]).init_from == origin.checkpoint_path
+    Job.objects.filter(pk=origin.pk).update(owner=bob)
+    refused = api.post(f"{JOBS}/{started}/clone")
+    assert refused.status_code == 400
+    assert refused.json()["errors"] == {
+        "init_from": [f"Job {origin.pk} does not exist, or you cannot use it."]
+    }

@@ -16,7 +16,7 @@ from training.jobs import lifecycle
 from training.jobs.attempts import claim
 from training.jobs.policy import QueuePolicy
 from training.jobs.queue import next_job
-from training.localization.config import TrainConfig
+from training.localization.config import GenerateConfig, TrainConfig
 from training.models import ApiToken, AuditEntry, Dataset, Job
 from training.workers import registry as workers
 
@@ -164,3 +164,29 @@ def test_job_with_higher_priority_starts_first(staff: User, dataset: Dataset, jo
     urgent = lifecycle.submit(staff, dataset, TrainConfig(), policy=QueuePolicy(priority=5))
     lifecycle.submit(staff, dataset, TrainConfig(), policy=QueuePolicy(priority=9, needs="gpu"))
     assert next_job(["cpu"]) == urgent.pk
+
+
+def test_rows_that_are_created_shared_are_audited(
+    api: APIClient, ada: User, dataset: Dataset
+) -> None:
+    ada.groups.add(lab := Group.objects.create(name="lab"))
+    shared = {"dataset_id": str(dataset.pk), "team": "lab"}
+    job = api.post(JOBS, shared, format="json").json()["id"]
+    report = {"name": "Reported", "team": "lab"}
+    run = api.post("/api/v1/training/reports", report, format="json").json()["id"]
+    space = {"learning_rate": {"values": [0.1, 0.01]}}
+    body = {**shared, "name": "Rates", "method": "grid", "space": space}
+    sweep = api.post(SWEEPS, body, format="json").json()["id"]
+    generation = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=50), lab)
+    entries = AuditEntry.objects.filter(action="share").order_by("pk")
+    assert [(entry.target.split()[:2], entry.actor, entry.detail) for entry in entries] == [
+        (target, "ada", {"team": "lab"})
+        for target in (
+            ["job", job],
+            ["job", run],
+            ["sweep", sweep],
+            ["dataset", str(generation.dataset_id)],
+            ["job", str(generation.pk)],
+        )
+    ]
+    assert Job.objects.filter(sweep=sweep, team=lab).count() == 2

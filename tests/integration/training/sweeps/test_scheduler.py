@@ -13,10 +13,11 @@ from django.db import connection
 from tests.jobs import claim_job
 from training.jobs import attempts, lifecycle, results
 from training.jobs.attempts import Attempt
-from training.models import Dataset, Job, JobEvent, Sweep
+from training.models import Dataset, Job, JobEvent, Project, Sweep
 from training.models.states import Status, Stop
 from training.sweeps import lifecycle as sweep_lifecycle
 from training.sweeps import scheduler, trials
+from training.sweeps.search_space import suggest
 from training.sweeps.spec import validate_spec
 from training.workers.maintenance import MaintenanceThread
 
@@ -262,3 +263,52 @@ def test_run_out_of_time_continues_with_the_next_sweep(
         scheduler.run_once(0)
     assert set(seen[:3]) == {sweep.pk for sweep in sweeps}
     assert seen[3] == seen[0]
+
+
+@pytest.mark.parametrize("limit", ["queued_jobs", "stored_bytes"])
+def test_no_trial_is_sampled_while_the_owner_is_at_a_limit(
+    ada: User, dataset: Dataset, settings: Any, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    sweep = begin(ada, dataset)
+    lifecycle.request_cancel(job(sweep, 1), "ada")
+    defaults = settings.USER_LIMITS
+    settings.USER_LIMITS = {**defaults, limit: 0}
+    sampled: list[int] = []
+
+    def sample(*arguments: Any) -> Any:
+        sampled.append(1)
+        return suggest(*arguments)
+
+    monkeypatch.setattr(scheduler, "suggest", sample)
+    scheduler.advance_sweep(sweep.pk)
+    assert (sampled, fresh(sweep).started_trials) == ([], 2)
+    settings.USER_LIMITS = defaults
+    scheduler.advance_sweep(sweep.pk)
+    assert (sampled, fresh(sweep).started_trials) == ([1], 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_project_deleted_while_a_trial_is_submitted_does_not_end_the_pass(
+    ada: User, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps = [begin(ada, dataset), begin(ada, dataset)]
+    first = min(sweeps, key=lambda sweep: sweep.pk)
+    project = Project.objects.create(owner=ada, name="Short-lived")
+    Sweep.objects.filter(pk=first.pk).update(project=project)
+    for sweep in sweeps:
+        lifecycle.request_cancel(job(sweep, 1), "ada")
+
+    submit = lifecycle.submit
+
+    def submit_and_delete(*arguments: Any, **named: Any) -> Job:
+        submitted = submit(*arguments, **named)
+        if named["project"]:
+            Project.objects.filter(pk=project.pk)._raw_delete("default")
+        return submitted
+
+    monkeypatch.setattr(lifecycle, "submit", submit_and_delete)
+    monkeypatch.setattr(scheduler, "_last_advanced", [])
+    scheduler.run_once()
+    assert [fresh(sweep).started_trials for sweep in sweeps] == [
+        2 if sweep == first else 3 for sweep in sweeps
+    ]

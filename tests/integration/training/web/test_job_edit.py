@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from tests.jobs import claim_job
 from training.jobs import lifecycle
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job
@@ -61,3 +62,22 @@ def test_edit_page_of_another_users_job_is_404(page: Client, bob: User, job: Job
     Job.objects.filter(pk=job.pk).update(owner=bob)
     assert page.get(f"/jobs/{job.pk}/edit").status_code == 404
     assert page.post(f"/jobs/{job.pk}/edit", {"name": "Mine"}).status_code == 404
+
+
+def test_priority_of_a_job_that_started_meanwhile_is_an_error_of_its_field(
+    page: Client, job: Job
+) -> None:
+    before = words(job)
+    claim_job(job)
+    sent = {"name": "Second", "notes": "", "tags": "", "priority": "-3"}
+    answer = page.post(f"/jobs/{job.pk}/edit", sent)
+    assert answer.status_code == 400
+    assert answer.context["form"].errors == {
+        "priority": ["Cannot change the priority of this job: it is running."]
+    }
+    html = answer.content.decode()
+    assert "it is running." in html and 'value="-3"' in html and 'value="Second"' in html
+    assert words(job) == before
+    unchanged = page.post(f"/jobs/{job.pk}/edit", {**sent, "priority": "0"})
+    assert unchanged.status_code == 303
+    assert words(job)[0] == "Second"

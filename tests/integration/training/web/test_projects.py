@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -133,3 +134,22 @@ def test_job_page_links_to_its_project(page: Client, project: Project) -> None:
 
 def test_new_job_form_starts_with_the_project(page: Client, project: Project) -> None:
     assert 'value="Vision"' in page.get("/jobs/new?project=Vision").content.decode()
+
+
+@pytest.mark.parametrize("path", ["/jobs/new", "/admin/training/job/add/"])
+def test_unknown_id_of_a_project_is_an_error_of_its_field(
+    page: Client, ada: User, dataset: Dataset, path: str
+) -> None:
+    User.objects.filter(pk=ada.pk).update(is_staff=True, is_superuser=True)
+    form = page.get(path).context["form"]
+    values = {field.name: field.value() for field in form if field.value() is not None}
+    unknown = str(uuid4())
+    typed = {**values, "dataset": dataset.pk, "project": unknown, "notes": "Typed before"}
+    answer = page.post(path, typed)
+    assert answer.status_code == 400
+    assert answer.context["form"].errors == {
+        "project": [f"Project {unknown} does not exist, or you cannot use it."]
+    }
+    html = answer.content.decode()
+    assert "you cannot use it." in html and "Typed before" in html
+    assert not Job.objects.exists()

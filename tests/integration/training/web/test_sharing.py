@@ -12,6 +12,7 @@ from tests.integration.training.api.test_datasets import TABLES
 from tests.integration.training.sweeps.test_scheduler import begin
 from tests.integration.training.web.test_views import packed
 from training.jobs import lifecycle
+from training.jobs.directories import attempt_directory
 from training.localization.config import TrainConfig
 from training.models import Dataset, Job, Sweep
 
@@ -46,6 +47,30 @@ def test_page_of_a_shared_trial_links_no_sweep_that_the_team_cannot_open(
     shown = theirs.get(f"/jobs/{trial.pk}").content.decode()
     assert "trial 1 of Rates" in shown and link not in shown
     assert f'href="/datasets/{dataset.pk}"' not in shown
+
+
+def test_page_of_a_shared_clone_shows_no_job_that_the_team_cannot_view(
+    page: Client, theirs: Client, ada: User, lab: Group, dataset: Dataset
+) -> None:
+    source = lifecycle.submit(ada, dataset, TrainConfig(epochs=71), "Confidential")
+    clone = lifecycle.submit(
+        ada,
+        dataset,
+        TrainConfig(epochs=5),
+        "Clone",
+        parent=source,
+        team=lab,
+        init_from=str(attempt_directory(source.pk, 1) / "epoch-000001.safetensors"),
+    )
+    own = page.get(f"/jobs/{clone.pk}").content.decode()
+    link = f'<a href="/jobs/{source.pk}">Confidential</a>'
+    assert f"cloned from {link}" in own and f"starts from {link}" in own
+    assert "changes from Confidential" in own and "<del>71</del>" in own
+    shown = theirs.get(f"/jobs/{clone.pk}").content.decode()
+    assert "Confidential" not in shown and "<del>" not in shown
+    lifecycle.update_metadata(source, team=lab)
+    shared = theirs.get(f"/jobs/{clone.pk}").content.decode()
+    assert f"cloned from {link}" in shared and "<del>71</del>" in shared
 
 
 def test_owner_shares_a_sweep_with_its_trials(

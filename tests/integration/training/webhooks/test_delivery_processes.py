@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from concurrent import futures
@@ -200,3 +201,68 @@ def test_delivery_in_progress_cannot_be_resent(webhook: Webhook) -> None:
     # The schedule restarts, and the late result of the first attempt changes nothing.
     delivery.record_result(first, http_client.WebhookResponse(204, "", 1))
     assert Delivery.objects.get(pk=sent.pk).status == "pending"
+
+
+DELETIONS = """
+import json, threading
+from concurrent.futures import ThreadPoolExecutor
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from training.jobs import lifecycle
+from training.localization.config import GenerateConfig
+from training.models import Job
+from training.models.webhooks import Delivery, Webhook
+from training.webhooks import outbox, service
+ada = User.objects.get(username="ada")
+hook = service.CreateWebhook(url="https://example.org/", events=["job.cancelled"])
+
+def closing(act):
+    def run():
+        try:
+            act()
+        finally:
+            connection.close()
+    return run
+
+def change_and_delete(deletion_first):
+    service.create_webhook(ada, hook)
+    job = lifecycle.submit_generation(ada, "Made", GenerateConfig(samples=50))
+    first_is_done, second_begins = threading.Event(), threading.Event()
+    def change():
+        lifecycle.request_cancel(job, "ada")
+    def delete():
+        service.delete_webhook(Webhook.objects.get())
+    def first():
+        with transaction.atomic():
+            (delete if deletion_first else change)()
+            first_is_done.set()
+            second_begins.wait(20)
+            # The second one waits for this transaction, or has ended before it.
+            second_ended.wait(1)
+    def second():
+        first_is_done.wait(20)
+        second_begins.set()
+        (change if deletion_first else delete)()
+        second_ended.set()
+    second_ended = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        for run in [pool.submit(closing(act)) for act in (first, second)]:
+            run.result()
+    job.refresh_from_db()
+    return [job.status, Webhook.objects.count(), Delivery.objects.count()]
+
+print(json.dumps([change_and_delete(first) for first in (False, True)]))
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_deleting_a_webhook_does_not_roll_back_a_change_of_a_job(
+    database: str, tmp_path: Path
+) -> None:
+    with new_database() if database == "postgres" else nullcontext("") as url:
+        if database == "postgres" and not url:
+            pytest.skip("needs PostgreSQL")
+        found = Stack(tmp_path, database=url).python("-c", DELETIONS)
+    assert json.loads(found.splitlines()[-1]) == [["cancelled", 0, 0]] * 2

@@ -68,3 +68,7 @@ def test_commas_of_a_whole_numbered_parameter_separate_values() -> None:
 def test_ambiguous_commas_are_rejected(text: str) -> None:
     with pytest.raises(SyntaxFormatError, match="can"):
         parse_options(text, fractions=True)
+
+
+def test_deeply_nested_text_is_text() -> None:
+    assert parse_options("[" * 100_000) == {"values": ["[" * 100_000]}

@@ -10,10 +10,11 @@ from training.web.config_rows import config_rows, count_hidden
 def test_configuration_shows_what_changed_since_the_parent() -> None:
     parent = Job(config={"epochs": 10, "hidden": 64, "dropout": 0.1, "retired": 1})
     job = Job(parent=parent, config={"epochs": 20, "hidden": 64, "retired": 1})
-    rows = config_rows(job)
+    rows = config_rows(job, parent)
     changed = {row.title: (row.before, row.value) for row in rows if row.changed}
     assert changed == {"Epochs": ("10", "20")}
     assert [row.title for row in rows] == ["Epochs", "Width", "retired"]
+    assert not any(row.changed for row in config_rows(job))
 
 
 def test_configuration_of_a_job_without_parent_shows_no_changes() -> None:

@@ -224,3 +224,22 @@ def test_large_table_is_not_returned_as_text(tmp_path: Path) -> None:
     table = read(tmp_path, text)
     assert len(table.lines) == 40_000
     assert table.text == ""
+
+
+@pytest.mark.parametrize("character", ["(", "_"])
+def test_column_with_a_long_name_is_refused(tmp_path: Path, character: str) -> None:
+    (error,) = read(tmp_path, f"sample,Hill,{character * 1001}\na,-80,-90").errors
+    assert error.line == 1
+    assert "he name of column 3 has 1,001 characters; at most 1,000 are allowed" in error.reason
+
+
+def test_table_with_many_blank_lines_is_not_returned_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "MAX_TEXT", 100)
+    short, long = (
+        read(tmp_path, "\n".join(["sample,Hill", "a,-80", *[""] * blank, "b,-90"]))
+        for blank in (50, 200)
+    )
+    assert short.text.count("\n") == 52
+    assert (long.text, rows(long)) == ("", [("a", "Hill", -80.0), ("b", "Hill", -90.0)])
