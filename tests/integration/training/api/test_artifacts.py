@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from training.jobs import artifacts
 from training.jobs.directories import attempt_directory
 from training.models import AuditEntry, Job
 from training.models.states import Status
@@ -55,6 +57,17 @@ def test_uploaded_file_replaces_one_of_the_same_name(api: APIClient, reported: J
     put(api, reported, "notes.txt", b"second")
     (listed,) = api.get(url(reported)).json()["results"]
     assert body(api.get(listed["url"])) == b"second"
+
+
+def test_two_uploads_of_one_name_at_once_do_not_mix(api: APIClient, reported: Job) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"first "
+        artifacts.store_artifact(reported, "notes.txt", [b"second"], 1000)
+        yield b"upload"
+
+    artifacts.store_artifact(reported, "notes.txt", blocks(), 1000)
+    (listed,) = api.get(url(reported)).json()["results"]
+    assert body(api.get(listed["url"])) == b"first upload"
 
 
 @pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "text.xml"])
