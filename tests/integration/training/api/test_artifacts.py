@@ -88,6 +88,7 @@ def test_no_browser_runs_a_file_that_a_run_saved(api: APIClient, reported: Job, 
         ("a%E2%80%8Bb", "has a backslash or a character that is not printable."),
         ("x" * 241, "each may have 240 bytes in UTF-8."),
         ("a/" + "%C3%A9" * 121 + "/b", "each may have 240 bytes in UTF-8."),
+        ("a/engine.part", "ends in .part, as the names of incomplete files do"),
         ("/".join("x" * 25), "at most 400 characters and 20 folders allowed."),
     ],
 )
@@ -118,6 +119,52 @@ def test_file_beyond_the_quota_is_refused_and_leaves_nothing(
     folder = attempt_directory(reported.pk, 1) / "artifacts"
     assert [path.name for path in folder.iterdir()] == ["first"]
     assert put(api, reported, "first", b"x" * 900).status_code == 201
+
+
+def test_number_of_files_is_limited(
+    api: APIClient, reported: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MAX_FILES", 2)
+    for name in ("a", "b/c"):
+        assert put(api, reported, name, b"x").status_code == 201
+    answer = put(api, reported, "b/d", b"x")
+    assert answer.status_code == 400
+    assert answer.json()["errors"]["name"] == [
+        "This job has 2 files, and the limit is 2; put several into an archive, such as a zip."
+    ]
+    assert put(api, reported, "b/c", b"xy").status_code == 201
+
+
+def test_all_files_count_toward_the_quota(
+    api: APIClient, reported: Job, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a script, which may be more than a list shows."""
+    monkeypatch.setattr(artifacts, "MAX_FILES", 3)
+    settings.ARTIFACTS_MAX_BYTES = 1000
+    put(api, reported, "z", b"x" * 100)
+    folder = attempt_directory(reported.pk, 1) / "artifacts"
+    for name in "abcd":
+        (folder / name).write_bytes(b"x" * 200)
+    answer = put(api, reported, "z", b"x" * 300)
+    assert (answer.status_code, "would exceed 1,000 bytes" in answer.json()["detail"]) == (
+        413,
+        True,
+    )
+
+
+def test_file_beyond_those_of_a_list_is_found_by_its_name(
+    reported: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MAX_FILES", 2)
+    folder = attempt_directory(reported.pk, 1) / "artifacts"
+    (folder / "plots").mkdir(parents=True)
+    for name in ("a", "b", "plots/c"):
+        (folder / name).write_text(name)
+    (folder / "link").symlink_to("/etc/passwd")
+    found = artifacts.find_artifact(reported, "plots/c")
+    assert found is not None and found.bytes == 7
+    for name in ("plots", "link", "../artifacts/a", "missing", "/etc/passwd"):
+        assert artifacts.find_artifact(reported, name) is None, name
 
 
 def test_file_and_folder_of_one_name_are_refused(api: APIClient, reported: Job) -> None:
