@@ -6,10 +6,12 @@ import gzip
 from typing import Any
 from unittest.mock import patch
 
+import psycopg.errors
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -230,3 +232,18 @@ def test_invalid_filter_is_400(api: APIClient, query: str) -> None:
 def test_invalid_event_seq_is_400(api: APIClient, dataset: Any, query: str) -> None:
     made = api.post(JOBS, {"dataset_id": str(dataset.pk)}, format="json").json()
     is_problem(api.get(f"{JOBS}/{made['id']}/events?{query}"), 400)
+
+
+@pytest.mark.parametrize(
+    "cause", [psycopg.errors.ProgramLimitExceeded("x"), psycopg.errors.StatementTooComplex("x")]
+)
+def test_request_that_is_too_large_for_the_database_is_400(
+    api: APIClient, cause: Exception
+) -> None:
+    error = OperationalError("index row size 3000 exceeds btree version 4 maximum 2704")
+    error.__cause__ = cause
+    with patch.object(JobViewSet, "list", side_effect=error):
+        problem = is_problem(api.get(JOBS), 400)
+    assert problem["detail"] == (
+        "A value or the query of the request is too large for the database."
+    )
