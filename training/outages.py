@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-DISK_FULL = "53100"  # SQLSTATE
+# SQLSTATE
+DISK_FULL = "53100"
+_LIMIT_EXCEEDED = "54"  # a class: a value or query is too large for the database
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -57,9 +59,17 @@ def describe_outage(error: BaseException | None) -> Outage | None:
             return FULL
         if isinstance(cause, DatabaseError) and "No space left on device" in str(cause):
             return FULL
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if isinstance(error, (OperationalError, InterfaceError)) and not exceeds_limit(error):
         return AWAY
     return None
+
+
+def exceeds_limit(error: BaseException) -> bool:
+    """Whether the request is too large for PostgreSQL; repeating it would fail again."""
+    return any(
+        str(getattr(cause, "sqlstate", "") or "").startswith(_LIMIT_EXCEEDED)
+        for cause in _chain(error)
+    )
 
 
 def _sqlite_name(error: sqlite3.Error) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
@@ -11,6 +12,9 @@ from heimdall_sdk.messages import Objective
 from heimdall_sdk.reporter import NON_FINITE
 
 JsonDict = dict[str, Any]
+# Heimdall rejects a larger configuration.
+MAX_BYTES, MAX_NAMES = 256 * 1024, 2000
+_SHOWN_NAMES = 5
 # "val_loss", ("accuracy", "maximize"), {"metric": …, "direction": …} or an Objective.
 ObjectiveArgument = Union[str, tuple[str, str], Mapping[str, str], Objective]  # noqa: UP007
 
@@ -45,6 +49,33 @@ def to_json(value: object) -> Any:
     if isinstance(value, Iterable) and isinstance(value, (list, tuple, set, frozenset)):
         return [to_json(item) for item in value]
     return str(value)
+
+
+def fit_config(config: JsonDict) -> tuple[JsonDict, str]:
+    """What of a JSON object Heimdall accepts, and a sentence that names the rest, if any.
+
+    The largest values are left out, and names beyond the first MAX_NAMES.
+    """
+    kept = dict(list(config.items())[:MAX_NAMES])
+    sizes = {name: _size(name) + _size(value) + len(":,") for name, value in kept.items()}
+    excess = sum(sizes.values()) + len("{}") - len(",") - MAX_BYTES
+    for name in sorted(kept, key=lambda name: sizes[name], reverse=True):
+        if excess <= 0:
+            break
+        excess -= sizes[name]
+        del kept[name]
+    omitted = [name[:100] for name in config if name not in kept]
+    if not omitted:
+        return kept, ""
+    rest = len(omitted) - _SHOWN_NAMES
+    names = ", ".join(omitted[:_SHOWN_NAMES]) + (f" and {rest:,} more" if rest > 0 else "")
+    limit = f"{MAX_NAMES:,} names and {MAX_BYTES:,} bytes"
+    return kept, f"config is larger than {limit} of JSON; it is reported without {names}."
+
+
+def _size(value: object) -> int:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode(errors="replace"))
 
 
 def to_objective(argument: ObjectiveArgument | None) -> Objective | None:

@@ -14,6 +14,7 @@ import stat
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -137,7 +138,7 @@ class ManagedReporter(Reporter):
     def artifact(self, path: Path, name: str) -> None:
         target = self._run_dir / "artifacts" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        temporary = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}.part")
         try:
             shutil.copyfile(path, temporary)
             temporary.replace(target)

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
@@ -42,7 +43,7 @@ class SpoolReporter(Reporter):
         self._order = threading.Lock()
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._dropped = 0
-        self._artifacts = 0
+        self._artifact_numbers = count(1)
         self._ended = threading.Event()
         self._output: list[bytes] = []
         self._captures: list[_OutputCopy] = []
@@ -86,8 +87,8 @@ class SpoolReporter(Reporter):
         notify(message)
 
     def artifact(self, path: Path, name: str) -> None:
-        self._artifacts += 1
-        copy = self._spool.folder / "artifacts" / str(self._artifacts)
+        # One step even between threads.
+        copy = self._spool.folder / "artifacts" / str(next(self._artifact_numbers))
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, copy)
         self._put_record(record="artifact", name=name, file=f"artifacts/{copy.name}")

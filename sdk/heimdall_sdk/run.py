@@ -520,6 +520,8 @@ def _artifact_name(name: str) -> str:
     parts = name.replace("\\", "/").split("/")
     if not name or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"the name {name!r} must be a relative path without '..'")
+    if name.endswith(".part"):
+        raise ValueError(f"the name {name!r} ends in .part, as that of an incomplete file does")
     return name
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heimdall_sdk.api_client import ApiClient, RefusedError, UnavailableError, quoted
+from heimdall_sdk.config import fit_config
 from heimdall_sdk.errors import notify, notify_once
 from heimdall_sdk.spool import SendState, Spool
 
@@ -144,8 +145,12 @@ class Sender:
             for name, value in self._spool.registration.items()
             if value not in (None, "", [], {}) and not name.startswith("_")
         }
+        if isinstance(config := registration.get("config"), dict):
+            registration["config"], problem = fit_config(config)
+            if problem:
+                notify_once(problem, problem)
         try:
-            answer = self._client.post("/reports", registration, key=self._spool.client_id)
+            answer = self._post_registration(registration)
         except RefusedError as error:
             raise GoneError(f"{self._client.url} does not register the run ({error}).") from error
         if not answer.get("id"):
@@ -153,6 +158,20 @@ class Sender:
         self._state.job_id = str(answer["id"])
         self._spool.save_state(self._state)
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+
+    def _post_registration(self, registration: dict[str, Any]) -> dict[str, Any]:
+        """Without its configuration, if that is invalid: the run must not be lost for it."""
+        key = self._spool.client_id
+        try:
+            return self._client.post("/reports", registration, key=key)
+        except RefusedError as error:
+            if error.status != 400 or "config" not in registration:
+                raise
+            without = {name: value for name, value in registration.items() if name != "config"}
+            # A key of its own: the first one may belong to the other request.
+            answer = self._client.post("/reports", without, key=f"{key}-without-config")
+            notify_once("config", f"the run is reported without its config ({error}).")
+            return answer
 
     def _next_batch(self) -> Batch | None:
         """The batch that is being sent, unchanged; else the next one."""

@@ -37,7 +37,7 @@ from training.inference.client import InferenceError
 from training.jobs.lifecycle import ConflictError
 from training.jobs.reports import LogTooLongError
 from training.models.scopes import MissingScopeError
-from training.outages import Outage, describe_outage
+from training.outages import Outage, describe_outage, exceeds_limit
 from training.programs.datasets import DatasetImportError, InvalidRowError
 from training.references import DELETED, is_deleted_reference
 from training.validation import MAX_SHOWN, InvalidInputError
@@ -68,6 +68,8 @@ KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], s
     ((ValidationError, DataError), 400, lambda _: "Invalid value in the request."),
 ]
 RETRY_SECONDS = "2"
+TOO_LARGE = "A value or the query of the request is too large for the database."
+TOO_COMPLEX = "The request has too many conditions; use fewer."
 # SQLite's messages for queries beyond its limits.
 _TOO_COMPLEX = ("Expression tree is too large", "too many SQL variables", "parser stack overflow")
 
@@ -121,7 +123,7 @@ def _known_problem(error: Exception) -> Response | None:
         case DatasetImportError():
             return _import_problem(error)
         case OperationalError() if is_query_invalid(error):
-            return _problem_response(400, "The request has too many conditions; use fewer.")
+            return _problem_response(400, TOO_LARGE if exceeds_limit(error) else TOO_COMPLEX)
         case IntegrityError() if is_deleted_reference(error):
             return _problem_response(409, DELETED)
         case OSError() | DatabaseError() if outage := describe_outage(error):
@@ -140,8 +142,8 @@ def _listed_problem(error: Exception) -> Response | None:
 
 
 def is_query_invalid(error: DatabaseError) -> bool:
-    """Whether the database cannot compare a value of the request or nest its conditions."""
-    if isinstance(error, DataError):
+    """Whether the database cannot store or compare a value, or nest the conditions."""
+    if isinstance(error, DataError) or exceeds_limit(error):
         return True
     return isinstance(error, OperationalError) and str(error).startswith(_TOO_COMPLEX)
 

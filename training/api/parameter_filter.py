@@ -27,7 +27,7 @@ from rest_framework.views import APIView
 from heimdall_sdk.text import TextError, check_characters
 from training.api.query_params import Schema
 from training.models.comparisons import JsonText
-from training.models.expressions import Parameter
+from training.models.expressions import MAX_INDEXED_BYTES, Parameter
 from training.programs.registry import list_programs
 from training.typed_numbers import NumberFormatError, require_plain_digits
 from training.validation import InvalidInputError, sentence, validate
@@ -76,7 +76,7 @@ def filter_by_parameters(
                 values.append(text)
             jobs = jobs.alias(
                 **{f"param_{name}": Parameter(name, "config")},
-                **{f"flag_{name}": KeyTransform(name, "config")},
+                **{f"whole_{name}": KeyTransform(name, "config")},
             ).filter(reduce(operator.or_, (_equals(name, value) for value in values)))
     return jobs
 
@@ -109,8 +109,9 @@ def _texts(text: str) -> list[str]:
 
 def _equals(name: str, value: object) -> Q:
     # The expression of the index extracts 1 and 0 for true and false on SQLite, which
-    # Django's comparison with a boolean does not expect.
-    prefix = "flag_" if isinstance(value, bool) else "param_"
+    # Django's comparison with a boolean does not expect, and on PostgreSQL no long texts.
+    is_long = isinstance(value, str) and len(value.encode()) > MAX_INDEXED_BYTES
+    prefix = "whole_" if isinstance(value, bool) or is_long else "param_"
     return Q(**{f"{prefix}{name}": value})
 
 

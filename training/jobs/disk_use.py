@@ -58,6 +58,14 @@ def counted(job: Job, blocks: Iterable[bytes], announced: int) -> Iterator[bytes
         _add(job, pending)
 
 
+def reserve(job: Job, size: int) -> None:
+    """Add what is about to be written to the owner's disk use, or raise LimitReachedError."""
+    with transaction.atomic():
+        limits.require(job.owner, limits.STORED_BYTES, adding=size)
+        # A job that is not measured yet stays so.
+        Job.objects.filter(pk=job.pk).update(disk_bytes=F("disk_bytes") + size)
+
+
 def _add(job: Job, size: int) -> None:
     with transaction.atomic():
         limits.require(job.owner, limits.STORED_BYTES, adding=size)

@@ -24,6 +24,7 @@ from training.accounts import audit, limits
 from training.events.publisher import get_publisher
 from training.jobs import queue
 from training.jobs.access import lost_access
+from training.jobs.config_limits import config_problem
 from training.jobs.policy import QueuePolicy
 from training.models import Dataset, Job, JobEvent, Project, Sweep
 from training.models.config_texts import texts_of
@@ -125,6 +126,9 @@ def submit(
     init_from: str = "",
 ) -> Job:
     config = parameters.model_dump(mode="json")
+    # The specification of a sweep has been checked for all of its trials.
+    if sweep is None and (problem := config_problem(config)):
+        raise InvalidInputError({"parameters": [problem]})
     manifest = get_program(program)
     require_allowed_priority(policy.priority, owner)
     return _create_queued(

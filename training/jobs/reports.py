@@ -27,6 +27,7 @@ from realtime import events
 from training.accounts import limits as user_limits
 from training.events import publisher
 from training.jobs import disk_use, points, results
+from training.jobs.config_limits import MAX_CONFIG_BYTES, MAX_CONFIG_NAMES, config_problem
 from training.jobs.lifecycle import (
     ConflictError,
     EventBuilder,
@@ -44,6 +45,7 @@ from training.points import compaction, limits
 from training.points.rows import PointLike
 from training.programs.metrics import Direction
 from training.text import Name
+from training.validation import InvalidInputError
 
 PROGRAM = "reported"
 REPORTED = Q(reported=True)
@@ -62,7 +64,7 @@ class ReportedObjective(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metric: Name = Field(min_length=1, max_length=100)
+    metric: Name = Field(min_length=1, max_length=limits.MAX_NAME_LENGTH)
     direction: Direction = "minimize"
 
 
@@ -76,7 +78,9 @@ class NewReport(Metadata):
         "project.",
     )
     config: dict[str, JsonValue] = Field(
-        {}, description="Hyperparameters and other values that describe the run."
+        {},
+        description="Hyperparameters and other values that describe the run: at most "
+        f"{MAX_CONFIG_NAMES:,} names, and {MAX_CONFIG_BYTES:,} bytes as JSON.",
     )
     total_epochs: int = Field(
         0, ge=0, le=limits.MAX_EPOCH, description="How many epochs are planned; 0: unknown."
@@ -141,6 +145,8 @@ def register(
     parent: Job | None = None,
     external_id: str = "",
 ) -> Job:
+    """Raises InvalidInputError if the configuration is too large, and LimitReachedError."""
+    _check_config(report.config)
     objective = report.objective
     job = Job(
         owner=owner,
@@ -163,6 +169,11 @@ def register(
         status_event(owner.username, "registered"),
         lambda job: events.Started(job_id=job.pk, config=job.config),
     )
+
+
+def _check_config(config: Mapping[str, JsonValue]) -> None:
+    if problem := config_problem(config):
+        raise InvalidInputError({"config": [problem]})
 
 
 def find_or_register(
@@ -214,6 +225,8 @@ def record_points(
     For clients without batches: an equal value of the same step and time is stored once, because it
     is a repeated request. The points of a job that a worker runs do not extend its lease.
     """
+    if "config" in values:
+        _check_config(values["config"])
     fence = REPORTED if locked.reported else Q()
     if locked.reported:
         _reconnect(locked, actor)
@@ -238,10 +251,16 @@ def heartbeat(job: Job, actor: str) -> Stop:
 
 
 def reopen(job: Job, actor: str) -> Job:
-    """Continue a job whose client reported its failure; other jobs are not changed."""
+    """Continue a job whose client reported its failure; other jobs are not changed.
+
+    Raises LimitReachedError.
+    """
     with transaction.atomic():
+        user_limits.lock_owner(job.owner_id)
         locked = _lock(job)
         if locked.status == Status.FAILED:
+            wanted = (user_limits.REPORTED_JOBS, user_limits.STORED_BYTES)
+            user_limits.require(locked.owner, *wanted)
             _continue(locked, actor)
     return locked
 
@@ -331,7 +350,8 @@ def _end_silent_jobs(actor: str, kind: Q, seconds: int, ending: FinalStatus) -> 
 def append_log(job: Job, after: int, content: bytes, actor: str) -> int:
     """Write the content at this offset of the log, where it may stand already; return its size.
 
-    Output before `after` that never came is a gap.
+    Output before `after` that never came is a gap. Raises LogTooLongError, and LimitReachedError
+    for a job that has ended.
     """
     if after + len(content) > MAX_LOG_BYTES:
         raise LogTooLongError(
@@ -345,10 +365,12 @@ def append_log(job: Job, after: int, content: bytes, actor: str) -> int:
     try:
         fcntl.flock(file, fcntl.LOCK_EX)  # two requests may repeat the same output at once
         size = os.fstat(file).st_size
+        new, at = content[max(0, size - after) :], max(size, after)
+        if new and not Job.objects.filter(pk=job.pk, status=Status.RUNNING).exists():
+            disk_use.reserve(job, len(new))  # the files were measured when the job ended
         if after > size:
             known = log.gap()
             log.declare_gap(Gap(known.start if known.size else size, after))
-        new, at = content[max(0, size - after) :], max(size, after)
         while new:
             written = os.pwrite(file, new, at)
             new, at = new[written:], at + written
@@ -372,7 +394,7 @@ def _lock(job: Job) -> Job:
 
 
 def _reconnect(locked: Job, actor: str) -> None:
-    """Continue a job that ended only because no report came."""
+    """Continue a job that ended only because no report came; limits do not apply (ADR 37)."""
     if locked.silent and locked.status in (Status.FAILED, Status.COMPLETED):
         _continue(locked, actor)
 

@@ -13,6 +13,7 @@ from django.db.models.fields.json import KeyTransform
 # Literals in the SQL, not bound parameters: SQLite matches an expression index by its text.
 INFINITY = 1e308
 FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
+MAX_INDEXED_BYTES = 200
 
 Sql = tuple[str, tuple[Any, ...]]
 
@@ -70,7 +71,16 @@ class SecondsBetween(Func):
 
 
 class Parameter(KeyTransform):
-    """`Parameter(name, "config")`: a hyperparameter, in the SQL that its index was made with."""
+    """`Parameter(name, "config")`: a hyperparameter, in the SQL that its index was made with.
+
+    On PostgreSQL, null if its text has more than MAX_INDEXED_BYTES.
+    """
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Sql:
+        # An entry of an index has at most 2,704 bytes, and JSON takes several times its text.
+        lhs, values, _ = self.preprocess_lhs(compiler, connection)
+        sql = f"CASE WHEN OCTET_LENGTH({lhs} ->> %s) <= {MAX_INDEXED_BYTES} THEN {lhs} -> %s END"
+        return f"({sql})", (*values, self.key_name, *values, self.key_name)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Sql:
         if not self.key_name.isidentifier():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -112,6 +112,49 @@ def read_series(job_id: UUID, name: str) -> Series:
         except CompactedError:
             continue
     raise AssertionError("the last attempt does not check")
+
+
+def iterate_series(
+    job_id: UUID, names: Sequence[str], max_points: int
+) -> Iterator[tuple[str, Series]]:
+    """As `read_series` for each of the names, in groups of at most `max_points` points.
+
+    The times of all steps and the waiting points are read once. A group has at least one series.
+    """
+    known = PointIndex.objects.filter(pk=job_id).values_list("names", flat=True).first() or []
+    numbers = {name: number for number, name in enumerate(known)}
+    remaining = [name for name in names if name in numbers]
+    failures = 0
+    while remaining:
+        try:
+            check = failures < RETRIES - 1
+            found = find_series(job_id, [*map(numbers.__getitem__, remaining), TIMES], check=check)
+            times = decode_series({TIMES: found[TIMES]})[TIMES]
+            counts = [found[numbers[name]].count for name in remaining]
+            for group in _groups(remaining, counts, max_points):
+                decoded = decode_series({numbers[name]: found.pop(numbers[name]) for name in group})
+                failures = 0
+                del remaining[: len(group)]
+                for name in group:
+                    series = decoded.pop(numbers[name])
+                    yield name, series.with_times_of(times).distinct()
+        except CompactedError:
+            # The client may read slowly, so that this is likely for each group.
+            failures += 1
+            if failures == RETRIES:
+                raise
+
+
+def _groups(names: Sequence[str], counts: Sequence[int], max_points: int) -> list[list[str]]:
+    groups: list[list[str]] = []
+    points = 0
+    for name, count in zip(names, counts, strict=True):
+        if not groups or points + count > max_points:
+            groups.append([])
+            points = 0
+        groups[-1].append(name)
+        points += count
+    return groups
 
 
 def _read_columns(

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import uuid
 from pathlib import Path
+
+_TEMPORARY = re.compile(r".+\.[0-9a-f]+\.part")  # earlier versions used the process ID
+# Together with the ending, even characters of 4 bytes fit into the 255 bytes of a file system.
+_KEPT_CHARACTERS = 50
 
 
 def write_durably(*files: tuple[Path, bytes]) -> None:
@@ -30,8 +36,12 @@ def move_durably(temporary: Path, path: Path) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a name in the same folder that no other process uses."""
-    return path.with_name(f"{path.name}.{os.getpid()}.part")
+    """Return a name in the same folder that no other thread or process uses."""
+    return path.with_name(f"{path.name[:_KEPT_CHARACTERS]}.{uuid.uuid4().hex}.part")
+
+
+def is_temporary(path: Path) -> bool:
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def _sync(path: Path) -> None:

@@ -10,12 +10,14 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from django.conf import settings
 
+from training.jobs.artifacts import SAVED
 from training.models import Dataset, Job, RetentionState
-from training.programs.durable_write import write_durably
+from training.programs.durable_write import is_temporary, write_durably
 from training.retention.removed import NOTHING, Removed
 from training.storage.disk_usage import disk_bytes
 from training.storage.file_removal import remove_each
@@ -117,8 +119,9 @@ def _identifier(path: Path) -> uuid.UUID | None:
 
 def _leftovers(folder: Path, dry_run: bool) -> Iterator[Removed]:
     """Temporary files of a process that was killed while it wrote."""
-    for path in folder.glob("attempt-*/*.part"):
-        if _is_old(path):
+    of_run = (path for path in folder.glob(f"attempt-*/{SAVED}/**/*.part") if is_temporary(path))
+    for path in chain(folder.glob("attempt-*/*.part"), of_run):
+        if path.is_file() and _is_old(path):
             yield from _remove("temporary files", path, dry_run)
 
 

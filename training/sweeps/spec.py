@@ -8,9 +8,12 @@ from functools import cache
 from typing import Any, Literal, cast
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from training.jobs.config_limits import config_problem
 from training.jobs.policy import QueuePolicy
+from training.points.limits import MAX_NAME_LENGTH
 from training.programs.manifest import ManifestError, Program
 from training.programs.registry import DEFAULT_PROGRAM, UnknownProgramError, get_program
 from training.sweeps.search_space import (
@@ -125,7 +128,7 @@ class SweepSpec(SweepPatch):
     )
     objective: str = Field(
         "",
-        max_length=100,
+        max_length=MAX_NAME_LENGTH,
         title="Objective",
         description="The metric that ranks trials, at each trial's best epoch: the program's "
         "objective or its headline metric. Empty: the objective.",
@@ -173,6 +176,8 @@ def validate_spec(sent: Mapping[str, object]) -> SweepSpec:
             errors.update(_prefixed(f"space.{name}", error))
     if errors:
         raise InvalidInputError(errors)
+    if problem := config_problem(_largest_config(program, spec)):
+        raise InvalidInputError({"config": [problem]})
     _check_combinations(program, spec)
     return spec.model_copy(update={"objective": _objective(program, spec)})
 
@@ -189,6 +194,19 @@ def _program(spec: SweepSpec) -> Program:
             {"dataset_id": [f"Program {program.name!r} does not use datasets."]}
         )
     return program
+
+
+def _largest_config(program: Program, spec: SweepSpec) -> dict[str, Any]:
+    """The parameters of the trial that has the longest value of each."""
+    chosen = {
+        name: max(options["values"], key=lambda value: len(orjson.dumps(value)))
+        for name, options in spec.search_space.items()
+        if "values" in options
+    }
+    fields = program.parameters.model_fields.items()
+    defaults = {name: info.get_default(call_default_factory=False) for name, info in fields}
+    plain = {name: one for name, one in defaults.items() if isinstance(one, str | int | float)}
+    return {**plain, **spec.parameters, **chosen}
 
 
 def _objective(program: Program, spec: SweepSpec) -> str:

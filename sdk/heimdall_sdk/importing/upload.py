@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from heimdall_sdk.api_client import ApiClient, JsonDict, RefusedError, quoted
-from heimdall_sdk.config import to_json
+from heimdall_sdk.config import fit_config, to_json
 from heimdall_sdk.importing.runs import Omissions, RecordedRun
 from heimdall_sdk.reporter import PointTuple, json_point
 from heimdall_sdk.sender import BATCH_BYTES
@@ -178,11 +178,14 @@ def _registration(
     parent = jobs.get(run.parent or "")
     if run.parent and not parent:
         result.omissions.add("parents that are not part of this import")
+    config, problem = fit_config(clean_values(to_json(run.config)))
+    if problem:
+        result.omissions.add(problem.rstrip("."))
     body = {
         "external_id": external_id(run),
         "name": result.name,
         "project": result.project,
-        "config": clean_values(to_json(run.config)),
+        "config": config,
         "tags": tags[:MAX_TAGS],
         "notes": clean_notes(run.notes)[:MAX_NOTES],
         "objective": options.objective,

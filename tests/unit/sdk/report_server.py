@@ -143,8 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not parts:
             key = self.headers["Idempotency-Key"]
             if key not in reports.by_key:
-                job_id = reports.by_key[key] = str(uuid.uuid4())
                 registration = json.loads(body)
+                if "deep" in registration.get("config", {}):
+                    return 400, {"errors": {"config": ["It is nested too deeply."]}}
+                job_id = reports.by_key[key] = str(uuid.uuid4())
                 points, ending = registration.pop("points", []), registration.pop("end", None)
                 reports.runs[job_id] = Reported(registration, points=points, ending=ending)
             return 201, {"id": reports.by_key[key]}

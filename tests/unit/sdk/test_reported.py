@@ -583,6 +583,30 @@ def test_names_and_messages_that_the_server_would_refuse_are_cleaned(
     assert server.run.ending == {"status": "failed", "error_message": "\ufffd[31mboom\ufffd\ufffd"}
 
 
+@pytest.mark.parametrize(
+    ("config", "kept", "warning"),
+    [
+        ("{'lr': 1, 'text': 'x' * 300_000}", {"lr": 1}, "it is reported without text."),
+        ("{'lr': 1, 'deep': []}", {}, "the run is reported without its config (400: config: It"),
+    ],
+)
+def test_run_is_not_lost_for_its_configuration(
+    script: Script, server: ReportServer, config: str, kept: dict[str, int], warning: str
+) -> None:
+    stderr = script.run(
+        f"""
+        run = heimdall_sdk.init(name="a", config={config})
+        run.log(loss=1.0)
+        run.finish()
+        """,
+        server,
+    )
+
+    assert stderr.count(warning) == 1
+    assert server.run.registration.get("config", {}) == kept
+    assert (server.run.steps, server.run.ending) == ([1], {"status": "completed"})
+
+
 @pytest.mark.parametrize("version", ["3.10", "3.12", "3.13", "3.14"])
 def test_sdk_runs_on_other_pythons(script: Script, server: ReportServer, version: str) -> None:
     python = find_python(version)

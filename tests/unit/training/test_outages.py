@@ -47,6 +47,7 @@ def test_start_with_a_full_disk_under_sqlite_fails_with_a_sentence(tmp_path: Pat
         (raised_from(OperationalError("x"), psycopg.errors.DiskFull("x")), FULL),
         (raised_from(ValueError("x"), OSError(errno.ENOSPC, "x")), FULL),
         (OperationalError("connection refused"), AWAY),
+        (raised_from(OperationalError("x"), psycopg.errors.ProgramLimitExceeded("x")), None),
         (FileNotFoundError(errno.ENOENT, "x"), None),
         (ValueError("x"), None),
         (None, None),

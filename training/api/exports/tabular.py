@@ -9,10 +9,11 @@ from training.api.exports.csv_rows import encode_row, encode_rows, text_cell
 from training.jobs import chart_series
 from training.models import Epoch, Job
 from training.points import store
-from training.points.columns import read_series
+from training.points.columns import iterate_series, read_series
 
 PAGE_SIZE = 1000
 POINTS_AT_ONCE = 10_000
+POINTS_OF_GROUP = 500_000  # decoded together
 
 
 def epoch_pages(job: Job) -> Iterator[list[Epoch]]:
@@ -47,8 +48,7 @@ def points_csv(job: Job) -> Iterator[bytes]:
         return
     epochs = read_series(job.pk, store.EPOCH)
     epoch_by_step = dict(zip(epochs.steps.tolist(), epochs.values.tolist(), strict=True))
-    for name in store.series_names(job.pk):
-        series = read_series(job.pk, name)
+    for name, series in iterate_series(job.pk, store.series_names(job.pk), POINTS_OF_GROUP):
         for start in range(0, len(series), POINTS_AT_ONCE):
             part = series.between(start, start + POINTS_AT_ONCE)
             rows = zip(

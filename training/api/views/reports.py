@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from django.contrib.auth.models import Group
-from django.db.models import Q, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -36,7 +36,7 @@ from training.api.views.base import UserViewSet
 from training.jobs import reports
 from training.jobs.points import Rejection, read_points
 from training.jobs.projects import project_for_job
-from training.models import Job, Project
+from training.models import Job
 from training.models.states import Stop
 from training.points.rows import Row
 from training.text import Name
@@ -85,8 +85,6 @@ class CreateReport(reports.NewReport):
 
 class _Registration(NamedTuple):
     data: CreateReport
-    project: Project | None
-    team: Group | None
     parent: Job | None
     recorded: reports.Recorded
 
@@ -109,7 +107,7 @@ class PointsRequest(BaseModel):
 
 
 class ReportViewSet(UserViewSet[Job]):
-    """Reported jobs of the user, and those shared with the user's teams."""
+    """Reported jobs that the user can see."""
 
     serializer_class = JobSerializer
     object_name = "Reported job"
@@ -121,9 +119,11 @@ class ReportViewSet(UserViewSet[Job]):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        teams = list(self._user.groups.values_list("pk", flat=True))
-        may_report = Q(owner=self._user) | Q(team__in=teams)
-        return Job.objects.filter(may_report, reports.REPORTED)
+        return visible_to(Job.objects.filter(reports.REPORTED), self._user)
+
+    def _exists(self) -> bool:
+        rows = Job.objects.filter(reports.REPORTED)
+        return super()._exists() and rows.filter(pk=self.kwargs["pk"]).exists()
 
     @extend_schema(
         summary="Register a run",
@@ -142,17 +142,18 @@ class ReportViewSet(UserViewSet[Job]):
             data = validate(CreateReport, body)
             if end := data.end:
                 _check_end(data.started_at or timezone.now(), end, "end.finished_at")
-            project = project_for_job(self._user, data.project)
-            team = get_team(self._user, data.team) or (project.team if project else None)
             recorded = reports.Recorded(
                 data.external_id, data.started_at, points, end, end.finished_at if end else None
             )
-            return _Registration(data, project, team, self._parent(data.parent), recorded)
+            return _Registration(data, self._parent(data.parent), recorded)
 
+        @transaction.atomic  # a rejected request creates no project
         def create(new: _Registration) -> Response:
+            project = project_for_job(self._user, new.data.project)
+            team = get_team(self._user, new.data.team) or (project.team if project else None)
             try:
                 job, is_new = reports.find_or_register(
-                    self._user, new.data, new.project, new.team, new.parent, new.recorded
+                    self._user, new.data, project, team, new.parent, new.recorded
                 )
             except reports.PointsRejectedError as error:
                 raise _points_problem(error.rejected) from error

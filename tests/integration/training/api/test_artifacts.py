@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from training.jobs import artifacts
 from training.jobs.directories import attempt_directory
 from training.models import AuditEntry, Job
 from training.models.states import Status
@@ -57,6 +59,17 @@ def test_uploaded_file_replaces_one_of_the_same_name(api: APIClient, reported: J
     assert body(api.get(listed["url"])) == b"second"
 
 
+def test_two_uploads_of_one_name_at_once_do_not_mix(api: APIClient, reported: Job) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"first "
+        artifacts.store_artifact(reported, "notes.txt", [b"second"], 1000)
+        yield b"upload"
+
+    artifacts.store_artifact(reported, "notes.txt", blocks(), 1000)
+    (listed,) = api.get(url(reported)).json()["results"]
+    assert body(api.get(listed["url"])) == b"first upload"
+
+
 @pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "text.xml"])
 def test_no_browser_runs_a_file_that_a_run_saved(api: APIClient, reported: Job, name: str) -> None:
     put(api, reported, name, b"<script>alert(1)</script>")
@@ -75,6 +88,7 @@ def test_no_browser_runs_a_file_that_a_run_saved(api: APIClient, reported: Job, 
         ("a%E2%80%8Bb", "has a backslash or a character that is not printable."),
         ("x" * 241, "each may have 240 bytes in UTF-8."),
         ("a/" + "%C3%A9" * 121 + "/b", "each may have 240 bytes in UTF-8."),
+        ("a/engine.part", "ends in .part, as the names of incomplete files do"),
         ("/".join("x" * 25), "at most 400 characters and 20 folders allowed."),
     ],
 )
@@ -105,6 +119,52 @@ def test_file_beyond_the_quota_is_refused_and_leaves_nothing(
     folder = attempt_directory(reported.pk, 1) / "artifacts"
     assert [path.name for path in folder.iterdir()] == ["first"]
     assert put(api, reported, "first", b"x" * 900).status_code == 201
+
+
+def test_number_of_files_is_limited(
+    api: APIClient, reported: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MAX_FILES", 2)
+    for name in ("a", "b/c"):
+        assert put(api, reported, name, b"x").status_code == 201
+    answer = put(api, reported, "b/d", b"x")
+    assert answer.status_code == 400
+    assert answer.json()["errors"]["name"] == [
+        "This job has 2 files, and the limit is 2; put several into an archive, such as a zip."
+    ]
+    assert put(api, reported, "b/c", b"xy").status_code == 201
+
+
+def test_all_files_count_toward_the_quota(
+    api: APIClient, reported: Job, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a script, which may be more than a list shows."""
+    monkeypatch.setattr(artifacts, "MAX_FILES", 3)
+    settings.ARTIFACTS_MAX_BYTES = 1000
+    put(api, reported, "z", b"x" * 100)
+    folder = attempt_directory(reported.pk, 1) / "artifacts"
+    for name in "abcd":
+        (folder / name).write_bytes(b"x" * 200)
+    answer = put(api, reported, "z", b"x" * 300)
+    assert (answer.status_code, "would exceed 1,000 bytes" in answer.json()["detail"]) == (
+        413,
+        True,
+    )
+
+
+def test_file_beyond_those_of_a_list_is_found_by_its_name(
+    reported: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "MAX_FILES", 2)
+    folder = attempt_directory(reported.pk, 1) / "artifacts"
+    (folder / "plots").mkdir(parents=True)
+    for name in ("a", "b", "plots/c"):
+        (folder / name).write_text(name)
+    (folder / "link").symlink_to("/etc/passwd")
+    found = artifacts.find_artifact(reported, "plots/c")
+    assert found is not None and found.bytes == 7
+    for name in ("plots", "link", "../artifacts/a", "missing", "/etc/passwd"):
+        assert artifacts.find_artifact(reported, name) is None, name
 
 
 def test_file_and_folder_of_one_name_are_refused(api: APIClient, reported: Job) -> None:

@@ -6,10 +6,12 @@ import gzip
 from typing import Any
 from unittest.mock import patch
 
+import psycopg.errors
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -253,3 +255,18 @@ def test_project_deleted_while_a_job_is_submitted_is_409(
     assert "was deleted in the meantime. Nothing was saved" in shown.content.decode()
     assert 'href="/jobs/new"' in shown.content.decode()
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "cause", [psycopg.errors.ProgramLimitExceeded("x"), psycopg.errors.StatementTooComplex("x")]
+)
+def test_request_that_is_too_large_for_the_database_is_400(
+    api: APIClient, cause: Exception
+) -> None:
+    error = OperationalError("index row size 3000 exceeds btree version 4 maximum 2704")
+    error.__cause__ = cause
+    with patch.object(JobViewSet, "list", side_effect=error):
+        problem = is_problem(api.get(JOBS), 400)
+    assert problem["detail"] == (
+        "A value or the query of the request is too large for the database."
+    )

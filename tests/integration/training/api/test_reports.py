@@ -10,16 +10,22 @@ from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models.functions import Now
+from django.test import TestCase
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from tests.jobs import events_and_statuses, reload
+from training.accounts import tokens
+from training.accounts.limits import LimitReachedError
 from training.jobs import attempts, lifecycle, reports
 from training.jobs.directories import attempt_directory
 from training.localization.config import TrainConfig
-from training.models import Dataset, Job, ReportedBatches
+from training.models import Dataset, Job, Project, ReportedBatches
+from training.models.scopes import Scope
 from training.models.states import Status
+from training.validation import InvalidInputError
 
 REPORTS = "/api/v1/training/reports"
 NEW = {"name": "Elsewhere", "project": "digits", "config": {"lr": 0.1}, "tags": ["a"],
@@ -369,13 +375,15 @@ def test_log_states_which_output_was_never_received(api: APIClient, job: Job) ->
     assert b"bytes 4 to 19 of the output" in content
 
 
-def test_only_owner_and_team_may_report(api: APIClient, job: Job, bob: User, staff: User) -> None:
+def test_only_owner_team_and_staff_may_report(
+    api: APIClient, job: Job, bob: User, staff: User
+) -> None:
     def status(user: User) -> int:
         client = APIClient()
         client.force_authenticate(user)
         return client.post(f"{REPORTS}/{job.pk}/heartbeat").status_code
 
-    assert (status(bob), status(staff)) == (404, 404)
+    assert (status(bob), status(staff)) == (404, 200)
     team = Group.objects.create(name="team")
     bob.groups.add(team)
     Job.objects.filter(pk=job.pk).update(team=team)
@@ -413,3 +421,88 @@ def test_metric_filter_needs_a_number(api: APIClient, text: str) -> None:
     answer = api.get(f"/api/v1/training/jobs?metric.loss__lt={text}")
     assert answer.status_code == 400
     assert f"'{text}' is not a finite number" in answer.json()["errors"]["metric.loss__lt"][0]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [({"text": "x" * 300_000}, "300,011 bytes as JSON, and the limit is 262,144."),
+     ({str(number): 0 for number in range(2001)}, "2,001 names, and the limit is 2,000.")],
+)  # fmt: skip
+def test_configuration_is_limited(api: APIClient, config: dict[str, Any], sentence: str) -> None:
+    answer = api.post(REPORTS, {"project": "new", "config": config}, format="json")
+    assert answer.status_code == 400
+    (found,) = answer.json()["errors"]["config"]
+    assert found == f"The configuration has {sentence}"
+    assert not Job.objects.exists() and not Project.objects.exists()
+
+
+def test_later_configuration_is_limited(job: Job) -> None:
+    with transaction.atomic(), pytest.raises(InvalidInputError) as caught:
+        reports.record_points(job, {}, "ada", config={"text": "x" * 300_000})
+    assert caught.value.errors.keys() == {"config"}
+    assert reload(job).config == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("headers", [{}, {"HTTP_IDEMPOTENCY_KEY": "k"}])
+@pytest.mark.parametrize("limit", ["reported_jobs", "stored_bytes"])
+def test_refused_registration_creates_no_project(
+    api: APIClient, settings: Any, limit: str, headers: dict[str, Any]
+) -> None:
+    settings.USER_LIMITS = {**settings.USER_LIMITS, limit: 0}
+    answer = api.post(REPORTS, NEW, format="json", **headers)
+    assert (answer.status_code, answer.json()["limit"]) == (409, limit)
+    assert not Project.objects.exists()
+
+
+def test_log_after_the_end_counts_toward_the_stored_bytes(
+    api: APIClient, job: Job, settings: Any
+) -> None:
+    def append(after: int, size: int) -> int:
+        url = f"{REPORTS}/{job.pk}/logs?after={after}"
+        return api.generic("POST", url, cast(str, b"x" * size), "text/plain").status_code
+
+    assert append(0, 1000) == 200
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        finish(api, job, status="completed")
+    measured = reload(job).disk_bytes
+    assert measured
+    assert append(1000, 50_000) == 200
+    assert append(1000, 50_000) == 200  # which is there already
+    assert reload(job).disk_bytes == measured + 50_000
+    settings.USER_LIMITS = {**settings.USER_LIMITS, "stored_bytes": measured + 60_000}
+    assert append(51_000, 50_000) == 409
+    assert (attempt_directory(job.pk, 1) / "trainer.log").stat().st_size == 51_000
+
+
+@pytest.mark.parametrize("limit", ["reported_jobs", "stored_bytes"])
+def test_reopening_a_failed_job_is_limited(
+    api: APIClient, job: Job, settings: Any, limit: str
+) -> None:
+    finish(api, job, status="failed", error_message="no")
+    settings.USER_LIMITS = {**settings.USER_LIMITS, limit: 0}
+    with pytest.raises(LimitReachedError):
+        reports.reopen(job, "ada")
+    assert reload(job).status == Status.FAILED
+
+
+def test_silent_job_continues_beyond_the_limit(api: APIClient, job: Job, settings: Any) -> None:
+    silence(job)
+    reports.end_silent("worker")
+    settings.USER_LIMITS = {**settings.USER_LIMITS, "reported_jobs": 0}
+    send(api, job, "c-1", point(1, 1, loss=1.0))
+    assert reload(job).status == Status.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"), [(["report"], (403, 404)), (["report", "admin"], (200, 404))]
+)
+def test_staff_report_with_the_scope_admin(
+    job: Job, staff: User, dataset: Dataset, scopes: list[Scope], expected: tuple[int, int]
+) -> None:
+    submitted = lifecycle.submit(job.owner, dataset, TrainConfig())
+    _, token = tokens.create_token(staff, "script", scopes=scopes)
+    client = APIClient(headers={"Authorization": f"Bearer {token}"})
+    found = tuple(
+        client.post(f"{REPORTS}/{one.pk}/heartbeat").status_code for one in (job, submitted)
+    )
+    assert found == expected

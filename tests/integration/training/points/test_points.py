@@ -10,7 +10,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -275,3 +276,46 @@ def test_newest_values_are_those_of_the_highest_step(running: Job) -> None:
 )  # fmt: skip
 def test_invalid_name_gets_a_sentence(name: str, sentence: str) -> None:
     assert sentence in limits.refuse_name(name)
+
+
+def test_every_series_is_read_with_few_queries(running: Job) -> None:
+    names = [f"s{number}" for number in range(50)]
+    points = [
+        Row(
+            step, 1e9 + step, None, {name: step / (1 + number) for number, name in enumerate(names)}
+        )
+        for step in range(200)
+    ]
+    append(running.pk, points[:150])
+    compaction.compact(running.pk)
+    append(running.pk, points[150:])
+    expected = {name: columns.read_series(running.pk, name) for name in names}
+
+    def read(max_points: int) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            found = dict(columns.iterate_series(running.pk, ["unknown", *names], max_points))
+        assert list(found) == names
+        for name, series in found.items():
+            for column in ("steps", "values", "times"):
+                np.testing.assert_array_equal(
+                    getattr(series, column), getattr(expected[name], column)
+                )
+        batches = [query for query in queries if "training_pointbatch" in query["sql"]]
+        assert len(batches) == 2  # the waiting points, and whether they still wait
+        return len(queries)
+
+    alone, together = read(1), read(10**6)
+    assert (alone, together) == (55, 6)
+
+
+def test_series_are_read_completely_while_points_are_compacted(running: Job) -> None:
+    names = ["a", "b", "c"]
+    for step in range(9):
+        append(running.pk, [Row(step, 1e9 + step, None, dict.fromkeys(names, float(step)))])
+    found = {}
+    for name, series in columns.iterate_series(running.pk, names, 1):
+        compaction.compact(running.pk)
+        append(running.pk, [Row(100, 2e9, None, {name: 1.0})])
+        compaction.compact(running.pk)
+        found[name] = series.steps.tolist()[:9]
+    assert found == {name: list(range(9)) for name in names}

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from training.jobs import artifacts
+from tests.jobs import reload
+from training.jobs import artifacts, disk_use
+from training.jobs.directories import attempt_directory
 from training.models import Job
 from training.programs.checkpoint_files import MODEL
+from training.programs.messages import ExportRequest
 
 
 @pytest.fixture
@@ -67,3 +70,29 @@ def test_existing_file_is_not_exported_again(folder: Path, monkeypatch: pytest.M
     job = with_checkpoint(folder, "best-000004.safetensors", MODEL, "model.pt2")
     (export,) = (one for one in artifacts.list_artifacts(job) if one.name == "model.pt2")
     assert artifacts.ensure_exported(export).read_bytes() == b"content"
+
+
+@pytest.mark.django_db
+def test_export_counts_toward_the_stored_bytes(
+    folder: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        def request(self, request: ExportRequest, _seconds: float) -> None:
+            Path(request.output).write_bytes(b"x" * 100_000)
+
+    own = attempt_directory(job.pk, 1)
+    own.mkdir(parents=True)
+    job.checkpoint_path = with_checkpoint(own, "best-000004.safetensors", MODEL).checkpoint_path
+    disk_use.record_job(job.pk)
+    before = reload(job).disk_bytes or 0
+    monkeypatch.setattr(artifacts, "inference_client", Client)
+    (export,) = (one for one in artifacts.list_artifacts(job) if one.name == "model.onnx")
+    artifacts.ensure_exported(export)
+    assert (reload(job).disk_bytes or 0) >= before + 100_000
+
+
+def test_program_file_is_found_by_its_name(folder: Path) -> None:
+    job = with_checkpoint(folder, "best-000004.safetensors", MODEL)
+    found = artifacts.find_artifact(job, "model.onnx")
+    assert found is not None and found.needs_export
+    assert artifacts.find_artifact(job, "card.json") is None

@@ -54,6 +54,21 @@ def test_only_files_without_a_row_are_removed(data: Path, dataset: Dataset, job:
 
 
 @pytest.mark.django_db
+def test_leftovers_of_killed_uploads_are_removed(data: Path, job: Job) -> None:
+    folder = directories.attempt_directory(job.pk, 1) / "artifacts"
+    number = uuid.uuid4().hex
+    old = [touch(folder / name, 9999) for name in (f"x.{number}.part", "plots/.y.png.9.part")]
+    kept = [
+        touch(folder / f"young.{number}.part"),
+        touch(folder / "engine.part", 9999),  # of a script
+        touch(folder / f"folder.{number}.part/z.txt", 9999),
+    ]
+    assert apply().keys() == {"temporary files"}
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in kept)
+
+
+@pytest.mark.django_db
 def test_folder_of_another_database_is_left_alone(
     data: Path, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
