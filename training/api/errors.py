@@ -68,7 +68,12 @@ KNOWN_EXCEPTIONS: list[tuple[tuple[type[Exception], ...], int, Callable[[Any], s
 ]
 RETRY_SECONDS = "2"
 # SQLite's messages for queries beyond its limits.
-_TOO_COMPLEX = ("Expression tree is too large", "too many SQL variables", "parser stack overflow")
+_TOO_COMPLEX = (
+    "Expression tree is too large",
+    "too many SQL variables",
+    "parser stack overflow",
+    "LIKE or GLOB pattern too complex",
+)
 
 
 class ProblemExtensions(TypedDict, total=False):
