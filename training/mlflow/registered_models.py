@@ -303,10 +303,15 @@ def _tags(tags: dict[str, str]) -> list[mm.ModelTag] | None:
 def _with_version(text: str, version: ModelVersion) -> str:
     try:
         known = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         known = []
-    listed = known if isinstance(known, list) else []
+    # Clients can set the tag to anything.
+    listed = [one for one in known if _is_flat(one)] if isinstance(known, list) else []
     return json.dumps([*listed, {"name": version.registered.name, "version": version.version}])
+
+
+def _is_flat(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str | int) for one in value.values())
 
 
 def _value(model: RegisteredModel, column: Column) -> str | float | None:
