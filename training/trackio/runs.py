@@ -13,6 +13,7 @@ from django.utils import timezone
 from pydantic import JsonValue
 
 from heimdall_sdk.text import clean_name
+from training.api.moments import EARLIEST
 from training.jobs import projects, reports
 from training.models import Job, PointIndex, TrackioEntry, TrackioRun
 from training.points import store
@@ -107,9 +108,10 @@ def _tags(group: JsonValue) -> Sequence[str]:
 
 
 def _timestamp(text: JsonValue) -> datetime | None:
-    """A past timestamp in ISO 8601; else None."""
+    """A timestamp in ISO 8601 from 1970 to now; else None."""
     try:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return found if found and found.tzinfo and found < timezone.now() else None
+    is_past = found and found.tzinfo and EARLIEST <= found < timezone.now()
+    return found if is_past else None

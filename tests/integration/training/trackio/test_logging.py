@@ -310,3 +310,10 @@ def test_error_for_many_invalid_entries_names_the_first(trackio: TrackioClient) 
     ):  # fmt: skip
         problem = trackio.call(name, status=400, **{field: [{}] * 1000})
         assert all(one.startswith(f"{field}.0.") for one in problem["errors"]), name
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59+00:00"])
+def test_start_before_1970_is_ignored(trackio: TrackioClient, created: str) -> None:
+    trackio.log({"config": {"_Created": created}})
+    started_at = Job.objects.get().started_at
+    assert started_at is None or started_at.year > 2000
