@@ -20,6 +20,8 @@ MAX_KEY, MAX_PARAM_VALUE, MAX_TAG_VALUE = 250, 6000, 8000
 MAX_METRICS, MAX_PARAMS, MAX_ENTITIES, MAX_RESULTS = 1000, 100, 1000, 50_000
 MAX_EXPERIMENT_TAG_VALUE, MAX_DATASETS = 20_000, 1000
 DEFAULT_RESULTS = 1000
+# Limits of MLflow's server (`mlflow/server/handlers.py`), and the page size of its client.
+MAX_POINTS_OF_RUN, MAX_POINTS = 2500, 25_000
 
 
 _NAME = re.compile(r"[/\w.\- :]*")
@@ -314,7 +316,7 @@ class RunsResponse(Message):
 class GetMetricHistory(RunId):
     metric_key: Text
     page_token: Text = ""
-    max_results: Annotated[int, Field(ge=1)] | None = None
+    max_results: Annotated[int, Field(ge=1)] = MAX_POINTS
 
 
 class MetricHistoryResponse(Message):
@@ -327,7 +329,7 @@ class GetMetricHistoryBulk(Message):
     metric_key: Text
     start_step: int | None = None
     end_step: int | None = None
-    max_results: Annotated[int, Field(ge=1)] = 2500
+    max_results: Annotated[int, Field(ge=1, le=MAX_POINTS_OF_RUN)] = MAX_POINTS_OF_RUN
 
 
 class MetricHistoryBulkResponse(Message):

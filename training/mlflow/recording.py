@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name
+from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name, normalize_text
 from training.jobs import reports
 from training.mlflow import messages as m
 from training.mlflow.errors import invalid, not_found
@@ -42,7 +42,8 @@ def record(
                 **_add_params(locked, more, params or {}),
                 **set_tags(locked, more, tags or {}),
             }
-            more.save()
+            # The row is not locked: other requests add inputs or delete the run.
+            more.save(update_fields=["tags", "params"])
         rejected = reports.record_points(locked, points, user.username, **changes)
         if rejected:
             raise invalid(rejected[0].reason)
@@ -92,9 +93,11 @@ def set_tags(job: Job, more: MlflowRun, tags: Mapping[str, str]) -> dict[str, An
     labels = list(job.tags)
     for key, value in tags.items():
         if key == RUN_NAME:
-            changes["name"] = clean_name(value)[:MAX_NAME].strip()
+            # Cleaned again, because the remaining characters may be invisible.
+            changes["name"] = clean_name(clean_name(value)[:MAX_NAME])
         elif key == NOTE:
-            changes["notes"] = clean_notes(value)[:MAX_NOTES]
+            # Some characters become several in NFC.
+            changes["notes"] = normalize_text(clean_notes(value))[:MAX_NOTES]
         else:
             labels = _with_label(labels, key, more.tags.get(key), value)
             more.tags[key] = value
