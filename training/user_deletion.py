@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 
 from django.contrib.auth.models import User
@@ -15,11 +15,11 @@ from training.accounts import audit, passwords
 from training.datasets import service as datasets
 from training.jobs import lifecycle, reports
 from training.jobs.lifecycle import ConflictError
-from training.models import Dataset, Job, Project, Sweep, TrackioRun
+from training.models import Dataset, Job, Project, RegisteredModel, Sweep, TrackioRun
 from training.models.states import ACTIVE
 from training.sweeps import lifecycle as sweeps
 
-MAX_NAME, MAX_NAMED = 200, 10
+MAX_NAMED = 10
 UNFINISHED_SWEEPS = (Sweep.State.RUNNING, Sweep.State.PAUSED)
 
 
@@ -44,6 +44,7 @@ def count_owned(user: User) -> dict[str, int]:
         "sweeps": Sweep.objects.filter(owner=user).count(),
         "datasets": Dataset.objects.filter(owner=user).count(),
         "projects": Project.objects.filter(owner=user).count(),
+        "registered models": RegisteredModel.objects.filter(owner=user).count(),
     }
     return {name: count for name, count in counts.items() if count}
 
@@ -134,10 +135,8 @@ def _delete_owned(user: User) -> None:
 
 
 def _hand_over(user: User, to: User) -> None:
-    for project in Project.objects.filter(owner=user):
-        Project.objects.filter(pk=project.pk).update(
-            owner=to, name=_free_name(project.name, user, to)
-        )
+    _hand_over_named(Project, user, to)
+    _hand_over_named(RegisteredModel, user, to)
     rows: list[type[Model]] = [Sweep, Dataset]
     for model in rows:
         model._default_manager.filter(owner=user).update(owner=to)  # noqa: SLF001
@@ -150,11 +149,20 @@ def _hand_over(user: User, to: User) -> None:
     TrackioRun.objects.filter(owner=user).exclude(run_id__in=taken).update(owner=to)
 
 
-def _free_name(name: str, user: User, to: User) -> str:
-    """The name is unique among the projects of an owner."""
-    taken = set(Project.objects.filter(owner=to).values_list("name", flat=True))
+def _hand_over_named(model: type[Project | RegisteredModel], user: User, to: User) -> None:
+    """Objects whose names are unique among those of an owner."""
+    rows = model._default_manager  # noqa: SLF001
+    taken = set(rows.filter(owner=to).values_list("name", flat=True))
+    length = model._meta.get_field("name").max_length  # noqa: SLF001
+    for pk, name in rows.filter(owner=user).values_list("pk", "name"):
+        free = _free_name(name, taken, user, length)
+        rows.filter(pk=pk).update(owner=to, name=free)
+        taken.add(free)
+
+
+def _free_name(name: str, taken: Container[str], user: User, length: int) -> str:
     free, number = name, 1
     while free in taken:
         suffix = f" (of {user.username})" if number == 1 else f" (of {user.username}, {number})"
-        free, number = name[: MAX_NAME - len(suffix)] + suffix, number + 1
+        free, number = name[: length - len(suffix)] + suffix, number + 1
     return free

@@ -34,7 +34,7 @@ class DeletionForm(forms.Form):
             (DELETE, "Delete them, with their files; running jobs are cancelled"),
         ],
         widget=forms.RadioSelect,
-        label="Jobs, sweeps, datasets and projects",
+        label="Jobs, sweeps, datasets, projects and registered models",
     )
     # A list of all users would grow with the installation.
     to = forms.ModelChoiceField(

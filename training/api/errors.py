@@ -71,7 +71,12 @@ RETRY_SECONDS = "2"
 TOO_LARGE = "A value or the query of the request is too large for the database."
 TOO_COMPLEX = "The request has too many conditions; use fewer."
 # SQLite's messages for queries beyond its limits.
-_TOO_COMPLEX = ("Expression tree is too large", "too many SQL variables", "parser stack overflow")
+_TOO_COMPLEX = (
+    "Expression tree is too large",
+    "too many SQL variables",
+    "parser stack overflow",
+    "LIKE or GLOB pattern too complex",
+)
 
 
 class ProblemExtensions(TypedDict, total=False):

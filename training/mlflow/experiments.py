@@ -19,11 +19,12 @@ from training.jobs.projects import (
     update_project,
 )
 from training.mlflow import messages as m
+from training.mlflow.columns import require_room
 from training.mlflow.errors import MlflowError, invalid, not_found
 from training.mlflow.filter_grammar import Attributes, Column, parse_filter, parse_order
 from training.mlflow.filter_values import select
 from training.mlflow.operations import EMPTY, Empty
-from training.mlflow.pages import decode_token, encode_token
+from training.mlflow.pages import decode_token, first_page, next_token
 from training.models import Job, MlflowExperiment, Project
 
 DEFAULT_ID = "0"
@@ -70,6 +71,7 @@ def create(user: User, request: m.CreateExperiment) -> m.CreateExperimentRespons
             project = create_project(user, name)
             if request.tags:
                 tags = {tag.key: tag.value for tag in request.tags}
+                require_room("tags", tags)
                 MlflowExperiment.objects.create(project=project, tags=tags)
     except ProjectNameTakenError:
         raise MlflowError(
@@ -123,15 +125,14 @@ def search(user: User, request: m.SearchExperiments) -> m.ExperimentsResponse:
     conditions = parse_filter(request.filter, ATTRIBUTES)
     orders = [parse_order(text, ATTRIBUTES) for text in request.order_by]
     start = decode_token(request.page_token)
-    end = start + request.max_results
     projects = _visible(user).order_by("-created_at", "pk")
     everything = [*map(as_message, projects), default_experiment(user)]
     stage = {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",)}.get(request.view_type)
     viewed = [one for one in everything if not stage or one.lifecycle_stage in stage]
     found = select(viewed, conditions, orders, _value)
+    page = first_page(found[start : start + request.max_results])
     return m.ExperimentsResponse(
-        experiments=found[start:end],
-        next_page_token=encode_token(end) if end < len(found) else None,
+        experiments=page, next_page_token=next_token(start, len(page), len(found))
     )
 
 
@@ -205,6 +206,7 @@ def _change_tags(user: User, experiment: str, key: str, value: str | None) -> Em
         row = MlflowExperiment.objects.select_for_update().get(project=project)
         if value is not None:
             row.tags[key] = value
+            require_room("tags", row.tags)
         elif row.tags.pop(key, None) is None:
             raise not_found(f"No tag with name: {key} in experiment with id {experiment}")
         row.save(update_fields=["tags"])

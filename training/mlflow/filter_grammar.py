@@ -22,6 +22,8 @@ Operator = Literal[
 Value = str | float | tuple[str, ...] | None
 
 MAX_CONDITIONS = 50
+# A comparison takes time for each character of the pattern, and SQLite refuses very long ones.
+MAX_PATTERN = 1000
 _KINDS: dict[str, Kind] = {
     "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "run": "attribute",
     "metric": "metric", "metrics": "metric",
@@ -30,7 +32,8 @@ _KINDS: dict[str, Kind] = {
     "dataset": "dataset", "datasets": "dataset",
 }  # fmt: skip
 _NUMERIC = frozenset({"=", "!=", "<", "<=", ">", ">="})
-_TEXTUAL = frozenset({"=", "!=", "LIKE", "ILIKE"})
+_PATTERNS = frozenset({"LIKE", "ILIKE"})
+_TEXTUAL = _PATTERNS | {"=", "!="}
 _LISTS, _NULLS = frozenset({"IN", "NOT IN"}), frozenset({"IS NULL", "IS NOT NULL"})
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -134,6 +137,8 @@ class _Parser:
             return Condition(column, operator, None)
         if operator in _LISTS:
             return Condition(column, operator, self._list())
+        if operator in _PATTERNS:
+            return Condition(column, operator, self._pattern(operator))
         is_number = self._is_numeric(column)
         return Condition(column, operator, self._number(column) if is_number else self._string())
 
@@ -215,6 +220,15 @@ class _Parser:
         if token.kind != "string":
             raise invalid(f"Expected a quoted string value (e.g. 'my-value'). Found {token.text}")
         return token.text[1:-1]
+
+    def _pattern(self, operator: Operator) -> str:
+        text = self._string()
+        if len(text) > MAX_PATTERN:
+            raise invalid(
+                f"The pattern of {operator} has {len(text):,} characters; use at most "
+                f"{MAX_PATTERN:,}."
+            )
+        return text
 
     def _list(self) -> tuple[str, ...]:
         if not self._next_is_mark("("):

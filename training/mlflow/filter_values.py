@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from training.mlflow.filter_grammar import Column, Condition, Order
@@ -50,22 +52,36 @@ def matches(condition: Condition, value: str | float | None) -> bool:
 
 
 def is_like(text: str, pattern: str) -> bool:
-    """SQL's LIKE without escapes, in time that grows with the product of the lengths."""
-    at = position = 0
-    star, resume = -1, 0
-    while at < len(text):
-        symbol = pattern[position] if position < len(pattern) else ""
-        if symbol == "%":
-            star, resume = position, at
-            position += 1
-        elif symbol in ("_", text[at]) and symbol:
-            at, position = at + 1, position + 1
-        elif star >= 0:
-            resume += 1
-            at, position = resume, star + 1
-        else:
+    """SQL's LIKE without escapes."""
+    first, *others = pattern.split("%")
+    if not others:
+        return len(text) == len(pattern) and _find(pattern, text, 0, len(text)) == 0
+    *between, last = others
+    if len(text) < len(first) + len(last) or _find(first, text, 0, len(first)) != 0:
+        return False
+    at, end = len(first), len(text) - len(last)
+    # The leftmost place of each piece leaves the most room for the next, so none is tried twice.
+    for piece in between:
+        found = _find(piece, text, at, end)
+        if found < 0:
             return False
-    return not pattern[position:].strip("%")
+        at = found + len(piece)
+    return _find(last, text, end, len(text)) == end
+
+
+def _find(piece: str, text: str, start: int, end: int) -> int:
+    """As `str.find`, with `_` for any character."""
+    if "_" not in piece:
+        return text.find(piece, start, end)
+    found = _as_regex(piece).search(text, start, end)
+    return found.start() if found else -1
+
+
+@lru_cache(maxsize=100)
+def _as_regex(piece: str) -> re.Pattern[str]:
+    # Without repetitions, so that it cannot backtrack.
+    symbols = ("." if symbol == "_" else re.escape(symbol) for symbol in piece)
+    return re.compile("".join(symbols), re.DOTALL)
 
 
 def _compare(operator: str, value: float, wanted: float) -> bool:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from training.mlflow import model_messages as mm
 from training.mlflow import runs
+from training.mlflow.columns import require_room
 from training.mlflow.errors import not_found
 from training.mlflow.experiments import artifact_location, experiment_id, milliseconds
 from training.mlflow.filter_grammar import (
@@ -24,7 +25,7 @@ from training.mlflow.filter_grammar import (
 from training.mlflow.filter_values import select
 from training.mlflow.messages import CreateRun, Param, UpdateRun
 from training.mlflow.operations import EMPTY, Empty
-from training.mlflow.pages import decode_token, encode_token
+from training.mlflow.pages import decode_token, first_page, next_token
 from training.mlflow.run_rows import in_experiments, visible_runs, writable_run
 from training.models import LoggedModel
 
@@ -50,6 +51,8 @@ def create(user: User, request: mm.CreateLoggedModel) -> mm.LoggedModelResponse:
             tags={tag.key: tag.value for tag in request.tags},
             updated_at=timezone.now(),
         )
+        require_room("parameters", model.params)
+        require_room("tags", model.tags)
         model.name = request.name or f"model-{model.pk[2:10]}"
         model.save(force_insert=True)
     return _response(model)
@@ -77,12 +80,14 @@ def delete(user: User, request: mm.LoggedModelId) -> Empty:
 def log_params(user: User, request: mm.LogLoggedModelParams) -> Empty:
     with changed_model(user, request.model_id) as model:
         model.params.update({param.key: param.value for param in request.params})
+        require_room("parameters", model.params)
     return EMPTY
 
 
 def set_tags(user: User, request: mm.SetLoggedModelTags) -> mm.LoggedModelResponse:
     with changed_model(user, request.model_id) as model:
         model.tags.update({tag.key: tag.value for tag in request.tags})
+        require_room("tags", model.tags)
     return _response(model)
 
 
@@ -99,16 +104,15 @@ def search(user: User, request: mm.SearchLoggedModels) -> mm.LoggedModelsRespons
     conditions = parse_filter(request.filter, ATTRIBUTES)
     orders = [_order(one) for one in request.order_by]
     start = decode_token(request.page_token)
-    end = start + request.max_results
     jobs = in_experiments(visible_runs(user), user, request.experiment_ids)
     rows = LoggedModel.objects.select_related("job").filter(job__in=jobs.values("pk"))
     for one in conditions:
         if one.column == Column("attribute", "name") and one.operator == "=":
             rows = rows.filter(name=one.value)  # the most common filter, by the database
     found = select(rows, conditions, orders, _value)
+    page = first_page(map(as_message, found[start : start + request.max_results]))
     return mm.LoggedModelsResponse(
-        models=[as_message(model) for model in found[start:end]],
-        next_page_token=encode_token(end) if end < len(found) else None,
+        models=page, next_page_token=next_token(start, len(page), len(found))
     )
 
 

@@ -10,7 +10,15 @@ import re
 from collections import Counter
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    model_validator,
+)
 
 from heimdall_sdk.text import check_characters
 
@@ -20,6 +28,8 @@ MAX_KEY, MAX_PARAM_VALUE, MAX_TAG_VALUE = 250, 6000, 8000
 MAX_METRICS, MAX_PARAMS, MAX_ENTITIES, MAX_RESULTS = 1000, 100, 1000, 50_000
 MAX_EXPERIMENT_TAG_VALUE, MAX_DATASETS = 20_000, 1000
 DEFAULT_RESULTS = 1000
+# Limits of MLflow's server (`mlflow/server/handlers.py`), and the page size of its client.
+MAX_POINTS_OF_RUN, MAX_POINTS = 2500, 25_000
 
 
 _NAME = re.compile(r"[/\w.\- :]*")
@@ -57,7 +67,9 @@ Name = Annotated[Key, AfterValidator(_check_name)]  # of a metric, parameter or 
 ParamValue = Annotated[Text, AfterValidator(lambda text: text[:MAX_PARAM_VALUE])]
 TagValue = Annotated[Text, AfterValidator(lambda text: text[:MAX_TAG_VALUE])]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Listed = Annotated[list[Item], BeforeValidator(_as_list)]
+# Collecting the errors of all items would take many times the memory of the body.
+Items = Annotated[list[Item], FailFast()]
+Listed = Annotated[Items[Item], BeforeValidator(_as_list)]
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
 LifecycleStage = Literal["active", "deleted"]
@@ -132,14 +144,14 @@ class Dataset(Message):
 
     name: Annotated[Text, Field(min_length=1, max_length=500)]
     digest: Annotated[Text, Field(min_length=1, max_length=36)]
-    source_type: Text
+    source_type: Annotated[Text, Field(max_length=500)]
     source: Annotated[Text, Field(max_length=65_535)]
     schema_: Annotated[Text, Field(max_length=1_048_575)] | None = Field(None, alias="schema")
-    profile: Text | None = None
+    profile: Annotated[Text, Field(max_length=1_048_575)] | None = None
 
 
 class DatasetInput(Message):
-    tags: list[StoredTag] = []
+    tags: Annotated[Items[StoredTag], Field(max_length=MAX_PARAMS)] = []
     dataset: Dataset
 
 
@@ -171,7 +183,7 @@ class Run(Message):
 class CreateExperiment(Message):
     name: Annotated[Text, Field(min_length=1)]
     artifact_location: Text = ""
-    tags: Annotated[list[Tag], Field(max_length=MAX_ENTITIES)] = []
+    tags: Annotated[Items[Tag], Field(max_length=MAX_ENTITIES)] = []
 
 
 class ExperimentId(Message):
@@ -224,7 +236,7 @@ class CreateRun(Message):
     user_id: Annotated[Text, Field(max_length=256)] = ""
     run_name: Text = ""
     start_time: Int64 | None = None
-    tags: Annotated[list[Tag], Field(max_length=MAX_ENTITIES)] = []
+    tags: Annotated[Items[Tag], Field(max_length=MAX_ENTITIES)] = []
 
 
 class RunId(Message):
@@ -263,9 +275,9 @@ class DeleteTag(RunId):
 
 
 class LogBatch(RunId):
-    metrics: Annotated[list[Metric], Field(max_length=MAX_METRICS)] = []
-    params: Annotated[list[Param], Field(max_length=MAX_PARAMS)] = []
-    tags: Annotated[list[Tag], Field(max_length=MAX_PARAMS)] = []
+    metrics: Annotated[Items[Metric], Field(max_length=MAX_METRICS)] = []
+    params: Annotated[Items[Param], Field(max_length=MAX_PARAMS)] = []
+    tags: Annotated[Items[Tag], Field(max_length=MAX_PARAMS)] = []
 
     @model_validator(mode="after")
     def _check_total(self) -> LogBatch:
@@ -285,12 +297,12 @@ class LogBatch(RunId):
 
 
 class LogInputs(RunId):
-    datasets: Annotated[list[DatasetInput], Field(max_length=MAX_DATASETS)] = []
-    models: Annotated[list[ModelInput], Field(max_length=MAX_DATASETS)] = []
+    datasets: Annotated[Items[DatasetInput], Field(max_length=MAX_DATASETS)] = []
+    models: Annotated[Items[ModelInput], Field(max_length=MAX_DATASETS)] = []
 
 
 class LogOutputs(RunId):
-    models: Annotated[list[ModelOutput], Field(max_length=MAX_DATASETS)] = []
+    models: Annotated[Items[ModelOutput], Field(max_length=MAX_DATASETS)] = []
 
 
 class RunResponse(Message):
@@ -314,7 +326,7 @@ class RunsResponse(Message):
 class GetMetricHistory(RunId):
     metric_key: Text
     page_token: Text = ""
-    max_results: Annotated[int, Field(ge=1)] | None = None
+    max_results: Annotated[int, Field(ge=1)] = MAX_POINTS
 
 
 class MetricHistoryResponse(Message):
@@ -327,7 +339,7 @@ class GetMetricHistoryBulk(Message):
     metric_key: Text
     start_step: int | None = None
     end_step: int | None = None
-    max_results: Annotated[int, Field(ge=1)] = 2500
+    max_results: Annotated[int, Field(ge=1, le=MAX_POINTS_OF_RUN)] = MAX_POINTS_OF_RUN
 
 
 class MetricHistoryBulkResponse(Message):

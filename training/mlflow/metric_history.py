@@ -37,12 +37,12 @@ class _History:
 
 
 def get_history(user: User, request: m.GetMetricHistory) -> m.MetricHistoryResponse:
-    """All values, ordered by time, then step and value, as MLflow's store does."""
+    """A page of the values, ordered by time, then step and value, as MLflow's store does."""
     job = find_run(user, request.run_id)
     start = decode_token(request.page_token)
     found = _read(job, request.metric_key)
     found = found.select(np.lexsort((found.values, found.steps, found.times)))
-    end = start + (request.max_results or len(found))
+    end = start + min(request.max_results, m.MAX_POINTS)
     return m.MetricHistoryResponse.model_construct(
         metrics=[
             m.Metric.model_construct(
@@ -64,7 +64,7 @@ def get_history_of_runs(user: User, request: m.GetMetricHistoryBulk) -> m.Metric
             f"end_step must be greater than start_step. Found start_step={start} and "
             f"end_step={end}."
         )
-    jobs = [find_run(user, run_id) for run_id in request.run_ids]
+    jobs = [find_run(user, run_id) for run_id in dict.fromkeys(request.run_ids)]
     found = []
     for job in jobs:
         history = _read(job, request.metric_key)

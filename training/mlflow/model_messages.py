@@ -10,6 +10,7 @@ from training.mlflow.messages import (
     MAX_ENTITIES,
     MAX_RESULTS,
     FileInfo,
+    Items,
     Key,
     Listed,
     Message,
@@ -19,7 +20,7 @@ from training.mlflow.messages import (
     Text,
 )
 
-MAX_REGISTRY_VALUE, MAX_NAME = 100_000, 250
+MAX_REGISTRY_VALUE, MAX_NAME, MAX_ADDRESS = 100_000, 250, 10_000
 Status = Literal[
     "LOGGED_MODEL_STATUS_UNSPECIFIED",
     "LOGGED_MODEL_PENDING",
@@ -66,8 +67,8 @@ class CreateLoggedModel(Message):
     name: Annotated[Text, Field(max_length=500)] = ""
     model_type: Annotated[Text, Field(max_length=500)] = ""
     source_run_id: Text = ""
-    params: Annotated[list[Param], Field(max_length=1000)] = []
-    tags: Annotated[list[ModelTag], Field(max_length=1000)] = []
+    params: Annotated[Items[Param], Field(max_length=1000)] = []
+    tags: Annotated[Items[ModelTag], Field(max_length=1000)] = []
 
 
 class LoggedModelId(Message):
@@ -79,11 +80,11 @@ class FinalizeLoggedModel(LoggedModelId):
 
 
 class LogLoggedModelParams(LoggedModelId):
-    params: Annotated[list[Param], Field(max_length=1000)] = []
+    params: Annotated[Items[Param], Field(max_length=1000)] = []
 
 
 class SetLoggedModelTags(LoggedModelId):
-    tags: Annotated[list[ModelTag], Field(max_length=1000)] = []
+    tags: Annotated[Items[ModelTag], Field(max_length=1000)] = []
 
 
 class DeleteLoggedModelTag(LoggedModelId):
@@ -108,7 +109,7 @@ class SearchLoggedModels(Message):
     experiment_ids: Annotated[Listed[Text], Field(max_length=1000)] = []
     filter: Annotated[Text, Field(max_length=20_000)] = ""
     max_results: Annotated[int, Field(ge=1, le=MAX_RESULTS)] = 100
-    order_by: Annotated[list[ModelOrder], Field(max_length=20)] = []
+    order_by: Annotated[Items[ModelOrder], Field(max_length=20)] = []
     page_token: Text = ""
 
 
@@ -149,7 +150,7 @@ class RegisteredModelMessage(Message):
 
 class CreateRegisteredModel(Message):
     name: Name
-    tags: Annotated[list[ModelTag], Field(max_length=MAX_ENTITIES)] = []
+    tags: Annotated[Items[ModelTag], Field(max_length=MAX_ENTITIES)] = []
     description: Annotated[Text, Field(max_length=20_000)] = ""
 
 
@@ -186,11 +187,11 @@ class SetAlias(AliasName, Version):
 
 
 class CreateModelVersion(ModelName):
-    source: Text
+    source: Annotated[Text, Field(max_length=MAX_ADDRESS)]
     run_id: Text = ""
-    run_link: Text = ""
+    run_link: Annotated[Text, Field(max_length=MAX_ADDRESS)] = ""
     description: Annotated[Text, Field(max_length=20_000)] = ""
-    tags: Annotated[list[ModelTag], Field(max_length=MAX_ENTITIES)] = []
+    tags: Annotated[Items[ModelTag], Field(max_length=MAX_ENTITIES)] = []
     model_id: Text = ""
 
 

@@ -1,13 +1,37 @@
-"""Page tokens: the offset of the next page."""
+"""Pages of searches; the token of a page is its offset."""
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from training.mlflow.errors import invalid
 
+Message = TypeVar("Message", bound=BaseModel)
 MAX_OFFSET = 2**31
+# A page ends early at this size; clients follow its token as usual.
+MAX_PAGE_BYTES = 16_000_000
+
+
+def first_page(messages: Iterable[Message]) -> list[Message]:
+    """The messages of one page: as many as its size allows, but at least one."""
+    found: list[Message] = []
+    size = 0
+    for message in messages:
+        size += len(message.model_dump_json(exclude_none=True))
+        if found and size > MAX_PAGE_BYTES:
+            break
+        found.append(message)
+    return found
+
+
+def next_token(start: int, sent: int, total: int) -> str | None:
+    """The token of the page after `sent` of `total` rows from `start` on."""
+    return encode_token(start + sent) if start + sent < total else None
 
 
 def encode_token(offset: int) -> str:

@@ -9,11 +9,13 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name
+from heimdall_sdk.text import TextError, clean_name, clean_notes, normalize_name, normalize_text
 from training.jobs import reports
+from training.jobs.config_limits import config_problem
 from training.mlflow import messages as m
+from training.mlflow.columns import require_room
 from training.mlflow.errors import invalid, not_found
-from training.mlflow.run_rows import NOTE, RUN_NAME, params_of, writable_run
+from training.mlflow.run_rows import INPUTS, NOTE, RUN_NAME, params_of, writable_run
 from training.models import Job, MlflowRun
 from training.points.rows import InvalidPointError, PointReader, Row
 
@@ -35,14 +37,15 @@ def record(
         locked = writable_run(user, run_id, lock=True)
         changes: dict[str, Any] = {}
         if params or tags:
-            more, _ = MlflowRun.objects.get_or_create(
+            more, _ = MlflowRun.objects.defer(*INPUTS).get_or_create(
                 job=locked, defaults={"user_id": locked.owner.username}
             )
             changes = {
                 **_add_params(locked, more, params or {}),
                 **set_tags(locked, more, tags or {}),
             }
-            more.save()
+            # The row is not locked: other requests add inputs or delete the run.
+            more.save(update_fields=["tags", "params"])
         rejected = reports.record_points(locked, points, user.username, **changes)
         if rejected:
             raise invalid(rejected[0].reason)
@@ -89,22 +92,27 @@ def set_tags(job: Job, more: MlflowRun, tags: Mapping[str, str]) -> dict[str, An
     Tags of the user are labels of the job too, as far as there is room.
     """
     changes: dict[str, Any] = {}
-    labels = list(job.tags)
+    labels, is_changed = list(job.tags), False
     for key, value in tags.items():
         if key == RUN_NAME:
-            changes["name"] = clean_name(value)[:MAX_NAME].strip()
+            # Cleaned again, because the remaining characters may be invisible.
+            changes["name"] = clean_name(clean_name(value)[:MAX_NAME])
         elif key == NOTE:
-            changes["notes"] = clean_notes(value)[:MAX_NOTES]
+            # Some characters become several in NFC.
+            changes["notes"] = normalize_text(clean_notes(value))[:MAX_NOTES]
         else:
             labels = _with_label(labels, key, more.tags.get(key), value)
             more.tags[key] = value
+            is_changed = True
+    if is_changed:
+        require_room("tags", more.tags)
     if labels != job.tags:
         changes["tags"] = labels
     return changes
 
 
 def _add_params(job: Job, more: MlflowRun, params: Mapping[str, str]) -> dict[str, Any]:
-    known = params_of(job) | more.params
+    known = params_of(job, more)
     for key, value in params.items():
         if known.get(key, value) != value:
             raise invalid(
@@ -115,8 +123,14 @@ def _add_params(job: Job, more: MlflowRun, params: Mapping[str, str]) -> dict[st
     new = {key: value for key, value in params.items() if key not in known}
     if not job.reported:
         more.params = {**more.params, **new}
+        require_room("parameters", more.params)
         return {}
-    return {"config": {**job.config, **new}} if new else {}
+    if not new:
+        return {}
+    config = {**job.config, **new}
+    if problem := config_problem(config):
+        raise invalid(problem)
+    return {"config": config}
 
 
 def _with_label(

@@ -12,13 +12,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from training.mlflow import model_messages as mm
+from training.mlflow.columns import require_room
 from training.mlflow.errors import MlflowError, invalid, not_found
 from training.mlflow.experiments import milliseconds
 from training.mlflow.filter_grammar import Attributes, Column, parse_filter, parse_order
 from training.mlflow.filter_values import select
 from training.mlflow.logged_models import artifact_uri, changed_model, find_model
 from training.mlflow.operations import EMPTY, Empty
-from training.mlflow.pages import decode_token, encode_token
+from training.mlflow.pages import decode_token, first_page, next_token
 from training.models import ModelVersion, RegisteredModel
 
 # A tag that MLflow's own server sets too.
@@ -34,17 +35,24 @@ VERSION_ATTRIBUTES = Attributes(
     textual=frozenset({"name", "run_id", "source_path"}),
     in_lists=frozenset({"name", "run_id"}),
 )
+MAX_MODELS = 10_000  # of a user
+MAX_VERSIONS = 10_000  # of a model
+MAX_LISTED = 1000  # versions in the tag of a logged model
 _SOURCES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
 def create(user: User, request: mm.CreateRegisteredModel) -> mm.RegisteredModelResponse:
+    if RegisteredModel.objects.filter(owner=user).count() >= MAX_MODELS:
+        raise invalid(f"A user has at most {MAX_MODELS:,} registered models; delete some.")
+    tags = {tag.key: tag.value for tag in request.tags}
+    require_room("tags", tags)
     try:
         with transaction.atomic():
             model = RegisteredModel.objects.create(
                 owner=user,
                 name=request.name,
                 description=request.description,
-                tags={tag.key: tag.value for tag in request.tags},
+                tags=tags,
                 updated_at=timezone.now(),
             )
     except IntegrityError:
@@ -80,11 +88,10 @@ def search(user: User, request: mm.SearchRegistered) -> mm.RegisteredModelsRespo
     conditions = parse_filter(request.filter, ATTRIBUTES)
     orders = [parse_order(text, ATTRIBUTES) for text in request.order_by]
     start = decode_token(request.page_token)
-    end = start + request.max_results
     found = select(_models(user), conditions, orders, _value)
+    page = first_page(map(as_message, found[start : start + request.max_results]))
     return mm.RegisteredModelsResponse(
-        registered_models=[as_message(model) for model in found[start:end]],
-        next_page_token=encode_token(end) if end < len(found) else None,
+        registered_models=page, next_page_token=next_token(start, len(page), len(found))
     )
 
 
@@ -95,6 +102,7 @@ def latest_versions(user: User, request: mm.ModelName) -> mm.ModelVersionsRespon
 def set_tag(user: User, request: mm.SetModelTag) -> Empty:
     with _changed(user, request.name) as model:
         model.tags[request.key] = request.value
+        require_room("tags", model.tags)
     return EMPTY
 
 
@@ -108,6 +116,7 @@ def set_alias(user: User, request: mm.SetAlias) -> Empty:
     _find_version(user, request)
     with _changed(user, request.name) as model:
         model.aliases[request.alias] = request.version
+        require_room("aliases", model.aliases)
     return EMPTY
 
 
@@ -133,7 +142,11 @@ def create_version(user: User, request: mm.CreateModelVersion) -> mm.ModelVersio
     run_id = request.run_id
     if logged is not None and not run_id and not logged.without_run:
         run_id = logged.job_id.hex
+    tags = {tag.key: tag.value for tag in request.tags}
+    require_room("tags", tags)
     with _changed(user, request.name) as model:
+        if model.versions.count() >= MAX_VERSIONS:
+            raise invalid(f"A model has at most {MAX_VERSIONS:,} versions; delete some.")
         newest = model.versions.order_by("-version").values_list("version", flat=True).first()
         version = ModelVersion.objects.create(
             registered=model,
@@ -143,7 +156,7 @@ def create_version(user: User, request: mm.CreateModelVersion) -> mm.ModelVersio
             run_link=request.run_link,
             logged_model_id=request.model_id,
             description=request.description,
-            tags={tag.key: tag.value for tag in request.tags},
+            tags=tags,
             updated_at=timezone.now(),
         )
     if logged is not None:
@@ -175,13 +188,12 @@ def search_versions(user: User, request: mm.SearchRegistered) -> mm.ModelVersion
     conditions = parse_filter(request.filter, VERSION_ATTRIBUTES)
     orders = [parse_order(text, VERSION_ATTRIBUTES) for text in request.order_by]
     start = decode_token(request.page_token)
-    end = start + request.max_results
     rows = ModelVersion.objects.filter(registered__in=_models(user)).select_related("registered")
     newest_first = rows.order_by("-updated_at", "registered__name", "-version")
     found = select(newest_first, conditions, orders, _version_value)
+    page = first_page(map(version_message, found[start : start + request.max_results]))
     return mm.ModelVersionsResponse(
-        model_versions=[version_message(version) for version in found[start:end]],
-        next_page_token=encode_token(end) if end < len(found) else None,
+        model_versions=page, next_page_token=next_token(start, len(page), len(found))
     )
 
 
@@ -196,6 +208,7 @@ def download_uri(user: User, request: mm.Version) -> mm.DownloadUriResponse:
 def set_version_tag(user: User, request: mm.SetVersionTag) -> Empty:
     with _changed_version(user, request) as version:
         version.tags[request.key] = request.value
+        require_room("tags", version.tags)
     return EMPTY
 
 
@@ -303,10 +316,16 @@ def _tags(tags: dict[str, str]) -> list[mm.ModelTag] | None:
 def _with_version(text: str, version: ModelVersion) -> str:
     try:
         known = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         known = []
-    listed = known if isinstance(known, list) else []
+    # Clients can set the tag to anything.
+    listed = [one for one in known if _is_flat(one)] if isinstance(known, list) else []
+    listed = listed[1 - MAX_LISTED :]
     return json.dumps([*listed, {"name": version.registered.name, "version": version.version}])
+
+
+def _is_flat(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str | int) for one in value.values())
 
 
 def _value(model: RegisteredModel, column: Column) -> str | float | None:

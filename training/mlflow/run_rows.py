@@ -34,9 +34,14 @@ STATUS: Mapping[str, m.RunStatus] = {
 }
 
 
-def all_runs() -> QuerySet[Job]:
-    rows = Job.objects.filter(kind=Job.Kind.TRAINING)
-    return rows.select_related("owner", "mlflow_run")
+INPUTS = ("inputs", "model_inputs", "model_outputs")
+_LARGE = ("tags", "params", *INPUTS)
+
+
+def all_runs(*, whole: bool = False) -> QuerySet[Job]:
+    """Without `whole`, the large columns are read when they are accessed."""
+    rows = Job.objects.filter(kind=Job.Kind.TRAINING).select_related("owner", "mlflow_run")
+    return rows if whole else rows.defer(*(f"mlflow_run__{name}" for name in _LARGE))
 
 
 def visible_runs(user: User) -> QuerySet[Job]:
@@ -53,9 +58,9 @@ def in_experiments(rows: QuerySet[Job], user: User, experiments: Sequence[str]) 
     return rows.filter(wanted)
 
 
-def find_run(user: User, run_id: str, *, lock: bool = False) -> Job:
+def find_run(user: User, run_id: str, *, lock: bool = False, whole: bool = False) -> Job:
     """A job that the user can see, with its row locked if `lock`; raises MlflowError."""
-    pk, rows = as_uuid(run_id), visible_by_key(all_runs(), user)
+    pk, rows = as_uuid(run_id), visible_by_key(all_runs(whole=whole), user)
     if lock:
         rows = rows.select_for_update(of=("self",))
     found = rows.filter(pk=pk).first() if pk else None
@@ -101,9 +106,8 @@ def is_deleted(job: Job) -> bool:
     return more is not None and more.deleted_at is not None
 
 
-def params_of(job: Job) -> dict[str, str]:
+def params_of(job: Job, more: MlflowRun | None) -> dict[str, str]:
     """The configuration as texts, and parameters that a program has logged in addition."""
-    more = stored(job)
     return {**job.config, **job.config_texts, **(more.params if more else {})}
 
 
@@ -120,7 +124,8 @@ def as_message(job: Job) -> m.Run:
     data = m.RunData.model_construct(
         metrics=_metrics(job),
         params=[
-            m.Param.model_construct(key=key, value=value) for key, value in params_of(job).items()
+            m.Param.model_construct(key=key, value=value)
+            for key, value in params_of(job, more).items()
         ],
         tags=[m.Tag.model_construct(key=key, value=value) for key, value in tags_of(job).items()],
     )

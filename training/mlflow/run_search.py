@@ -29,7 +29,7 @@ from training.mlflow.filter_grammar import (
     parse_filter,
     parse_order,
 )
-from training.mlflow.pages import decode_token, encode_token
+from training.mlflow.pages import decode_token, first_page, next_token
 from training.mlflow.run_rows import (
     NOTE,
     RUN_NAME,
@@ -59,7 +59,7 @@ _ALIASES = dict.fromkeys(("run name", "Run name", "Run Name"), "run_name") | dic
 _LOOKUPS: Mapping[str, Callable[..., Any]] = {
     "=": Exact, "<": LessThan, "<=": LessThanOrEqual, ">": GreaterThan, ">=": GreaterThanOrEqual,
 }  # fmt: skip
-READ_TOGETHER = 500  # runs; statements may have 999 parameters
+READ_TOGETHER = 100  # runs, whose columns may have megabytes
 MIN_MOMENT, MAX_MOMENT = 0.0, 253_402_300_799_999.0  # 1970 to 9999, in milliseconds
 
 
@@ -75,9 +75,13 @@ def search(user: User, request: m.SearchRuns) -> m.RunsResponse:
     # The keys only: a database sorts narrow rows faster than complete runs.
     ordered = rows.order_by(*_ordering(orders)).values_list("pk", flat=True)
     keys = list(ordered[start : end + 1])
+    page = first_page(as_message(job) for job in _read(keys[: request.max_results]))
+    # Not the number of runs: those deleted in the meantime are missing.
+    sent = (
+        keys.index(UUID(page[-1].info.run_id)) + 1 if page else min(len(keys), request.max_results)
+    )
     return m.RunsResponse.model_construct(
-        runs=[as_message(job) for job in _read(keys[: request.max_results])],
-        next_page_token=encode_token(end) if len(keys) > request.max_results else None,
+        runs=page, next_page_token=next_token(start, sent, start + len(keys))
     )
 
 
@@ -85,7 +89,7 @@ def _read(keys: Sequence[UUID]) -> Iterator[Job]:
     """The jobs, in the order of the keys; jobs deleted in the meantime are skipped."""
     for first in range(0, len(keys), READ_TOGETHER):
         some = keys[first : first + READ_TOGETHER]
-        jobs = all_runs().select_related("point_index").in_bulk(some)
+        jobs = all_runs(whole=True).select_related("point_index").in_bulk(some)
         yield from (jobs[key] for key in some if key in jobs)
 
 

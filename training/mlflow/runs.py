@@ -14,6 +14,7 @@ from django.utils import timezone
 from training.jobs import lifecycle, reports
 from training.mlflow import messages as m
 from training.mlflow import recording
+from training.mlflow.columns import require_room
 from training.mlflow.errors import invalid
 from training.mlflow.experiments import find_project
 from training.mlflow.operations import EMPTY, Empty
@@ -61,7 +62,7 @@ def create(user: User, request: m.CreateRun) -> m.RunResponse:
 
 
 def get(user: User, request: m.RunId) -> m.RunResponse:
-    return m.RunResponse(run=as_message(find_run(user, request.run_id)))
+    return m.RunResponse(run=as_message(find_run(user, request.run_id, whole=True)))
 
 
 def update(user: User, request: m.UpdateRun) -> m.RunInfoResponse:
@@ -150,6 +151,9 @@ def _stored_run(user: User, run_id: str) -> Iterator[MlflowRun]:
         MlflowRun.objects.get_or_create(job=job, defaults={"user_id": job.owner.username})
         mlflow_run = MlflowRun.objects.select_for_update().get(job=job)
         yield mlflow_run
+        require_room("inputs", mlflow_run.inputs)
+        require_room("inputs", mlflow_run.model_inputs)
+        require_room("outputs", mlflow_run.model_outputs)
         mlflow_run.save(update_fields=["inputs", "model_inputs", "model_outputs"])
 
 

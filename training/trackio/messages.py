@@ -12,6 +12,9 @@ from heimdall_sdk.text import clean_name, clean_text
 from training.validation import MAX_DEPTH, MAX_INTEGER
 
 MAX_NAME = 200
+# The client keeps logs in an outage and repeats them until they are accepted; only the size of the
+# body limits them. It does not repeat the others.
+MAX_ENTRIES = 100_000
 
 
 def _clean(value: object) -> object:
@@ -98,11 +101,11 @@ class BulkLogSystem(BaseModel):
 
 
 class BulkAlert(BaseModel):
-    alerts: Entries[AlertEntry]
+    alerts: Annotated[Entries[AlertEntry], Field(max_length=MAX_ENTRIES)]
 
 
 class BulkUpload(BaseModel):
-    uploads: Entries[UploadEntry]
+    uploads: Annotated[Entries[UploadEntry], Field(max_length=MAX_ENTRIES)]
 
 
 class ProjectName(BaseModel):

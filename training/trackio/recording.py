@@ -7,7 +7,7 @@ noted on the job's page instead of refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar, cast
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -21,7 +21,7 @@ from heimdall_sdk.messages import Value
 from heimdall_sdk.text import clean_notes
 from training.jobs import reports
 from training.jobs.lifecycle import change, status_event
-from training.models import PointIndex, TrackioEntry, TrackioRun
+from training.models import JobEvent, PointIndex, TrackioEntry, TrackioRun
 from training.points import store
 from training.points.limits import NOT_FINITE, refuse_name
 from training.points.rows import InvalidPointError, PointReader, Row
@@ -38,6 +38,8 @@ from training.trackio.runs import find_or_create_run, new_config
 
 MAX_NOTED = 10
 MAX_ALERT = 2000
+MAX_ALERTS = 300  # of a job in an hour
+ALERT = "Alert ("
 # Entries per transaction; on SQLite, a transaction blocks other writes.
 MAX_TOGETHER = 5000
 # Of one query.
@@ -59,9 +61,9 @@ def _record_logs_of_run(
         run = find_or_create_run(user, entries[0], config)
         new = _not_recorded(run, entries, lambda one: one.log_id)
         rows, reasons = _as_points(run, new)
-        changes = new_config(run.job, config)
+        changes, cut = new_config(run.job, config)
         rejected = reports.record_points(run.job, rows, user.username, **changes)
-        _note(run, user, [*reasons, *(one.reason for one in rejected)])
+        _note(run, user, [*cut, *reasons, *(one.reason for one in rejected)])
 
 
 def record_system(user: User, body: BulkLogSystem) -> None:
@@ -75,12 +77,29 @@ def record_system(user: User, body: BulkLogSystem) -> None:
 def record_alerts(user: User, body: BulkAlert) -> None:
     """Alerts are notes in the history of the job."""
     for entries in _by_run(body.alerts):
-        with transaction.atomic():
-            run = find_or_create_run(user, entries[0])
-            new = _not_recorded(run, entries, lambda one: one.alert_id)
-            reports.record_points(run.job, {}, user.username)
-            builders = [status_event(user.username, "note", _alert_text(one)) for one in new]
-            change(run.job_id, Q(), *builders)
+        for start in range(0, len(entries), MAX_TOGETHER):
+            if not _record_alerts_of_run(user, entries[start : start + MAX_TOGETHER]):
+                break
+
+
+def _record_alerts_of_run(user: User, entries: Sequence[AlertEntry]) -> bool:
+    """Whether there was room for all; an event of a job is also sent to browsers and webhooks."""
+    with transaction.atomic():
+        run = find_or_create_run(user, entries[0])
+        reports.record_points(run.job, {}, user.username)
+        room = max(0, MAX_ALERTS - _recent_alerts(run))
+        new = _not_recorded(run, entries, lambda one: one.alert_id)
+        builders = [status_event(user.username, "note", _alert_text(one)) for one in new[:room]]
+        change(run.job_id, Q(), *builders)
+        if len(new) > room:
+            _note(run, user, [f"A job has at most {MAX_ALERTS} alerts an hour."])
+        return len(new) <= room
+
+
+def _recent_alerts(run: TrackioRun) -> int:
+    notes = JobEvent.objects.filter(job=run.job_id, at__gte=timezone.now() - timedelta(hours=1))
+    alerts = notes.filter(data__cause="note", data__reason__startswith=ALERT)
+    return alerts[:MAX_ALERTS].count()
 
 
 def note_uploads(user: User, body: BulkUpload) -> None:
@@ -196,4 +215,4 @@ def _note(run: TrackioRun, user: User, reasons: Iterable[str]) -> None:
 def _alert_text(entry: AlertEntry) -> str:
     at = "" if entry.step is None else f" at step {entry.step}"
     text = f": {clean_notes(entry.text)}" if entry.text else ""
-    return f"Alert ({clean_notes(entry.level)[:20]}){at}: {entry.title}{text}"[:MAX_ALERT]
+    return f"{ALERT}{clean_notes(entry.level)[:20]}){at}: {entry.title}{text}"[:MAX_ALERT]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -13,7 +14,9 @@ from django.utils import timezone
 from pydantic import JsonValue
 
 from heimdall_sdk.text import clean_name
+from training.api.moments import EARLIEST
 from training.jobs import projects, reports
+from training.jobs.config_limits import MAX_CONFIG_BYTES, MAX_CONFIG_NAMES, config_problem
 from training.models import Job, PointIndex, TrackioEntry, TrackioRun
 from training.points import store
 from training.trackio.messages import (
@@ -27,6 +30,9 @@ from training.trackio.messages import (
 # Keys that the client adds to the configuration.
 CREATED, GROUP = "_Created", "_Group"
 MAX_TAG = 50
+CONFIG_CUT = (
+    f"A configuration has at most {MAX_CONFIG_NAMES:,} names and {MAX_CONFIG_BYTES:,} bytes."
+)
 
 
 def list_runs(user: User, query: ProjectName) -> list[RunRecord]:
@@ -75,10 +81,34 @@ def find_or_create_run(
     return row
 
 
-def new_config(job: Job, config: Mapping[str, JsonValue] | None) -> dict[str, Any]:
-    """The change of the job by the configuration that comes with an entry."""
-    merged = {**job.config, **_of_user(config or {})}
-    return {"config": merged} if merged != job.config else {}
+def new_config(
+    job: Job, config: Mapping[str, JsonValue] | None
+) -> tuple[dict[str, Any], Sequence[str]]:
+    """The change of the job by the configuration of an entry, and why some of it is not stored."""
+    new = _of_user(config or {})
+    merged = _within_limits(job.config, new)
+    changes = {"config": merged} if merged != job.config else {}
+    is_whole = all(name in merged and merged[name] == value for name, value in new.items())
+    return changes, [] if is_whole else [CONFIG_CUT]
+
+
+def _within_limits(
+    config: Mapping[str, JsonValue], new: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """The configuration with as many of the new values as it has room for."""
+    merged = {**config, **new}
+    if config_problem(merged) is None:
+        return merged
+    kept = dict(config)
+    size = len(orjson.dumps(kept))
+    for name, value in new.items():
+        added = len(orjson.dumps({name: value}))
+        removed = len(orjson.dumps({name: kept[name]})) if name in kept else 1
+        has_room = size + added - removed <= MAX_CONFIG_BYTES
+        if has_room and (name in kept or len(kept) < MAX_CONFIG_NAMES):
+            kept[name] = value
+            size += added - removed
+    return kept
 
 
 def _runs(user: User, project: str) -> QuerySet[TrackioRun]:
@@ -90,7 +120,9 @@ def _runs(user: User, project: str) -> QuerySet[TrackioRun]:
 def _create_job(user: User, reference: RunReference, config: Mapping[str, JsonValue]) -> Job:
     project = projects.project_for_job(user, reference.project)
     report = reports.NewReport(
-        name=reference.run, config=_of_user(config), tags=_tags(config.get(GROUP))
+        name=reference.run,
+        config=_within_limits({}, _of_user(config)),
+        tags=_tags(config.get(GROUP)),
     )
     started_at = _timestamp(config.get(CREATED))
     return reports.register(user, report, project, project.team if project else None, started_at)
@@ -107,9 +139,10 @@ def _tags(group: JsonValue) -> Sequence[str]:
 
 
 def _timestamp(text: JsonValue) -> datetime | None:
-    """A past timestamp in ISO 8601; else None."""
+    """A timestamp in ISO 8601 from 1970 to now; else None."""
     try:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return found if found and found.tzinfo and found < timezone.now() else None
+    is_past = found and found.tzinfo and EARLIEST <= found < timezone.now()
+    return found if is_past else None

@@ -10,13 +10,24 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from tests.jobs import claim_job
 from training.accounts import tokens
 from training.jobs import directories, lifecycle, reports, results
 from training.localization.config import TrainConfig
-from training.models import ApiToken, AuditEntry, Dataset, Job, Project, Sweep, TrackioRun
+from training.models import (
+    ApiToken,
+    AuditEntry,
+    Dataset,
+    Job,
+    ModelVersion,
+    Project,
+    RegisteredModel,
+    Sweep,
+    TrackioRun,
+)
 from training.models.states import Status
 from training.models.webhooks import Webhook
 from training.sweeps import lifecycle as sweeps
@@ -99,6 +110,22 @@ def test_runs_of_trackio_are_handed_over(owner: User, bob: User) -> None:
     handed = TrackioRun.objects.filter(owner=bob, job__owner=bob)
     assert sorted(handed.values_list("run_id", flat=True)) == ["a", "b"]
     assert Job.objects.filter(owner=bob, reported=True).count() == 3
+
+
+def test_registered_models_are_handed_over_with_their_versions(owner: User, bob: User) -> None:
+    for user, name in ((owner, "net"), (owner, "n" * 250), (bob, "net"), (bob, "n" * 250)):
+        model = RegisteredModel.objects.create(
+            owner=user, name=name, aliases={"best": 1}, updated_at=timezone.now()
+        )
+        ModelVersion.objects.create(registered=model, version=1, updated_at=timezone.now())
+    assert ", 2 registered models handed to bob" in command("ada", "--hand-to", "bob", "--dry-run")
+    command("ada", "--hand-to", "bob")
+    models = RegisteredModel.objects.filter(owner=bob, aliases={"best": 1})
+    assert set(models.values_list("name", flat=True)) == {
+        "net", "net (of ada)", "n" * 250, "n" * 241 + " (of ada)",
+    }  # fmt: skip
+    assert ModelVersion.objects.count() == 4
+    assert AuditEntry.objects.get(action="user deleted").detail["registered models"] == 2
 
 
 def test_running_jobs_are_asked_to_stop_first(owner: User, job: Job) -> None:

@@ -25,7 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("username")
         choice = parser.add_mutually_exclusive_group(required=True)
         choice.add_argument(
-            "--hand-to", metavar="USERNAME", help="give jobs, sweeps, datasets and projects to"
+            "--hand-to",
+            metavar="USERNAME",
+            help="give jobs, sweeps, datasets, projects and registered models to",
         )
         choice.add_argument(
             "--delete", action="store_true", help="delete them too, with their files"

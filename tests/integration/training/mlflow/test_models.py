@@ -228,3 +228,14 @@ def test_version_from_another_place_is_refused(
 def test_unknown_operation_returns_an_mlflow_error(mlflow: MlflowClient) -> None:
     assert mlflow.post("traces/search", {}, 404)["error_code"] == "ENDPOINT_NOT_FOUND"
     assert mlflow.get("runs/create", {}, 405)["error_code"] == "ENDPOINT_NOT_FOUND"
+
+
+@pytest.mark.parametrize("tag", ["[" * 5000, "[[[1]]]", "{}", "none"])
+def test_tag_of_versions_that_a_client_has_set_is_replaced(
+    mlflow: MlflowClient, registered: str, model_id: str, tag: str
+) -> None:
+    tags = {"tags": [{"key": "mlflow.modelVersions", "value": tag}]}
+    patch(mlflow, f"logged-models/{model_id}/tags", tags)
+    register(mlflow, model_id=model_id)
+    found = LoggedModel.objects.get(pk=model_id).tags["mlflow.modelVersions"]
+    assert json.loads(found) == [{"name": "reg", "version": 1}]

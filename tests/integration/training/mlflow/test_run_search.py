@@ -197,3 +197,14 @@ def test_parameters_of_a_started_job_are_found_as_they_are_shown(
 def test_changed_configuration_is_found_as_it_is_shown(mlflow: MlflowClient, job: Job) -> None:
     lifecycle.change(job.pk, Q(), config={**job.config, "seed": 1e-05, "lr": "x"})
     assert search(mlflow, "params.seed = '1e-05' AND params.lr = 'x'") == "First"
+
+
+@pytest.mark.parametrize("operator", ["LIKE", "ILIKE"])
+def test_longest_pattern_is_compared_by_the_database(mlflow: MlflowClient, operator: str) -> None:
+    """SQLite refuses patterns of more than 50,000 bytes."""
+    mlflow.create_run()
+    longest, longer = (f"run_name {operator} '{'*' * count}'" for count in (1000, 1001))
+    body = {"experiment_ids": ["0"], "filter": longest}
+    assert mlflow.post("runs/search", body)["runs"] == []
+    found = mlflow.post("runs/search", {**body, "filter": longer}, status=400)
+    assert "use at most 1,000" in found["message"]

@@ -18,7 +18,9 @@ from training.accounts.tokens import create_token
 from training.jobs import lifecycle, reports
 from training.jobs.attempts import Attempt
 from training.jobs.chart_series import metrics_json
-from training.models import Job
+from training.mlflow import messages as m
+from training.mlflow import recording
+from training.models import Job, MlflowRun
 from training.models.states import Status
 from training.points import compaction
 
@@ -323,3 +325,60 @@ def test_body_that_is_not_an_object_is_refused(mlflow: MlflowClient) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     answer = mlflow.client.post("/api/2.0/mlflow/runs/create", "{", "application/json")
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("rest", ["a", ""])
+def test_name_of_invisible_characters_is_no_name(mlflow: MlflowClient, rest: str) -> None:
+    name = "\u200b" * 200 + rest
+    run_id = mlflow.create_run(name)
+    mlflow.post("runs/set-tag", {"run_id": run_id, "key": "mlflow.runName", "value": name})
+    assert Job.objects.get().name == ""
+
+
+def test_notes_have_their_length_after_normalization(mlflow: MlflowClient) -> None:
+    note = {"key": "mlflow.note.content", "value": "\U0001d160" * 8000}
+    run_id = mlflow.create_run(tags=[note])
+    assert len(Job.objects.get().notes) == 20_000
+    mlflow.post("runs/set-tag", {"run_id": run_id, **note})
+    assert len(Job.objects.get().notes) == 20_000
+
+
+def test_inputs_added_meanwhile_are_kept(
+    mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, add_params = mlflow.create_run(), recording._add_params
+
+    def add_meanwhile(job: Job, *arguments: Any) -> dict[str, Any]:
+        rows = MlflowRun.objects.filter(job=job)
+        rows.update(model_inputs=[{"model_id": "m"}], deleted_at=Now())
+        return add_params(job, *arguments)
+
+    monkeypatch.setattr(recording, "_add_params", add_meanwhile)
+    mlflow.post("runs/set-tag", {"run_id": run_id, "key": "a", "value": "b"})
+    row = MlflowRun.objects.get()
+    assert (row.tags, row.model_inputs) == ({"a": "b"}, [{"model_id": "m"}])
+    assert row.deleted_at
+
+
+def test_history_has_pages_of_a_limited_size(
+    mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(m, "MAX_POINTS", 2)
+    run_id = mlflow.create_run()
+    for step in range(3):
+        mlflow.post("runs/log-metric", {"run_id": run_id, **metric("loss", 1, step)})
+    query = {"run_id": run_id, "metric_key": "loss", "max_results": 25_000}
+    page = mlflow.get("metrics/get-history", query)
+    assert [one["step"] for one in page["metrics"]] == [0, 1]
+    page = mlflow.get("metrics/get-history", {**query, "page_token": page["next_page_token"]})
+    assert [one["step"] for one in page["metrics"]] == [2] and "next_page_token" not in page
+
+
+def test_history_of_a_repeated_run_is_sent_once(mlflow: MlflowClient) -> None:
+    run_id = mlflow.create_run()
+    mlflow.post("runs/log-metric", {"run_id": run_id, **metric("loss", 1)})
+    query: dict[str, Any] = {"run_ids": [run_id] * 100, "metric_key": "loss", "max_results": 2500}
+    assert len(mlflow.get("metrics/get-history-bulk-interval", query)["metrics"]) == 1
+    query["max_results"] = 2501
+    found = mlflow.get("metrics/get-history-bulk-interval", query, status=400)
+    assert found["error_code"] == "INVALID_PARAMETER_VALUE"

@@ -310,3 +310,50 @@ def test_error_for_many_invalid_entries_names_the_first(trackio: TrackioClient) 
     ):  # fmt: skip
         problem = trackio.call(name, status=400, **{field: [{}] * 1000})
         assert all(one.startswith(f"{field}.0.") for one in problem["errors"]), name
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59+00:00"])
+def test_start_before_1970_is_ignored(trackio: TrackioClient, created: str) -> None:
+    trackio.log({"config": {"_Created": created}})
+    started_at = Job.objects.get().started_at
+    assert started_at is None or started_at.year > 2000
+
+
+def alert(number: int) -> dict[str, Any]:
+    return {"project": "radio", "run": "first", "run_id": "a" * 32, "title": f"n{number}",
+            "alert_id": f"{number:032x}"}  # fmt: skip
+
+
+def test_alerts_of_an_hour_are_limited(
+    trackio: TrackioClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "MAX_ALERTS", 3)
+    monkeypatch.setattr(recording, "MAX_TOGETHER", 2)
+    for _ in range(2):
+        trackio.call("bulk_alert", alerts=[alert(number) for number in range(6)])
+    found = notes(Job.objects.get())
+    assert [note for note in found if note.startswith("Alert")] == [
+        "Alert (warn): n0", "Alert (warn): n1", "Alert (warn): n2",
+    ]  # fmt: skip
+    assert found[3:] == ["Not stored: A job has at most 3 alerts an hour."]
+    JobEvent.objects.update(at=Now() - timedelta(hours=2))
+    trackio.call("bulk_alert", alerts=[alert(7)])
+    assert notes(Job.objects.get())[-1] == "Alert (warn): n7"
+
+
+def test_too_many_alerts_are_refused(trackio: TrackioClient) -> None:
+    alerts = [{"project": "p", "run": "r", "title": "t"}] * 100_001
+    trackio.call("bulk_alert", status=400, alerts=alerts)
+
+
+def test_configuration_is_stored_up_to_its_limits(trackio: TrackioClient) -> None:
+    many = {f"n{number}": number for number in range(2001)}
+    trackio.log({"config": many}, {"config": many, "step": 1})
+    job = Job.objects.get()
+    assert job.config == {name: value for name, value in many.items() if value < 2000}
+    large = {"n0": "x" * 200_000, "n1": "x" * 200_000, "n2": -2}
+    trackio.log({"step": 2, "config": large})
+    config = reload(job).config
+    assert (len(config["n0"]), config["n1"], config["n2"]) == (200_000, 1, -2)
+    limits = "Not stored: A configuration has at most 2,000 names and 256,000 bytes."
+    assert notes(job) == [limits]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from contextlib import suppress
 
 import pytest
@@ -115,3 +117,30 @@ def test_missing_value_matches_only_is_null() -> None:
     column = Column("tag", "a")
     assert matches(Condition(column, "IS NULL", None), None)
     assert not matches(Condition(column, "!=", "x"), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [("a" * 100_000, "%" + "a" * 900 + "b"), ("a" * 100_000, "%a_" + "a" * 900 + "b%"),
+     ("ab" * 50_000, "%ab" * 300 + "c")],
+)  # fmt: skip
+def test_like_is_fast_for_any_text(text: str, pattern: str) -> None:
+    """A comparison of each character with each character would take many seconds."""
+    started = time.process_time()
+    assert not is_like(text, pattern)
+    assert is_like(text, pattern[:-1].removesuffix("b") + "%")
+    assert time.process_time() - started < 2
+
+
+@given(st.text("ab\n", max_size=8), st.text("ab\n_%", max_size=8))
+def test_like_is_that_of_a_regular_expression(text: str, pattern: str) -> None:
+    symbols = {"%": ".*", "_": "."}
+    regex = "".join(symbols.get(symbol, re.escape(symbol)) for symbol in pattern)
+    assert is_like(text, pattern) == bool(re.fullmatch(regex, text, re.DOTALL))
+
+
+@pytest.mark.parametrize("operator", ["LIKE", "ILIKE"])
+def test_long_pattern_is_refused(operator: str) -> None:
+    assert parse_filter(f"tags.a {operator} '{'%' * 1000}'", ATTRIBUTES)
+    with pytest.raises(MlflowError, match="has 1,001 characters; use at most 1,000"):
+        parse_filter(f"tags.a {operator} '{'%' * 1001}'", ATTRIBUTES)

@@ -57,3 +57,10 @@ def test_batch_has_one_value_of_a_parameter() -> None:
     params = [{"key": "lr", "value": "1"}, {"key": "lr", "value": "1"}]
     with pytest.raises(MlflowError, match="Duplicate parameter keys"):
         parse(m.LogBatch, {"run_id": "r", "params": params})
+
+
+def test_first_wrong_item_ends_the_validation_of_a_list() -> None:
+    """An error for each of a million items would take gigabytes."""
+    with pytest.raises(MlflowError) as refused:
+        parse(m.LogBatch, {"run_id": "r", "metrics": [1] * 3, "tags": [None] * 3})
+    assert refused.value.message.count("Invalid value") == 2
