@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from contextlib import suppress
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Model, Q
+from django.db.models import Manager, Model, Q
 from django.db.models.functions import Now
 
 from heimdall_sdk.text import count_of
@@ -19,7 +20,7 @@ from training.models import Dataset, Job, Project, RegisteredModel, Sweep, Track
 from training.models.states import ACTIVE
 from training.sweeps import lifecycle as sweeps
 
-MAX_NAMED = 10
+MAX_PROJECT_NAME, MAX_MODEL_NAME, MAX_NAMED = 200, 250, 10
 UNFINISHED_SWEEPS = (Sweep.State.RUNNING, Sweep.State.PAUSED)
 
 
@@ -135,8 +136,8 @@ def _delete_owned(user: User) -> None:
 
 
 def _hand_over(user: User, to: User) -> None:
-    _hand_over_named(Project, user, to)
-    _hand_over_named(RegisteredModel, user, to)
+    _hand_over_named(Project.objects, MAX_PROJECT_NAME, user, to)
+    _hand_over_named(RegisteredModel.objects, MAX_MODEL_NAME, user, to)
     rows: list[type[Model]] = [Sweep, Dataset]
     for model in rows:
         model._default_manager.filter(owner=user).update(owner=to)  # noqa: SLF001
@@ -149,11 +150,9 @@ def _hand_over(user: User, to: User) -> None:
     TrackioRun.objects.filter(owner=user).exclude(run_id__in=taken).update(owner=to)
 
 
-def _hand_over_named(model: type[Project | RegisteredModel], user: User, to: User) -> None:
+def _hand_over_named(rows: Manager[Any], length: int, user: User, to: User) -> None:
     """Objects whose names are unique among those of an owner."""
-    rows = model._default_manager  # noqa: SLF001
     taken = set(rows.filter(owner=to).values_list("name", flat=True))
-    length = model._meta.get_field("name").max_length  # noqa: SLF001
     for pk, name in rows.filter(owner=user).values_list("pk", "name"):
         free = _free_name(name, taken, user, length)
         rows.filter(pk=pk).update(owner=to, name=free)
