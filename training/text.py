@@ -17,6 +17,8 @@ def _normalize_if_name(value: object) -> object:
     return normalize_name(value) if isinstance(value, str) else value
 
 
+MAX_METRIC_NAME = 250
+
 # Lengths are those of the normalized text.
 Text = Annotated[str, BeforeValidator(_normalize_if_text)]
 Name = Annotated[str, BeforeValidator(_normalize_if_name)]

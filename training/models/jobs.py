@@ -20,7 +20,7 @@ from training.models.expressions import UNSENT, NotEmpty, NullsAsInfinity, Param
 from training.models.path_field import DataPathField
 from training.models.states import Needs, Status, Stop
 from training.models.texts_index import TextsIndex
-from training.points.limits import MAX_NAME_LENGTH
+from training.text import MAX_METRIC_NAME
 
 
 class Dataset(models.Model):
@@ -105,7 +105,7 @@ class Sweep(models.Model):
     method = models.CharField(max_length=10)
     seed = models.PositiveIntegerField(default=0)
     max_parallel = models.PositiveIntegerField()
-    objective = models.CharField(max_length=MAX_NAME_LENGTH)
+    objective = models.CharField(max_length=MAX_METRIC_NAME)
     early_stopping = models.JSONField()
     total_trials = models.PositiveIntegerField()
 
@@ -194,7 +194,7 @@ class Job(models.Model):
     best_epoch = models.PositiveIntegerField(null=True)
     # The objective decides which epoch is best; `headline_value` is the program's headline metric
     # at that epoch.
-    objective_metric = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    objective_metric = models.CharField(max_length=MAX_METRIC_NAME, blank=True)
     objective_direction = models.CharField(max_length=8, blank=True)
     best_value = models.FloatField(null=True)
     headline_value = models.FloatField(null=True)

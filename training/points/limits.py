@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from training.text import MAX_METRIC_NAME
+
 MAX_SERIES = 10_000
-MAX_NAME_LENGTH = 250
+MAX_NAME_LENGTH = MAX_METRIC_NAME
 # Doubles, in which JavaScript keeps steps, are exact up to here.
 MAX_STEP = 2**53 - 1
 MAX_EPOCH = 2**31 - 1

@@ -67,8 +67,8 @@ async def test_requests_wait_for_a_slot_and_all_are_answered(application: Applic
     await turns()
     assert (health.status, artifact.status) == (200, 0)
     application.released.set()
-    everyone = [*clients, artifact]
-    await asyncio.gather(*(client.task for client in everyone), return_exceptions=True)
+    waiting = [*clients, artifact]
+    await asyncio.gather(*(client.task for client in waiting), return_exceptions=True)
     assert [client.status for client in clients] == [200] * 5
     assert application.most == 3
 

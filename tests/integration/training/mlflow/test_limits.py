@@ -127,7 +127,8 @@ def test_page_ends_early_at_its_size(mlflow: MlflowClient, monkeypatch: pytest.M
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 1500)
 
     def sizes(key: str, read: Any) -> list[int]:
-        token, found = "", []
+        token = ""
+        found: list[int] = []
         while not found or token:
             page = read({"page_token": token})
             found.append(len(page[key]))

@@ -355,5 +355,5 @@ def test_configuration_is_stored_up_to_its_limits(trackio: TrackioClient) -> Non
     trackio.log({"step": 2, "config": large})
     config = reload(job).config
     assert (len(config["n0"]), config["n1"], config["n2"]) == (200_000, 1, -2)
-    limits = "Not stored: A configuration has at most 2,000 names and 256,000 bytes."
+    limits = "Not stored: A configuration has at most 2,000 names and 262,144 bytes."
     assert notes(job) == [limits]
