@@ -250,17 +250,18 @@ def heartbeat(job: Job, actor: str) -> Stop:
     return Stop.CANCEL if found.status == Status.CANCELLED else Stop(found.stop_requested)
 
 
-def reopen(job: Job, actor: str) -> Job:
+def reopen(job: Job, actor: str, *, ends_at_once: bool = False) -> Job:
     """Continue a job whose client reported its failure; other jobs are not changed.
 
-    Raises LimitReachedError.
+    Raises LimitReachedError, unless the caller ends the job in the same transaction.
     """
     with transaction.atomic():
         user_limits.lock_owner(job.owner_id)
         locked = _lock(job)
         if locked.status == Status.FAILED:
-            wanted = (user_limits.REPORTED_JOBS, user_limits.STORED_BYTES)
-            user_limits.require(locked.owner, *wanted)
+            if not ends_at_once:
+                wanted = (user_limits.REPORTED_JOBS, user_limits.STORED_BYTES)
+                user_limits.require(locked.owner, *wanted)
             _continue(locked, actor)
     return locked
 

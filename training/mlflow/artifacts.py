@@ -107,7 +107,7 @@ class ArtifactView(MlflowAPIView):
     def get(self, request: Request, path: str) -> HttpResponseBase:
         location = locate(self._user, path)
         job = find_run(self._user, location.run_id)
-        found = {one.name: one for one in artifacts.list_artifacts(job)}.get(location.name)
+        found = artifacts.find_artifact(job, location.name)
         if found is None or not found.path.exists():
             raise not_found(f"No such artifact: {path!r}")
         return artifact_response(request, self._user, job, found, found.path)

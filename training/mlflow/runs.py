@@ -172,7 +172,7 @@ def _set_status(job: Job, status: m.RunStatus, user: User, finished_at: datetime
     ending = ENDINGS.get(status)
     with transaction.atomic():
         if job.status == Status.FAILED and ending != "failed":
-            reports.reopen(job, user.username)
+            reports.reopen(job, user.username, ends_at_once=ending is not None)
         if ending and job.status in (Status.RUNNING, Status.FAILED):
             reports.finish(job, reports.Finish(status=ending), user.username, finished_at)
 

@@ -262,10 +262,9 @@ class JobDataViewSet(JobLogsViewSet):
     )
     def artifact(self, request: Request, pk: str, name: str) -> HttpResponseBase:
         job = self.get_object()
-        available = {artifact.name: artifact for artifact in artifacts.list_artifacts(job)}
-        if name not in available:
+        found = artifacts.find_artifact(job, name)
+        if found is None:
             raise NotFound(f"This job has no artifact {name!r}; GET …/artifacts lists them.")
-        found = available[name]
         if found.needs_export:
             with limits.hold(self._user, limits.PREDICTIONS):
                 path = artifacts.ensure_exported(found)

@@ -203,6 +203,18 @@ def test_failed_run_is_continued_and_a_finished_one_is_not(mlflow: MlflowClient)
         for status in ("FAILED", "RUNNING", "FINISHED", "RUNNING")
     ]
     assert shown == ["FAILED", "RUNNING", "FINISHED", "FINISHED"]
+
+
+def test_failed_run_is_finished_although_the_user_is_at_the_limit(
+    mlflow: MlflowClient, settings: Any
+) -> None:
+    """It runs for no moment in between."""
+    run_id = mlflow.create_run("r")
+    mlflow.post("runs/update", {"run_id": run_id, "status": "FAILED"})
+    settings.USER_LIMITS = {**settings.USER_LIMITS, "reported_jobs": 0}
+    mlflow.post("runs/update", {"run_id": run_id, "status": "RUNNING"}, status=409)
+    answer = mlflow.post("runs/update", {"run_id": run_id, "status": "FINISHED"})
+    assert answer["run_info"]["status"] == "FINISHED"
     mlflow.post("runs/log-metric", {"run_id": run_id, **metric("late", 1.0)})
     assert history(mlflow, run_id, "late") == [(0, 1.0, MOMENT)]
 
