@@ -7,6 +7,7 @@ import gzip
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -265,8 +266,9 @@ def _check_header(
     # `optional` None: other columns are allowed and ignored.
     if not header:
         raise DatasetImportError(f"{file} is empty; the first line must name the columns")
+    repeated = {column for column, count in Counter(header).items() if count > 1}
     for column in header:
-        if header.count(column) > 1:
+        if column in repeated:
             raise InvalidRowError(file, 1, f"column {column!r} is repeated")
         if optional is not None and column not in {*required, *optional}:
             known = ", ".join((*required, *optional))

@@ -49,6 +49,17 @@ def test_page_of_a_shared_trial_links_no_sweep_that_the_team_cannot_open(
     assert f'href="/datasets/{dataset.pk}"' not in shown
 
 
+def test_page_of_a_shared_sweep_links_no_dataset_that_the_team_cannot_open(
+    page: Client, theirs: Client, ada: User, lab: Group, dataset: Dataset
+) -> None:
+    sweep = begin(ada, dataset)
+    Sweep.objects.filter(pk=sweep.pk).update(team=lab)
+    link = f'href="/datasets/{dataset.pk}"'
+    assert link in page.get(f"/sweeps/{sweep.pk}").content.decode()
+    shown = theirs.get(f"/sweeps/{sweep.pk}").content.decode()
+    assert f"on {dataset.name}" in shown and link not in shown
+
+
 def test_page_of_a_shared_clone_shows_no_job_that_the_team_cannot_view(
     page: Client, theirs: Client, ada: User, lab: Group, dataset: Dataset
 ) -> None:
