@@ -90,7 +90,7 @@ def sweep(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         **sharing(found, signed_in_user(request)),
         # Access to the sweep does not imply it.
         "may_open_dataset": visible_to(Dataset.objects.all(), signed_in_user(request))
-        .filter(pk=found.dataset_id)
+        .filter(sweeps=found)
         .exists(),
         "rows": [
             _row(found, row, sparkline_values[row.job], colors.get(row.job.pk)) for row in page
