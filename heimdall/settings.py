@@ -215,6 +215,7 @@ CELERY_TASK_QUEUES = [
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_CONSUMER = "heimdall.celery_consumer:ReconnectingConsumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = JOBS_AT_ONCE
 # An exclusive queue would keep a second worker of the same name from starting.

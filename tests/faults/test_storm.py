@@ -32,7 +32,7 @@ from tests.faults.event_clients import (
 from tests.faults.reported_run import expected_points, reported_job, start, stored_points
 from tests.faults.results_table import Tally, scaled
 from tests.faults.storm import comparison
-from tests.faults.storm.faults import FaultInjector
+from tests.faults.storm.faults import WORKERS, FaultInjector
 from tests.faults.storm.schedule import REPORT_SILENCE_SECONDS, plan
 from tests.faults.storm.user import FINAL, JOBS, User
 from tests.polling import eventually
@@ -105,7 +105,7 @@ def installation(
         running_stack(
             tmp_path / "data",
             private_broker.url,
-            workers=2,
+            workers=WORKERS,
             HEIMDALL_PROGRAMS_DIR=str(settings.BASE_DIR / "sdk" / "examples"),
             HEIMDALL_JOBS_AT_ONCE="2",
             HEIMDALL_REPORT_SILENCE_SECONDS=str(REPORT_SILENCE_SECONDS),

@@ -24,6 +24,7 @@ from tests.polling import eventually
 from tests.stack import POSTGRES, Stack
 
 # Far more than a start needs: it waits for a database or a broker that another lane has ended.
+WORKERS = 2
 RESTART_SECONDS = 180
 TRAINER_SECONDS = 10
 Candidate = TypeVar("Candidate")
@@ -118,15 +119,21 @@ class FaultInjector:
         with _frozen([web.web.pid]):
             time.sleep(fault.seconds)
 
+    def _workers(self) -> list[subprocess.Popen[bytes]]:
+        running = self._stack.workers
+        if len(running) < WORKERS:
+            raise RuntimeError("a worker has ended without a fault that ends one; see its log")
+        return running
+
     def _kill_worker(self, fault: Fault) -> None:
-        worker = _choose(self._stack.workers, fault)
+        worker = _choose(self._workers(), fault)
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
         time.sleep(fault.seconds)
         _restart(self._stack.start_worker)
 
     def _stop_worker(self, fault: Fault) -> None:
-        worker = _choose(self._stack.workers, fault)
+        worker = _choose(self._workers(), fault)
         worker.terminate()
         worker.wait(timeout=RESTART_SECONDS)
         time.sleep(fault.seconds)
@@ -134,7 +141,7 @@ class FaultInjector:
 
     def _freeze_worker(self, fault: Fault) -> None:
         """The worker with its trainers, like a machine that is suspended."""
-        worker = psutil.Process(_choose(self._stack.workers, fault).pid)
+        worker = psutil.Process(_choose(self._workers(), fault).pid)
         with _frozen([worker.pid, *(child.pid for child in worker.children(recursive=True))]):
             time.sleep(fault.seconds)
 
