@@ -55,7 +55,7 @@ def test_parameters_of_a_run_have_the_limits_of_a_configuration(mlflow: MlflowCl
     message = refused(
         mlflow, "runs/log-batch", {"run_id": run_id, "params": params, "tags": tags(1, "v")}
     )
-    assert message == "The configuration has 2,001 names; the limit is 2,000 names."
+    assert message == "The configuration has 2,001 names, and the limit is 2,000."
     assert len(Job.objects.get().config) == 1999 and MlflowRun.objects.get().tags == {}
     mlflow.post("runs/log-batch", {"run_id": run_id, "params": params[:1]})
 
