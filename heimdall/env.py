@@ -429,6 +429,9 @@ class Environment(BaseModel):
         validation_alias="HEIMDALL_RUNNING_SWEEPS_PER_USER",
         description="Running sweeps of one user.",
     )
+    projects_per_user: NonNegativeInt = Field(
+        10_000, validation_alias="HEIMDALL_PROJECTS_PER_USER", description="Projects of one user."
+    )
     imports_per_user: NonNegativeInt = Field(
         1,
         validation_alias="HEIMDALL_IMPORTS_PER_USER",

@@ -69,6 +69,7 @@ USER_LIMITS = {
     "running_jobs": env.running_jobs_per_user,
     "reported_jobs": env.reported_jobs_per_user,
     "running_sweeps": env.running_sweeps_per_user,
+    "projects": env.projects_per_user,
     "imports": env.imports_per_user,
     "streams": env.sockets_per_user,
     "downloads": env.downloads_per_user,

@@ -40,6 +40,11 @@ LIMITS = (
     (re.compile(rb"/api/upload$"), "UPLOAD_MAX_BYTES"),
     (re.compile(rb"/training/(models/[^/]+/predict|reports(/.*)?)/?$"), "BODY_MAX_BYTES"),
 )
+# Requests of clients whose body is stored. Forms show the limit of stored bytes on their page.
+STORED = re.compile(
+    rb"/training/datasets/import/?$|/training/jobs/[0-9a-f-]{36}/artifacts/"
+    rb"|/api/2\.0/mlflow-artifacts/artifacts/|/api/upload$"
+)
 # After the response the client may continue to send for this long and this much: most clients read
 # the response only when they have sent everything.
 LINGER_SECONDS = 30.0
@@ -62,13 +67,15 @@ class Request(BackpressureRequest):
     """Responds with 413 if the body, or its declared length, exceeds the limit of the path.
 
     A body beyond SMALL_BODY_BYTES is read only once its sender is known and has a place for it,
-    and otherwise answered with 401 or 429.
+    and otherwise answered with 401 or 429. A body that the sender has no room to store is answered
+    with 409.
     """
 
     rejected = False
     received_bytes = 0
     _drained_bytes = 0
     _max_bytes = 0
+    _stored_bytes = 0
     _sends_continue = False
     _received_all = False
     _check: asyncio.Future[None] | None = None
@@ -83,8 +90,10 @@ class Request(BackpressureRequest):
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         # The path of the request line: `self.path` is set when the body is complete.
-        path = bytes(self.channel._path).partition(b"?")[0]  # noqa: SLF001
+        path, _, query = bytes(self.channel._path).partition(b"?")  # noqa: SLF001
         self._max_bytes = max_body_bytes(path)
+        if STORED.search(path) and b"dry_run" not in query:
+            self._stored_bytes = length or 1
         if length is not None and length > self._max_bytes:
             self._reject_too_large()
         elif length is not None and length > settings.SMALL_BODY_BYTES:
@@ -153,9 +162,14 @@ class Request(BackpressureRequest):
         ]
         loop = asyncio.get_running_loop()
         try:
-            self._place = await loop.run_in_executor(_authentication, admit, *headers)
+            self._place = await loop.run_in_executor(
+                _authentication, admit, *headers, self._stored_bytes
+            )
         except LimitReachedError as error:
-            self._respond(429, str(error), b"Retry-After: 2\r\n")
+            if error.limit.at_once:
+                self._respond(429, str(error), b"Retry-After: 2\r\n")
+            else:
+                self._respond(409, str(error))
             return
         except Exception as error:
             log.warning("Cannot authenticate the sender of a large body: %r", error)

@@ -10,15 +10,23 @@ from django.http import parse_cookie
 from training.accounts import limits, sessions, tokens
 
 
-def admit(authorization: str, cookies: str, trackio_token: str = "") -> limits.Hold | None:
+def admit(
+    authorization: str, cookies: str, trackio_token: str = "", stored_bytes: int = 0
+) -> limits.Hold | None:
     """A place of the user for the upload; None if the headers name no user.
 
-    Raises LimitReachedError if the user has too many under way: whole bodies are on disk before
-    Django can count them. Called in a thread; leaves no database connection behind.
+    Raises LimitReachedError if the user has too many under way, or no room for what the request
+    stores: whole bodies are on disk before Django can count them. Called in a thread; leaves no
+    database connection behind.
     """
     try:
         user = _find_user(authorization, cookies, trackio_token)
-        return limits.Hold(user, limits.UPLOADS) if user else None
+        if user is None:
+            return None
+        # Staff may add to the jobs of others, whose limit applies.
+        if stored_bytes and not user.is_staff:
+            limits.require_room(user, limits.STORED_BYTES, stored_bytes)
+        return limits.Hold(user, limits.UPLOADS)
     finally:
         if not connection.in_atomic_block:
             connection.close()

@@ -22,7 +22,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import Now
 
 from realtime import connections
-from training.models import Dataset, ImportInProgress, Job, LimitOverride, Sweep
+from training.models import Dataset, ImportInProgress, Job, LimitOverride, Project, Sweep
 from training.models.states import Status
 from training.models.webhooks import Delivery, Webhook
 
@@ -74,6 +74,10 @@ def _running_sweeps(owner_id: int) -> int:
     return Sweep.objects.filter(owner=owner_id, status=Sweep.State.RUNNING).count()
 
 
+def _projects(owner_id: int) -> int:
+    return Project.objects.filter(owner=owner_id).count()
+
+
 def _imports(owner_id: int) -> int:
     return ImportInProgress.objects.filter(
         user=owner_id, started_at__gte=Now() - IMPORT_EXPIRES
@@ -117,6 +121,7 @@ RUNNING_SWEEPS = Limit(
     "running_sweeps", "Running sweeps", "running sweeps",
     "pause or cancel one, or wait until one has ended", _running_sweeps,
 )  # fmt: skip
+PROJECTS = Limit("projects", "Projects", "projects", "delete some first", _projects)
 IMPORTS = Limit(
     "imports", "Concurrent imports", "imports under way",
     "wait until one has ended", _imports, at_once=True,
@@ -147,8 +152,8 @@ PENDING_DELIVERIES = Limit(
     "wait until some have been sent, or delete a webhook", _pending_deliveries,
 )  # fmt: skip
 ALL = (
-    QUEUED_JOBS, RUNNING_JOBS, REPORTED_JOBS, RUNNING_SWEEPS, IMPORTS, STREAMS, DOWNLOADS,
-    UPLOADS, PREDICTIONS, STORED_BYTES, WEBHOOKS, PENDING_DELIVERIES,
+    QUEUED_JOBS, RUNNING_JOBS, REPORTED_JOBS, RUNNING_SWEEPS, PROJECTS, IMPORTS, STREAMS,
+    DOWNLOADS, UPLOADS, PREDICTIONS, STORED_BYTES, WEBHOOKS, PENDING_DELIVERIES,
 )  # fmt: skip
 
 
@@ -225,6 +230,13 @@ def require(owner: User, *wanted: Limit, adding: int = 1) -> None:
         used, allowed = limit.count(owner.pk), overrides.get(limit.name, _default(limit))
         if used + adding > allowed:
             raise LimitReachedError(limit, owner, used, allowed)
+
+
+def require_room(owner: User, limit: Limit, adding: int) -> None:
+    """As `require`, without taking the place: for refusals before the work of an addition."""
+    used, allowed = limit.count(owner.pk), maximum(limit, owner.pk)
+    if used + adding > allowed:
+        raise LimitReachedError(limit, owner, used, allowed)
 
 
 def has_room(owner_id: int, limit: Limit) -> bool:

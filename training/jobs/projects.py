@@ -8,8 +8,8 @@ from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
-from training.accounts import audit
-from training.accounts.permissions import visible_to
+from training.accounts import audit, limits
+from training.accounts.permissions import usable_team, visible_to
 from training.models import Job, Project
 from training.validation import InvalidInputError
 
@@ -26,9 +26,11 @@ class ProjectNameTakenError(ValueError):
 def create_project(
     owner: User, name: str, description: str = "", team: Group | None = None
 ) -> Project:
+    """Raises ProjectNameTakenError, and LimitReachedError."""
     _refuse_default(name)
     try:
         with transaction.atomic():
+            limits.require(owner, limits.PROJECTS)
             project = Project.objects.create(
                 owner=owner, name=name, description=description, team=team
             )
@@ -71,7 +73,7 @@ def delete_project(project: Project) -> None:
 def project_for_job(user: User, reference: str | None) -> Project | None:
     """The project with this ID or name. A name that the user has no project for creates one.
 
-    None stands for the user's default project.
+    None stands for the user's default project. Raises InvalidInputError, and LimitReachedError.
     """
     if not reference or reference == DEFAULT_NAME:
         return None
@@ -88,8 +90,15 @@ def project_for_job(user: User, reference: str | None) -> Project | None:
     )
     if own_first:
         return own_first[0]
-    project, _ = Project.objects.get_or_create(owner=user, name=reference)
+    with transaction.atomic():
+        limits.require(user, limits.PROJECTS)
+        project, _ = Project.objects.get_or_create(owner=user, name=reference)
     return project
+
+
+def team_of_new_row(user: User, project: Project | None) -> Group | None:
+    """The team of the project, if this user may share with it: its owner may have left it."""
+    return usable_team(user, project.team_id) if project else None
 
 
 def usable_project(user: User, pk: UUID | None) -> Project | None:

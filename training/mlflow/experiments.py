@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -24,7 +25,8 @@ from training.mlflow.errors import MlflowError, invalid, not_found
 from training.mlflow.filter_grammar import Attributes, Column, parse_filter, parse_order
 from training.mlflow.filter_values import select
 from training.mlflow.operations import EMPTY, Empty
-from training.mlflow.pages import decode_token, first_page, next_token
+from training.mlflow.pages import decode_token, next_token, read_page
+from training.mlflow.row_search import READ_TOGETHER
 from training.models import Job, MlflowExperiment, Project
 
 DEFAULT_ID = "0"
@@ -125,15 +127,31 @@ def search(user: User, request: m.SearchExperiments) -> m.ExperimentsResponse:
     conditions = parse_filter(request.filter, ATTRIBUTES)
     orders = [parse_order(text, ATTRIBUTES) for text in request.order_by]
     start = decode_token(request.page_token)
-    projects = _visible(user).order_by("-created_at", "pk")
-    everything = [*map(as_message, projects), default_experiment(user)]
     stage = {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",)}.get(request.view_type)
-    viewed = [one for one in everything if not stage or one.lifecycle_stage in stage]
-    found = select(viewed, conditions, orders, _value)
-    page = first_page(found[start : start + request.max_results])
+    everything = _everything(user, any(one.column.kind == "tag" for one in (*conditions, *orders)))
+    viewed = (one for one in everything if not stage or one.lifecycle_stage in stage)
+    ids = select(viewed, conditions, orders, _value, lambda one: one.experiment_id)
+
+    def read(some: Sequence[str]) -> dict[str, m.Experiment]:
+        rows = _visible(user).in_bulk([UUID(one) for one in some if one != DEFAULT_ID])
+        known = {pk.hex: as_message(project) for pk, project in rows.items()}
+        return {**known, DEFAULT_ID: default_experiment(user)}
+
+    wanted = ids[start : start + request.max_results]
+    page, sent = read_page(wanted, read, lambda one: one, READ_TOGETHER)
     return m.ExperimentsResponse(
-        experiments=page, next_page_token=next_token(start, len(page), len(found))
+        experiments=page, next_page_token=next_token(start, sent, len(ids))
     )
+
+
+def _everything(user: User, with_tags: bool) -> Iterator[m.Experiment]:
+    """All that the user sees, the newest first; their tags only if the search compares them."""
+    projects = _visible(user).order_by("-created_at", "pk")
+    if not with_tags:
+        projects = projects.defer("mlflow_experiment__tags")
+    for project in projects.iterator(chunk_size=READ_TOGETHER):
+        yield as_message(project, with_tags=with_tags)
+    yield default_experiment(user)
 
 
 def _value(experiment: m.Experiment, column: Column) -> str | float | None:
@@ -144,7 +162,7 @@ def _value(experiment: m.Experiment, column: Column) -> str | float | None:
     return value
 
 
-def as_message(project: Project) -> m.Experiment:
+def as_message(project: Project, *, with_tags: bool = True) -> m.Experiment:
     more = getattr(project, "mlflow_experiment", None)
     created = milliseconds(project.created_at)
     return m.Experiment(
@@ -154,7 +172,7 @@ def as_message(project: Project) -> m.Experiment:
         lifecycle_stage="deleted" if more and more.deleted_at else "active",
         last_update_time=created,
         creation_time=created,
-        tags=_tags(more.tags) if more else None,
+        tags=_tags(more.tags) if more and with_tags else None,
     )
 
 

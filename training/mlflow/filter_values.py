@@ -1,4 +1,4 @@
-"""Filters and orders of few rows, compared in memory."""
+"""Filters and orders that are compared in Python, row by row."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TypeVar
 from training.mlflow.filter_grammar import Column, Condition, Order
 
 Row = TypeVar("Row")
+Key = TypeVar("Key")
 Lookup = Callable[[Row, Column], str | float | None]
 
 
@@ -18,19 +19,22 @@ def select(
     conditions: Sequence[Condition],
     orders: Sequence[Order],
     lookup: Lookup[Row],
-) -> list[Row]:
-    """The rows that match all conditions; the sort is stable."""
+    key_of: Callable[[Row], Key],
+) -> list[Key]:
+    """The keys of the rows that match all conditions; the sort is stable.
+
+    Of a row, only its key and what the orders compare are kept.
+    """
     found = [
-        row
+        (key_of(row), [lookup(row, order.column) for order in orders])
         for row in rows
         if all(matches(condition, lookup(row, condition.column)) for condition in conditions)
     ]
-    for order in reversed(orders):
-        column = order.column
-        known = [row for row in found if lookup(row, column) is not None]
-        known.sort(key=lambda row: _key(lookup(row, column)), reverse=order.descending)
-        found = [*known, *(row for row in found if lookup(row, column) is None)]
-    return found
+    for number, order in reversed(list(enumerate(orders))):
+        known = [one for one in found if one[1][number] is not None]
+        known.sort(key=lambda one: _rank(one[1][number]), reverse=order.descending)
+        found = [*known, *(one for one in found if one[1][number] is None)]
+    return [key for key, _ in found]
 
 
 def matches(condition: Condition, value: str | float | None) -> bool:
@@ -95,5 +99,5 @@ def _compare(operator: str, value: float, wanted: float) -> bool:
     }[operator]
 
 
-def _key(value: str | float | None) -> tuple[float, str]:
+def _rank(value: str | float | None) -> tuple[float, str]:
     return (0.0, value) if isinstance(value, str) else (value or 0.0, "")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from training.mlflow import model_messages as mm
 from training.mlflow import runs
 from training.mlflow.columns import require_room
-from training.mlflow.errors import not_found
+from training.mlflow.errors import invalid, not_found
 from training.mlflow.experiments import artifact_location, experiment_id, milliseconds
 from training.mlflow.filter_grammar import (
     Attributes,
@@ -22,10 +22,9 @@ from training.mlflow.filter_grammar import (
     parse_filter,
     parse_order,
 )
-from training.mlflow.filter_values import select
 from training.mlflow.messages import CreateRun, Param, UpdateRun
 from training.mlflow.operations import EMPTY, Empty
-from training.mlflow.pages import decode_token, first_page, next_token
+from training.mlflow.row_search import RowSearch
 from training.mlflow.run_rows import in_experiments, visible_runs, writable_run
 from training.models import LoggedModel
 
@@ -34,12 +33,15 @@ ATTRIBUTES = Attributes(
     textual=frozenset({"name", "model_id", "model_type", "status", "source_run_id"}),
     kinds=frozenset({"attribute", "metric", "param", "tag"}),
 )
+MAX_MODELS = 10_000  # of a user
 # In filters, as MLflow writes them.
 _STATUS = {"LOGGED_MODEL_PENDING": "PENDING", "LOGGED_MODEL_READY": "READY",
            "LOGGED_MODEL_UPLOAD_FAILED": "FAILED"}  # fmt: skip
 
 
 def create(user: User, request: mm.CreateLoggedModel) -> mm.LoggedModelResponse:
+    if LoggedModel.objects.filter(job__owner=user).count() >= MAX_MODELS:
+        raise invalid(f"A user has at most {MAX_MODELS:,} logged models; delete some.")
     with transaction.atomic():
         run_id = request.source_run_id or _new_run(user, request)
         model = LoggedModel(
@@ -103,17 +105,13 @@ def delete_tag(user: User, request: mm.DeleteLoggedModelTag) -> Empty:
 def search(user: User, request: mm.SearchLoggedModels) -> mm.LoggedModelsResponse:
     conditions = parse_filter(request.filter, ATTRIBUTES)
     orders = [_order(one) for one in request.order_by]
-    start = decode_token(request.page_token)
     jobs = in_experiments(visible_runs(user), user, request.experiment_ids)
     rows = LoggedModel.objects.select_related("job").filter(job__in=jobs.values("pk"))
     for one in conditions:
         if one.column == Column("attribute", "name") and one.operator == "=":
             rows = rows.filter(name=one.value)  # the most common filter, by the database
-    found = select(rows, conditions, orders, _value)
-    page = first_page(map(as_message, found[start : start + request.max_results]))
-    return mm.LoggedModelsResponse(
-        models=page, next_page_token=next_token(start, len(page), len(found))
-    )
+    page, token = SEARCH.find(rows, conditions, orders, request.page_token, request.max_results)
+    return mm.LoggedModelsResponse(models=page, next_page_token=token)
 
 
 def find_model(user: User, model_id: str) -> LoggedModel:
@@ -198,3 +196,6 @@ def _value(model: LoggedModel, column: Column) -> str | float | None:
         case "name" | "model_type":
             return str(getattr(model, column.key))
     return None
+
+
+SEARCH = RowSearch(_value, as_message, {"tags": "tag", "params": "param"})

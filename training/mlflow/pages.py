@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel
 
 from training.mlflow.errors import invalid
 
+Key = TypeVar("Key")
+Row = TypeVar("Row")
 Message = TypeVar("Message", bound=BaseModel)
 MAX_OFFSET = 2**31
 # A page ends early at this size; clients follow its token as usual.
 MAX_PAGE_BYTES = 16_000_000
 
 
-def first_page(messages: Iterable[Message]) -> list[Message]:
-    """The messages of one page: as many as its size allows, but at least one."""
+def read_page(
+    keys: Sequence[Key],
+    read: Callable[[Sequence[Key]], Mapping[Key, Row]],
+    as_message: Callable[[Row], Message],
+    read_together: int,
+) -> tuple[list[Message], int]:
+    """The messages of as many rows as the size of a page allows, and the number of their keys.
+
+    The page has at least one message. Rows deleted in the meantime are skipped. At most
+    `read_together` rows are in memory at a time.
+    """
     found: list[Message] = []
     size = 0
-    for message in messages:
-        size += len(message.model_dump_json(exclude_none=True))
-        if found and size > MAX_PAGE_BYTES:
-            break
-        found.append(message)
-    return found
+    for first in range(0, len(keys), read_together):
+        some = keys[first : first + read_together]
+        rows = read(some)
+        for number, key in enumerate(some, first):
+            if key not in rows:
+                continue
+            message = as_message(rows[key])
+            size += len(message.model_dump_json(exclude_none=True))
+            if found and size > MAX_PAGE_BYTES:
+                return found, number
+            found.append(message)
+    return found, len(keys)
 
 
 def next_token(start: int, sent: int, total: int) -> str | None:

@@ -16,10 +16,9 @@ from training.mlflow.columns import require_room
 from training.mlflow.errors import MlflowError, invalid, not_found
 from training.mlflow.experiments import milliseconds
 from training.mlflow.filter_grammar import Attributes, Column, parse_filter, parse_order
-from training.mlflow.filter_values import select
 from training.mlflow.logged_models import artifact_uri, changed_model, find_model
 from training.mlflow.operations import EMPTY, Empty
-from training.mlflow.pages import decode_token, first_page, next_token
+from training.mlflow.row_search import RowSearch
 from training.models import ModelVersion, RegisteredModel
 
 # A tag that MLflow's own server sets too.
@@ -87,12 +86,10 @@ def delete(user: User, request: mm.ModelName) -> Empty:
 def search(user: User, request: mm.SearchRegistered) -> mm.RegisteredModelsResponse:
     conditions = parse_filter(request.filter, ATTRIBUTES)
     orders = [parse_order(text, ATTRIBUTES) for text in request.order_by]
-    start = decode_token(request.page_token)
-    found = select(_models(user), conditions, orders, _value)
-    page = first_page(map(as_message, found[start : start + request.max_results]))
-    return mm.RegisteredModelsResponse(
-        registered_models=page, next_page_token=next_token(start, len(page), len(found))
+    page, token = MODEL_SEARCH.find(
+        _models(user), conditions, orders, request.page_token, request.max_results
     )
+    return mm.RegisteredModelsResponse(registered_models=page, next_page_token=token)
 
 
 def latest_versions(user: User, request: mm.ModelName) -> mm.ModelVersionsResponse:
@@ -187,14 +184,12 @@ def delete_version(user: User, request: mm.Version) -> Empty:
 def search_versions(user: User, request: mm.SearchRegistered) -> mm.ModelVersionsResponse:
     conditions = parse_filter(request.filter, VERSION_ATTRIBUTES)
     orders = [parse_order(text, VERSION_ATTRIBUTES) for text in request.order_by]
-    start = decode_token(request.page_token)
     rows = ModelVersion.objects.filter(registered__in=_models(user)).select_related("registered")
     newest_first = rows.order_by("-updated_at", "registered__name", "-version")
-    found = select(newest_first, conditions, orders, _version_value)
-    page = first_page(map(version_message, found[start : start + request.max_results]))
-    return mm.ModelVersionsResponse(
-        model_versions=page, next_page_token=next_token(start, len(page), len(found))
+    page, token = VERSION_SEARCH.find(
+        newest_first, conditions, orders, request.page_token, request.max_results
     )
+    return mm.ModelVersionsResponse(model_versions=page, next_page_token=token)
 
 
 def download_uri(user: User, request: mm.Version) -> mm.DownloadUriResponse:
@@ -357,3 +352,14 @@ def _version_value(version: ModelVersion, column: Column) -> str | float | None:
         case "creation_timestamp":
             return milliseconds(version.created_at)
     return milliseconds(version.updated_at)
+
+
+MODEL_SEARCH = RowSearch(_value, as_message, {"tags": "tag", "aliases": None, "description": None})
+VERSION_SEARCH = RowSearch(
+    _version_value,
+    version_message,
+    {
+        "tags": "tag", "description": None, "registered__tags": None, "registered__aliases": None,
+        "registered__description": None,
+    },
+)  # fmt: skip

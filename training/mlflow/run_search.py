@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ from training.mlflow.filter_grammar import (
     parse_filter,
     parse_order,
 )
-from training.mlflow.pages import decode_token, first_page, next_token
+from training.mlflow.pages import decode_token, next_token, read_page
 from training.mlflow.run_rows import (
     NOTE,
     RUN_NAME,
@@ -75,22 +75,14 @@ def search(user: User, request: m.SearchRuns) -> m.RunsResponse:
     # The keys only: a database sorts narrow rows faster than complete runs.
     ordered = rows.order_by(*_ordering(orders)).values_list("pk", flat=True)
     keys = list(ordered[start : end + 1])
-    page = first_page(as_message(job) for job in _read(keys[: request.max_results]))
-    # Not the number of runs: those deleted in the meantime are missing.
-    sent = (
-        keys.index(UUID(page[-1].info.run_id)) + 1 if page else min(len(keys), request.max_results)
-    )
+    page, sent = read_page(keys[: request.max_results], _read, as_message, READ_TOGETHER)
     return m.RunsResponse.model_construct(
         runs=page, next_page_token=next_token(start, sent, start + len(keys))
     )
 
 
-def _read(keys: Sequence[UUID]) -> Iterator[Job]:
-    """The jobs, in the order of the keys; jobs deleted in the meantime are skipped."""
-    for first in range(0, len(keys), READ_TOGETHER):
-        some = keys[first : first + READ_TOGETHER]
-        jobs = all_runs(whole=True).select_related("point_index").in_bulk(some)
-        yield from (jobs[key] for key in some if key in jobs)
+def _read(keys: Sequence[UUID]) -> Mapping[UUID, Job]:
+    return all_runs(whole=True).select_related("point_index").in_bulk(keys)
 
 
 def _in_view(rows: QuerySet[Job], view: m.ViewType) -> QuerySet[Job]:

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from training.jobs import lifecycle, reports
+from training.jobs.projects import team_of_new_row
 from training.mlflow import messages as m
 from training.mlflow import recording
 from training.mlflow.columns import require_room
@@ -52,7 +53,7 @@ def create(user: User, request: m.CreateRun) -> m.RunResponse:
             user,
             reports.NewReport(**labels),
             project,
-            project.team if project else None,
+            team_of_new_row(user, project),
             _timestamp(request.start_time),
             parent=_parent(user, tags.get(PARENT, "")),
         )

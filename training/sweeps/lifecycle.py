@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from training.accounts import audit, limits
 from training.accounts.permissions import get_team, lost_access
 from training.jobs import lifecycle
-from training.jobs.projects import project_for_job
+from training.jobs.projects import project_for_job, team_of_new_row
 from training.models import Dataset, Job, Sweep
 from training.models.states import ACTIVE, Status
 from training.sweeps import trials
@@ -53,7 +53,7 @@ def create(owner: User, dataset: Dataset | None, spec: SweepSpec) -> Sweep:
             program=spec.program,
             dataset=dataset,
             project=project,
-            team=team or (project.team if project else None),
+            team=team or team_of_new_row(owner, project),
             config=spec.parameters,
             policy=spec.policy.model_dump(),
             space=spec.space,

@@ -125,7 +125,8 @@ def _create_job(user: User, reference: RunReference, config: Mapping[str, JsonVa
         tags=_tags(config.get(GROUP)),
     )
     started_at = _timestamp(config.get(CREATED))
-    return reports.register(user, report, project, project.team if project else None, started_at)
+    team = projects.team_of_new_row(user, project)
+    return reports.register(user, report, project, team, started_at)
 
 
 def _of_user(config: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

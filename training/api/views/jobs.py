@@ -38,7 +38,7 @@ from training.api.views.job_data import JobDataViewSet
 from training.jobs import lifecycle
 from training.jobs.origins import find_origin, origin_id
 from training.jobs.policy import QueuePolicy
-from training.jobs.projects import project_for_job, usable_project
+from training.jobs.projects import project_for_job, team_of_new_row, usable_project
 from training.models import Dataset, Job
 from training.validation import validate
 from training.workers.registry import Capacity
@@ -123,7 +123,7 @@ class JobViewSet(JobDataViewSet):
         def create(new: NewJob) -> Response:
             data = new.request
             project = project_for_job(self._user, data.project)
-            team = get_team(self._user, data.team) or (project.team if project else None)
+            team = get_team(self._user, data.team) or team_of_new_row(self._user, project)
             job = lifecycle.submit(
                 self._user,
                 new.dataset,

@@ -35,7 +35,7 @@ from training.api.throttling import ReportThrottle
 from training.api.views.base import UserViewSet
 from training.jobs import reports
 from training.jobs.points import Rejection, read_points
-from training.jobs.projects import project_for_job
+from training.jobs.projects import project_for_job, team_of_new_row
 from training.models import Job
 from training.models.states import Stop
 from training.points.rows import Row
@@ -150,7 +150,7 @@ class ReportViewSet(UserViewSet[Job]):
         @transaction.atomic  # a rejected request creates no project
         def create(new: _Registration) -> Response:
             project = project_for_job(self._user, new.data.project)
-            team = get_team(self._user, new.data.team) or (project.team if project else None)
+            team = get_team(self._user, new.data.team) or team_of_new_row(self._user, project)
             try:
                 job, is_new = reports.find_or_register(
                     self._user, new.data, project, team, new.parent, new.recorded

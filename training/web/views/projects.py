@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from training.accounts.limits import LimitReachedError
 from training.accounts.permissions import (
     is_owner,
     require_owner,
@@ -168,6 +169,8 @@ def create_project(request: HttpRequest) -> HttpResponse:
             creation = create_once(request, "project", create)
         except projects.ProjectNameTakenError as error:
             form.add_error("name", str(error))
+        except LimitReachedError as error:
+            form.add_error(None, str(error))
         else:
             if creation.row:
                 messages.success(request, f"Created {creation.row}.")

@@ -116,6 +116,31 @@ def test_rejected_job_creates_no_project(
     assert not Project.objects.exists()
 
 
+def test_projects_are_limited_wherever_they_are_created(
+    api: APIClient, page: Client, ada: User, dataset: Dataset, allow: Any
+) -> None:
+    Project.objects.create(owner=ada, name="Old")
+    allow(projects=1)
+    sentence = "ada has 1 projects, and the limit is 1: delete some first, or ask an operator"
+    sweep = {"name": "S", "dataset_id": str(dataset.pk), "space": {"seed": {"values": [1]}},
+             "method": "grid"}  # fmt: skip
+    for path, body in (
+        ("projects", {"name": "New"}),
+        ("jobs", {"dataset_id": str(dataset.pk), "project": "New"}),
+        ("reports", {"project": "New"}),
+        ("sweeps", {**sweep, "project": "New"}),
+    ):
+        answer = api.post(f"{API}/{path}", body, "json")
+        assert (answer.status_code, answer.json()["limit"]) == (409, "projects"), path
+        assert sentence in answer.json()["detail"]
+    refused = page.post("/projects/new", {"name": "New", "description": "Kept"})
+    assert (refused.status_code, sentence in refused.content.decode()) == (400, True)
+    assert "Kept" in refused.content.decode()
+    job = {"dataset_id": str(dataset.pk), "project": "Old"}
+    assert api.post(f"{API}/jobs", job, "json").status_code == 201
+    assert list(Project.objects.values_list("name", flat=True)) == ["Old"]
+
+
 def test_job_requeued_by_a_worker_may_exceed_the_queue_limit(
     job: Job, running_attempt: Any, dataset: Dataset, allow: Any
 ) -> None:

@@ -17,7 +17,7 @@ from training.jobs.attempts import claim
 from training.jobs.policy import QueuePolicy
 from training.jobs.queue import next_job
 from training.localization.config import GenerateConfig, TrainConfig
-from training.models import ApiToken, AuditEntry, Dataset, Job
+from training.models import ApiToken, AuditEntry, Dataset, Job, Project
 from training.workers import registry as workers
 
 JOBS, SWEEPS = "/api/v1/training/jobs", "/api/v1/training/sweeps"
@@ -190,3 +190,28 @@ def test_rows_that_are_created_shared_are_audited(
         )
     ]
     assert Job.objects.filter(sweep=sweep, team=lab).count() == 2
+
+
+def test_new_row_is_not_shared_with_a_team_that_the_user_has_left(
+    api: APIClient, ada: User, bob: User, dataset: Dataset
+) -> None:
+    """Although its project still is."""
+    lab = Group.objects.create(name="lab")
+    for user in (ada, bob):
+        user.groups.add(lab)
+    Project.objects.create(owner=ada, name="Shared", team=lab)
+    job = {"dataset_id": str(dataset.pk), "project": "Shared"}
+    space = {"learning_rate": {"values": [0.1, 0.01]}}
+    creations: list[tuple[str, dict[str, object]]] = [
+        (JOBS, job),
+        ("/api/v1/training/reports", {"project": "Shared"}),
+        (SWEEPS, {**job, "name": "Rates", "method": "grid", "space": space}),
+    ]
+    for path, body in creations:
+        assert api.post(path, body, format="json").json()["team"] == "lab", path
+    ada.groups.remove(lab)
+    ada = User.objects.get(pk=ada.pk)
+    api.force_authenticate(ada)
+    for path, body in creations:
+        assert api.post(path, body, format="json").json()["team"] is None, path
+    assert not Job.objects.filter(sweep__team=None, sweep__isnull=False, team=lab).exists()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -22,7 +23,7 @@ from rest_framework.test import APIClient
 
 from tests.integration.training.api.test_datasets import DATASETS, TABLES, stored_files
 from tests.polling import eventually
-from tests.stack import Stack
+from tests.stack import Stack, running_stack
 from training.models import Dataset
 
 Member = tuple[str | zipfile.ZipInfo, bytes]
@@ -174,6 +175,27 @@ def test_uploads_of_one_user_at_once_are_limited_before_they_are_read(embedded: 
         with body(embedded, others) as answer:
             assert answer.startswith(b"HTTP/1.1 100 ")
     eventually(lambda: admitted(embedded, head), 20)
+
+
+def test_upload_without_room_for_it_is_rejected_before_it_is_read(tmp_path: Path) -> None:
+    with running_stack(tmp_path, HEIMDALL_STORED_BYTES_PER_USER="10M") as stack:
+        head = (
+            "{path} HTTP/1.1\nHost: localhost\n"
+            f"Authorization: Bearer {stack.tokens['ada']}\nContent-Length: 20000000\n"
+            "Expect: 100-continue\n\n"
+        )
+        for path in (
+            "PUT /api/2.0/mlflow-artifacts/artifacts/0/x",
+            f"PUT /api/v1/training/jobs/{uuid4()}/artifacts/x",
+            f"POST {DATASETS}/import",
+        ):
+            with body(stack, head.format(path=path)) as answer:
+                assert answer.startswith(b"HTTP/1.1 409 ")
+                assert b"ada has 0" in answer and b"of stored files, and the limit is 10" in answer
+                assert unnamed_bytes(stack) == 0
+        preview = head.format(path=f"POST {DATASETS}/import?dry_run=1")
+        with body(stack, preview) as answer:
+            assert answer.startswith(b"HTTP/1.1 100 ")
 
 
 def admitted(stack: Stack, head: str) -> bool:

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.integration.training.mlflow.conftest import Json, MlflowClient
-from training.mlflow import pages, registered_models
+from training.mlflow import logged_models, pages, registered_models, row_search
 from training.models import Job, LoggedModel, MlflowExperiment, MlflowRun, RegisteredModel
 
 LARGE = "x" * 90_000  # of 100,000 that a tag may have
@@ -118,6 +118,49 @@ def test_number_of_registered_models_and_versions_is_limited(
     assert message == "A user has at most 1 registered models; delete some."
     message = refused(mlflow, "model-versions/create", version)
     assert message == "A model has at most 1 versions; delete some."
+
+
+def test_number_of_experiments_and_logged_models_is_limited(
+    mlflow: MlflowClient, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.USER_LIMITS = {**settings.USER_LIMITS, "projects": 1}
+    mlflow.post("experiments/create", {"name": "a"})
+    found = mlflow.post("experiments/create", {"name": "b"}, status=409)
+    assert found["message"].startswith("ada has 1 projects, and the limit is 1: delete some first")
+    monkeypatch.setattr(logged_models, "MAX_MODELS", 1)
+    mlflow.post("logged-models", {"name": "m"})
+    message = refused(mlflow, "logged-models", {"name": "n"})
+    assert message == "A user has at most 1 logged models; delete some."
+    assert Job.objects.count() == 1
+
+
+def test_search_reads_large_columns_of_few_rows(
+    mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand models with a megabyte of tags each must not be in memory together."""
+    monkeypatch.setattr(row_search, "READ_TOGETHER", 2)
+    for number in range(5):
+        more = {"name": f"m{number}", "tags": tags(1, str(number))}
+        mlflow.post("experiments/create", more)
+        mlflow.post("logged-models", {**more, "params": tags(1, "p")})
+        mlflow.post("registered-models/create", {**more, "description": "d"})
+        version = {**more, "source": "models:/m", "description": "d"}
+        mlflow.post("model-versions/create", version)
+    for search, key, column in (
+        (lambda more: mlflow.post("experiments/search", more), "experiments", "tags"),
+        (lambda more: mlflow.post("logged-models/search", {"experiment_ids": ["0"], **more}),
+         "models", "params"),
+        (lambda more: mlflow.get("registered-models/search", more), "registered_models",
+         "description"),
+        (lambda more: mlflow.get("model-versions/search", more), "model_versions", "description"),
+    ):  # fmt: skip
+        with CaptureQueriesContext(connection) as queries:
+            found = search({"max_results": 3, "filter": "name LIKE 'm%'"})[key]
+        assert len(found) == 3
+        reads = [one["sql"] for one in queries if f'"{column}"' in one["sql"].split(" FROM ")[0]]
+        assert reads and all(" IN (" in sql or "LIMIT 1" in sql for sql in reads), key
+        [one] = search({"max_results": 3, "filter": "tags.k0 = '3'"})[key]
+        assert "'m3'" in str(one) and "'k0'" in str(one)
 
 
 def test_page_ends_early_at_its_size(mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
