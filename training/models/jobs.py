@@ -295,7 +295,7 @@ class Job(models.Model):
 
     @property
     def has_known_progress(self) -> bool:
-        """False for a reported job that has not said how many epochs it will have."""
+        """False for a reported job that has not reported how many epochs it will have."""
         return bool(
             self.status == Status.COMPLETED
             or self.total_epochs
