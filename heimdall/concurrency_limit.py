@@ -13,6 +13,8 @@ from typing import Any
 
 from django.conf import settings
 
+from training.request_thread import release_thread
+
 MAX_WAITING = 1000
 RETRY_AFTER_SECONDS = 2
 HEALTH_PATH = "/healthz"  # below the base path; has to be answered under any load
@@ -24,7 +26,11 @@ Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class ConcurrencyLimit:
-    """Counts a streamed response until its first part; from then on it waits for its client."""
+    """Counts a response in parts until its first one; from then on it waits for its client.
+
+    Its thread and database connection end there as well, also those of a response that Django has
+    in memory and sends in parts.
+    """
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -47,8 +53,9 @@ class ConcurrencyLimit:
         slot = _Slot(self._slots)
 
         async def send_and_release(message: Message) -> None:
-            if message["type"] == "http.response.body" and message.get("more_body"):
-                slot.release()
+            is_part = message["type"] == "http.response.body" and message.get("more_body")
+            if is_part and slot.release():
+                await release_thread()
             await send(message)
 
         try:
@@ -61,10 +68,12 @@ class _Slot:
     def __init__(self, slots: asyncio.Semaphore) -> None:
         self._slots: asyncio.Semaphore | None = slots
 
-    def release(self) -> None:
+    def release(self) -> bool:
+        """Whether it was still taken."""
         slots, self._slots = self._slots, None
         if slots is not None:
             slots.release()
+        return slots is not None
 
 
 async def _refuse(send: Send) -> None:

@@ -27,8 +27,10 @@ async def release_thread() -> None:
 
     It takes its connection to the database along. Another call of `sync_to_async` starts another.
     """
-    await sync_to_async(release_database)()
     context = SyncToAsync.thread_sensitive_context.get(None)
+    if context is not None and context not in SyncToAsync.context_to_thread_executor:
+        return  # it has none at present
+    await sync_to_async(release_database)()
     if context is not None:
         executor = SyncToAsync.context_to_thread_executor.pop(context, None)
         if executor is not None:

@@ -51,7 +51,12 @@ class BackpressureRequest(daphne.http_protocol.WebRequest):
         """
         if not self._response_started:
             super().handle_exception(exception)
-        elif getattr(self, "channel", None) is not None:
+        else:
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """Close the connection without the rest of the response."""
+        if getattr(self, "channel", None) is not None:
             self.channel.forceAbortClient()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802

@@ -24,7 +24,7 @@ from heimdall.daphne.http_backpressure import BackpressureRequest
 from heimdall.daphne.request_bodies import BodyQueue
 
 if TYPE_CHECKING:
-    from training.accounts.limits import Hold
+    from heimdall.daphne.senders import Admission
 
 ENVELOPE_BYTES = 1024 * 1024  # what multipart encoding adds to the file
 # The end of a path, because a proxy may add a prefix, and the limit of its bodies.
@@ -41,8 +41,9 @@ LIMITS = (
     (re.compile(rb"/training/(models/[^/]+/predict|reports(/.*)?)/?$"), "BODY_MAX_BYTES"),
 )
 # Requests of clients whose body is stored. Forms show the limit of stored bytes on their page.
+IMPORT = re.compile(rb"/training/datasets/import/?$")
 STORED = re.compile(
-    rb"/training/datasets/import/?$|/training/jobs/[0-9a-f-]{36}/artifacts/"
+    IMPORT.pattern + rb"|/training/jobs/[0-9a-f-]{36}/artifacts/"
     rb"|/api/2\.0/mlflow-artifacts/artifacts/|/api/upload$"
 )
 # After the response the client may continue to send for this long and this much: most clients read
@@ -75,12 +76,12 @@ class Request(BackpressureRequest):
     received_bytes = 0
     _drained_bytes = 0
     _max_bytes = 0
-    _stored_bytes = 0
+    _stored_bytes: int | None = None  # announced; None if the body is not stored
     _sends_continue = False
     _received_all = False
     _check: asyncio.Future[None] | None = None
     _body: Any = None
-    _place: Hold | None = None
+    _admission: Admission | None = None
     content: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -92,8 +93,8 @@ class Request(BackpressureRequest):
         # The path of the request line: `self.path` is set when the body is complete.
         path, _, query = bytes(self.channel._path).partition(b"?")  # noqa: SLF001
         self._max_bytes = max_body_bytes(path)
-        if STORED.search(path) and b"dry_run" not in query:
-            self._stored_bytes = length or 1
+        if STORED.search(path) and not (IMPORT.search(path) and b"dry_run" in query):
+            self._stored_bytes = length or 0
         if length is not None and length > self._max_bytes:
             self._reject_too_large()
         elif length is not None and length > settings.SMALL_BODY_BYTES:
@@ -108,6 +109,8 @@ class Request(BackpressureRequest):
                 self.channel.stop_reading()
         elif self.received_bytes > self._max_bytes:
             self._reject_too_large()
+        elif self._admission and self._exceeds_room(self._admission):
+            self._respond(409, self._admission.room_error)
         else:
             super().handleContentChunk(data)
             if self.received_bytes > settings.SMALL_BODY_BYTES and self._check is None:
@@ -141,8 +144,11 @@ class Request(BackpressureRequest):
     def _close_body(self) -> None:
         if self._body is not None:
             self._body.close()
-        if self._place is not None:
-            self._place.release()
+        if self._admission is not None:
+            self._admission.place.release()
+
+    def _exceeds_room(self, admission: Admission) -> bool:
+        return admission.room is not None and self.received_bytes > admission.room
 
     def _authenticate_sender(self) -> None:
         if self.requestHeaders.hasHeader(b"expect"):
@@ -162,7 +168,7 @@ class Request(BackpressureRequest):
         ]
         loop = asyncio.get_running_loop()
         try:
-            self._place = await loop.run_in_executor(
+            self._admission = await loop.run_in_executor(
                 _authentication, admit, *headers, self._stored_bytes
             )
         except LimitReachedError as error:
@@ -178,7 +184,7 @@ class Request(BackpressureRequest):
         if self.channel is None or self.channel.transport is None:
             self._close_body()  # the client has left
             return
-        if self._place is None:
+        if self._admission is None:
             self._respond(
                 401,
                 f"Sign in or send a token: a request body of more than "

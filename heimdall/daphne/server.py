@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from asgiref.typing import ASGISendEvent
 
 FLUSH_SECONDS = 0.2
+# As the default of nginx. A client that reads slowly empties its buffer of 64 KiB in this time.
+SEND_SECONDS = 60.0
 # Running requests are awaited for this long only, because the process was asked to stop.
 CLOSE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 3.0
@@ -41,10 +43,19 @@ _run = daphne.server.Server.run
 
 
 async def _send_with_backpressure(self: Any, protocol: Any, message: ASGISendEvent) -> None:
-    """Block the sending task while its client does not read; other clients are not affected."""
-    for name in ("may_write", "may_write_body"):  # of a WebSocket, of a request
-        if (may_write := getattr(protocol, name, None)) is not None:
-            await may_write.wait()
+    """Block the sending task while its client does not read; other clients are not affected.
+
+    A response whose client takes nothing for SEND_SECONDS is cut off: it may be in memory.
+    """
+    if (may_write := getattr(protocol, "may_write", None)) is not None:  # of a WebSocket
+        await may_write.wait()
+    if (may_write_body := getattr(protocol, "may_write_body", None)) is not None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await may_write_body.wait()
+        except TimeoutError:
+            protocol.cut_off()
+            return
     await _handle_reply(self, protocol, message)
 
 

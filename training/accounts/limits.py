@@ -232,11 +232,9 @@ def require(owner: User, *wanted: Limit, adding: int = 1) -> None:
             raise LimitReachedError(limit, owner, used, allowed)
 
 
-def require_room(owner: User, limit: Limit, adding: int) -> None:
-    """As `require`, without taking the place: for refusals before the work of an addition."""
-    used, allowed = limit.count(owner.pk), maximum(limit, owner.pk)
-    if used + adding > allowed:
-        raise LimitReachedError(limit, owner, used, allowed)
+def used_and_allowed(owner: User, limit: Limit) -> tuple[int, int]:
+    """For a refusal before the work of an addition; the addition itself calls `require`."""
+    return limit.count(owner.pk), maximum(limit, owner.pk)
 
 
 def has_room(owner_id: int, limit: Limit) -> bool:

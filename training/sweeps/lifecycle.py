@@ -77,6 +77,7 @@ def pause(sweep: Sweep, actor: str) -> Sweep:
         paused = transition(sweep, Q(status=State.RUNNING), State.PAUSED)
         if paused is None:
             return _return_if_already(sweep, State.PAUSED, "pause")
+        audit.record("sweep paused", sweep, actor)
         _request_each(sweep, Q(status__in=ACTIVE), lifecycle.request_pause, actor)
     return paused
 
@@ -91,6 +92,7 @@ def resume(sweep: Sweep, actor: str) -> Sweep:
         running = transition(sweep, Q(status=State.PAUSED), State.RUNNING, notify=False)
         if running is None:
             return _return_if_already(sweep, State.RUNNING, "resume")
+        audit.record("sweep resumed", sweep, actor)
         _request_each(sweep, Q(status=Status.PAUSED), lifecycle.resume, actor)
     return running
 

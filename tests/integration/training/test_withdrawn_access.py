@@ -120,12 +120,13 @@ def test_owner_sees_which_jobs_of_others_use_the_dataset(team: Group, ada: User,
 
 
 def test_sweeps_are_audited(sweep: Sweep) -> None:
-    sweeps.cancel(sweep, "bob")
+    for action in (sweeps.pause, sweeps.resume, sweeps.cancel):
+        action(sweep, "bob")
     sweeps.delete(Sweep.objects.get(), with_jobs=True)
     target = f"sweep {sweep.pk} Rates"
     trail = AuditEntry.objects.filter(target=target).order_by("pk")
     assert list(trail.values_list("action", flat=True)) == [
-        "sweep created", "sweep cancelled", "delete",
+        "sweep created", "sweep paused", "sweep resumed", "sweep cancelled", "delete",
     ]  # fmt: skip
 
 

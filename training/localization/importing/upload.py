@@ -7,7 +7,7 @@ import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZipInfo
+from zipfile import ZipInfo, is_zipfile
 
 from training.localization.importing import zip_archive
 from training.localization.importing.single_table import Table, open_text, open_workbook
@@ -50,9 +50,8 @@ def open_single_table(
 
 def _check_workbook(path: Path, max_bytes: int) -> None:
     """A workbook inside a zip may be a zip too, with the same limits."""
-    with path.open("rb") as file:
-        if not file.read(4).startswith(_ZIP):
-            return
+    if not is_zipfile(path):  # also with other bytes before its first member
+        return
     with zip_archive.open_zip(path) as pack:
         zip_archive.check_members(pack.infolist(), max_bytes)
 

@@ -57,6 +57,34 @@ def test_idle_streams_hold_neither_threads_nor_database_connections(
         api.post(f"/jobs/{job_id}/cancel")
 
 
+def test_stalled_readers_of_a_large_response_hold_neither_threads_nor_database_connections(
+    embedded: Stack,
+) -> None:
+    """Of one that is in memory completely, unlike a download."""
+    with embedded.api() as api:
+        run = api.post("/reports", json={"name": "Long"}).json()["id"]
+        for first in range(0, 25_000, 5000):
+            points = [
+                {"step": step, "values": {"loss": 0.5}} for step in range(first, first + 5000)
+            ]
+            assert api.post(f"/reports/{run}/points", json={"points": points}).status_code == 200
+    before, files_before = threads(embedded), database_files(embedded)
+    request = (
+        f"GET /api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=loss HTTP/1.1\r\n"
+        f"Host: localhost\r\nAuthorization: Bearer {embedded.tokens['ada']}\r\n\r\n"
+    )
+    with ExitStack() as opened:
+        for _ in range(20):
+            client = opened.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", embedded.port))
+            client.sendall(request.encode())
+            assert client.recv(12) == b"HTTP/1.1 200"
+        time.sleep(1)
+        assert threads(embedded) - before < 5
+        assert database_files(embedded) - files_before < 5
+
+
 def test_stalled_downloads_hold_neither_threads_nor_database_connections(embedded: Stack) -> None:
     job_id = embedded.submit(epochs=100_000, patience=100_000)
     embedded.until(job_id, "running")

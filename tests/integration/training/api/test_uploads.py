@@ -193,9 +193,22 @@ def test_upload_without_room_for_it_is_rejected_before_it_is_read(tmp_path: Path
                 assert answer.startswith(b"HTTP/1.1 409 ")
                 assert b"ada has 0" in answer and b"of stored files, and the limit is 10" in answer
                 assert unnamed_bytes(stack) == 0
+        artifact = head.format(path=f"PUT /api/v1/training/jobs/{uuid4()}/artifacts/x?dry_run=1")
+        with body(stack, artifact) as answer:
+            assert answer.startswith(b"HTTP/1.1 409 ")
         preview = head.format(path=f"POST {DATASETS}/import?dry_run=1")
         with body(stack, preview) as answer:
             assert answer.startswith(b"HTTP/1.1 100 ")
+        chunked = (
+            head.format(path="PUT /api/2.0/mlflow-artifacts/artifacts/0/x")
+            .replace("Content-Length: 20000000", "Transfer-Encoding: chunked")
+            .replace("Expect: 100-continue\n", "")
+        )
+        chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+        with body(stack, chunked, chunk, times=12) as answer:
+            assert answer.startswith(b"HTTP/1.1 409 ")
+            assert b"of stored files, and the limit is 10" in answer
+            assert unnamed_bytes(stack) == 0
 
 
 def admitted(stack: Stack, head: str) -> bool:

@@ -486,15 +486,21 @@ def test_truncated_workbook_gets_an_error_message(tmp_path: Path) -> None:
     assert "cut.xlsx cannot be read as a workbook" in found.errors[0].reason
 
 
-@pytest.mark.parametrize("is_nested", [False, True])
-def test_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path, is_nested: bool) -> None:
+@pytest.mark.parametrize(
+    ("is_nested", "before"),
+    [(False, b""), (True, b""), (True, b"bytes before the first member")],
+    ids=["alone", "in a zip", "in a zip, with bytes before it"],
+)
+def test_workbook_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, is_nested: bool, before: bytes
+) -> None:
     path = tmp_path / "book.xlsx"
     write_workbook(path, {"Data": WIDE})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("xl/media/picture.png", bytes(RATIO_CHECK_MIN_BYTES + 1))
     if is_nested:
         with zipfile.ZipFile(tmp_path / "upload.zip", "w") as pack:
-            pack.write(path, "book.xlsx")
+            pack.writestr("book.xlsx", before + path.read_bytes())
         path = tmp_path / "upload.zip"
     with pytest.raises(DatasetImportError, match="more than 200 times its compressed size"):
         importer.read_upload(Upload(path, path.name), empty_folder(Upload(path, "")), 10**9)
