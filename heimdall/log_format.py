@@ -10,10 +10,12 @@ from typing import Any
 
 from training import request_context
 
-# The password of a URL; a bearer token in a header or a WebSocket subprotocol.
+# The password of a URL; a bearer token in a header or a WebSocket subprotocol; the token of a link
+# that resets a password.
 _SECRETS = (
     (re.compile(r"(://[^:/@\s]*:)[^@\s]+@"), r"\1***@"),
     (re.compile(r"(?i)(bearer[ .])[A-Za-z0-9_-]{8,}"), r"\1***"),
+    (re.compile(r"(/password-reset/[^/\s]+/)(?!set-password)[^/\s\"']+"), r"\1***"),
 )
 
 

@@ -14,8 +14,9 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.providers.base import AuthError, AuthProcess
 from allauth.socialaccount.providers.openid_connect import views
+from django.apps import apps
 from django.conf import settings
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -29,6 +30,12 @@ from training.accounts.permissions import signed_in_user
 from training.web.views.account import CONNECT_CONFIRMED
 
 log = logging.getLogger(__name__)
+
+# A row there would connect an identity to another user's account without the password.
+for _app in ("account", "socialaccount"):
+    for _model in apps.get_app_config(_app).get_models():
+        if admin.site.is_registered(_model):
+            admin.site.unregister(_model)
 
 
 class AccountAdapter(DefaultAccountAdapter):

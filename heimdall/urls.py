@@ -28,6 +28,8 @@ urlpatterns = [
     path("readyz", readyz),
     path("metrics", metrics),
     path("admin/login/", admin_login_redirect),
+    # Where the present password is checked as at a sign-in.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account")),
     path("admin/", admin.site.urls),
     path("login", RateLimitedLoginView.as_view(), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group
+from django.http import HttpRequest
 
 from heimdall_sdk.text import TextError, normalize_name
 from training.admin.audited import AuditedAdmin
@@ -33,3 +34,7 @@ class TeamForm(GroupForm):
 @admin.register(Group)
 class TeamAdmin(AuditedAdmin, GroupAdmin):
     form = TeamForm
+
+    def get_exclude(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
+        # A member could grant any permission to a team, and so to themselves.
+        return () if request.user.is_superuser else ("permissions",)

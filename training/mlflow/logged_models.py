@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from training.accounts.permissions import require_owner
 from training.mlflow import model_messages as mm
 from training.mlflow import runs
 from training.mlflow.columns import require_room
@@ -75,7 +76,9 @@ def finalize(user: User, request: mm.FinalizeLoggedModel) -> mm.LoggedModelRespo
 
 def delete(user: User, request: mm.LoggedModelId) -> Empty:
     """The files remain artifacts of the job until it is deleted."""
-    find_model(user, request.model_id).delete()
+    model = find_model(user, request.model_id)
+    require_owner(model.job, user)
+    model.delete()
     return EMPTY
 
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from training.accounts.permissions import require_owner
 from training.jobs import lifecycle, reports
 from training.jobs.projects import team_of_new_row
 from training.mlflow import messages as m
@@ -179,7 +180,9 @@ def _set_status(job: Job, status: m.RunStatus, user: User, finished_at: datetime
 
 
 def _set_deleted(user: User, run_id: str, at: datetime | None) -> Empty:
+    """By its owner and staff only, like the deletion of a job."""
     job = find_run(user, run_id)
+    require_owner(job, user)
     mlflow_run, _ = MlflowRun.objects.get_or_create(
         job=job, defaults={"user_id": job.owner.username}
     )

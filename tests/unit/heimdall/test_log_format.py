@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from heimdall.log_format import JsonFormatter, TextFormatter
+from heimdall.log_format import JsonFormatter, TextFormatter, mask_secrets
 from training import request_context
 
 URL = "amqp://user:very-secret@broker:5672/%2F"
@@ -25,6 +25,15 @@ def test_formatters_mask_passwords_and_tokens() -> None:
         line = form.format(record("to %s with %s"))
         assert "very-secret" not in line and "abcdefgh" not in line
         assert "user:***@broker" in line and "RuntimeError" in line
+
+
+def test_link_that_resets_a_password_is_masked() -> None:
+    """It is valid until the new password is set, and opening it is logged."""
+    link = "GET /password-reset/Mg/d2x9ab-0123456789abcdef0123456789abcdef"
+    assert mask_secrets(f"{link} 302") == "GET /password-reset/Mg/*** 302"
+    assert mask_secrets(f"'{link}'") == "'GET /password-reset/Mg/***'"
+    form = "GET /password-reset/Mg/set-password 200"
+    assert mask_secrets(form) == form
 
 
 def test_log_lines_contain_request_id_and_job_id() -> None:

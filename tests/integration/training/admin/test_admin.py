@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -131,6 +131,27 @@ def test_delete_action_skips_unfinished_jobs(staff_client: Client, jobs: list[Jo
     messages = perform(staff_client, "delete_inactive", jobs)
     assert "Cannot delete this job: it is queued" in messages
     assert Job.objects.count() == 1
+
+
+def test_password_is_not_changed_in_the_admin(staff_client: Client) -> None:
+    """Django's form there checks the present password as often as it is asked."""
+    answer = staff_client.post("/admin/password_change/", {"old_password": "guess"})
+    assert (answer.status_code, answer["Location"]) == (302, "/account")
+
+
+def test_only_superusers_give_permissions_to_teams(client: Client, ada: User) -> None:
+    ada.is_staff = True
+    ada.save()
+    ada.user_permissions.set(Permission.objects.filter(codename__in=("change_group", "view_group")))
+    team = Group.objects.create(name="lab")
+    client.force_login(ada)
+    url = f"/admin/auth/group/{team.pk}/change/"
+    assert 'name="permissions"' not in client.get(url).content.decode()
+    every = list(Permission.objects.values_list("pk", flat=True))
+    assert client.post(url, {"name": "laboratory", "permissions": every}).status_code == 302
+    assert Group.objects.get().name == "laboratory" and not Group.objects.get().permissions.exists()
+    User.objects.update(is_superuser=True)
+    assert 'name="permissions"' in client.get(url).content.decode()
 
 
 def test_admin_redirects_non_staff_users(client: Client, ada: User) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models.functions import Now
 from django.test import Client
 
@@ -306,6 +306,26 @@ def test_run_of_another_user_does_not_exist(
     run_id, other = mlflow.create_run(), mlflow_of(bob)
     assert other.get("runs/get", {"run_id": run_id}, 404)["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     other.post("runs/log-metric", {"run_id": run_id, **metric("loss", 1.0)}, 404)
+
+
+def test_run_and_model_of_a_teammate_are_not_deleted(
+    ada: User, bob: User, mlflow: MlflowClient, mlflow_of: Callable[..., MlflowClient]
+) -> None:
+    """Like jobs, which a team sees and controls, and only their owner deletes."""
+    team = Group.objects.create(name="radio")
+    for user in (ada, bob):
+        user.groups.add(team)
+    run_id, other = mlflow.create_run(), mlflow_of(bob)
+    model = mlflow.post("logged-models", {"name": "m", "source_run_id": run_id})["model"]
+    Job.objects.update(team=team)
+    assert other.get("runs/get", {"run_id": run_id})
+    for stage in ("delete", "restore"):
+        found = other.post(f"runs/{stage}", {"run_id": run_id}, 403)
+        assert found["error_code"] == "PERMISSION_DENIED"
+    path = f"/api/2.0/mlflow/logged-models/{model['info']['model_id']}"
+    assert other.client.delete(path).status_code == 403
+    assert mlflow.client.delete(path).status_code == 200
+    mlflow.post("runs/delete", {"run_id": run_id})
 
 
 def test_token_needs_the_scope_report_to_write(
