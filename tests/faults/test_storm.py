@@ -148,11 +148,12 @@ async def test_storm_of_faults_loses_no_event_and_changes_no_result(
         reported = await asyncio.to_thread(eventually, lambda: reported_job(stack))
         watchers.add(reported["id"])
         user.start()
-        await asyncio.to_thread(faults.run, lanes)
+        await asyncio.to_thread(faults.run, lanes, SECONDS)
         assert not faults.errors, "\n".join([*faults.log(), *faults.errors])
         await asyncio.to_thread(user.stop)
         failures, logs = await compare_after_heal(webs, user, watchers, reporter, tmp_path)
     finally:
+        faults.stop()
         reporter.kill()
         await asyncio.to_thread(user.stop)
         await watchers.close()
@@ -170,7 +171,8 @@ async def test_storm_of_faults_loses_no_event_and_changes_no_result(
     tally(
         f"storm of seed {SEED}, {SECONDS:.0f} s: {len(logs)} jobs, "
         f"{sum(map(len, logs.values())):,} events, {watchers.connections()} connections, "
-        f"{user.requests} requests of which {user.repeated} were repeated",
+        f"{user.requests} requests of which {user.repeated} were repeated; "
+        f"{faults.left_out} planned faults did not fit into the time",
         len(faults.caused),
     )
 

@@ -48,7 +48,8 @@ class FaultInjector:
         self._webs, self._broker, self._reporter = webs, broker, reporter
         self._stack = webs[0]
         self._started = 0.0
-        self._failed = threading.Event()
+        self._stopped = threading.Event()
+        self.left_out = 0
         self.caused: list[Caused] = []
         self.errors: list[str] = []
         self._causes: dict[str, Callable[[Fault], object]] = {
@@ -71,11 +72,14 @@ class FaultInjector:
             "disk full": self._fill_disk,
         }
 
-    def run(self, lanes: dict[str, list[Fault]]) -> None:
-        """Return when the last fault has ended, or one could not be caused or ended (`errors`)."""
+    def run(self, lanes: dict[str, list[Fault]], seconds: float) -> None:
+        """Return when the last fault has ended, or one could not be caused or ended (`errors`).
+
+        On a machine too slow for the plan, faults that would begin after `seconds` are left out.
+        """
         self._started = time.time()
         threads = [
-            threading.Thread(target=self._run_lane, args=[faults], name=lane)
+            threading.Thread(target=self._run_lane, args=[faults, seconds], name=lane)
             for lane, faults in lanes.items()
         ]
         for thread in threads:
@@ -91,16 +95,23 @@ class FaultInjector:
             for one in sorted(self.caused, key=lambda one: one.began)
         ]
 
-    def _run_lane(self, faults: list[Fault]) -> None:
-        for fault in faults:
-            if self._failed.wait(max(0, self._started + fault.at - time.time())):
+    def stop(self) -> None:
+        """Begin no more faults."""
+        self._stopped.set()
+
+    def _run_lane(self, faults: list[Fault], seconds: float) -> None:
+        for number, fault in enumerate(faults):
+            if self._stopped.wait(max(0, self._started + fault.at - time.time())):
+                return
+            if time.time() > self._started + seconds:
+                self.left_out += len(faults) - number
                 return
             began = time.time()
             try:
                 caused = self._causes[fault.kind](fault) is not False
             except Exception as error:
                 self.errors.append(f"{fault}: {type(error).__name__}: {error}")
-                self._failed.set()
+                self._stopped.set()
                 return
             if caused:
                 self.caused.append(Caused(fault, began, time.time()))
