@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -162,15 +163,16 @@ class Request(BackpressureRequest):
         from heimdall.daphne.senders import admit
         from training.accounts.limits import LimitReachedError
 
-        headers = [
+        authorization, cookies, trackio_token = (
             (self.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin1")
             for name in (b"authorization", b"cookie", b"x-trackio-write-token")
-        ]
+        )
+        check = partial(
+            admit, authorization, cookies, trackio_token, stored_bytes=self._stored_bytes
+        )
         loop = asyncio.get_running_loop()
         try:
-            self._admission = await loop.run_in_executor(
-                _authentication, admit, *headers, self._stored_bytes
-            )
+            self._admission = await loop.run_in_executor(_authentication, check)
         except LimitReachedError as error:
             if error.limit.at_once:
                 self._respond(429, str(error), b"Retry-After: 2\r\n")

@@ -23,7 +23,7 @@ from training.mlflow import messages as m
 from training.mlflow.columns import require_room
 from training.mlflow.errors import MlflowError, invalid, not_found
 from training.mlflow.filter_grammar import Attributes, Column, parse_filter, parse_order
-from training.mlflow.filter_values import select
+from training.mlflow.filter_values import compared_kinds, select
 from training.mlflow.operations import EMPTY, Empty
 from training.mlflow.pages import decode_token, next_token, read_page
 from training.mlflow.row_search import READ_TOGETHER
@@ -128,7 +128,7 @@ def search(user: User, request: m.SearchExperiments) -> m.ExperimentsResponse:
     orders = [parse_order(text, ATTRIBUTES) for text in request.order_by]
     start = decode_token(request.page_token)
     stage = {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",)}.get(request.view_type)
-    everything = _everything(user, any(one.column.kind == "tag" for one in (*conditions, *orders)))
+    everything = _everything(user, "tag" in compared_kinds(conditions, orders))
     viewed = (one for one in everything if not stage or one.lifecycle_stage in stage)
     ids = select(viewed, conditions, orders, _value, lambda one: one.experiment_id)
 

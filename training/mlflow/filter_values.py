@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from training.mlflow.filter_grammar import Column, Condition, Order
+from training.mlflow.filter_grammar import Column, Condition, Kind, Order
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
@@ -35,6 +35,12 @@ def select(
         known.sort(key=lambda one: _rank(one[1][number]), reverse=order.descending)
         found = [*known, *(one for one in found if one[1][number] is None)]
     return [key for key, _ in found]
+
+
+def compared_kinds(conditions: Sequence[Condition], orders: Sequence[Order]) -> set[Kind]:
+    """The kinds of columns that the search reads."""
+    columns = [one.column for one in conditions] + [one.column for one in orders]
+    return {column.kind for column in columns}
 
 
 def matches(condition: Condition, value: str | float | None) -> bool:

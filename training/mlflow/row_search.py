@@ -14,7 +14,7 @@ from django.db.models import Model, QuerySet
 from pydantic import BaseModel
 
 from training.mlflow.filter_grammar import Condition, Kind, Order
-from training.mlflow.filter_values import Lookup, select
+from training.mlflow.filter_values import Lookup, compared_kinds, select
 from training.mlflow.pages import decode_token, next_token, read_page
 
 Row = TypeVar("Row", bound=Model)
@@ -40,7 +40,7 @@ class RowSearch(Generic[Row, Message]):
     ) -> tuple[list[Message], str | None]:
         """A page of the rows, and the token of the next one; raises MlflowError."""
         start = decode_token(page_token)
-        compared = {one.column.kind for one in (*conditions, *orders)}
+        compared = compared_kinds(conditions, orders)
         unread = [name for name, kind in self.large_columns.items() if kind not in compared]
         some = rows.defer(*unread).iterator(chunk_size=READ_TOGETHER)
         keys: list[Any] = select(some, conditions, orders, self.lookup, lambda row: row.pk)

@@ -200,7 +200,7 @@ def test_new_row_is_not_shared_with_a_team_that_the_user_has_left(
     for user in (ada, bob):
         user.groups.add(lab)
     Project.objects.create(owner=ada, name="Shared", team=lab)
-    job = {"dataset_id": str(dataset.pk), "project": "Shared"}
+    job: dict[str, object] = {"dataset_id": str(dataset.pk), "project": "Shared"}
     space = {"learning_rate": {"values": [0.1, 0.01]}}
     creations: list[tuple[str, dict[str, object]]] = [
         (JOBS, job),
