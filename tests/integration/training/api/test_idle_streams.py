@@ -67,7 +67,9 @@ def test_stalled_readers_of_a_large_response_hold_neither_threads_nor_database_c
             points = [
                 {"step": step, "values": {"loss": 0.5}} for step in range(first, first + 5000)
             ]
-            assert api.post(f"/reports/{run}/points", json={"points": points}).status_code == 200
+            batch = {"batch": f"from-{first}", "points": points}
+            answer = api.post(f"/reports/{run}/points", json=batch)
+            assert answer.status_code == 200, answer.text
     before, files_before = threads(embedded), database_files(embedded)
     request = (
         f"GET /api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=loss HTTP/1.1\r\n"
