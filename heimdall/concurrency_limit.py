@@ -26,10 +26,9 @@ Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class ConcurrencyLimit:
-    """Counts a response in parts until its first one; from then on it waits for its client.
+    """Counts a request until the first part of its response; the rest waits for the client.
 
-    Its thread and database connection end there as well, also those of a response that Django has
-    in memory and sends in parts.
+    The request's thread and database connection are released at that part too.
     """
 
     def __init__(self, application: Application) -> None:
@@ -69,7 +68,7 @@ class _Slot:
         self._slots: asyncio.Semaphore | None = slots
 
     def release(self) -> bool:
-        """Whether it was still taken."""
+        """Release the slot once; return whether this call did it."""
         slots, self._slots = self._slots, None
         if slots is not None:
             slots.release()

@@ -31,7 +31,7 @@ from training.web.views.account import CONNECT_CONFIRMED
 
 log = logging.getLogger(__name__)
 
-# A row there would connect an identity to another user's account without the password.
+# In the admin, staff could connect an identity to another user's account without the password.
 for _app in ("account", "socialaccount"):
     for _model in apps.get_app_config(_app).get_models():
         if admin.site.is_registered(_model):

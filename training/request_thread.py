@@ -29,7 +29,7 @@ async def release_thread() -> None:
     """
     context = SyncToAsync.thread_sensitive_context.get(None)
     if context is not None and context not in SyncToAsync.context_to_thread_executor:
-        return  # it has none at present
+        return  # the response has no thread
     await sync_to_async(release_database)()
     if context is not None:
         executor = SyncToAsync.context_to_thread_executor.pop(context, None)

@@ -41,7 +41,7 @@ LIMITS = (
     (re.compile(rb"/api/upload$"), "UPLOAD_MAX_BYTES"),
     (re.compile(rb"/training/(models/[^/]+/predict|reports(/.*)?)/?$"), "BODY_MAX_BYTES"),
 )
-# Requests of clients whose body is stored. Forms show the limit of stored bytes on their page.
+# API requests that store their body. Pages report the limit of stored bytes in their form.
 IMPORT = re.compile(rb"/training/datasets/import/?$")
 STORED = re.compile(
     IMPORT.pattern + rb"|/training/jobs/[0-9a-f-]{36}/artifacts/"
@@ -69,8 +69,8 @@ class Request(BackpressureRequest):
     """Responds with 413 if the body, or its declared length, exceeds the limit of the path.
 
     A body beyond SMALL_BODY_BYTES is read only once its sender is known and has a place for it,
-    and otherwise answered with 401 or 429. A body that the sender has no room to store is answered
-    with 409.
+    and otherwise answered with 401 or 429. A body that exceeds the sender's limit of stored bytes
+    is answered with 409.
     """
 
     rejected = False

@@ -38,7 +38,7 @@ def admit(
         # Staff may add to the jobs of others, whose limit applies.
         if stored_bytes is None or user.is_staff:
             return Admission(limits.Hold(user, limits.UPLOADS))
-        used, allowed = limits.used_and_allowed(user, limits.STORED_BYTES)
+        used, allowed = limits.used_and_allowed(user.pk, limits.STORED_BYTES)
         error = limits.LimitReachedError(limits.STORED_BYTES, user, used, allowed)
         if used + max(stored_bytes, 1) > allowed:
             raise error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asgiref.typing import ASGISendEvent
 
 FLUSH_SECONDS = 0.2
-# As the default of nginx. A client that reads slowly empties its buffer of 64 KiB in this time.
+# The default of nginx. A client that reads 1.1 kB/s empties a buffer of 64 KiB in this time.
 SEND_SECONDS = 60.0
 # Running requests are awaited for this long only, because the process was asked to stop.
 CLOSE_SECONDS = 5.0
@@ -45,7 +45,7 @@ _run = daphne.server.Server.run
 async def _send_with_backpressure(self: Any, protocol: Any, message: ASGISendEvent) -> None:
     """Block the sending task while its client does not read; other clients are not affected.
 
-    A response whose client takes nothing for SEND_SECONDS is cut off: it may be in memory.
+    A response is cut off if its client reads nothing for SEND_SECONDS, since it may be in memory.
     """
     if (may_write := getattr(protocol, "may_write", None)) is not None:  # of a WebSocket
         await may_write.wait()

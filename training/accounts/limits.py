@@ -232,13 +232,14 @@ def require(owner: User, *wanted: Limit, adding: int = 1) -> None:
             raise LimitReachedError(limit, owner, used, allowed)
 
 
-def used_and_allowed(owner: User, limit: Limit) -> tuple[int, int]:
-    """For a refusal before the work of an addition; the addition itself calls `require`."""
-    return limit.count(owner.pk), maximum(limit, owner.pk)
+def used_and_allowed(owner_id: int, limit: Limit) -> tuple[int, int]:
+    """For an early refusal; whatever adds to the limit calls `require`."""
+    return limit.count(owner_id), maximum(limit, owner_id)
 
 
 def has_room(owner_id: int, limit: Limit) -> bool:
-    return limit.count(owner_id) < maximum(limit, owner_id)
+    used, allowed = used_and_allowed(owner_id, limit)
+    return used < allowed
 
 
 def count_running_jobs(owner_ids: Collection[int]) -> dict[int, int]:

@@ -23,7 +23,7 @@ def select(
 ) -> list[Key]:
     """The keys of the rows that match all conditions; the sort is stable.
 
-    Of a row, only its key and what the orders compare are kept.
+    Keeps only the key of a row and the values that the orders compare.
     """
     found = [
         (key_of(row), [lookup(row, order.column) for order in orders])
@@ -31,9 +31,10 @@ def select(
         if all(matches(condition, lookup(row, condition.column)) for condition in conditions)
     ]
     for number, order in reversed(list(enumerate(orders))):
-        known = [one for one in found if one[1][number] is not None]
-        known.sort(key=lambda one: _rank(one[1][number]), reverse=order.descending)
-        found = [*known, *(one for one in found if one[1][number] is None)]
+        known = [(key, values) for key, values in found if values[number] is not None]
+        missing = [(key, values) for key, values in found if values[number] is None]
+        known.sort(key=lambda match: _rank(match[1][number]), reverse=order.descending)
+        found = known + missing
     return [key for key, _ in found]
 
 

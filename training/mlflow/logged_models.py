@@ -41,12 +41,13 @@ _STATUS = {"LOGGED_MODEL_PENDING": "PENDING", "LOGGED_MODEL_READY": "READY",
 
 
 def create(user: User, request: mm.CreateLoggedModel) -> mm.LoggedModelResponse:
-    if LoggedModel.objects.filter(job__owner=user).count() >= MAX_MODELS:
-        raise invalid(f"A user has at most {MAX_MODELS:,} logged models; delete some.")
     with transaction.atomic():
         run_id = request.source_run_id or _new_run(user, request)
+        job = writable_run(user, run_id)
+        if LoggedModel.objects.filter(job__owner=job.owner_id).count() >= MAX_MODELS:
+            raise invalid(f"A user has at most {MAX_MODELS:,} logged models; delete some.")
         model = LoggedModel(
-            job=writable_run(user, run_id),
+            job=job,
             without_run=not request.source_run_id,
             model_type=request.model_type,
             status="LOGGED_MODEL_PENDING",

@@ -96,7 +96,7 @@ class FaultInjector:
         ]
 
     def stop(self) -> None:
-        """Begin no more faults."""
+        """Start no further faults."""
         self._stopped.set()
 
     def _run_lane(self, faults: list[Fault], seconds: float) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.stack import Stack
@@ -60,26 +62,25 @@ def test_idle_streams_hold_neither_threads_nor_database_connections(
 def test_stalled_readers_of_a_large_response_hold_neither_threads_nor_database_connections(
     embedded: Stack,
 ) -> None:
-    """Of one that is in memory completely, unlike a download."""
-    with embedded.api() as api:
-        run = api.post("/reports", json={"name": "Long"}).json()["id"]
-        for first in range(0, 25_000, 5000):
-            points = [
-                {"step": step, "values": {"loss": 0.5}} for step in range(first, first + 5000)
-            ]
-            batch = {"batch": f"from-{first}", "points": points}
-            answer = api.post(f"/reports/{run}/points", json=batch)
-            assert answer.status_code == 200, answer.text
-    before, files_before = threads(embedded), database_files(embedded)
+    """The response is in memory, unlike a download, and too large for the socket's buffers."""
+    tags = [{"key": f"k{number}", "value": "x" * 8000} for number in range(100)]
+    headers = {"Authorization": f"Bearer {embedded.tokens['ada']}"}
+    for number in range(12):
+        run = {"run_name": f"stalled-{number}", "tags": tags}
+        created = httpx.post(
+            f"{embedded.url}/api/2.0/mlflow/runs/create", json=run, headers=headers, timeout=30
+        )
+        assert created.status_code == 200, created.text
+    search = json.dumps({"experiment_ids": ["0"], "filter": "tags.k0 LIKE 'x%'"})
     request = (
-        f"GET /api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=loss HTTP/1.1\r\n"
-        f"Host: localhost\r\nAuthorization: Bearer {embedded.tokens['ada']}\r\n\r\n"
+        f"POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: {headers['Authorization']}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(search)}\r\n\r\n{search}"
     )
+    before, files_before = threads(embedded), database_files(embedded)
     with ExitStack() as opened:
-        for _ in range(20):
-            client = opened.enter_context(socket.socket())
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect(("127.0.0.1", embedded.port))
+        for _ in range(10):
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", embedded.port)))
             client.sendall(request.encode())
             assert client.recv(12) == b"HTTP/1.1 200"
         time.sleep(1)

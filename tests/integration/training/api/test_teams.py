@@ -195,7 +195,7 @@ def test_rows_that_are_created_shared_are_audited(
 def test_new_row_is_not_shared_with_a_team_that_the_user_has_left(
     api: APIClient, ada: User, bob: User, dataset: Dataset
 ) -> None:
-    """Although its project still is."""
+    """The project is still shared with the team."""
     lab = Group.objects.create(name="lab")
     for user in (ada, bob):
         user.groups.add(lab)
