@@ -233,7 +233,7 @@ def require(owner: User, *wanted: Limit, adding: int = 1) -> None:
 
 
 def used_and_allowed(owner_id: int, limit: Limit) -> tuple[int, int]:
-    """For an early refusal; whatever adds to the limit calls `require`."""
+    """For an early refusal. The addition itself must call `require`."""
     return limit.count(owner_id), maximum(limit, owner_id)
 
 

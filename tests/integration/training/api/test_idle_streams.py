@@ -6,7 +6,8 @@ import json
 import re
 import socket
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -32,6 +33,15 @@ def database_files(stack: Stack) -> int:
         with suppress(FileNotFoundError):  # closed meanwhile
             found += "heimdall.sqlite3" in str(file.readlink())
     return found
+
+
+@contextmanager
+def stalled_reader(stack: Stack, request: str) -> Iterator[None]:
+    """Send the request, and read only the beginning of the response."""
+    with socket.create_connection(("127.0.0.1", stack.port)) as client:
+        client.sendall(request.encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        yield
 
 
 @pytest.mark.parametrize("path", ["events/stream", "logs/stream"])
@@ -80,9 +90,7 @@ def test_stalled_readers_of_a_large_response_hold_neither_threads_nor_database_c
     before, files_before = threads(embedded), database_files(embedded)
     with ExitStack() as opened:
         for _ in range(10):
-            client = opened.enter_context(socket.create_connection(("127.0.0.1", embedded.port)))
-            client.sendall(request.encode())
-            assert client.recv(12) == b"HTTP/1.1 200"
+            opened.enter_context(stalled_reader(embedded, request))
         time.sleep(1)
         assert threads(embedded) - before < 5
         assert database_files(embedded) - files_before < 5
@@ -103,9 +111,7 @@ def test_stalled_downloads_hold_neither_threads_nor_database_connections(embedde
     )
     with ExitStack() as opened:
         for _ in range(8):  # the limit of downloads per user
-            client = opened.enter_context(socket.create_connection(("127.0.0.1", embedded.port)))
-            client.sendall(request.encode())
-            assert client.recv(12) == b"HTTP/1.1 200"
+            opened.enter_context(stalled_reader(embedded, request))
         time.sleep(1)
         assert threads(embedded) - before < 5
         assert database_files(embedded) - files_before < 5
